@@ -1,0 +1,320 @@
+"""Search spaces as data: decisions, the space they span, and one architecture of it.
+
+An `Architecture` holds exactly the decisions that are *active*: a block beyond the chosen depth has no kernel size.
+So every architecture has one form only, whatever restricted space it was drawn from, and equality, hashing, caching
+and encoding need no further canonicalisation. `Space.architecture` is the way in: it checks and folds any mapping.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+Choice = int | float | str | bool
+Columns = Mapping[str, np.ndarray]
+
+
+class InvalidArchitecture(ValueError):
+    """An architecture that does not belong to the space; the message names the decision, the value and the choices."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice to be made; `choices` are listed cheapest first.
+
+    With `parent`, the decision is active only where the parent decision has one of the values `active_when`.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    parent: str | None = None
+    active_when: tuple[Choice, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.choices or len(set(self.choices)) != len(self.choices):
+            raise ValueError(f"decision {self.name!r}: choices must be distinct and at least one, got {self.choices}")
+        if (self.parent is None) != (not self.active_when):
+            raise ValueError(f"decision {self.name!r}: `parent` and `active_when` go together")
+
+
+class Architecture(Mapping[str, Choice]):
+    """One concrete member of a space: the value of every active decision. Immutable, hashable, free of tensors.
+
+    Built by `Space`, which guarantees that it is valid there; `from_json` only restores what was saved.
+    """
+
+    __slots__ = ("_hash", "_values")
+
+    def __init__(self, values: Mapping[str, Choice]) -> None:
+        self._values = dict(values)
+        self._hash = hash(frozenset(self._values.items()))
+
+    def __getitem__(self, decision: str) -> Choice:
+        return self._values[decision]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self._values == other._values
+
+    def __repr__(self) -> str:
+        return f"Architecture({self._values})"
+
+    @property
+    def key(self) -> str:
+        """Ten hexadecimal digits that name this architecture, the same on every machine and in every run."""
+        text = json.dumps(self._values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_json(self) -> dict[str, Choice]:
+        """The active decisions as a plain dictionary that `json` can write."""
+        return dict(self._values)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Choice]) -> "Architecture":
+        """The inverse of `to_json`, unchecked; `Space.architecture` checks as well."""
+        return cls(values)
+
+
+class Costs(NamedTuple):
+    """Exact costs of N architectures: `params` counts weights [N], `macs` multiply-accumulates of one input [N]."""
+
+    params: np.ndarray
+    macs: np.ndarray
+
+
+def _no_network() -> nn.Module:
+    raise TypeError("this space describes no network: `build` was not given")
+
+
+def _no_cost(columns: Columns) -> Costs:
+    raise TypeError("this space has no exact cost: `cost` was not given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A search space: decisions, the network whose elastic layers follow them, and its exact cost.
+
+    Args:
+        name: How the space is called in messages, job files and logs.
+        decisions: Parents stand before their children.
+        input_shape: Shape [C, H, W] of one input of the largest resolution.
+        classes: Number of outputs of the network.
+        build: Makes the network with fresh weights.
+        cost: Exact costs of architectures given as one column of values per decision, each [N]; a value of an
+            inactive decision is present and must not count.
+    """
+
+    name: str
+    decisions: tuple[Decision, ...]
+    input_shape: tuple[int, ...] = ()
+    classes: int = 0
+    build: Callable[[], nn.Module] = _no_network
+    cost: Callable[[Columns], Costs] = _no_cost
+
+    def __post_init__(self) -> None:
+        seen: dict[str, Decision] = {}
+        for decision in self.decisions:
+            if decision.name in seen:
+                raise ValueError(f"space {self.name!r}: decision {decision.name!r} is named twice")
+            if decision.parent is not None and decision.parent not in seen:
+                raise ValueError(f"space {self.name!r}: {decision.name!r} stands before its parent {decision.parent!r}")
+            seen[decision.name] = decision
+
+    # ---- single architectures -------------------------------------------------------------------------------------
+
+    def architecture(self, values: Mapping[str, Choice]) -> Architecture:
+        """The architecture with these values; values of inactive decisions are dropped.
+
+        Raises:
+            InvalidArchitecture: A name or a value is unknown, or an active decision has no value.
+        """
+        unknown = [name for name in values if name not in self._by_name]
+        if unknown:
+            raise InvalidArchitecture(f"space {self.name!r} has no decision {unknown[0]!r}; it has {self._names_hint}")
+        active: dict[str, Choice] = {}
+        for decision in self.decisions:
+            if decision.parent is not None and active.get(decision.parent) not in decision.active_when:
+                continue
+            if decision.name not in values:
+                raise InvalidArchitecture(f"decision {decision.name!r} has no value; choose one of {decision.choices}")
+            value = values[decision.name]
+            if value not in decision.choices:
+                raise InvalidArchitecture(f"{decision.name} = {value!r} is not one of {decision.choices}")
+            active[decision.name] = decision.choices[decision.choices.index(value)]
+        return Architecture(active)
+
+    def __contains__(self, architecture: object) -> bool:
+        if not isinstance(architecture, Mapping):
+            return False
+        try:
+            return self.architecture(architecture) == architecture
+        except InvalidArchitecture:
+            return False
+
+    def largest(self) -> Architecture:
+        """The architecture with the dearest choice everywhere."""
+        return self.architecture({decision.name: decision.choices[-1] for decision in self.decisions})
+
+    def smallest(self) -> Architecture:
+        """The architecture with the cheapest choice everywhere."""
+        return self.architecture({decision.name: decision.choices[0] for decision in self.decisions})
+
+    def sample(self, generator: np.random.Generator) -> Architecture:
+        """Every decision drawn uniformly and independently; then the inactive ones are dropped."""
+        return self.decode(self.sample_encodings(1, generator)[0])
+
+    def mutate(self, architecture: Architecture, generator: np.random.Generator, *, rate: float = 0.1) -> Architecture:
+        """A different architecture near this one: each active decision is redrawn among its other choices with
+        probability `rate`, at least one always; decisions that become active are drawn uniformly."""
+        free = [d for d in self.decisions if d.name in architecture and len(d.choices) > 1]
+        if not free:
+            raise InvalidArchitecture(f"space {self.name!r} holds one architecture only: nothing can be mutated")
+        chosen = [d for d in free if generator.random() < rate] or [free[generator.integers(len(free))]]
+        values = {d.name: d.choices[generator.integers(len(d.choices))] for d in self.decisions}
+        values.update(architecture)
+        for decision in chosen:
+            others = [choice for choice in decision.choices if choice != architecture[decision.name]]
+            values[decision.name] = others[generator.integers(len(others))]
+        return self.architecture(values)
+
+    # ---- the space as a whole -------------------------------------------------------------------------------------
+
+    def restrict(self, choices: Mapping[str, Sequence[Choice]]) -> "Space":
+        """The same space with fewer choices; keys are decision names or patterns such as ``*.kernel``.
+
+        Raises:
+            ValueError: A pattern matches no decision, or leaves one without choices.
+        """
+        kept = {decision.name: decision for decision in self.decisions}
+        for pattern, allowed in choices.items():
+            names = [name for name in kept if fnmatchcase(name, pattern)]
+            if not names:
+                raise ValueError(f"restrict: no decision of {self.name!r} matches {pattern!r}; it has {self._names_hint}")
+            for name in names:
+                remaining = tuple(choice for choice in kept[name].choices if choice in allowed)
+                if not remaining:
+                    raise ValueError(f"restrict: {name} allows {kept[name].choices}, none of {tuple(allowed)}")
+                kept[name] = replace(kept[name], choices=remaining)
+        return replace(self, decisions=tuple(kept.values()))
+
+    def count(self) -> int:
+        """The exact number of distinct architectures."""
+        children: dict[str | None, list[Decision]] = {}
+        for decision in self.decisions:
+            children.setdefault(decision.parent, []).append(decision)
+
+        def count(decision: Decision) -> int:
+            below = children.get(decision.name, [])
+            return sum(prod(count(c) for c in below if choice in c.active_when) for choice in decision.choices)
+
+        return prod(count(decision) for decision in children.get(None, []))
+
+    # ---- integer encodings: one row of choice indices per architecture --------------------------------------------
+
+    @cached_property
+    def choice_counts(self) -> np.ndarray:
+        """Number of choices of every decision [D]."""
+        return np.array([len(decision.choices) for decision in self.decisions], dtype=np.int64)
+
+    def encode(self, architecture: Mapping[str, Choice]) -> np.ndarray:
+        """Choice indices [D]; 0 where a decision is inactive.
+
+        Raises:
+            InvalidArchitecture: The architecture is not of this space.
+        """
+        checked = self.architecture(architecture)
+        return np.array([d.choices.index(checked[d.name]) if d.name in checked else 0 for d in self.decisions])
+
+    def decode(self, encoding: Sequence[int] | np.ndarray) -> Architecture:
+        """The architecture of choice indices [D]; indices of inactive decisions are ignored."""
+        if len(encoding) != len(self.decisions):
+            raise InvalidArchitecture(
+                f"an encoding of {self.name!r} has {len(self.decisions)} entries, got {len(encoding)}"
+            )
+        values: dict[str, Choice] = {}
+        for decision, index in zip(self.decisions, encoding):
+            if not 0 <= index < len(decision.choices):
+                raise InvalidArchitecture(
+                    f"{decision.name}: index {index} is outside 0..{len(decision.choices) - 1} for {decision.choices}"
+                )
+            values[decision.name] = decision.choices[int(index)]
+        return self.architecture(values)
+
+    def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """`n` architectures drawn as by `sample`, as encodings [n, D] with 0 where inactive."""
+        encodings = generator.integers(0, self.choice_counts, size=(n, len(self.decisions)))
+        return self.canonical(encodings)
+
+    def active(self, encodings: np.ndarray) -> np.ndarray:
+        """Which decisions are active in encodings [N, D], as booleans [N, D]."""
+        active = np.ones(encodings.shape, dtype=bool)
+        for column, (parent, allowed) in self._parents.items():
+            active[:, column] = active[:, parent] & allowed[encodings[:, parent]]
+        return active
+
+    def canonical(self, encodings: np.ndarray) -> np.ndarray:
+        """Encodings [N, D] with 0 where inactive: equal rows are equal architectures."""
+        return np.where(self.active(encodings), encodings, 0)
+
+    def features(self, encodings: np.ndarray) -> np.ndarray:
+        """One-hot features [N, total number of choices] for predictors; all zero where a decision is inactive."""
+        offsets = np.concatenate([[0], np.cumsum(self.choice_counts)])
+        features = np.zeros((len(encodings), offsets[-1]), dtype=np.float32)
+        rows, columns = np.nonzero(self.active(encodings))
+        features[rows, offsets[columns] + encodings[rows, columns]] = 1.0
+        return features
+
+    def costs(self, architectures: Sequence[Architecture] | np.ndarray) -> Costs:
+        """Exact parameters and multiply-accumulates of architectures, or of their encodings [N, D]."""
+        if not isinstance(architectures, np.ndarray):
+            architectures = np.stack([self.encode(architecture) for architecture in architectures])
+        columns = {d.name: np.array(d.choices)[architectures[:, i]] for i, d in enumerate(self.decisions)}
+        return self.cost(columns)
+
+    # ---- derived once ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _by_name(self) -> dict[str, Decision]:
+        return {decision.name: decision for decision in self.decisions}
+
+    @cached_property
+    def _parents(self) -> dict[int, tuple[int, np.ndarray]]:
+        """Column of every conditional decision -> column of its parent, parent choices (as booleans) that activate."""
+        column = {decision.name: i for i, decision in enumerate(self.decisions)}
+        parents: dict[int, tuple[int, np.ndarray]] = {}
+        for decision in self.decisions:
+            if decision.parent is not None:
+                choices = self._by_name[decision.parent].choices
+                allowed = np.array([choice in decision.active_when for choice in choices])
+                parents[column[decision.name]] = (column[decision.parent], allowed)
+        return parents
+
+    @property
+    def _names_hint(self) -> str:
+        names = [decision.name for decision in self.decisions]
+        return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])}, … ({len(names)} in all)"
+
+    def describe(self) -> dict[str, Any]:
+        """The space in numbers, for logs: name, architectures, decisions, input shape, classes."""
+        return {
+            "name": self.name,
+            "architectures": self.count(),
+            "decisions": len(self.decisions),
+            "input_shape": self.input_shape,
+            "classes": self.classes,
+        }
