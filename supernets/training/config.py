@@ -1,0 +1,73 @@
+"""How a supernet is trained, as one validated value."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["progressive_shrinking", "sandwich", "uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of one supernet training.
+
+    Args:
+        method: What a step trains. `progressive_shrinking` is the Once-for-All schedule; `sandwich` trains the
+            largest, the smallest and random subnets each step, the others distilled from the largest; `uniform`
+            trains random subnets.
+        epochs: Passes over the training images in all, shared out among the phases of the method. This one knob
+            scales a schedule; the published progressive shrinking is 605.
+        batch_size: Images of one step, over all processes together.
+        lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
+        optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        momentum: Of SGD.
+        weight_decay: On convolution and linear weights only, never on normalisation or biases.
+        warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine to zero.
+        label_smoothing: Of the cross entropy.
+        clip_norm: Largest norm of the gradient; `null` for no clipping.
+        ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
+            phase; `null` for none.
+        subnets_per_step: Architectures a step of `sandwich` or `uniform` trains; progressive shrinking has its own.
+        kd_weight: Weight of the distillation loss.
+        bf16: Whether CUDA computes in bfloat16 autocast.
+        max_rollbacks: How often a diverging run is rolled back with half the rate before it is given up.
+        checkpoint_every_s: Seconds between checkpoints.
+    """
+
+    method: Method = "sandwich"
+    epochs: float = 10.0
+    batch_size: int = 128
+    lr: float = 0.1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 3e-5
+    warmup_fraction: float = 0.04
+    label_smoothing: float = 0.1
+    clip_norm: float | None = 5.0
+    ema_decay: float | None = None
+    subnets_per_step: int = 4
+    kd_weight: float = 1.0
+    bf16: bool = True
+    max_rollbacks: int = 5
+    checkpoint_every_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        limits: list[tuple[str, bool, str]] = [
+            ("epochs", self.epochs > 0, "more than 0"),
+            ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two images)"),
+            ("lr", self.lr > 0, "more than 0"),
+            ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or null"),
+            ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null"),
+            ("subnets_per_step", self.subnets_per_step >= 1, "at least 1"),
+            ("kd_weight", self.kd_weight >= 0, "0 or more"),
+            ("max_rollbacks", self.max_rollbacks >= 0, "0 or more"),
+            ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
+        ]
+        for field, holds, allowed in limits:
+            if not holds:
+                raise ValueError(f"{field} must be {allowed}, got {getattr(self, field)}")
+        if self.method == "sandwich" and self.subnets_per_step < 2:
+            raise ValueError("subnets_per_step must be at least 2 for method 'sandwich' (largest and smallest), got 1")
