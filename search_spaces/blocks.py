@@ -1,0 +1,113 @@
+"""Plain containers that networks are made of; their leaves may be elastic or not.
+
+Nothing here knows of architectures, so an extracted subnet made of these is ordinary torch code.
+"""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "h_swish": nn.Hardswish}
+
+
+class HiddenChannels(NamedTuple):
+    """Channels inside a block: permuting all `carriers` alike leaves the function of the block unchanged.
+
+    `carriers` are (tensor, dimension) pairs. `reader` is the convolution that reads the channels on dimension 1 of its
+    weight; its `in_size` says which prefixes of the channels architectures use.
+    """
+
+    reader: nn.Module
+    carriers: list[tuple[Tensor, int]]
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `value`, never more than 10% below it (MobileNetV3's rounding)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+class Resize(nn.Module):
+    """Bring square images to `size` pixels, bilinear with antialiasing; images of that size pass untouched."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] == self.size and x.shape[-2] == self.size:
+            return x
+        return F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+
+    def extra_repr(self) -> str:
+        return str(self.size)
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, then normalisation and activation where given."""
+
+    def __init__(self, conv: nn.Module, norm: nn.Module | None = None, activation: str | None = None) -> None:
+        super().__init__()
+        self.conv = conv
+        if norm is not None:
+            self.norm = norm
+        if activation is not None:
+            self.act = ACTIVATIONS[activation]()
+
+
+def _carriers(layer: nn.Module, dimension: int = 0) -> list[tuple[Tensor, int]]:
+    """Tensors of a convolution or norm with the channels it writes (dimension 0) or reads (dimension 1)."""
+    if dimension == 1:
+        return [(layer.weight, 1)]
+    names = ("weight", "bias", "running_mean", "running_var")
+    return [(getattr(layer, name), 0) for name in names if getattr(layer, name, None) is not None]
+
+
+class SqueezeExcite(nn.Module):
+    """Scale every channel by a gate computed from the channel means: 1x1, ReLU, 1x1, hard sigmoid."""
+
+    def __init__(self, reduce: nn.Module, expand: nn.Module) -> None:
+        super().__init__()
+        self.reduce, self.expand = reduce, expand
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = F.relu(self.reduce(x.mean((2, 3), keepdim=True)))
+        return x * F.hardsigmoid(self.expand(gate))
+
+
+class InvertedResidual(nn.Module):
+    """MobileNet block: 1x1 expansion (or none), depthwise convolution, squeeze-excite (or none), 1x1 projection."""
+
+    def __init__(
+        self,
+        expand: nn.Module | None,
+        depthwise: nn.Module,
+        squeeze_excite: nn.Module | None,
+        project: nn.Module,
+        *,
+        shortcut: bool,
+    ) -> None:
+        super().__init__()
+        self.expand = expand or nn.Identity()
+        self.depthwise = depthwise
+        self.squeeze_excite = squeeze_excite or nn.Identity()
+        self.project = project
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.squeeze_excite(self.depthwise(self.expand(x))))
+        return out + x if self.shortcut else out
+
+    def hidden_channels(self) -> list[HiddenChannels]:
+        """The expanded channels, and those inside squeeze-excite; none where the block does not expand."""
+        if isinstance(self.expand, nn.Identity):
+            return []
+        carriers = _carriers(self.expand.conv) + _carriers(self.expand.norm)
+        carriers += _carriers(self.depthwise.conv) + _carriers(self.depthwise.norm) + _carriers(self.project.conv, 1)
+        hidden = []
+        if isinstance(self.squeeze_excite, SqueezeExcite):
+            reduce, expand = self.squeeze_excite.reduce, self.squeeze_excite.expand
+            carriers += _carriers(reduce, 1) + _carriers(expand)
+            hidden.append(HiddenChannels(expand, _carriers(reduce) + _carriers(expand, 1)))
+        return [HiddenChannels(self.project.conv, carriers), *hidden]

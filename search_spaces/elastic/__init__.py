@@ -1,0 +1,27 @@
+"""Layers whose setting follows an architecture.
+
+Activation and extraction are written here once: a network is made of ordinary containers and these leaves.
+"""
+
+from search_spaces.elastic.conv import ElasticConv2d, KernelTransforms
+from search_spaces.elastic.depth import ElasticDepth
+from search_spaces.elastic.linear import ElasticLinear
+from search_spaces.elastic.norm import ElasticBatchNorm2d
+from search_spaces.elastic.resize import ElasticResize
+from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, largest, resolve
+
+__all__ = [
+    "AnySize",
+    "Elastic",
+    "ElasticBatchNorm2d",
+    "ElasticConv2d",
+    "ElasticDepth",
+    "ElasticLinear",
+    "ElasticResize",
+    "KernelTransforms",
+    "Size",
+    "elastic_layers",
+    "extracted",
+    "largest",
+    "resolve",
+]

@@ -1,0 +1,119 @@
+"""Elastic convolution: the first channels of the full weight, and smaller kernels learned from larger ones.
+
+Paper: Once-for-All, arXiv 1908.09791, section 3.3 and appendix A.
+Differs: nothing known. The transforms apply to ordinary convolutions as well as to depthwise ones.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.elastic.size import AnySize, Elastic, Size, largest, resolve
+from search_spaces.space import Architecture
+
+
+class KernelTransforms(nn.Module):
+    """Learned matrices that turn the centre of a kernel into the next smaller kernel, shared over all channels.
+
+    One matrix per neighbouring pair of sizes, identity at first: 7→5 has 25x25 entries and 5→3 has 9x9. A small
+    kernel is reached through all sizes above it, so 3 comes from the transformed 5 and not from the 7.
+    """
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sorted(set(sizes), reverse=True)
+        pairs = list(pairwise(self.sizes))
+        self.matrices = nn.ParameterDict({f"{a}to{b}": nn.Parameter(torch.eye(b * b)) for a, b in pairs})
+
+    def forward(self, weight: Tensor, size: int) -> Tensor:
+        """Weight [O, I, K, K] of the largest size -> weight [O, I, size, size]."""
+        for before, after in pairwise(self.sizes):
+            if before == size:
+                break
+            margin = (before - after) // 2
+            centre = weight[:, :, margin : margin + after, margin : margin + after]
+            vectors = centre.reshape(-1, after * after)
+            weight = F.linear(vectors, self.matrices[f"{before}to{after}"]).view(*centre.shape)
+        return weight
+
+
+class ElasticConv2d(Elastic):
+    """Convolution with "same" padding whose channels and kernel size follow an architecture.
+
+    Args:
+        in_size, out_size: Channels; equal where `depthwise`.
+        kernel: Odd kernel size, fixed or elastic.
+        stride: Of the convolution.
+        depthwise: Whether each channel has a kernel of its own.
+        bias: Whether a bias is added.
+    """
+
+    def __init__(
+        self,
+        in_size: AnySize,
+        out_size: AnySize,
+        *,
+        kernel: AnySize = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_size, self.out_size, self.kernel = in_size, out_size, kernel
+        self.stride, self.depthwise = stride, depthwise
+        self.active_in, self.active_out, self.active_kernel = largest(in_size), largest(out_size), largest(kernel)
+        shape = (self.active_out, 1 if depthwise else self.active_in, self.active_kernel, self.active_kernel)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(self.active_out)) if bias else None
+        elastic_kernel = isinstance(kernel, Size) and len(set(kernel.values.values())) > 1
+        self.transforms = KernelTransforms(list(kernel.values.values())) if elastic_kernel else None
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def full_weight(self) -> Tensor:
+        """Weight of the largest setting [O, I, K, K]; a layer that generates its weights overrides this."""
+        return self.weight
+
+    def active_weight(self, channels: int) -> Tensor:
+        """Weight [out, channels, k, k] of the active setting, for inputs with this many channels."""
+        weight = self.full_weight()
+        out = channels if self.depthwise else self.active_out
+        channels = 1 if self.depthwise else channels
+        if weight.shape[0] != out or weight.shape[1] != channels:
+            weight = weight[:out, :channels]
+        if self.transforms is not None:
+            weight = self.transforms(weight, self.active_kernel)
+        return weight
+
+    def activate(self, architecture: Architecture) -> None:
+        in_size, out_size = resolve(self.in_size, architecture), resolve(self.out_size, architecture)
+        kernel = resolve(self.kernel, architecture)
+        if in_size is not None and out_size is not None and kernel is not None:
+            self.active_in, self.active_out, self.active_kernel = in_size, out_size, kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        weight = self.active_weight(channels)
+        bias = None if self.bias is None else self.bias[: weight.shape[0]]
+        groups = channels if self.depthwise else 1
+        return F.conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
+
+    @torch.no_grad()
+    def extract(self) -> nn.Module:
+        conv = nn.utils.skip_init(
+            nn.Conv2d,
+            self.active_in,
+            self.active_out,
+            self.active_kernel,
+            self.stride,
+            self.active_kernel // 2,
+            groups=self.active_in if self.depthwise else 1,
+            bias=self.bias is not None,
+            device=self.weight.device,
+            dtype=self.weight.dtype,
+        )
+        conv.weight.copy_(self.active_weight(self.active_in))
+        if self.bias is not None:
+            conv.bias.copy_(self.bias[: self.active_out])
+        return conv.train(self.training)

@@ -1,0 +1,36 @@
+"""Elastic depth: a stage that runs its first blocks and skips the rest."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from torch import Tensor, nn
+
+from search_spaces.elastic.size import AnySize, Elastic, elastic_layers, extracted, largest, resolve
+from search_spaces.space import Architecture
+
+
+class ElasticDepth(Elastic):
+    """Blocks in sequence, of which the first `depth` run; the blocks that can be skipped keep the shape."""
+
+    def __init__(self, blocks: Iterable[nn.Module], depth: AnySize) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.depth = depth
+        self.active_depth = largest(depth)
+        if self.active_depth != len(self.blocks):
+            raise ValueError(f"a stage of depth up to {self.active_depth} was given {len(self.blocks)} blocks")
+
+    def activate(self, architecture: Architecture) -> None:
+        self.active_depth = resolve(self.depth, architecture) or self.active_depth
+        for block in islice(self.blocks, self.active_depth):
+            for layer in elastic_layers(block):
+                layer.activate(architecture)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in islice(self.blocks, self.active_depth):
+            x = block(x)
+        return x
+
+    def extract(self) -> nn.Module:
+        blocks = [extracted(block) for block in islice(self.blocks, self.active_depth)]
+        return nn.Sequential(*blocks).train(self.training)

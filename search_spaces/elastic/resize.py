@@ -1,0 +1,25 @@
+"""Elastic resolution: images are brought to the size that an architecture works at."""
+
+from torch import Tensor, nn
+
+from search_spaces.blocks import Resize
+from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
+from search_spaces.space import Architecture
+
+
+class ElasticResize(Elastic):
+    """`Resize` to the resolution an architecture asks for."""
+
+    def __init__(self, resolution: AnySize) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.resize = Resize(largest(resolution))
+
+    def activate(self, architecture: Architecture) -> None:
+        self.resize.size = resolve(self.resolution, architecture) or self.resize.size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resize(x)
+
+    def extract(self) -> nn.Module:
+        return Resize(self.resize.size).train(self.training)

@@ -1,0 +1,71 @@
+"""Sizes that follow a decision, and the base of the layers that have them."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+from torch import nn
+
+from search_spaces.space import Architecture, Choice
+
+
+@dataclass(frozen=True)
+class Size:
+    """A whole number (channels, kernel size, depth, pixels) that follows one decision.
+
+    Args:
+        decision: Name of the decision.
+        values: The number for each choice; one that differs from it where, say, a ratio becomes channels.
+    """
+
+    decision: str
+    values: Mapping[Choice, int]
+
+    @property
+    def largest(self) -> int:
+        return max(self.values.values())
+
+
+AnySize = int | Size
+
+
+def largest(size: AnySize) -> int:
+    """The number a layer must be built for."""
+    return size.largest if isinstance(size, Size) else size
+
+
+def resolve(size: AnySize, architecture: Architecture) -> int | None:
+    """The number this architecture asks for; None where the decision is inactive, so that the layer will not run."""
+    if isinstance(size, int):
+        return size
+    choice = architecture.get(size.decision)
+    return None if choice is None else size.values[choice]
+
+
+class Elastic(nn.Module):
+    """A leaf layer that holds the weights of its largest setting and runs the part that an architecture asks for.
+
+    Call order: `activate`, then any number of `forward` and `extract`. A layer whose decision is inactive keeps its
+    former setting; the network does not run it.
+    """
+
+    @abstractmethod
+    def activate(self, architecture: Architecture) -> None:
+        """Take the setting that this architecture asks for."""
+
+    @abstractmethod
+    def extract(self) -> nn.Module:
+        """A plain layer of torch with a copy of the active weights, in the same training mode."""
+
+
+def elastic_layers(network: nn.Module) -> list[Elastic]:
+    """The outermost elastic layers of a network: those not inside another elastic layer."""
+    if isinstance(network, Elastic):
+        return [network]
+    return [layer for child in network.children() for layer in elastic_layers(child)]
+
+
+def extracted(network: nn.Module) -> nn.Module:
+    """A copy of the network in which every elastic layer has become the plain layer it is now set to."""
+    return deepcopy(network, {id(layer): layer.extract() for layer in elastic_layers(network)})

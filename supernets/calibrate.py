@@ -1,0 +1,72 @@
+"""Batch-norm statistics of one subnet, measured on training images.
+
+Paper: Once-for-All, arXiv 1908.09791; the rule is that of the released code: per batch the mean and the biased
+variance, averaged with the batch sizes as weights.
+Differs: nothing known.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _Statistics:
+    """Weighted averages of the batch means and variances of one norm layer."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.mean: Tensor | float = 0.0
+        self.var: Tensor | float = 0.0
+
+    def observe(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].float()
+        dims = [d for d in range(x.dim()) if d != 1]
+        var, mean = torch.var_mean(x, dim=dims, correction=0)
+        self.images += len(x)
+        self.mean = self.mean + mean * len(x)
+        self.var = self.var + var * len(x)
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """Set the running statistics of every batch norm of an extracted subnet; returns it in evaluation mode.
+
+    Args:
+        model: A plain network.
+        batches: Training images [B, C, H, W], augmented as in training.
+
+    Raises:
+        ValueError: No batch was given.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    statistics = [_Statistics() for _ in norms]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    with ExitStack() as stack:
+        for norm, measured in zip(norms, statistics):
+            stack.callback(norm.register_forward_pre_hook(measured.observe).remove)
+            norm.train()
+            norm.momentum = 0.0
+        seen = sum(len(model(images)) for images in batches)
+    if not seen:
+        raise ValueError("calibrate needs at least one batch of images, got none")
+    for norm, measured, momentum in zip(norms, statistics, momenta):
+        norm.running_mean.copy_(measured.mean / measured.images)
+        norm.running_var.copy_(measured.var / measured.images)
+        norm.momentum = momentum
+        norm.num_batches_tracked.fill_(1)
+    return model.eval()
+
+
+def require_calibrated(model: nn.Module) -> None:
+    """Refuse a subnet whose batch norms still carry the statistics shared by all subnets.
+
+    Raises:
+        ValueError: A batch norm was neither calibrated nor trained since the subnet was extracted.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and not int(module.num_batches_tracked):
+            raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before reading an accuracy")

@@ -1,0 +1,32 @@
+"""The sandwich rule: the largest, the smallest and random subnets in every step.
+
+Paper: Universally Slimmable Networks, arXiv 1903.05134, section 3; BigNAS, arXiv 2003.11142.
+Differs: nothing known.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces import Architecture, Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandwich:
+    """Largest first (the others are distilled from it), then random ones, the smallest last.
+
+    Args:
+        space: Where to draw from.
+        subnets: Architectures of one step, at least 2.
+    """
+
+    space: Space
+    subnets: int = 4
+
+    def __post_init__(self) -> None:
+        if self.subnets < 2:
+            raise ValueError(f"a sandwich has at least 2 subnets, the largest and the smallest, got {self.subnets}")
+
+    def draw(self, generator: np.random.Generator) -> list[Architecture]:
+        middle = [self.space.sample(generator) for _ in range(self.subnets - 2)]
+        return [self.space.largest(), *middle, self.space.smallest()]

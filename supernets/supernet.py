@@ -1,0 +1,90 @@
+"""A network that contains every architecture of a space."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from search_spaces import Architecture, Space
+from search_spaces.elastic import elastic_layers, extracted
+
+
+class Supernet(nn.Module):
+    """Shared weights of all architectures of a space, one of them active at a time.
+
+    Activation is state: evaluate in parallel, and measure latency, on extracted subnets only.
+
+    Args:
+        space: The space; the supernet keeps it whole even when training restricts it for a while.
+        network: A network whose elastic layers follow the space; built by the space unless given.
+    """
+
+    def __init__(self, space: Space, network: nn.Module | None = None) -> None:
+        super().__init__()
+        self.space = space
+        self.network = network if network is not None else space.build()
+        self._layers = elastic_layers(self.network)
+        self.active = space.largest()
+        self.activate(self.active)
+
+    def activate(self, architecture: Architecture) -> None:
+        """Let `forward` run this architecture.
+
+        Raises:
+            InvalidArchitecture: It is not of this space.
+        """
+        self.active = self.space.architecture(architecture)
+        for layer in self._layers:
+            layer.activate(self.active)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> logits [B, classes] of the active architecture."""
+        return self.network(x)
+
+    def extract(self, architecture: Architecture | None = None) -> nn.Module:
+        """A plain network with a copy of the weights of an architecture (of the active one by default).
+
+        Its batch norms still have the statistics shared by all subnets and count as not calibrated.
+        """
+        if architecture is not None:
+            self.activate(architecture)
+        return extracted(self.network)
+
+    def __deepcopy__(self, memo: dict) -> "Supernet":
+        copy = Supernet(self.space, deepcopy(self.network, memo))
+        copy.activate(self.active)
+        return copy.train(self.training)
+
+    def save(self, path: Path) -> None:
+        """Write all weights as safetensors, with the decisions of the space as metadata."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        save_file(tensors, path, metadata={"space": _signature(self.space)})
+
+    def load(self, path: Path) -> None:
+        """Take the weights that `save` wrote.
+
+        Raises:
+            ValueError: The file is no supernet, or one of another space; nothing was changed.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                saved = (file.metadata() or {}).get("space")
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a supernet written by this program: {error}") from error
+        if saved != _signature(self.space):
+            theirs = json.loads(saved)["name"] if saved else "no space at all"
+            raise ValueError(
+                f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
+            )
+        self.network.load_state_dict(tensors)
+
+
+def _signature(space: Space) -> str:
+    decisions = {decision.name: decision.choices for decision in space.decisions}
+    return json.dumps(
+        {"name": space.name, "decisions": decisions, "input": space.input_shape, "classes": space.classes}
+    )

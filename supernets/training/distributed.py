@@ -1,0 +1,73 @@
+"""Data-parallel training: processes started by torchrun that train as one.
+
+All processes draw the same architectures and hold shares of one batch. Batch norm uses the statistics of the joined
+batch and gradients are averaged once a step, so the result is that of one process with the whole batch.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from search_spaces.elastic import ElasticBatchNorm2d
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of a training: `rank` of `world_size`."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def join_batch_norm(self, network: nn.Module) -> None:
+        """Let batch norms use the statistics of all processes."""
+        for module in network.modules():
+            if isinstance(module, ElasticBatchNorm2d):
+                module.synchronised = self.world_size > 1
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over processes; all have gradients of the same parameters."""
+        if self.world_size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(joined)
+        joined /= self.world_size
+        parts = joined.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts):
+            gradient.copy_(part.view_as(gradient))
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of a tensor over processes."""
+        if self.world_size > 1:
+            dist.all_reduce(value)
+            value = value / self.world_size
+        return value
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that torchrun started, joined; one process where it did not."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Processes()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), world_size)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,49 @@
+"""Optimizer, learning-rate schedule and weight averaging of a supernet training."""
+
+import math
+
+import torch
+from torch import nn
+
+from supernets.training.config import TrainConfig
+from supernets.training.phases import Phase
+
+_WARMUP_START = 1 / 32  # the published warm-up starts at the rate of one of 32 processes
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum or AdamW; norms and biases have no weight decay."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), foreach=True)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, foreach=True)
+
+
+def lr_at(phase: Phase, step: int, steps: int) -> float:
+    """Learning rate of a step (from 0) of a phase: linear warm-up, then a cosine to zero."""
+    warmup = round(steps * phase.warmup_fraction)
+    if step < warmup:
+        return phase.lr * (_WARMUP_START + (1 - _WARMUP_START) * step / warmup)
+    return 0.5 * phase.lr * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+class WeightAverage:
+    """Exponential moving average of the parameters of a network."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.parameters = list(network.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.decay)
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Make the averages the weights of the network."""
+        torch._foreach_copy_([p.data for p in self.parameters], self.average)
