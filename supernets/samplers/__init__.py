@@ -5,8 +5,9 @@ order they are trained. It draws from the generator only, so that every process 
 resumed one, draws the same.
 """
 
+from supernets.samplers.fixed import Fixed
 from supernets.samplers.sandwich import Sandwich
 from supernets.samplers.sampler import Sampler
 from supernets.samplers.uniform import Uniform
 
-__all__ = ["Sampler", "Sandwich", "Uniform"]
+__all__ = ["Fixed", "Sampler", "Sandwich", "Uniform"]

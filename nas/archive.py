@@ -1,0 +1,73 @@
+"""Pareto fronts of what was evaluated, and their hypervolume."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import moocore
+import numpy as np
+
+from nas.journal import Evaluation
+
+Direction = tuple[str, bool]  # name of an objective, whether it is maximised
+
+
+def losses(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> np.ndarray:
+    """Objective values as numbers to minimise [N, K]; infinite where a candidate has none."""
+    rows = [
+        [(-1 if maximise else 1) * e.values.get(name, -np.inf if maximise else np.inf) for name, maximise in objectives]
+        for e in evaluations
+    ]
+    return np.array(rows, dtype=float).reshape(len(evaluations), len(objectives))
+
+
+def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> list[Evaluation]:
+    """The feasible evaluations that none other dominates, one for each distinct point, by the last objective."""
+    feasible = [e for e in evaluations if e.status == "ok"]
+    if not feasible:
+        return []
+    points = losses(feasible, objectives)
+    keep = moocore.is_nondominated(points, keep_weakly=False)
+    order = np.argsort(points[:, -1], kind="stable")
+    return [feasible[i] for i in order if keep[i]]
+
+
+@dataclass(frozen=True)
+class Hypervolume:
+    """How much of the box between `ideal` and `reference` the front dominates, after each number of evaluations.
+
+    `reference` and `ideal` are the worst and the best value of each objective among the feasible evaluations, so a
+    share compares moments of one search, not two searches.
+    """
+
+    reference: dict[str, float]
+    ideal: dict[str, float]
+    curve: list[tuple[int, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reference": self.reference, "ideal": self.ideal, "curve": [list(point) for point in self.curve]}
+
+
+def hypervolume(
+    evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, points: int = 200
+) -> Hypervolume:
+    """The hypervolume over the evaluations, at up to `points` moments."""
+    feasible = np.array([e.status == "ok" for e in evaluations], dtype=bool)
+    if not feasible.any():
+        return Hypervolume({}, {}, [(len(evaluations), 0.0)])
+    values = losses(evaluations, objectives)
+    worst, best = values[feasible].max(axis=0), values[feasible].min(axis=0)
+    scaled = np.where(feasible[:, None], (values - best) / np.where(worst > best, worst - best, 1.0), 1.0)
+    reference = np.ones(len(objectives))
+    moments = np.unique(np.linspace(1, len(evaluations), min(points, len(evaluations))).round().astype(int))
+    curve, front = [], np.empty((0, len(objectives)))
+    for before, after in zip([0, *moments[:-1]], moments):
+        front = np.concatenate([front, scaled[before:after]])
+        front = front[moocore.is_nondominated(front)]
+        curve.append((int(after), float(moocore.hypervolume(front, ref=reference))))
+    signs = {name: -1.0 if maximise else 1.0 for name, maximise in objectives}
+    return Hypervolume(
+        {name: signs[name] * float(value) for name, value in zip(signs, worst)},
+        {name: signs[name] * float(value) for name, value in zip(signs, best)},
+        curve,
+    )

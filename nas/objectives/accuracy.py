@@ -1,0 +1,48 @@
+"""Accuracy of the extracted and calibrated subnet."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from nas.estimate import Estimate
+from search_spaces import Architecture
+from supernets import require_calibrated
+
+
+@torch.inference_mode()
+def top1_percent(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Share of images classified right, in percent.
+
+    Raises:
+        ValueError: The model is not calibrated, or there are no images.
+    """
+    require_calibrated(model)
+    model.eval()
+    right: Tensor | float = 0.0
+    seen = 0
+    for images, labels in batches:
+        right = right + (model(images).argmax(dim=1) == labels).sum()
+        seen += len(labels)
+    if not seen:
+        raise ValueError("an accuracy needs at least one image, got none")
+    return 100.0 * float(right) / seen
+
+
+class Accuracy:
+    """Top-1 accuracy on the validation split.
+
+    Args:
+        subnet: Gives the calibrated subnet of an architecture, see `nas.subnets.Subnets`.
+        batches: Makes the validation images and labels, the same at every call.
+    """
+
+    name, unit, maximise = "accuracy", "%", True
+
+    def __init__(
+        self, subnet: Callable[[Architecture], nn.Module], batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+    ) -> None:
+        self.subnet, self.batches = subnet, batches
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        return Estimate(top1_percent(self.subnet(architecture), self.batches()))

@@ -1,0 +1,41 @@
+"""Latency of the extracted subnet on this machine."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from nas.hardware.latency import LatencyConfig, measure_latency
+from nas.estimate import Estimate
+from search_spaces import Architecture
+
+
+class Latency:
+    """Median milliseconds of one forward pass, measured.
+
+    Args:
+        subnet: Gives the subnet of an architecture, see `nas.subnets.Subnets`.
+        input_shape: Of one input at the resolution the subnets are used at, [C, H, W]; a `resolution` decision
+            overrides H and W.
+        config: How to measure.
+    """
+
+    name, unit, maximise = "latency_ms", "ms", False
+
+    def __init__(
+        self, subnet: Callable[[Architecture], nn.Module], input_shape: tuple[int, ...], config: LatencyConfig
+    ) -> None:
+        self.subnet, self.input_shape, self.config = subnet, input_shape, config
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        return self.evaluate_together([architecture])[0]
+
+    def evaluate_together(self, architectures: list[Architecture], *, rounds: int = 1) -> list[Estimate]:
+        """Several architectures with interleaved repeats, `rounds` times as many as for one: differences between
+        them are then free of the machine's drift."""
+        models = [self.subnet(architecture) for architecture in architectures]
+        shapes = [self._shape(architecture) for architecture in architectures]
+        return measure_latency(models, shapes, self.config, rounds=rounds)
+
+    def _shape(self, architecture: Architecture) -> tuple[int, ...]:
+        size = architecture.get("resolution")
+        return self.input_shape if size is None else (self.input_shape[0], int(size), int(size))

@@ -1,0 +1,69 @@
+"""What is measured of an architecture."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nas.estimate import Estimate
+from search_spaces import Architecture
+
+
+class Objective(Protocol):
+    """Architecture -> number.
+
+    Attributes:
+        name: As in job files, journals and MLflow.
+        unit: Of the value, as written behind it.
+        maximise: Whether more is better.
+    """
+
+    name: str
+    unit: str
+    maximise: bool
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        """The value of one architecture; an exception makes the candidate a failed one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A hard limit on an objective: values from `low` to `high`, either of which may be absent."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def violation(self, value: float) -> float:
+        """How far outside a value lies, relative to the limit; 0 inside."""
+        below = 0.0 if self.low is None else max(0.0, (self.low - value) / max(abs(self.low), 1e-12))
+        above = 0.0 if self.high is None else max(0.0, (value - self.high) / max(abs(self.high), 1e-12))
+        return max(below, above)
+
+
+def parse_bound(text: str) -> Bound:
+    """The bound that a job file writes as ``<= 5e6``, ``>= 60`` or both, joined by a comma.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    low = high = None
+    for part in str(text).split(","):
+        operator, number = part.strip()[:2], part.strip()[2:]
+        try:
+            value = float(number)
+        except ValueError:
+            operator = ""
+        if operator == "<=" and high is None:
+            high = value
+        elif operator == ">=" and low is None:
+            low = value
+        else:
+            raise ValueError(f"a constraint is written '<= number' or '>= number' (or both with a comma), got {text!r}")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"no value is both >= {low:g} and <= {high:g}")
+    return Bound(low, high)
+
+
+def describe(objective: Objective, bound: Bound | None) -> dict[str, Any]:
+    """An objective as journals and reports write it."""
+    limits = [bound.low, bound.high] if bound else [None, None]
+    return {"name": objective.name, "unit": objective.unit, "maximise": objective.maximise, "bound": limits}

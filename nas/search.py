@@ -1,0 +1,194 @@
+"""The search: a searcher asks, objectives answer, a journal remembers.
+
+A search is resumed by replay: the searcher is made anew and asks what it asked before, and what the journal knows is
+not evaluated again. So an interrupted search ends with the same journal as an uninterrupted one.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nas.archive import Direction, losses, pareto_front
+from nas.journal import Evaluation, Journal, Status
+from nas.objectives import Bound, Cost, Objective, describe
+from nas.searchers import Searcher
+from search_spaces import Architecture, Space
+
+_ASKS_WITHOUT_NEWS = 100  # asks in a row that bring no new candidate before a space counts as exhausted
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Settings of one search.
+
+    Args:
+        searcher: Catalogue name (`nsga2`, `random`) or `package.module:object`.
+        evaluations: Distinct architectures to evaluate.
+        population: Architectures of one generation.
+        objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
+        constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
+        calibration_images: Training images that set the batch norm of each subnet.
+    """
+
+    searcher: str = "nsga2"
+    evaluations: int = 200
+    population: int = 24
+    objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])
+    constraints: dict[str, str] = field(default_factory=dict)
+    calibration_images: int = 2000
+
+    def __post_init__(self) -> None:
+        for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if len(self.objectives) < 1 or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objectives must be one or more distinct names, got {self.objectives}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched for.
+
+    Args:
+        exact: Exactly computable costs; all are recorded, and limits on them are kept without evaluating anything.
+        measured: Objectives that take time, in the order they are evaluated.
+        optimised: Names of the objectives that are traded off.
+        bounds: Hard limits by objective name.
+    """
+
+    exact: Sequence[Cost]
+    measured: Sequence[Objective]
+    optimised: Sequence[str]
+    bounds: Mapping[str, Bound]
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Name and direction of the objectives that are traded off."""
+        by_name = {objective.name: objective for objective in [*self.exact, *self.measured]}
+        return [(name, by_name[name].maximise) for name in self.optimised]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every objective, for journals and reports; `optimised` ones first, in their order."""
+        described = [describe(o, self.bounds.get(o.name)) for o in [*self.measured, *self.exact]]
+        rank = {name: i for i, name in enumerate(self.optimised)}
+        marked = [{**d, "optimised": d["name"] in rank} for d in described]
+        return sorted(marked, key=lambda d: rank.get(d["name"], len(rank)))
+
+    def exact_values(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
+        """Exact costs [N] by name, of encodings [N, D]."""
+        return {cost.name: cost.evaluate_encodings(encodings) for cost in self.exact}
+
+    def exact_violation(self, encodings: np.ndarray) -> np.ndarray:
+        """How far encodings [N, D] break limits on exact costs [N]."""
+        total = np.zeros(len(encodings))
+        for cost in self.exact:
+            if cost.name in self.bounds:
+                bound = self.bounds[cost.name]
+                total += [bound.violation(float(value)) for value in cost.evaluate_encodings(encodings)]
+        return total
+
+    def violation(self, values: Mapping[str, float]) -> float:
+        """How far the limited values among these break their limits."""
+        return sum(bound.violation(values[name]) for name, bound in self.bounds.items() if name in values)
+
+
+def search(
+    searcher: Searcher,
+    problem: Problem,
+    journal: Journal,
+    *,
+    space: Space,
+    evaluations: int,
+    observer: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> list[Evaluation]:
+    """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
+
+    Architectures that break a limit on an exact cost are not evaluated and do not count. The search ends early where
+    the searcher finds nothing new any more; the journal is then shorter.
+    """
+    run = _Search(problem, journal, evaluations, observer)
+    quiet = 0
+    while len(run.done) < evaluations and quiet < _ASKS_WITHOUT_NEWS:
+        before = len(run.done)
+        asked = searcher.ask()
+        if not asked:
+            break
+        exact = problem.exact_values(np.stack([space.encode(architecture) for architecture in asked]))
+        answers = []
+        for i, architecture in enumerate(asked):
+            answers.append(run.answer(architecture, {name: values[i].item() for name, values in exact.items()}))
+            if answers[-1] is None:
+                return list(run.done.values())  # the budget ended inside this generation
+        quiet = 0 if len(run.done) > before else quiet + 1
+        known = [answer for answer in answers if answer is not None]
+        searcher.tell(asked, losses(known, problem.directions), np.array([run.violation(e) for e in known]))
+        journal.sync()
+    return list(run.done.values())
+
+
+class _Search:
+    """What is known so far in one search."""
+
+    def __init__(
+        self, problem: Problem, journal: Journal, budget: int, observer: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.problem, self.journal, self.budget, self.observer = problem, journal, budget, observer
+        self.directions = problem.directions
+        self.remembered = {evaluation.architecture: evaluation for evaluation in journal.evaluations}
+        self.done: dict[Architecture, Evaluation] = {}
+        self.front: list[Evaluation] = []
+
+    def answer(self, architecture: Architecture, exact: dict[str, float]) -> Evaluation | None:
+        """The evaluation of a candidate, old or new; None where a new one would exceed the budget."""
+        if architecture in self.done:
+            return self.done[architecture]
+        if self.problem.violation(exact) > 0:
+            return Evaluation(index=-1, architecture=architecture, status="infeasible", values=exact)
+        if len(self.done) >= self.budget:
+            return None
+        evaluation = self.remembered.get(architecture)
+        if evaluation is None:
+            evaluation = self._evaluate(architecture, exact)
+            self.journal.append(evaluation)
+        self.done[architecture] = evaluation
+        if evaluation.status == "ok":
+            self.front = pareto_front([*self.front, evaluation], self.directions)
+        best = max((e.values["accuracy"] for e in self.front if "accuracy" in e.values), default=None)
+        event = {"event": "search", "done": len(self.done), "total": self.budget}
+        self.observer({**event, "front": len(self.front), "best_accuracy": best})
+        return evaluation
+
+    def violation(self, evaluation: Evaluation) -> float:
+        return np.inf if evaluation.status == "failed" else self.problem.violation(evaluation.values)
+
+    def _evaluate(self, architecture: Architecture, exact: dict[str, float]) -> Evaluation:
+        start = time.perf_counter()
+        values = dict(exact)
+        intervals: dict[str, tuple[float, float]] = {}
+        status: Status = "ok"
+        reason = None
+        try:
+            for objective in self.problem.measured:
+                estimate = objective.evaluate(architecture)
+                if not np.isfinite(estimate.value):
+                    raise ValueError(f"{objective.name} is {estimate.value}")
+                values[objective.name] = estimate.value
+                if estimate.low is not None and estimate.high is not None:
+                    intervals[objective.name] = (estimate.low, estimate.high)
+        except Exception as error:  # whatever a user's objective raises fails this candidate, not the search
+            status, reason = "failed", f"{type(error).__name__}: {error}"
+        broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
+        if status == "ok" and broken:
+            status, reason = "infeasible", f"{broken[0]} = {values[broken[0]]:g} is outside its limit"
+        return Evaluation(
+            index=len(self.journal.evaluations),
+            architecture=architecture,
+            status=status,
+            values=values,
+            intervals=intervals,
+            reason=reason,
+            seconds=round(time.perf_counter() - start, 4),
+        )

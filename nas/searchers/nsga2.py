@@ -1,0 +1,81 @@
+"""NSGA-II on the integer encoding.
+
+Paper: Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE TEC 6(2), 2002.
+Differs: genes are choices, so crossover takes each gene from either parent and mutation is polynomial with rounding;
+all of it is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.problem import Problem
+from pymoo.operators.crossover.ux import UX
+from pymoo.operators.mutation.pm import PM
+from pymoo.operators.repair.rounding import RoundingRepair
+from pymoo.problems.static import StaticProblem
+
+from nas.searchers.initial import initial_encodings
+from search_spaces import Architecture, Space
+
+
+class _CanonicalRepair(RoundingRepair):
+    """Round genes and fold inactive ones to 0."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:  # noqa: N803
+        rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
+        return self.space.canonical(np.clip(rounded, 0, self.space.choice_counts - 1))
+
+
+class NSGA2:
+    """NSGA-II by pymoo's ask and tell.
+
+    Args:
+        space: Where to search.
+        objectives: Number of objectives.
+        population: Size of the population and of each generation.
+        seed: Of the whole search.
+        violation: Exact violations [N] of encodings [N, D], for the first population.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: int,
+        population: int,
+        seed: int,
+        violation: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        self.space = space
+        first = initial_encodings(space, population, np.random.default_rng(seed), violation, extremes=True)
+        self.problem = Problem(
+            n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
+        )
+        self.algorithm = PymooNSGA2(
+            pop_size=population,
+            sampling=first,
+            crossover=UX(prob=0.9),
+            mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
+            repair=_CanonicalRepair(space),
+            eliminate_duplicates=True,
+        )
+        self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
+
+    def ask(self) -> list[Architecture]:
+        self.asked = self.algorithm.ask()
+        if self.asked is None or len(self.asked) == 0:
+            return []
+        return [self.space.decode(encoding) for encoding in self.asked.get("X")]
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
+        outside = np.where(np.isfinite(violations), violations, 1e9)
+        finite = np.where(np.isfinite(losses), losses, 0.0)
+        Evaluator().eval(StaticProblem(self.problem, F=finite, G=outside[:, None]), self.asked)
+        self.algorithm.tell(infills=self.asked)

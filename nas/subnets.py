@@ -1,0 +1,30 @@
+"""Calibrated subnets of a supernet, the only form in which subnets are judged."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Architecture
+from supernets import Supernet, calibrate
+
+
+class Subnets:
+    """Architecture -> extracted and calibrated plain network in evaluation mode; the last one is remembered, so that
+    several objectives share it.
+
+    Args:
+        supernet: Where the weights come from; its active architecture changes.
+        calibration_batches: Makes the training images [B, C, H, W] for batch norm, the same at every call.
+    """
+
+    def __init__(self, supernet: Supernet, calibration_batches: Callable[[], Iterable[Tensor]]) -> None:
+        self.supernet = supernet
+        self.calibration_batches = calibration_batches
+        self._last: tuple[Architecture, nn.Module] | None = None
+
+    def __call__(self, architecture: Architecture) -> nn.Module:
+        if self._last is None or self._last[0] != architecture:
+            subnet = self.supernet.extract(architecture).to(memory_format=torch.channels_last)
+            self._last = (architecture, calibrate(subnet, self.calibration_batches()))
+        return self._last[1]

@@ -1,0 +1,17 @@
+"""One architecture only: ordinary training or fine-tuning of a subnet inside its supernet."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces import Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """Every step trains `architecture`."""
+
+    architecture: Architecture
+
+    def draw(self, generator: np.random.Generator) -> list[Architecture]:
+        return [self.architecture]
