@@ -1,13 +1,30 @@
 """Elastic batch norm: the first channels of the affine weights and of the running statistics."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
 from search_spaces.space import Architecture
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes; so is its gradient, since every process uses the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
 
 
 class ElasticBatchNorm2d(Elastic):
@@ -45,17 +62,16 @@ class ElasticBatchNorm2d(Elastic):
 
     def _normalise_together(self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Normalise by the statistics of the joined batch; every process holds a share of equal size."""
-        world = dist.get_world_size()
-        sums = torch.stack([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3))])
-        n = x.numel() // x.shape[1] * world
-        batch_mean, square = all_reduce(sums) / n
-        batch_var = (square - batch_mean.square()).clamp_min(0.0)
+        n = x.numel() // x.shape[1] * dist.get_world_size()
+        wide = x.to(weight.dtype)
+        batch_mean = _SumOverProcesses.apply(wide.sum((0, 2, 3))) / n
+        centred = wide - batch_mean[:, None, None]
+        batch_var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / n
         with torch.no_grad():
             mean.lerp_(batch_mean, self.momentum)
             var.lerp_(batch_var * (n / max(n - 1, 1)), self.momentum)
         scale = weight * torch.rsqrt(batch_var + self.eps)
-        shift = bias - batch_mean * scale
-        return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return (centred * scale[:, None, None] + bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:

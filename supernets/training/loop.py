@@ -99,7 +99,8 @@ class _Training:
         self.supernet, self.phases, self.images, self.config = supernet, phases, images, config
         self.seed, self.folder, self.observer = seed, folder, observer
         self.validate, self.processes = validate, processes
-        self.device = next(supernet.parameters()).device
+        parameter = next(supernet.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
         self.cuda_devices = [self.device] if self.device.type == "cuda" else []
         self.epoch_steps = images.steps(config.batch_size)
         lengths = [max(1, round(phase.epochs * self.epoch_steps)) for phase in phases]
@@ -202,7 +203,7 @@ class _Training:
                 soft = self._teacher_probabilities(images, architecture)
             self.supernet.activate(architecture)
             with self._autocast():
-                logits = self.supernet(images).float()
+                logits = self.supernet(images).to(self.dtype)
             loss = self._loss(logits, labels, soft, in_place=phase.distillation == "in_place")
             loss.backward()
             self.losses += loss.detach() / len(architectures)
@@ -229,7 +230,7 @@ class _Training:
             architecture["resolution"] = student["resolution"]
         self.teacher.activate(self.teacher.space.architecture(architecture))
         with self._autocast():
-            return self.teacher(images).float().softmax(dim=1)
+            return self.teacher(images).to(self.dtype).softmax(dim=1)
 
     def _autocast(self) -> torch.autocast:
         on_cuda = self.device.type == "cuda"
@@ -368,5 +369,5 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged pickle fails in any way
         raise ValueError(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error

@@ -1,0 +1,139 @@
+"""Spaces as data: canonical form, encodings, counts, restriction."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from search_spaces import Architecture, Decision, InvalidArchitecture, Space
+
+
+@pytest.fixture
+def space() -> Space:
+    """Two depths, three blocks, the last of which is nested below the second."""
+    return Space(
+        name="tiny",
+        decisions=(
+            Decision("depth", (1, 2, 3)),
+            Decision("block1.kernel", (3, 5)),
+            Decision("block2.kernel", (3, 5, 7), "depth", (2, 3)),
+            Decision("block3.kernel", (3, 5), "depth", (3,)),
+            Decision("block3.gate", ("none", "sigmoid"), "block3.kernel", (5,)),
+        ),
+    )
+
+
+def all_values(space: Space):
+    names = [decision.name for decision in space.decisions]
+    for values in itertools.product(*(decision.choices for decision in space.decisions)):
+        yield dict(zip(names, values))
+
+
+def test_count_equals_enumeration(space):
+    assert space.count() == len({space.architecture(values) for values in all_values(space)})
+
+
+def test_inactive_decisions_are_dropped(space):
+    values = {"depth": 1, "block1.kernel": 3, "block2.kernel": 7, "block3.kernel": 5, "block3.gate": "none"}
+    assert dict(space.architecture(values)) == {"depth": 1, "block1.kernel": 3}
+
+
+def test_canonical_form_is_idempotent(space):
+    for values in all_values(space):
+        architecture = space.architecture(values)
+        assert space.architecture(architecture) == architecture
+        assert architecture in space
+
+
+def test_encoding_round_trip(space):
+    for values in all_values(space):
+        architecture = space.architecture(values)
+        assert space.decode(space.encode(architecture)) == architecture
+
+
+def test_canonical_encodings_are_equal_exactly_where_architectures_are(space):
+    encodings = np.array(list(itertools.product(*(range(n) for n in space.choice_counts))))
+    rows = [tuple(row) for row in space.canonical(encodings)]
+    architectures = [space.decode(row) for row in encodings]
+    assert len(set(rows)) == len(set(architectures)) == len(set(zip(rows, architectures)))
+
+
+def test_features_are_one_hot_over_active_decisions(space):
+    encodings = space.sample_encodings(50, np.random.default_rng(0))
+    features = space.features(encodings)
+    assert features.shape == (50, sum(space.choice_counts))
+    assert features.sum(axis=1).tolist() == [len(space.decode(row)) for row in encodings]
+    inactive = {"depth": 1, "block1.kernel": 3}
+    a, b = (space.encode(inactive) for _ in range(2))
+    b[2] = 2  # a gene that is inactive
+    assert np.array_equal(space.features(a[None]), space.features(b[None]))
+
+
+def test_json_round_trip_and_key_do_not_depend_on_order(space):
+    architecture = space.largest()
+    restored = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
+    shuffled = Architecture(dict(reversed(list(architecture.items()))))
+    assert restored == architecture == shuffled
+    assert restored.key == shuffled.key
+    assert len({restored, shuffled, architecture}) == 1
+
+
+def test_mutation_changes_an_active_decision(space):
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        architecture = space.sample(generator)
+        mutant = space.mutate(architecture, generator, rate=0.01)
+        assert mutant in space
+        assert mutant != architecture
+
+
+def test_sampling_is_uniform_over_each_decision(space):
+    encodings = np.random.default_rng(0).integers(0, space.choice_counts, (9000, 5))
+    drawn = [space.sample(np.random.default_rng(i))["depth"] for i in range(3000)]
+    assert encodings.shape == (9000, 5)
+    for depth in (1, 2, 3):
+        assert drawn.count(depth) / 3000 == pytest.approx(1 / 3, abs=0.035)
+
+
+def test_restriction_keeps_architectures_of_the_whole_space(space):
+    part = space.restrict({"*.kernel": (5, 7), "depth": (3,)})
+    assert part.count() == 1 * 1 * 2 * 1 * 2
+    assert part.largest() == space.largest()
+    assert all(part.sample(np.random.default_rng(i)) in space for i in range(20))
+
+
+def test_restriction_says_what_matches_nothing(space):
+    with pytest.raises(ValueError, match=r"no decision of 'tiny' matches 'width'"):
+        space.restrict({"width": (3,)})
+    with pytest.raises(ValueError, match=r"depth allows \(1, 2, 3\), none of \(9,\)"):
+        space.restrict({"depth": (9,)})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"depth": 1}, "'block1.kernel' has no value; choose one of"),
+        ({"depth": 4, "block1.kernel": 3}, r"depth = 4 is not one of \(1, 2, 3\)"),
+        ({"dept": 1}, "space 'tiny' has no decision 'dept'"),
+    ],
+)
+def test_invalid_architecture_names_decision_value_and_choices(space, values, message):
+    with pytest.raises(InvalidArchitecture, match=message):
+        space.architecture(values)
+
+
+def test_invalid_encodings_are_refused(space):
+    with pytest.raises(InvalidArchitecture, match="has 5 entries, got 2"):
+        space.decode([0, 0])
+    with pytest.raises(InvalidArchitecture, match=r"depth: index 3 is outside 0\.\.2"):
+        space.decode([3, 0, 0, 0, 0])
+
+
+def test_decisions_are_checked():
+    with pytest.raises(ValueError, match="distinct"):
+        Decision("kernel", (3, 3))
+    with pytest.raises(ValueError, match="go together"):
+        Decision("kernel", (3,), parent="depth")
+    with pytest.raises(ValueError, match="before its parent"):
+        Space(name="s", decisions=(Decision("kernel", (3,), "depth", (1,)), Decision("depth", (1,))))

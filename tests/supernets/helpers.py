@@ -1,0 +1,42 @@
+"""Supernets and images for tests."""
+
+import torch
+
+from search_spaces.elastic import ElasticBatchNorm2d, KernelTransforms
+from supernets import Supernet
+
+
+def scrambled(supernet: Supernet, seed: int = 0) -> Supernet:
+    """Give norms and kernel transforms values that a trained network could have, instead of ones and zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in supernet.modules():
+            if isinstance(module, ElasticBatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.2, generator=generator)
+            if isinstance(module, KernelTransforms):
+                for matrix in module.matrices.values():
+                    matrix.add_(torch.randn(matrix.shape, generator=generator) * 0.05)
+    return supernet
+
+
+class Images:
+    """Training images made of noise with a class-dependent mean, in a fixed order for each (seed, epoch)."""
+
+    def __init__(self, n: int = 96, size: int = 8, channels: int = 1, classes: int = 4) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.labels = torch.arange(n) % classes
+        self.images = torch.randn(n, channels, size, size, generator=generator)
+        self.images += self.labels[:, None, None, None].float() - classes / 2
+
+    def steps(self, batch_size: int) -> int:
+        return len(self.labels) // batch_size
+
+    def batches(self, batch_size, *, epoch, seed, start=0, rank=0, world_size=1):
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
+        share = batch_size // world_size
+        for i in range(start, self.steps(batch_size)):
+            rows = order[i * batch_size + rank * share : i * batch_size + (rank + 1) * share]
+            yield self.images[rows], self.labels[rows]
