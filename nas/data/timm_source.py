@@ -159,8 +159,8 @@ def _labels(dataset: Any) -> Any:
         targets = getattr(owner, "targets", None)
         if targets is not None:
             return targets
-    if hasattr(reader, "iter_targets"):
+    if reader is not None and hasattr(reader, "iter_targets"):
         return list(reader.iter_targets())
-    if hasattr(reader, "samples"):
+    if reader is not None and hasattr(reader, "samples"):
         return [target for _, target in reader.samples]
     return [int(dataset[index][1]) for index in range(len(dataset))]
