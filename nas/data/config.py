@@ -1,0 +1,73 @@
+"""Which images a job uses, as one validated value."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SourceName = Literal["digits", "npz", "folder", "timm"]
+
+
+class InvalidData(ValueError):
+    """Data that cannot be used; one line that names the file or field and what is expected of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images come from, how they are split and how they are augmented.
+
+    Args:
+        source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
+            (one folder of images a class) or `timm` (any random-access dataset of `timm.data.create_dataset`).
+        path: Of `npz` the training file, or the folder that holds *train*.npz and *test*.npz; of `folder` the folder
+            with train/CLASS/ (and val/, test/) or CLASS/ in it; of `timm` the root folder of the dataset.
+        test_path: Of `npz` the test file, of `folder` the test folder, where it is not beside the training images.
+        dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
+        image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
+            and at most 224 pixels, and 64 otherwise.
+        validation_fraction: Part of the training images held out for the search where the source has no validation
+            split. `digits` is always split 60/20/20.
+        test_fraction: Part of all images held out for the final report where the source has no test split.
+        flip: Whether training images are mirrored at random; `null` for the source's own: not for `digits`, where a
+            mirrored symbol is another one.
+        crop_padding: Black pixels added around a training image before a random crop of the original size; `null`
+            for an eighth of the image size. Images that do not fit into memory are cropped and rescaled instead.
+        cutout: Side in pixels of the square that is blanked in each training image; 0 for none.
+        workers: Processes that decode images which do not fit into memory; 0 decodes in the training process.
+        in_memory: Whether all images are decoded once and kept on the device; `null` for up to 4 GiB.
+        download: Whether timm may fetch a dataset that is not at `path` yet.
+    """
+
+    source: SourceName = "digits"
+    path: str | None = None
+    test_path: str | None = None
+    dataset: str | None = None
+    image_size: int | None = None
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.2
+    flip: bool | None = None
+    crop_padding: int | None = None
+    cutout: int = 0
+    workers: int = 2
+    in_memory: bool | None = None
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        sources = get_args(SourceName)
+        limits: list[tuple[str, bool, str]] = [
+            ("source", self.source in sources, f"one of {', '.join(sources)}"),
+            ("path", self.source not in ("npz", "folder") or bool(self.path), f"given for source '{self.source}'"),
+            ("test_path", self.test_path is None or self.source in ("npz", "folder"), "null unless npz or folder"),
+            (
+                "dataset",
+                (self.dataset is not None) == (self.source == "timm"),
+                "given for source 'timm', and only there",
+            ),
+            ("image_size", self.image_size is None or self.image_size >= 4, "at least 4 pixels, or null"),
+            ("validation_fraction", 0 < self.validation_fraction < 1, "between 0 and 1"),
+            ("test_fraction", 0 < self.test_fraction < 1, "between 0 and 1"),
+            ("crop_padding", self.crop_padding is None or self.crop_padding >= 0, "0 or more pixels, or null"),
+            ("cutout", self.cutout >= 0, "0 or more pixels"),
+            ("workers", self.workers >= 0, "0 or more"),
+        ]
+        for field, holds, allowed in limits:
+            if not holds:
+                raise ValueError(f"{field} must be {allowed}, got {getattr(self, field)!r}")

@@ -1,0 +1,67 @@
+"""Which images make up a batch: pure functions of seed, epoch and batch number, so that any batch can be repeated."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# First words of a seed, so that no two kinds of draws share their random numbers.
+ORDER, AUGMENT, SPLIT, SUBSET = range(4)
+
+
+class Share(NamedTuple):
+    """One process's part of one global batch: positions `begin` to `end` of the epoch's order.
+
+    `offset` is where the part starts in its global batch, which holds `total` images.
+    """
+
+    batch: int
+    begin: int
+    end: int
+    offset: int
+    total: int
+
+
+def seeded(*entropy: int) -> torch.Generator:
+    """A CPU generator that depends on all the given non-negative numbers."""
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def epoch_order(count: int, *, epoch: int, seed: int) -> Tensor:
+    """Image indices in the order of one epoch, int64 [count]."""
+    return torch.randperm(count, generator=seeded(ORDER, seed, epoch))
+
+
+def random_subset(count: int, n: int, seed: int) -> Tensor:
+    """`n` distinct indices below `count` (all of them where there are fewer), in random order."""
+    return torch.randperm(count, generator=seeded(SUBSET, seed))[:n]
+
+
+def steps(count: int, batch_size: int, *, drop_last: bool = True) -> int:
+    """Batches of one epoch; fewer images than one batch still make one."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    full = count // batch_size
+    return max(1, full) if drop_last else -(-count // batch_size)
+
+
+def shares(
+    count: int, batch_size: int, *, start: int = 0, drop_last: bool = True, rank: int = 0, world_size: int = 1
+) -> Iterator[Share]:
+    """The shares of process `rank` in the batches `start`, `start` + 1, ... of one epoch.
+
+    Raises:
+        ValueError: The batch cannot be shared equally, or `start` or `rank` is out of range.
+    """
+    if batch_size % world_size:
+        raise ValueError(f"batch_size must be a multiple of the {world_size} processes, got {batch_size}")
+    if start < 0 or not 0 <= rank < world_size:
+        raise ValueError(f"start must be 0 or more and rank below world_size {world_size}, got {start} and {rank}")
+    for batch in range(start, steps(count, batch_size, drop_last=drop_last)):
+        first = batch * batch_size
+        total = min(batch_size, count - first)
+        low, high = rank * total // world_size, (rank + 1) * total // world_size
+        yield Share(batch, first + low, first + high, low, total)

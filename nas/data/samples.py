@@ -1,0 +1,170 @@
+"""Images as they are stored, not yet decoded, and how they become arrays of one size."""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from nas.data.config import InvalidData
+
+PROBED = 256
+LARGEST_OWN_SIZE = 224
+DEFAULT_SIZE = 64
+GREY_MODES = {"1", "L", "LA"}
+
+
+class Samples(Protocol):
+    """Stored images with their labels; safe to read from several threads and to send to other processes."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [N]."""
+        ...
+
+    def open(self, index: int) -> Image.Image:
+        """The image; only its header need be read yet."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What messages call the image."""
+        ...
+
+
+class Part(NamedTuple):
+    """Some of the samples, in this order."""
+
+    samples: Samples
+    indices: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.samples.labels[self.indices]
+
+
+@dataclass(frozen=True)
+class ArraySamples:
+    """Grey images that are decoded already: bytes [N, H, W]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def open(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index])
+
+    def name(self, index: int) -> str:
+        return f"image {index}"
+
+
+@dataclass(frozen=True)
+class PackedSamples:
+    """Image files one after the other in an array of bytes; file i lies from `offsets[i]` to `offsets[i + 1]`."""
+
+    path: Path
+    packed: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    def open(self, index: int) -> Image.Image:
+        return Image.open(BytesIO(self.packed[self.offsets[index] : self.offsets[index + 1]].tobytes()))
+
+    def name(self, index: int) -> str:
+        return f"{self.path}: image {index}"
+
+
+@dataclass(frozen=True)
+class FileSamples:
+    """One file an image."""
+
+    paths: Sequence[Path]
+    labels: np.ndarray
+
+    def open(self, index: int) -> Image.Image:
+        return Image.open(self.paths[index])
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+
+def read(samples: Samples, index: int, channels: int | None = None) -> Image.Image:
+    """One image, decoded to that many channels; without `channels` only its header is read.
+
+    Raises:
+        InvalidData: It cannot be decoded.
+    """
+    try:
+        image = samples.open(index)
+        return image if channels is None else image.convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: {error}") from error
+
+
+def fit(image: Image.Image, size: int, *, margin: float = 1.0) -> Image.Image:
+    """The image resized so that its shorter side is `margin` x `size`, then its centre of `size` x `size` pixels."""
+    if image.size == (size, size):
+        return image
+    shorter = math.ceil(size * margin)
+    factor = shorter / min(image.size)
+    width, height = (max(shorter, round(side * factor)) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def probe(parts: Sequence[Part]) -> tuple[int, int]:
+    """Channels and image size of the samples, judged by the headers of up to 256 images of each part.
+
+    Returns:
+        1 channel where all images are grey, else 3; and the size that all share, where they are square and at most
+        224 pixels, else 64.
+    """
+    modes, sizes = set(), set()
+    for part in parts:
+        spread = np.linspace(0, len(part.indices) - 1, min(PROBED, len(part.indices))).astype(np.int64)
+        for index in np.sort(part.indices)[spread]:
+            with read(part.samples, int(index)) as image:
+                modes.add(image.mode)
+                sizes.add(image.size)
+    width, height = min(sizes)
+    alike = len(sizes) == 1 and width == height <= LARGEST_OWN_SIZE
+    return 1 if modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE
+
+
+def decode(part: Part, size: int, channels: int, *, threads: int = 2) -> np.ndarray:
+    """All images of the part as bytes [N, size, size, channels].
+
+    Raises:
+        InvalidData: An image cannot be decoded.
+    """
+    decoded = np.empty((len(part.indices), size, size, channels), np.uint8)
+
+    def fill(rows: range) -> None:
+        for row in rows:
+            with read(part.samples, int(part.indices[row]), channels) as image:
+                decoded[row] = np.asarray(fit(image, size)).reshape(size, size, channels)
+
+    chunks = [range(first, min(first + 512, len(decoded))) for first in range(0, len(decoded), 512)]
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(fill, chunks):
+            pass
+    return decoded
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels of bytes [N, H, W, C], on the scale 0 to 1."""
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[-1]):
+        counts = np.zeros(256, np.int64)
+        for first in range(0, len(images), 4096):
+            counts += np.bincount(images[first : first + 4096, ..., channel].ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        deviations.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1 / 255))
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,160 @@
+"""Images that do not fit into memory: decoded, cropped and rescaled by worker processes while the device trains."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nas.data.augment import Augmentation, Normalisation, cut_out, draw
+from nas.data.config import InvalidData
+from nas.data.device_images import Batch, send
+from nas.data.order import AUGMENT, epoch_order, random_subset, shares, steps
+from nas.data.samples import Part, fit, read
+
+# An image to read: its position in the split, and seed and epoch of its augmentation, if any.
+Key = tuple[int, tuple[int, int] | None]
+SMALLEST_AREA = 0.08
+LARGEST_ASPECT = 4 / 3
+EVALUATION_MARGIN = 1 / 0.875
+
+
+def random_crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a crop of 8 to 100 % of the area and aspect 3:4 to 4:3, as Inception trains."""
+    for _ in range(10):
+        area = width * height * rng.uniform(SMALLEST_AREA, 1.0)
+        aspect = math.exp(rng.uniform(-math.log(LARGEST_ASPECT), math.log(LARGEST_ASPECT)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * LARGEST_ASPECT)), min(height, round(width * LARGEST_ASPECT))
+    return (width - w) // 2, (height - h) // 2, (width - w) // 2 + w, (height - h) // 2 + h
+
+
+@dataclass(frozen=True)
+class _Decoder(Dataset[Tensor | InvalidData]):
+    """What a worker does for one image. A bad image is returned, not raised: workers garble messages."""
+
+    part: Part
+    shape: tuple[int, int, int]
+    flip: bool
+
+    def __getitem__(self, key: Key) -> Tensor | InvalidData:
+        position, entropy = key
+        try:
+            image = read(self.part.samples, int(self.part.indices[position]), self.shape[2])
+        except InvalidData as error:
+            return error
+        if entropy is None:
+            image = fit(image, self.shape[0], margin=EVALUATION_MARGIN)
+        else:
+            image = self._augmented(image, np.random.default_rng((AUGMENT, *entropy, position)))
+        return torch.from_numpy(np.array(image)).view(self.shape)
+
+    def _augmented(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        box = random_crop_box(*image.size, rng)
+        image = image.resize(self.shape[:2], Image.Resampling.BICUBIC, box=box)
+        if self.flip and rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return image
+
+
+def _stack(items: list[Tensor | InvalidData]) -> Tensor | InvalidData:
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    bad = [item for item in items if isinstance(item, InvalidData)]
+    return bad[0] if bad else torch.stack(tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedImages:
+    """One split, read as it is used. Has the methods of `DeviceImages`, with the same promises.
+
+    Args:
+        part: The images of the split.
+        shape: Height, width and channels (1 or 3) of the batches' images; height and width are the same.
+        normalisation: Of the training split.
+        augmentation: Of training batches; its padded crop is replaced by a crop of random size.
+        device: Where batches are wanted.
+        workers: Processes that decode; 0 decodes in this one.
+    """
+
+    part: Part
+    shape: tuple[int, int, int]
+    normalisation: Normalisation
+    augmentation: Augmentation
+    device: torch.device
+    workers: int
+
+    def __len__(self) -> int:
+        return len(self.part.indices)
+
+    def steps(self, batch_size: int, *, drop_last: bool = True) -> int:
+        """Batches of one epoch; fewer images than one batch still make one."""
+        return steps(len(self), batch_size, drop_last=drop_last)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        seed: int,
+        start: int = 0,
+        augment: bool = True,
+        drop_last: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Iterator[Batch]:
+        """Shuffled batches of one epoch, as `DeviceImages.batches`.
+
+        Raises:
+            InvalidData: An image cannot be decoded.
+        """
+        order = epoch_order(len(self), epoch=epoch, seed=seed)
+        entropy = (seed, epoch) if augment else None
+        mine = list(shares(len(self), batch_size, start=start, drop_last=drop_last, rank=rank, world_size=world_size))
+        chosen = [order[share.begin : share.end] for share in mine]
+        for share, (images, labels) in zip(mine, self._decoded(chosen, entropy)):
+            if augment:
+                draws = draw(self.augmentation, share.total, self.shape[0], seed=seed, epoch=epoch, batch=share.batch)
+                draws = send(draws[:, share.offset : share.offset + len(images)], self.device)
+                cut_out(images, draws, self.augmentation)
+            yield images.permute(0, 3, 1, 2), labels
+
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
+        """All images once, resized and centred, in fixed order, the last smaller batch included.
+
+        Raises:
+            InvalidData: An image cannot be decoded.
+        """
+        positions = torch.arange(len(self))
+        chosen = [positions[share.begin : share.end] for share in shares(len(self), batch_size, drop_last=False)]
+        for images, labels in self._decoded(chosen, None):
+            yield images.permute(0, 3, 1, 2), labels
+
+    def subset(self, n: int, seed: int) -> "StreamedImages":
+        """`n` random images (all where there are fewer), e.g. to calibrate batch norm."""
+        chosen = random_subset(len(self), n, seed).numpy()
+        return replace(self, part=Part(self.part.samples, self.part.indices[chosen]))
+
+    def _decoded(self, chosen: list[Tensor], entropy: tuple[int, int] | None) -> Iterator[Batch]:
+        """Normalised images float32 [B, H, W, C] and labels of these positions, on the device."""
+        keys: Iterable[list[Key]] = [[(position, entropy) for position in batch.tolist()] for batch in chosen]
+        loader = DataLoader(
+            _Decoder(self.part, self.shape, self.augmentation.flip),
+            batch_sampler=keys,
+            num_workers=min(self.workers, len(chosen)),
+            collate_fn=_stack,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+        labels = torch.from_numpy(self.part.labels)
+        for batch, images in zip(chosen, loader):
+            if isinstance(images, InvalidData):
+                raise images
+            bytes_ = images.to(self.device, non_blocking=True)
+            yield self.normalisation(bytes_), send(labels[batch], self.device)

@@ -1,0 +1,166 @@
+"""Datasets by the names that `timm.data.create_dataset` takes: torchvision's, Hugging Face's, image folders, tar files.
+
+Published sets often have two splits only. Their second split is the test split here, whatever it is called, and the
+validation split that the search sees is held out of the training images.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nas.data.config import DataConfig, InvalidData
+from nas.data.splits import Source
+
+# torchvision's sets by the name of the split that is not for training.
+SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
+SECOND_SPLIT |= {"qmnist": "test", "imagenet": "validation", "places365": "validation"}
+SECOND_SPLIT |= {"inaturalist": "validation", "inat": "validation"}
+FOLDERS = {"validation": ("validation", "val", "valid", "eval", "evaluation"), "test": ("test",)}
+SYMBOLS = ("/mnist", "kmnist", "qmnist", "svhn")
+STREAMS = {"hfids", "tfds", "wds"}
+
+
+@dataclass(frozen=True)
+class TimmSamples:
+    """A map-style dataset of timm or torchvision."""
+
+    dataset: Any
+    title: str
+    labels: np.ndarray
+
+    def open(self, index: int) -> Image.Image:
+        reader = getattr(self.dataset, "reader", None)
+        # timm's own `dataset[index]` answers with a neighbour where an image is damaged.
+        image = Image.open(reader[index][0]) if reader is not None else self.dataset[index][0]
+        if not isinstance(image, Image.Image):
+            raise ValueError(f"expected a PIL image, got {type(image).__name__}")
+        return image
+
+    def name(self, index: int) -> str:
+        return f"{self.title}: image {index}"
+
+
+def open_timm(config: DataConfig) -> Source:
+    """The named dataset.
+
+    Raises:
+        InvalidData: timm does not know it, does not find it, or streams it.
+    """
+    name = config.dataset or ""
+    _check_root(name, config.path)
+    dataset = _create(config, "train")
+    names = _class_names(dataset)
+    train = _samples(dataset, name, "train")
+    given = {split: _held_out(config, split) for split in _published_splits(config)}
+    # Benchmarks keep the labels of their test images secret: such a split is of no use.
+    splits = {split: found for split, found in given.items() if found is not None and found.labels.max(initial=-1) >= 0}
+    if "test" not in splits and "validation" in splits and not _in_folders(name):
+        splits["test"] = splits.pop("validation")
+    return Source(
+        name=name or Path(config.path or "").resolve().name,
+        place=_place(config),
+        class_names=names or tuple(str(label) for label in range(int(train.labels.max(initial=-1)) + 1)),
+        train=train,
+        validation=splits.get("validation"),
+        test=splits.get("test"),
+        fractions=(config.validation_fraction, config.test_fraction),
+        flip=not any(symbols in name.lower() for symbols in SYMBOLS),
+    )
+
+
+def _place(config: DataConfig) -> str:
+    return f"timm dataset {config.dataset!r}" + (f" at {config.path}" if config.path else "")
+
+
+def _prefix(name: str) -> str:
+    return name.partition("/")[0].lower() if "/" in name else ""
+
+
+def _in_folders(name: str) -> bool:
+    """Whether the splits are folders (or tar files) below the root."""
+    return _prefix(name) not in {"torch", "hfds"} or name.lower() in {"torch/image_folder", "torch/folder"}
+
+
+def _check_root(name: str, path: str | None) -> None:
+    prefix = _prefix(name)
+    if prefix in STREAMS:
+        raise InvalidData(
+            f"dataset {name!r} is a stream, which cannot be split or shuffled as a whole; "
+            "expected a random-access dataset such as torch/..., hfds/... or an image folder"
+        )
+    if path is None and prefix != "hfds":
+        raise InvalidData(f"path must be the root folder of timm dataset {name!r}, got None")
+    if path is not None and _in_folders(name) and not Path(path).exists():
+        raise InvalidData(f"{path}: no such folder; expected the images of timm dataset {name!r}")
+
+
+def _published_splits(config: DataConfig) -> list[str]:
+    """Splits besides `train` that can be there."""
+    name = config.dataset or ""
+    if _in_folders(name):
+        root = Path(config.path or "")
+        return [split for split, folders in FOLDERS.items() if any((root / folder).is_dir() for folder in folders)]
+    if _prefix(name) == "hfds":
+        return ["validation", "test"]
+    return [SECOND_SPLIT.get(name.lower().removeprefix("torch/"), "test")]
+
+
+def _held_out(config: DataConfig, split: str) -> TimmSamples | None:
+    """A published split; None where a Hugging Face dataset has none of that name."""
+    try:
+        dataset = _create(config, split)
+    except InvalidData as error:
+        if _prefix(config.dataset or "") == "hfds" and "split" in str(error.__cause__).lower():
+            return None
+        raise
+    return _samples(dataset, config.dataset or "", split)
+
+
+def _create(config: DataConfig, split: str) -> Any:
+    from timm.data import create_dataset
+
+    # Every read opens the tar file anew: an open one cannot be shared by threads or processes.
+    options = {"cache_tarfiles": False} if (config.path or "").endswith(".tar") else {}
+    try:
+        return create_dataset(
+            config.dataset or "",
+            root=config.path,
+            split=split,
+            download=config.download,
+            input_img_mode=None,
+            **options,
+        )
+    # A dataset library may raise anything; whatever it is, the data cannot be used and the reason is passed on.
+    except Exception as error:
+        reason = str(error).strip() or type(error).__name__
+        raise InvalidData(f"{_place(config)}: timm cannot open its {split} split: {reason.splitlines()[0]}") from error
+
+
+def _class_names(dataset: Any) -> tuple[str, ...]:
+    """Names in order of their labels; none where the dataset does not tell."""
+    reader = getattr(dataset, "reader", None)
+    mapping = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None)
+    if mapping:
+        return tuple(str(name) for name in sorted(mapping, key=mapping.__getitem__))
+    return tuple(str(name) for name in getattr(dataset, "classes", None) or ())
+
+
+def _samples(dataset: Any, name: str, split: str) -> TimmSamples:
+    return TimmSamples(dataset, f"timm dataset {name!r}, {split} split", np.asarray(_labels(dataset), np.int64))
+
+
+def _labels(dataset: Any) -> Any:
+    """All labels, from where reading them is cheapest."""
+    reader = getattr(dataset, "reader", None)
+    for owner in (dataset, reader):
+        targets = getattr(owner, "targets", None)
+        if targets is not None:
+            return targets
+    if reader is not None and hasattr(reader, "iter_targets"):
+        return list(reader.iter_targets())
+    if reader is not None and hasattr(reader, "samples"):
+        return [target for _, target in reader.samples]
+    return [int(dataset[index][1]) for index in range(len(dataset))]
