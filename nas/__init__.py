@@ -1,1 +1,1 @@
-
+"""Choosing architectures: objectives, searchers, journals, Pareto fronts, measurements on hardware."""

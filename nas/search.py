@@ -17,7 +17,7 @@ from nas.objectives import Bound, Cost, Objective, describe
 from nas.searchers import Searcher
 from search_spaces import Architecture, Space
 
-_ASKS_WITHOUT_NEWS = 100  # asks in a row that bring no new candidate before a space counts as exhausted
+_ASKS_WITHOUT_NEWS = 20  # asks in a row that bring no new candidate before a space counts as exhausted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-
+"""Zero-cost proxies: ``score(model, batch) -> float`` without training; they know models and batches only."""

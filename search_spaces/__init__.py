@@ -1,5 +1,5 @@
 """What can be built: search spaces as data, and the networks whose elastic layers follow an architecture."""
 
-from search_spaces.space import Architecture, Choice, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
 
-__all__ = ["Architecture", "Choice", "Costs", "Decision", "InvalidArchitecture", "Space"]
+__all__ = ["Architecture", "Choice", "Columns", "Costs", "Decision", "InvalidArchitecture", "Space"]

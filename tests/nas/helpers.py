@@ -1,0 +1,41 @@
+"""Search problems with known answers."""
+
+import numpy as np
+
+from nas.estimate import Estimate
+from nas.objectives import Bound, Cost
+from nas.search import Problem
+from search_spaces import Architecture, Columns, Costs, Decision, Space
+
+
+def bits(n: int = 12) -> Space:
+    """`n` binary decisions; MACs count the ones, parameters are ten times as many."""
+
+    def cost(columns: Columns) -> Costs:
+        ones = sum(columns[f"bit{i}"].astype(np.int64) for i in range(n))
+        return Costs(10 * ones, ones)
+
+    return Space(name="bits", decisions=tuple(Decision(f"bit{i}", (0, 1)) for i in range(n)), cost=cost)
+
+
+class Leading:
+    """Accuracy: number of leading ones, so that the true front is every prefix of ones."""
+
+    name, unit, maximise = "accuracy", "%", True
+
+    def __init__(self) -> None:
+        self.calls: list[Architecture] = []
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        self.calls.append(architecture)
+        values = list(architecture.values())
+        return Estimate(float(values.index(0) if 0 in values else len(values)))
+
+
+def problem(space: Space, objective=None, **bounds: Bound) -> Problem:
+    return Problem(
+        exact=[Cost(space, "macs"), Cost(space, "params")],
+        measured=[objective or Leading()],
+        optimised=["accuracy", "macs"],
+        bounds=bounds,
+    )
