@@ -93,10 +93,8 @@ class SyncResult:
     members: dict[str, str] = field(default_factory=dict)
 
 
-def _store_uri(config: TrackingConfig, memory: Mapping[str, Any]) -> str:
-    """The store to write: as configured, else where the job was logged before, else the local one."""
-    if config.uri is not None:
-        return config.uri
+def _local_uri(memory: Mapping[str, Any]) -> str:
+    """The store where the job was logged before, if there still is one; else the local one."""
     remembered = memory.get("uri")
     if remembered and ((database := database_of(remembered)) is None or database.exists()):
         return remembered
@@ -142,7 +140,7 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
 
     Args:
         folder: The job folder.
-        config: Where to log; by default as the job says.
+        config: Where to log; by default as the job says. Without a `uri` the store of the job is used.
         final: Whether nobody works on the job any more. A job without a result is then logged as killed.
 
     Returns:
@@ -156,9 +154,10 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
     job = read_json(folder / "job.json")
     if job is None:
         raise FileNotFoundError(f"{folder} is not a job folder: it has no job.json")
-    config = config or TrackingConfig(**job["job"].get("tracking", {}))
+    saved = TrackingConfig(**job["job"].get("tracking", {}))
+    config = config or saved
     memory = read_json(folder / "tracking.json") or {}
-    uri = _store_uri(config, memory)
+    uri = config.uri or saved.uri or _local_uri(memory)
     if not config.enabled:
         return SyncResult(uri=uri, experiment=config.experiment)
     try:
