@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.folder import candidates, finite, objectives_of, read_json
+from service.folder import candidates, finite, job_name, objectives_of, read_json
 
 Record = Mapping[str, Any]
 
@@ -85,9 +85,8 @@ def picture_of(folder: Path) -> Picture | None:
         return None
     units = {objective["name"]: objective.get("unit") or "" for objective in objectives}
     axes = {name: axis_of(name, [v.get(name) for v in values], units.get(name, "")) for name in [quality, *costs]}
-    job = (read_json(folder / "job.json") or {}).get("job", {})
     return Picture(
-        title=job.get("name", folder.name),
+        title=job_name(folder),
         quality=axes[quality],
         costs=tuple(axes[name] for name in costs),
         maximise=maximised.get(quality, True),
@@ -179,7 +178,8 @@ def front_html(picture: Picture) -> str:
         for trace, value in zip(figure.data, values):
             trace.update({name.replace(".", "_"): value})
     _lay_out(figure, picture, buttons)
-    return figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False, "responsive": True})
+    config = {"displaylogo": False, "responsive": True}
+    return figure.to_html(include_plotlyjs=True, full_html=True, default_height="88vh", config=config)
 
 
 def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any]:
@@ -194,10 +194,10 @@ def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any
 
 
 def _lay_out(figure: Any, picture: Picture, buttons: list[dict[str, Any]]) -> None:
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.12, "yanchor": "top", "bgcolor": "white"}
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom", "bgcolor": "white"}
     figure.update_layout(
         template="plotly_white",
-        title={"text": f"{picture.title}: Pareto front", "x": 0.02, "xanchor": "left"},
+        title={"text": f"{picture.title}: Pareto front", "x": 0.02, "y": 0.97, "yanchor": "top"},
         font={"family": "system-ui, sans-serif", "size": 14},
         xaxis={
             "title": {"text": picture.costs[0].label},
@@ -206,7 +206,7 @@ def _lay_out(figure: Any, picture: Picture, buttons: list[dict[str, Any]]) -> No
             "linecolor": "#94a3b8",
         },
         yaxis={"title": {"text": picture.quality.label}, "showline": True, "linecolor": "#94a3b8"},
-        legend={"orientation": "h", "x": 0, "y": 1.06, "yanchor": "bottom"},
+        legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
         updatemenus=[menu] if len(buttons) > 1 else [],
         hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 12}},
         margin={"l": 70, "r": 30, "t": 110, "b": 60},
@@ -259,7 +259,7 @@ def front_png(picture: Picture) -> bytes:
     return _png(draw)
 
 
-def hypervolume_png(curve: list[list[float]]) -> bytes:
+def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
     """The hypervolume over evaluations as a PNG image; `curve` holds pairs of the two."""
     points = [(x, y) for x, y in curve if finite(x) is not None and finite(y) is not None]
 
@@ -270,7 +270,7 @@ def hypervolume_png(curve: list[list[float]]) -> bytes:
         axes.set(xlabel="evaluations", ylabel="hypervolume (0 to 1, higher is better)")
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)
-        axes.set_title("How far the search has come", loc="left", fontsize=13, pad=12)
+        axes.set_title(f"{title}: hypervolume of the front", loc="left", fontsize=13, pad=12)
         if points:
             axes.annotate(f"{ys[-1]:.3f}", (xs[-1], ys[-1]), xytext=(-4, 6), textcoords="offset points", ha="right")
 

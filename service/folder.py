@@ -76,6 +76,11 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def job_name(folder: Path) -> str:
+    """The name of the job, or of its folder where no job is described."""
+    return (read_json(folder / "job.json") or {}).get("job", {}).get("name", folder.name)
+
+
 def objectives_of(folder: Path) -> list[dict[str, Any]]:
     """The objectives of the search, from the front or, before there is one, from the head of the journal."""
     front = read_json(folder / "front.json")

@@ -1,10 +1,13 @@
 """What a job leaves, in the terms of MLflow: names and values that it takes, points of curves, the charts page."""
 
 import base64
+import getpass
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +61,45 @@ def progress_points(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str,
                 yield metric, record[name], int(record["step"]), int(record["time"] * 1000)
 
 
+def described_params(job: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a job and the environment that it ran in, as parameters."""
+    tree = {key: value for key, value in job["job"].items() if key not in ("name", "tracking")}
+    tree |= {"environment": job.get("environment", {}), "espalier": job.get("espalier")}
+    return {allowed_name(name): text_of(value) for name, value in flatten(tree).items()}
+
+
+def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
+    """The data of a job as MLflow describes a data set; the digest is of the settings, not of the images."""
+    data = job["job"].get("data") or {}
+    name = data.get("dataset") or Path(data.get("path") or data.get("source") or "data").stem
+    source = json.dumps(data, sort_keys=True)
+    digest = sha256(source.encode()).hexdigest()[:8]
+    return {"name": str(name)[:500], "digest": digest, "source_type": "local", "source": source}
+
+
+def outcome_metrics(folder: Path) -> dict[str, Any]:
+    """The numbers of the result of a job."""
+    result = read_json(folder / "result.json") or {}
+    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "best_test_accuracy")}
+    return metrics | {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
+
+
+def table_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows as the user interface shows a table, with numbers short enough to read."""
+    data = [[float(f"{v:.6g}") if isinstance(v, float) else v for v in row.values()] for row in rows]
+    return {"columns": list(rows[0]) if rows else [], "data": data}
+
+
+def source_tags(job: Mapping[str, Any]) -> dict[str, str]:
+    """Where a run comes from: the command, the version of the code, and the user where the machine says who it is."""
+    tags = {"mlflow.source.name": "nas run", "mlflow.source.type": "LOCAL"}
+    if commit := job.get("environment", {}).get("git_commit"):
+        tags["mlflow.source.git.commit"] = str(commit)
+    with suppress(KeyError, OSError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
 def created_ms(job: Mapping[str, Any]) -> int:
     """When a job was made, in the milliseconds of MLflow."""
     return int(datetime.fromisoformat(job["created"]).timestamp() * 1000)
@@ -107,6 +149,7 @@ def view_state(members: list[dict[str, Any]], objectives: list[dict[str, Any]]) 
     scatter = {**card, "uuid": "scatter", "type": "SCATTER", "runsCountToCompare": 100, **axes}
     parallel = {"uuid": "parallel", "type": "PARALLEL", "selectedParams": varied[:6], "selectedMetrics": metrics}
     section = {"uuid": "front", "name": "Pareto front", "display": True, "isReordered": True, "isGenerated": False}
+    section |= {"columns": 2, "cardHeight": 460}
     state = {
         "searchFilter": "tags.`nas.pareto` = 'true'",
         "orderByKey": "metrics.`accuracy`",

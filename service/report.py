@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.figures import COSTS, axis_of, front_html, front_png, hypervolume_png, interval, picture_of
-from service.folder import candidates, finite, read_json, write_whole
+from service.folder import candidates, finite, job_name, read_json, write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def write_report(folder: Path) -> list[Path]:
         written.append(write_whole(report / "front.png", front_png(picture)))
     volume = read_json(folder / "search" / "hypervolume.json")
     if volume and volume.get("curve"):
-        written.append(write_whole(report / "hypervolume.png", hypervolume_png(volume["curve"])))
+        written.append(write_whole(report / "hypervolume.png", hypervolume_png(job_name(folder), volume["curve"])))
     return written
 
 
@@ -64,8 +64,8 @@ def front_table(source: Path | Record) -> "Table":
     params = axis_of("params", [m["values"].get("params") for m in members])
     table = Table(title="Pareto front", title_justify="left")
     table.add_column("key", style="bold", no_wrap=True)
-    for name in ("validation %", "test %", "latency ms", macs.label, params.label):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("validation (%)", "test (%)", "latency (ms)", macs.label, params.label):
+        table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
     for member in members:
         values = member["values"]
         table.add_row(

@@ -1,16 +1,24 @@
 """The store that MLflow keeps runs in: its address, whether it can be used, and the server that shows it."""
 
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 REACH_TIMEOUT_S = 4.0
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
 SERVER_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
@@ -21,7 +29,7 @@ def default_uri() -> str:
 
 def database_of(uri: str) -> Path | None:
     """The file of an SQLite store, None for any other store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def check_answers(uri: str) -> None:
@@ -57,14 +65,21 @@ def server_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[
 
 
 def run_server(uri: str, host: str, port: int) -> int:
-    """Shows a database in the browser until interrupted; returns the exit status, 0 where it was interrupted."""
-    process = subprocess.Popen(server_command(uri, host, port), env={**os.environ, **SERVER_ENVIRONMENT})
+    """Shows a database in the browser until interrupted; returns the exit status, 0 where it was interrupted.
+
+    The server starts processes of its own: it gets a process group, which ends with this process.
+    """
+    environment = {**os.environ, **SERVER_ENVIRONMENT}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process = subprocess.Popen(server_command(uri, host, port), env=environment, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
         return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def check_free(host: str, port: int) -> None:

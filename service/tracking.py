@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,23 @@ from service.mlflow_format import (
     Links,
     allowed_name,
     created_ms,
+    dataset_of,
+    described_params,
     ended_ms,
-    flatten,
     links,
     member_metrics,
+    outcome_metrics,
     progress_points,
+    source_tags,
     status_of,
+    table_of,
     text_of,
     view_state,
 )
-from service.store import check_answers, check_free, check_writable, database_of, default_uri, run_server
+from service.store import ENVIRONMENT, check_answers, check_free, check_writable, database_of, default_uri, run_server
 
 __all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "sync", "view_link"]
 
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-}
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "search/hypervolume.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png"),
@@ -211,39 +207,20 @@ class _Mirror:
 
     # ---- the summary run
 
-    @property
-    def name(self) -> str:
-        return self.job["job"]["name"]
-
     def _create_summary(self) -> Any:
-        tags = {"nas.job": self.job["id"], "nas.kind": "job", "mlflow.source.name": "nas run"}
-        tags["mlflow.source.type"] = "LOCAL"
-        commit = self.job.get("environment", {}).get("git_commit")
-        if commit:
-            tags["mlflow.source.git.commit"] = str(commit)
+        tags = {"nas.job": self.job["id"], "nas.kind": "job", **source_tags(self.job)}
         return self.client.create_run(
-            self.experiment.experiment_id, start_time=created_ms(self.job), tags=tags, run_name=self.name
+            self.experiment.experiment_id, start_time=created_ms(self.job), tags=tags, run_name=self.job["job"]["name"]
         )
 
     def _describe(self, run: Any) -> None:
         """Parameters and data set, as far as they are not logged yet: neither can be changed later."""
-        described = {key: value for key, value in self.job["job"].items() if key not in ("name", "tracking")}
-        described |= {"environment": self.job.get("environment", {}), "espalier": self.job.get("espalier")}
-        self._log(run, params=flatten(described))
-        if not run.inputs or not run.inputs.dataset_inputs:
-            self._log_dataset(run)
-
-    def _log_dataset(self, run: Any) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        data = self.job["job"].get("data") or {}
-        name = data.get("dataset") or Path(data.get("path") or data.get("source") or "data").stem
-        text = json.dumps(data, sort_keys=True)
-        dataset = Dataset(
-            name=str(name)[:500], digest=sha256(text.encode()).hexdigest()[:8], source_type="local", source=text
-        )
-        tag = InputTag(key="mlflow.data.context", value="train, validation, test")
-        self.client.log_inputs(run.info.run_id, [DatasetInput(dataset=dataset, tags=[tag])])
+        self._log(run, params=described_params(self.job))
+        if not run.inputs or not run.inputs.dataset_inputs:
+            tag = InputTag(key="mlflow.data.context", value="train, validation, test")
+            self.client.log_inputs(run.info.run_id, [DatasetInput(Dataset(**dataset_of(self.job)), [tag])])
 
     def _set_status(self, run: Any, status: str) -> None:
         if status == run.info.status:
@@ -312,18 +289,15 @@ class _Mirror:
         from service.report import summary_lines
 
         result, run_id = read_json(self.folder / "result.json") or {}, run.info.run_id
-        metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "best_test_accuracy")}
-        metrics |= {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
         rows = candidates(self.folder)
-        metrics["evaluations"] = len(rows)
+        metrics = outcome_metrics(self.folder) | {"evaluations": len(rows)}
         tables = json.dumps([{"path": "candidates.json", "type": "table"}])
         lines = [line for line in summary_lines(self.folder) if not line.startswith("report:")]
         tags = {"mlflow.note.content": "  \n".join(lines), "mlflow.loggedArtifacts": tables}
         if result.get("reason"):
             tags["nas.reason"] = text_of(result["reason"])
         self._log(run, metrics=metrics, tags=tags)
-        table = {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
-        self.client.log_dict(run_id, table, "candidates.json")
+        self.client.log_dict(run_id, table_of(rows), "candidates.json")
         for name in ARTIFACTS:
             self._upload(run_id, name, str(Path(name).parent) if "/" in name else None)
         self._upload(run_id, "report/candidates.csv", None)
@@ -357,13 +331,10 @@ class _Mirror:
 
     def _create_member(self, summary: Any, key: str) -> Any:
         tags = {"nas.job": self.job["id"], "nas.kind": "member", "nas.search": summary.info.run_id, "nas.key": key}
-        tags |= {"mlflow.source.name": "nas run", "mlflow.source.type": "LOCAL"}
-        return self.client.create_run(
-            self.experiment.experiment_id,
-            start_time=ended_ms(self.folder, self.job),
-            tags=tags,
-            run_name=f"{self.name} {key}",
-        )
+        tags |= source_tags(self.job)
+        name = f"{self.job['job']['name']} {key}"
+        before = created_ms(self.job) - 1  # lists are sorted by time: the job stands above its members
+        return self.client.create_run(self.experiment.experiment_id, start_time=before, tags=tags, run_name=name)
 
     def _share_view(self, members: list[dict[str, Any]], objectives: list[dict[str, Any]]) -> None:
         key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state(members, objectives)

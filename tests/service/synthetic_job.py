@@ -21,9 +21,9 @@ def candidate(index: int) -> dict[str, Any]:
     if depth > 2:
         architecture["stage1.block3.kernel"] = 3 + 2 * (index % 2)
     size = depth * width * (1 + kernel / 10)
-    latency = 0.4 + 0.7 * size + 0.1 * math.sin(index)
+    latency = 0.4 + 0.7 * size + 0.1 * math.sin(kernel * size)
     values = {
-        "accuracy": 99 - 12 / (0.3 + size) + 1.5 * math.sin(3.7 * index),
+        "accuracy": 99 - 12 / (0.3 + size) + 1.5 * math.sin(3.7 * size + len(architecture) * kernel),
         "latency_ms": latency,
         "macs": 1.1e6 * size,
         "params": 52_000 * size,

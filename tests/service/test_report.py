@@ -96,8 +96,8 @@ def test_table_lists_the_front_cheapest_first(job):
     lines = [line for line in console.file.getvalue().splitlines() if "±" in line]
     assert [line.split()[1] for line in lines] == [member["key"] for member in members]
     text = console.file.getvalue()
-    assert "MACs (M)" in text
-    assert "parameters (k)" in text
+    assert all(word in text for word in ("MACs", "(M)", "parameters", "(k)"))
+    assert max(len(line) for line in text.splitlines()) <= 80
     first = members[0]
     assert f"{first['values']['latency_ms']:.3f} ± {first['values']['latency_ms'] * 0.05:.3f}" in lines[0]
 
