@@ -1,0 +1,132 @@
+"""A job folder as a run leaves it, made of smooth formulas instead of training."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from search_spaces.space import Architecture
+
+CREATED = 1_760_000_000
+OBJECTIVES = [
+    {"name": "accuracy", "unit": "%", "maximise": True, "bound": [None, None]},
+    {"name": "latency_ms", "unit": "ms", "maximise": False, "bound": [None, 4.0]},
+]
+
+
+def candidate(index: int) -> dict[str, Any]:
+    """A record of the journal: deeper and wider is slower and better, with a wobble."""
+    depth, width, kernel = 1 + index % 4, (0.5, 0.75, 1.0)[index % 3], (3, 5, 7)[index * 7 % 5 % 3]
+    architecture = {"stage1.depth": depth, "stage1.width": width, "stage1.block1.kernel": kernel, "fixed": 1}
+    if depth > 2:
+        architecture["stage1.block3.kernel"] = 3 + 2 * (index % 2)
+    size = depth * width * (1 + kernel / 10)
+    latency = 0.4 + 0.7 * size + 0.1 * math.sin(kernel * size)
+    values = {
+        "accuracy": 99 - 12 / (0.3 + size) + 1.5 * math.sin(3.7 * size + len(architecture) * kernel),
+        "latency_ms": latency,
+        "macs": 1.1e6 * size,
+        "params": 52_000 * size,
+    }
+    return {
+        "index": index,
+        "architecture": architecture,
+        "status": "infeasible" if latency > 4 else "ok",
+        "values": values,
+        "intervals": {"latency_ms": [latency * 0.96, latency * 1.05]},
+        "reason": "latency_ms above 4" if latency > 4 else None,
+        "seconds": 0.2,
+    }
+
+
+def members_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records that no other beats in accuracy and latency, as members of the front."""
+    best, members = -math.inf, []
+    records = list({json.dumps(record["architecture"]): record for record in records}.values())
+    for record in sorted((r for r in records if r["status"] == "ok"), key=lambda r: r["values"]["latency_ms"]):
+        if record["values"]["accuracy"] > best:
+            best = record["values"]["accuracy"]
+            member = {name: record[name] for name in ("architecture", "values", "intervals")}
+            key = Architecture.from_json(record["architecture"]).key
+            weights = f"front/{key}.safetensors"
+            members.append({"key": key, **member, "test_accuracy": best - 0.8, "weights": weights})
+    return members
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file of JSON, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def append_lines(path: Path, *records: dict[str, Any]) -> None:
+    """Appends lines of JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def train_record(step: int, loss: float = 1.0) -> dict[str, Any]:
+    """A line of progress, `step` seconds after the job was made."""
+    rates = {"lr": 0.1 * 0.99**step, "images_per_s": 900 + step}
+    return {"event": "train", "time": CREATED + step, "phase": "all", "step": step, "epoch": 1, "loss": loss, **rates}
+
+
+def start_job(folder: Path, *, uri: str | None = None, job_id: str = "0f" * 16, name: str = "digits-demo") -> Path:
+    """A job that has just begun: its description only."""
+    job = {
+        "name": name,
+        "seed": 7,
+        "data": {"source": "digits", "path": None, "dataset": None, "flip": False},
+        "space": {"name": "small_mobilenet_v3", "options": {"depths": [2, 3, 4]}},
+        "train": {"method": "sandwich", "lr": 0.1},
+        "search": {"constraints": {}},
+        "tracking": {"enabled": True, "uri": uri, "experiment": "espalier"},
+    }
+    environment = {"python": "3.11.9", "torch": "2.10", "git_commit": "a" * 40}
+    created = {"created": "2025-10-09T08:53:20+00:00", "espalier": "0.1.0", "environment": environment}
+    write_json(folder / "job.json", {"job": job, "id": job_id, **created})
+    return folder
+
+
+def train(folder: Path, steps: range) -> Path:
+    """Training progress over these steps, with a validation at the last."""
+    append_lines(folder / "progress.jsonl", *(train_record(step, 2.3 * math.exp(-step / 30)) for step in steps))
+    accuracies = {"largest": 91.0, "smallest": 72.5, "random": 84.0}
+    last = steps[-1]
+    append_lines(folder / "progress.jsonl", {"event": "validate", "time": CREATED + last, "step": last, **accuracies})
+    return folder
+
+
+def search(folder: Path, evaluations: int = 30) -> Path:
+    """A journal of evaluations, one of them failed, and the hypervolume over them."""
+    header = {"journal": 1, "space": {}, "searcher": "nsga2", "objectives": OBJECTIVES, "seed": 7}
+    records = [candidate(index) for index in range(evaluations)]
+    records[5] |= {"status": "failed", "values": {}, "intervals": {}, "reason": "loss was not finite"}
+    append_lines(folder / "search" / "journal.jsonl", header, *records)
+    curve = [[n, 0.9 - 0.6 / n] for n in range(10, evaluations + 1, 10)]
+    write_json(folder / "search" / "hypervolume.json", {"reference": {}, "ideal": {}, "curve": curve})
+    members = members_of(records)
+    for member in members:
+        path = folder / member["weights"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(member["key"].encode() * 100)
+    latency = {"device": "AMD EPYC", "backend": "torch 2.10", "batch_size": 1, "threads": 1, "precision": "fp32"}
+    write_json(folder / "front.json", {"objectives": OBJECTIVES, "members": members, "latency": latency, "dropped": []})
+    return folder
+
+
+def finish(folder: Path, status: str = "finished", reason: str | None = None) -> Path:
+    """The result: the job is over."""
+    members = json.loads((folder / "front.json").read_text())["members"] if (folder / "front.json").exists() else []
+    best = max((member["test_accuracy"] for member in members), default=None)
+    stages = {"train": 120.0, "search": 30.0, "measure": 9.0, "test": 3.0}
+    numbers = {"seconds": 162.0, "stages": stages, "peak_memory_mb": 812.5, "front_size": len(members)}
+    result = {"status": status, "reason": reason, **numbers, "best_test_accuracy": best, "hypervolume": 0.89}
+    write_json(folder / "result.json", result)
+    return folder
+
+
+def complete_job(folder: Path, **start: Any) -> Path:
+    """A job that went well from beginning to end, without its report."""
+    return finish(search(train(start_job(folder, **start), range(1, 61))))
