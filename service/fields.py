@@ -158,6 +158,9 @@ def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping
         if inside and depth + 1 < len(path) and path[depth + 1] in data[name]:
             owner, data = hint, data[name]
             continue
+        if isinstance(data.get(name), dict) and path[depth + 1 :] and path[depth + 1] in data[name]:
+            del data[name][path[depth + 1]]  # one entry of a field with free names
+            return True
         before = dict(data)
         data.pop(name, None)
         if depth == 0 and name in placeholders:

@@ -4,9 +4,10 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 """
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
@@ -111,10 +112,18 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
         except ValueError as error:
             mistakes.append(str(error))
     checked = check_fields(Job, data, PLACEHOLDERS)
-    mistakes += [*checked.mistakes.values(), *_deep_mistakes(checked)]
+    order = list(Job.__dataclass_fields__)
+    found = [*checked.mistakes.values(), *_deep_mistakes(checked)]
+    mistakes += sorted(found, key=lambda line: _place(line, order))
     if mistakes or checked.tree is None:
         raise InvalidJob(mistakes)
     return checked.tree
+
+
+def _place(line: str, order: Sequence[str]) -> int:
+    """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
+    section = re.split(r"[.:]", line)[0]
+    return order.index(section) if section in order else -1
 
 
 def job_file(source: str | Path) -> Path:
@@ -170,7 +179,7 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
 
 
 def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
-    """Mistakes that show only once single fields are right; parts with a known mistake are passed over."""
+    """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
         return
@@ -182,10 +191,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
             shape = check_data(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
-    if checked.sound("search", "searcher"):
-        yield from _catalogue_mistakes("searcher", "search.searcher", [job.search.searcher])
-    if checked.sound("search", "objectives"):
-        yield from _catalogue_mistakes("objective", "search.objectives", job.search.objectives)
+    yield from _catalogue_mistakes("searcher", "search.searcher", [job.search.searcher])
+    yield from _catalogue_mistakes("objective", "search.objectives", job.search.objectives)
     space: Space | None = None
     if checked.sound("space"):
         option_mistakes = list(_option_mistakes(job))
@@ -193,8 +200,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         if shape is not None and not option_mistakes:
             space, space_mistakes = _try_space(job, shape)
             yield from space_mistakes
-    if checked.sound("search", "constraints"):
-        yield from _constraint_mistakes(job, space)
+    yield from _constraint_mistakes(job, space)
 
 
 def _device_mistakes(device: str) -> Iterator[str]:
@@ -234,7 +240,7 @@ def _option_mistakes(job: Job) -> Iterator[str]:
             yield f"{path}: {job.space.name} has no such option (got {show(value)}){valid}"
         elif name in hints:
             try:
-                TypeAdapter(hints[name]).validate_python(value, strict=not isinstance(value, list))
+                TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError:
                 yield f"{path}: must be {describe(hints[name])}, got {show(value)}"
 
@@ -242,31 +248,32 @@ def _option_mistakes(job: Job) -> Iterator[str]:
 def _try_space(job: Job, shape: DataShape) -> tuple[Space | None, list[str]]:
     """The space, and where it and the data do not go together."""
     mistakes = []
+    options = dict(job.space.options)
     for name, there in (("classes", shape.classes), ("channels", shape.channels), ("image_size", shape.image_size)):
         given = job.space.options.get(name, there)
         if given != there:
             mistakes.append(f"space.options.{name}: {given} does not fit the data, which has {there}; leave it out")
-    if mistakes:
-        return None, mistakes
+            del options[name]
     try:
-        space = build_space(job, shape)
+        space = build_space(replace(job, space=replace(job.space, options=options)), shape)
         space.costs([space.largest()])
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         option = str(error).partition(" ")[0]
         where = f"space.options.{option}" if option in job.space.options else "space"
+        where = "data.image_size" if option == "image_size" and option not in options else where
         rest = str(error).removeprefix(option).strip() if where != "space" else str(error)
-        return None, [f"{where}: {rest}"]
+        return None, [*mistakes, f"{where}: {rest}"]
     if space.input_shape and tuple(space.input_shape) != (shape.channels, shape.image_size, shape.image_size):
         needs = " x ".join(map(str, space.input_shape))
         has = f"{shape.channels} x {shape.image_size} x {shape.image_size}"
-        return space, [f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size"]
-    return space, []
+        mistakes.append(f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size")
+    return space, mistakes
 
 
 def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
-        known = dict.fromkeys([*OBJECTIVES, *job.search.objectives])
+        known = dict.fromkeys([*OBJECTIVES, *(own for own in job.search.objectives if ":" in own)])
         if name not in known:
             yield f"{path}: {name!r} is no objective (got {show(text)}){suggestion(name, known)}"
             continue
@@ -312,14 +319,16 @@ def _range(name: str, reachable: tuple[float, float], job: Job) -> str:
 def _check_path(setting: str, path: tuple[str, ...]) -> None:
     """Whether a setting names a field, or an entry of a field with free names."""
     valid = [known for known, _ in field_paths(Job)]
-    if path in valid or path[:2] in FREE_FORM or any(known[: len(path)] == path for known in valid):
+    if path[:2] in FREE_FORM or any(known[: len(path)] == path for known in valid):
         return
-    dotted = [".".join(known) for known in valid]
-    same_end = [name for known, name in zip(valid, dotted) if known[-1] == path[-1]]
+    same_end = [".".join(known) for known in valid if known[-1] == path[-1]]
     if same_end:
         raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
-    below = [name for name in dotted if len(path) > 1 and name.startswith(f"{path[0]}.")]
-    raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion('.'.join(path), below or dotted)}")
+    section = [known[1] for known in valid if len(known) > 1 and len(path) > 1 and known[0] == path[0]]
+    if section:
+        raise ValueError(f"--set {setting!r}: {path[0]} has no field {path[1]!r}{suggestion(path[1], section)}")
+    top = dict.fromkeys(known[0] for known in valid)
+    raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")
 
 
 def _recipe_hint(name: str) -> str:

@@ -120,10 +120,11 @@ def save_job(job: Job, folder: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file so that it is there whole or not at all, whenever the machine stops."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -45,8 +45,12 @@ def parse_yaml(text: str, source: str) -> Any:
         number = mark.line if mark else 0
         lines = text.splitlines()
         line = lines[number].strip() if number < len(lines) else ""
-        hint = '; a value that starts with ">" needs quotes' if re.search(r":\s*>", line) else ""
-        raise ValueError(f"{source}, line {number + 1}: {error.problem}: {line!r}{hint}") from error
+        problem = error.problem
+        if re.search(r":\s*>", line):
+            problem = 'a value that starts with ">" needs quotes'
+        elif "\\t" in str(problem):
+            problem = "a tab cannot indent; use spaces"
+        raise ValueError(f"{source}, line {number + 1}: {problem}: {line!r}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: not readable as YAML: {str(error).splitlines()[0]}") from error
 
