@@ -3,21 +3,18 @@
 Nothing heavy is imported before a command needs it, so that help is there at once.
 """
 
-import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from service import catalogue, tables
+from service.commands import display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 
 if TYPE_CHECKING:
-    from service.jobs import Job
+    pass
 
 app = typer.Typer(
     name="nas",
@@ -99,7 +96,7 @@ def run(source: Source = "quickstart", sets: Sets = None, output: Output = None,
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
       nas run runs/my                               resume, or show what came out
     """
-    _execute(source, sets, output, device, ("train", "search", "measure", "test"))
+    execute(source, sets, output, device, ("train", "search", "measure", "test"))
 
 
 @app.command(rich_help_panel="Run")
@@ -111,7 +108,7 @@ def train(source: Source = "quickstart", sets: Sets = None, output: Output = Non
       nas run runs/my                               then everything else
       nas search my.yaml --from runs/my             or any number of searches of it
     """
-    _execute(source, sets, output, device, ("train",))
+    execute(source, sets, output, device, ("train",))
 
 
 @app.command(rich_help_panel="Run")
@@ -143,7 +140,7 @@ def search(
     if supernet_from is None and not Path(str(source)).is_dir() and output is None:
         fail(f"search needs a trained supernet, and {source!r} is a new job: give --from DIR, or `nas run` the whole")
     stages = ("search", "measure", "test")
-    _execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
+    execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
 
 
 @app.command(rich_help_panel="Run")
@@ -164,11 +161,11 @@ def profile(
       nas profile runs/my                           the front of a finished job
     """
     with readable_errors():
-        job = _load(source, sets, device)
+        job = load(source, sets, device)
         from service import runner
 
         folder = Path(source)
-        with _display() as observer:
+        with display() as observer:
             if (folder / "front.json").is_file():
                 rows = runner.profile_front(folder, job, observer)
             else:
@@ -198,19 +195,19 @@ def retrain(
       nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
     """
     with readable_errors():
-        front = _front(folder)
+        members = front(folder)["members"]
         for option, value in (("epochs", epochs), ("lr", lr)):
             if value is not None and not value > 0:
                 fail(f"--{option}: must be more than 0, got {value:g}")
-        keys = [str(entry["key"]) for entry in front["members"]]
+        keys = [str(entry["key"]) for entry in members]
         unknown = [key for key in member or [] if key not in keys]
         if unknown:
             fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
-        job = _load(str(folder), None, None)
+        job = load(str(folder), None, None)
         from service import runner
         from service.prepare import locked
 
-        with locked(folder), _display() as observer:
+        with locked(folder), display() as observer:
             rows = runner.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
         Console().print(tables.retrain_table(rows))
 
@@ -262,14 +259,14 @@ def show(
             entry = (catalogue.SEARCHERS | catalogue.OBJECTIVES)[name]
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():
-            _front(Path(name))
-            _show_result(Path(name))
+            front(Path(name))
+            show_result(Path(name))
         elif Path(name).exists():
             import yaml
 
             from service.jobs import to_dict
 
-            typer.echo(yaml.safe_dump(to_dict(_load(name, None, None)), sort_keys=False), nl=False)
+            typer.echo(yaml.safe_dump(to_dict(load(name, None, None)), sort_keys=False), nl=False)
         else:
             known = [*catalogue.recipes(), *(key for table in catalogue.KINDS.values() for key in table)]
             fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
@@ -315,114 +312,6 @@ def sync(folder: Folder) -> None:
     if result.error:
         fail(f"sync: {result.error}", status=1)
     typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
-
-
-# ---- shared by the commands ---------------------------------------------------------------------------------------
-
-
-def _execute(
-    source: str,
-    sets: Sequence[str] | None,
-    output: Path | None,
-    device: str | None,
-    stages: Sequence[str],
-    *,
-    supernet_from: Path | None = None,
-) -> None:
-    """Some stages of a job in its folder, then what they came to."""
-    with readable_errors():
-        job = _load(source, sets, device)
-        from service.prepare import check_supernet
-
-        own_folder = Path(source) if Path(source).is_dir() and source not in catalogue.recipes() else None
-        if supernet_from is not None and own_folder == supernet_from:
-            own_folder = None  # a search of its own, in a folder of its own
-        place = output or own_folder
-        needed = supernet_from or (None if "train" in stages else place)
-        if needed is not None:
-            check_supernet(job, needed)
-        with _working_folder(job, place) as folder:
-            try:
-                from service import runner
-
-                with _display() as observer:
-                    result = runner.run(folder, job, observer, stages=stages, supernet_from=supernet_from)
-            except KeyboardInterrupt:
-                fail(f"interrupted; `{_again(stages, folder, supernet_from)}` goes on where it stopped", status=130)
-        _show_outcome(folder, result)
-
-
-@contextmanager
-def _working_folder(job: "Job", place: Path | None) -> Iterator[Path]:
-    """The prepared folder, locked; of the processes of one `torchrun` the first prepares it for all."""
-    from service.prepare import await_folder, locked, prepare_folder
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and place is None:
-        fail("--output: must be given where torchrun starts several processes, so that all work in one folder")
-    if int(os.environ.get("RANK", "0")) > 0 and place is not None:
-        yield await_folder(place)
-        return
-    folder = prepare_folder(job, place)
-    Console().print(f"job folder: {folder}", highlight=False, soft_wrap=True)
-    with locked(folder):
-        yield folder
-
-
-def _show_outcome(folder: Path, result: dict[str, Any]) -> None:
-    """What a finished command leaves behind, and what to do next."""
-    if not result:
-        return  # not the first of several processes
-    if (folder / "front.json").is_file():
-        _show_result(folder)
-        typer.echo("in the browser: nas ui")
-    elif (folder / "supernet.safetensors").is_file():
-        typer.echo(f"trained: {folder / 'supernet.safetensors'}\nsearch it: nas run {folder}")
-    if result.get("status") == "failed":
-        fail(f"{folder}: {result.get('reason') or 'failed'}", status=1)
-
-
-def _again(stages: Sequence[str], folder: Path, supernet_from: Path | None) -> str:
-    if "train" not in stages:
-        return f"nas search {folder}" + (f" --from {supernet_from}" if supernet_from else "")
-    return f"nas {'train' if len(stages) == 1 else 'run'} {folder}"
-
-
-def _load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
-    from service.jobs import load_job
-
-    return load_job(source, [*(sets or []), *([f"device={device}"] if device else [])])
-
-
-@contextmanager
-def _display() -> Iterator[Any]:
-    """The observer that a stage reports to."""
-    from service.progress import ProgressDisplay
-
-    with ProgressDisplay(Console()) as display:
-        yield display
-
-
-def _front(folder: Path) -> dict[str, Any]:
-    """The front of a finished job, or one line that says why there is none."""
-    from service.prepare import saved_job
-
-    saved_job(folder)
-    path = folder / "front.json"
-    if not path.is_file():
-        fail(f"{folder}: this job has no front yet; finish it with: nas run {folder}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        fail(f"{path}: damaged ({error}); make it again with: nas run {folder}")
-
-
-def _show_result(folder: Path) -> None:
-    from service.report import front_table, summary_lines
-
-    console = Console()
-    console.print(front_table(folder))
-    for line in summary_lines(folder):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def duration(seconds: float) -> str:
 
 def _note(event: Event) -> str:
     parts = []
-    if event.get("member"):
+    if event.get("member") and event.get("loss") is None:
         parts.append(str(event["member"]))
     if event.get("front") is not None:
         parts.append(f"front of {event['front']}")
