@@ -103,6 +103,8 @@ def run(source: Source = "quickstart", sets: Sets = None, output: Output = None,
 def train(source: Source = "quickstart", sets: Sets = None, output: Output = None, device: Device = None) -> None:
     """Train the supernet of a job, and stop there.
 
+    The folder then holds the trained supernet, to be searched as often as you like.
+
     [bold]Examples[/]
       nas train my.yaml --output runs/my            trains runs/my/supernet.safetensors
       nas run runs/my                               then everything else
@@ -189,6 +191,8 @@ def retrain(
 ) -> None:
     """Fine-tune members of the front from the weights that they inherited.
 
+    Weights and curves go to DIR/retrain; a member that is done is not trained again.
+
     [bold]Examples[/]
       nas show runs/my                              the keys of the front
       nas retrain runs/my --epochs 10               every member
@@ -243,6 +247,8 @@ def show(
     ],
 ) -> None:
     """Show a recipe, a search space, the front of a job, or a job file with every default.
+
+    Nothing is run and nothing is written.
 
     [bold]Examples[/]
       nas show quickstart > my.yaml       the recipe, to copy
