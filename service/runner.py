@@ -32,7 +32,9 @@ from nas.search import Problem, search
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service import catalogue, report, tracking
-from service.jobs import InvalidJob, Job, build_space, environment, write_json
+from service.environment import environment
+from service.jobs import InvalidJob, Job, build_space
+from service.prepare import write_json
 from supernets import Processes, Supernet, calibrate, phases, processes, train
 
 Observer = Callable[[dict[str, Any]], None]

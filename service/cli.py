@@ -1,0 +1,324 @@
+"""The command line: `nas`. Reads jobs, calls the runner, shows what comes of it.
+
+Nothing heavy is imported before a command needs it, so that help is there at once.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from service import catalogue, tables
+from service.commands import display, execute, front, load, show_result
+from service.errors import fail, readable_errors
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    name="nas",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE | FILE | DIR", help="A recipe, a .yaml or .json job file, or a job folder."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change one field of the job; may be given many times."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="DIR", help="Job folder; the same job is resumed in it. [dim]Default: a new one in runs/[/]"
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job.")]
+
+
+def main() -> None:
+    """Runs the command line."""
+    app(prog_name="nas")
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Neural architecture search: your data, your device's latency, one Pareto front.
+
+    A [bold]job[/] trains one supernet that holds every architecture of a search space,
+    searches it, measures the best on this machine, and leaves all of it in one folder and in MLflow.
+
+    [bold]Start here[/]
+      nas run                    the quickstart: minutes on a laptop, no download
+      nas ui                     look at the result in the browser
+      nas list                   what there is: recipes, spaces, searchers, objectives
+
+    [bold]Your own job[/]
+      nas show quickstart > my.yaml        copy a recipe, then edit it
+      nas run my.yaml                      run it
+      nas run my.yaml --set train.epochs=50 --output runs/longer
+      nas run runs/longer                  interrupted? the same folder goes on where it stopped
+    """
+    if version:
+        from service.environment import version as installed
+
+        typer.echo(f"espalier {installed()}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+# ---- jobs and their parts -----------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="Run")
+def run(source: Source = "quickstart", sets: Sets = None, output: Output = None, device: Device = None) -> None:
+    """Run a whole job: train, search, measure, test, report.
+
+    Ctrl-C at any moment loses nothing: naming the folder again goes on where it stopped.
+
+    [bold]Examples[/]
+      nas run                                       the quickstart
+      nas run cifar10 --set data.path=cifar10.npz   a recipe on your copy of the data
+      nas run my.yaml --output runs/my --device cuda
+      nas run my.yaml --set 'search.constraints.macs=<= 5e6'
+      nas run runs/my                               resume, or show what came out
+    """
+    execute(source, sets, output, device, ("train", "search", "measure", "test"))
+
+
+@app.command(rich_help_panel="Run")
+def train(source: Source = "quickstart", sets: Sets = None, output: Output = None, device: Device = None) -> None:
+    """Train the supernet of a job, and stop there.
+
+    The folder then holds the trained supernet, to be searched as often as you like.
+
+    [bold]Examples[/]
+      nas train my.yaml --output runs/my            trains runs/my/supernet.safetensors
+      nas run runs/my                               then everything else
+      nas search my.yaml --from runs/my             or any number of searches of it
+    """
+    execute(source, sets, output, device, ("train",))
+
+
+@app.command(rich_help_panel="Run")
+def search(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE | FILE | DIR", help="The job. [dim]Default: the one of --from[/]"),
+    ] = None,
+    supernet_from: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Job folder whose trained supernet is searched.")
+    ] = None,
+    sets: Sets = None,
+    output: Output = None,
+    device: Device = None,
+) -> None:
+    """Search a trained supernet, then measure and test the front.
+
+    The supernet comes from the job folder itself or, with --from, from another job
+    of the same space and images.
+
+    [bold]Examples[/]
+      nas search runs/my                            the supernet trained there
+      nas search --from runs/my --set search.evaluations=2000
+      nas search --from runs/my --set search.searcher=random --output runs/baseline
+      nas search --from runs/my --set 'search.constraints.latency_ms=<= 3'
+    """
+    if source is None and supernet_from is None:
+        fail("search needs a trained supernet: name a job folder that `nas train` made, or give --from DIR")
+    if supernet_from is None and not Path(str(source)).is_dir() and output is None:
+        fail(f"search needs a trained supernet, and {source!r} is a new job: give --from DIR, or `nas run` the whole")
+    stages = ("search", "measure", "test")
+    execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
+
+
+@app.command(rich_help_panel="Run")
+def profile(
+    source: Source = "quickstart",
+    samples: Annotated[int, typer.Option(min=0, help="Random architectures besides the two extremes.")] = 8,
+    sets: Sets = None,
+    device: Device = None,
+) -> None:
+    """Measure latency on this machine, without training anything.
+
+    Of a job: its smallest, its largest and random architectures.
+    Of the folder of a finished job: its front, anew. Shown is the median with its 95 % interval.
+
+    [bold]Examples[/]
+      nas profile cifar10 --set data.path=cifar10.npz --samples 20
+      nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
+      nas profile runs/my                           the front of a finished job
+    """
+    with readable_errors():
+        job = load(source, sets, device)
+        from service import runner
+
+        folder = Path(source)
+        with display() as observer:
+            if (folder / "front.json").is_file():
+                rows = runner.profile_front(folder, job, observer)
+            else:
+                rows = runner.profile(job, observer, samples=samples)
+        Console().print(tables.latency_table(rows))
+
+
+@app.command(rich_help_panel="Run")
+def retrain(
+    folder: Folder,
+    member: Annotated[
+        list[str] | None,
+        typer.Option("--member", metavar="KEY", help="Only this member of the front; may be given many times."),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the training images. [dim]Default: as many as the supernet had[/]")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate. [dim]Default: a fifth of the supernet's[/]")
+    ] = None,
+) -> None:
+    """Fine-tune members of the front from the weights that they inherited.
+
+    Weights and curves go to DIR/retrain; a member that is done is not trained again.
+
+    [bold]Examples[/]
+      nas show runs/my                              the keys of the front
+      nas retrain runs/my --epochs 10               every member
+      nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
+    """
+    with readable_errors():
+        members = front(folder)["members"]
+        for option, value in (("epochs", epochs), ("lr", lr)):
+            if value is not None and not value > 0:
+                fail(f"--{option}: must be more than 0, got {value:g}")
+        keys = [str(entry["key"]) for entry in members]
+        unknown = [key for key in member or [] if key not in keys]
+        if unknown:
+            fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
+        job = load(str(folder), None, None)
+        from service import runner
+        from service.prepare import locked
+
+        with locked(folder), display() as observer:
+            rows = runner.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
+        Console().print(tables.retrain_table(rows))
+
+
+# ---- looking at things --------------------------------------------------------------------------------------------
+
+
+@app.command("list", rich_help_panel="Look")
+def list_names(
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher or objective.")] = None,
+) -> None:
+    """List what a job can name: recipes, spaces, searchers, objectives.
+
+    Anything else is written package.module:object and imported from there.
+
+    [bold]Examples[/]
+      nas list                   everything
+      nas list space             the search spaces
+      nas show quickstart        more about one of them
+    """
+    named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}
+    named |= {name: {key: entry.summary for key, entry in table.items()} for name, table in catalogue.KINDS.items()}
+    chosen = kind.removesuffix("s") if kind else None
+    if chosen is not None and chosen not in named:
+        fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
+    Console().print(tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
+
+
+@app.command(rich_help_panel="Look")
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME | DIR | FILE", help="A listed name, a job folder or a job file.")
+    ],
+) -> None:
+    """Show a recipe, a search space, the front of a job, or a job file with every default.
+
+    Nothing is run and nothing is written.
+
+    [bold]Examples[/]
+      nas show quickstart > my.yaml       the recipe, to copy
+      nas show small_mobilenet_v3         size, cost and options of a space
+      nas show my.yaml                    check a job file and print all of its fields
+      nas show runs/my                    the front of a job
+    """
+    with readable_errors():
+        if name in catalogue.recipes():
+            typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
+        elif name in catalogue.SPACES:
+            Console().print(tables.space_facts(name))
+        elif name in catalogue.SEARCHERS | catalogue.OBJECTIVES:
+            entry = (catalogue.SEARCHERS | catalogue.OBJECTIVES)[name]
+            typer.echo(f"{name}: {entry.summary}\n{entry.target}")
+        elif Path(name).is_dir():
+            front(Path(name))
+            show_result(Path(name))
+        elif Path(name).exists():
+            import yaml
+
+            from service.jobs import to_dict
+
+            typer.echo(yaml.safe_dump(to_dict(load(name, None, None)), sort_keys=False), nl=False)
+        else:
+            known = [*catalogue.recipes(), *(key for table in catalogue.KINDS.values() for key in table)]
+            fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
+
+
+@app.command(rich_help_panel="Look")
+def ui(
+    uri: Annotated[str | None, typer.Option(help="Tracking store. [dim]Default: runs/mlflow.db here[/]")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    experiment: Annotated[str, typer.Option(help="Experiment that the printed link opens.")] = "espalier",
+) -> None:
+    """Open the MLflow pages of all jobs; Ctrl-C ends it.
+
+    [bold]Examples[/]
+      nas ui                              jobs that ran in this directory
+      nas ui --port 8080
+      nas ui --uri http://tracking:5000   links to a server elsewhere
+    """
+    with readable_errors(also=(OSError, ImportError)):
+        from service import tracking
+
+        status = tracking.serve(uri or tracking.default_uri(), host, port, experiment=experiment, echo=typer.echo)
+    raise typer.Exit(status)
+
+
+@app.command(rich_help_panel="Look")
+def sync(folder: Folder) -> None:
+    """Log a job folder in MLflow, now; what is there already is left alone.
+
+    For jobs that ran while the server was away or MLflow was missing. May be repeated.
+
+    [bold]Examples[/]
+      nas sync runs/my
+    """
+    with readable_errors(also=(OSError, ImportError)):
+        from service import tracking
+        from service.prepare import locked, saved_job
+
+        saved_job(folder)
+        with locked(folder):
+            result = tracking.sync(folder, final=True)
+    if result.error:
+        fail(f"sync: {result.error}", status=1)
+    typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""With what and on what a job runs, for the record beside its results."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pymoo", "mlflow")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git commit, as plain values."""
+    return {
+        "python": platform.python_version(),
+        **{package: _version_of(package) for package in PACKAGES},
+        "espalier": version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **_cuda(),
+        **_git(),
+    }
+
+
+def version() -> str:
+    """The version of this package, `unknown` where it runs from a checkout that is not installed."""
+    return _version_of("espalier") or "unknown"
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _cuda() -> dict[str, Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"device": "cpu", "cuda": None}
+    return {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+
+
+def _git() -> dict[str, Any]:
+    """Commit of the working directory, and whether tracked files differ from it; None outside a repository."""
+    commit = _git_output("rev-parse", "HEAD")
+    changes = _git_output("status", "--porcelain", "--untracked-files=no") if commit else None
+    return {"git_commit": commit, "git_changed": None if changes is None else bool(changes)}
+
+
+def _git_output(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,169 @@
+"""Plain data into a tree of dataclasses, with every mistake in it found at once and said in plain words.
+
+The types are checked by pydantic, ranges by the dataclasses themselves. A field with a mistake is noted, taken out
+and its default used instead, so that the rest is checked as well.
+"""
+
+import copy
+import json
+import re
+import types
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from service.catalogue import suggestion
+
+Path = tuple[str, ...]
+T = TypeVar("T")
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+_YAML = {"None": "null", "True": "true", "False": "false"}
+
+
+@dataclass(kw_only=True)
+class Checked(Generic[T]):
+    """What became of the data: the tree (with defaults where a field was wrong), and the mistakes by their path."""
+
+    tree: T | None = None
+    mistakes: dict[Path, str] = field(default_factory=dict)
+
+    def sound(self, *path: str) -> bool:
+        """Whether nothing at, below or above this path is wrong."""
+        return not any(wrong[: len(path)] == path[: len(wrong)] for wrong in self.mistakes)
+
+
+def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[str, Any]) -> Checked[T]:
+    """Builds the dataclass `cls` from nested mappings.
+
+    Args:
+        cls: The dataclass at the root of the tree; its pydantic configuration forbids unknown fields.
+        data: Field values as read from a file.
+        placeholders: What to go on with where a required field at the root is missing or wrong.
+    """
+    adapter: TypeAdapter[T] = TypeAdapter(cls)
+    checked: Checked[T] = Checked()
+    remaining = copy.deepcopy(dict(data))
+    for _ in range(1 + 2 * sum(1 for _ in field_paths(cls)) + len(data)):
+        try:
+            checked.tree = adapter.validate_json(json.dumps(remaining, default=str), strict=True)
+            return checked
+        except ValidationError as error:
+            repaired = False
+            for detail in error.errors(include_url=False):
+                path, message = _mistake(cls, detail)
+                checked.mistakes.setdefault(path, message)
+                repaired |= _take_out(cls, remaining, path, placeholders)
+                if not repaired:  # the default is no better: the whole section is left out
+                    repaired = _take_out(cls, remaining, path[:1], placeholders)
+            if not repaired:
+                return checked
+    return checked
+
+
+def field_paths(cls: type, above: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every field that is no dataclass itself, with its type."""
+    for name, hint in field_types(cls).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from field_paths(hint, (*above, name))
+        else:
+            yield (*above, name), hint
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """The resolved type of each field of a dataclass."""
+    hints = get_type_hints(cls)
+    return {item.name: hints[item.name] for item in fields(cls)}
+
+
+def type_at(cls: type, path: Sequence[str]) -> Any:
+    """The type that a path leads to: a field, or an element of a list or a mapping; None where it leads nowhere."""
+    hint: Any = cls
+    for name in path:
+        if isinstance(hint, type) and is_dataclass(hint):
+            hint = field_types(hint).get(name)
+            continue
+        inner = [part for part in _alternatives(hint) if get_args(part)]
+        hint = get_args(inner[0])[-1] if inner else (Any if hint in (Any, dict, list) else None)
+    return hint
+
+
+def describe(hint: Any) -> str:
+    """A type in plain words, to follow "must be"."""
+    if hint in _NAMES:
+        return _NAMES[hint]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return f"a mapping with the fields {', '.join(field_types(hint))}"
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(str(argument) for argument in arguments)}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(describe(argument) for argument in arguments))
+    if origin is not None and issubclass(origin, Mapping):
+        return "a mapping of names to values" if arguments[-1] is Any else f"a mapping of names to {_many(hint)}"
+    if origin is not None and issubclass(origin, Collection):
+        return f"a list of {_many(hint)}"
+    return "a value of another kind"
+
+
+def show(value: Any) -> str:
+    """A value as the file has it, shortened to fit a line."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _many(hint: Any) -> str:
+    element = get_args(hint)[0 if len(get_args(hint)) == 1 or get_args(hint)[-1] is Ellipsis else -1]
+    plural = {int: "whole numbers", float: "numbers", str: "text", bool: "true or false"}
+    return plural.get(element) or ("lists" if get_origin(element) else "values")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
+    """Where and what one finding of pydantic is."""
+    path = tuple(str(part) for part in detail["loc"])
+    kind, value = detail["type"], detail["input"]
+    if kind == "value_error":
+        return _range_mistake(cls, path, str(detail["ctx"]["error"]))
+    hint = type_at(cls, path)
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        valid = field_types(type_at(cls, path[:-1]))
+        return path, f"{'.'.join(path)}: unknown field (got {show(value)}){suggestion(path[-1], valid)}"
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return path, f"{'.'.join(path)}: missing; must be {describe(hint)}"
+    allowed = "a finite number" if kind == "finite_number" else describe(hint)
+    return path, f"{'.'.join(path)}: must be {allowed}, got {show(value)}"
+
+
+def _range_mistake(cls: type, path: Path, message: str) -> tuple[Path, str]:
+    """A dataclass names the field first: "lr must be …" at `train` is a mistake of `train.lr`."""
+    name, _, rest = message.partition(" ")
+    owner = type_at(cls, path)
+    if name in field_types(owner):
+        rest = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", rest)
+        return (*path, name), f"{'.'.join((*path, name))}: {rest}"
+    return path, f"{'.'.join(path)}: {message}" if path else message
+
+
+def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping[str, Any]) -> bool:
+    """Removes the field that a mistake lies in, or puts a placeholder there; whether that changed anything."""
+    owner: Any = cls
+    for depth, name in enumerate(path):
+        hint = field_types(owner).get(name)
+        inside = isinstance(hint, type) and is_dataclass(hint) and isinstance(data.get(name), dict)
+        if inside and depth + 1 < len(path) and path[depth + 1] in data[name]:
+            owner, data = hint, data[name]
+            continue
+        if isinstance(data.get(name), dict) and path[depth + 1 :] and path[depth + 1] in data[name]:
+            del data[name][path[depth + 1]]  # one entry of a field with free names
+            return True
+        before = dict(data)
+        data.pop(name, None)
+        if depth == 0 and name in placeholders:
+            data[name] = placeholders[name]
+        return data != before
+    return False

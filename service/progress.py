@@ -1,0 +1,154 @@
+"""What a running job says, as progress bars on a terminal and as a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Event = Mapping[str, Any]
+TITLES = {
+    "train": "training the supernet",
+    "search": "searching",
+    "measure": "measuring latency",
+    "test": "testing the front",
+    "retrain": "fine-tuning",
+}
+
+
+@dataclass
+class _Pace:
+    """How far one bar has come since this process began it."""
+
+    first: float
+    began: float
+    said: float
+
+    def seconds_left(self, done: float, total: float, now: float) -> float | None:
+        """Time to the end at the speed so far; None before there is any."""
+        gained = done - self.first
+        return (now - self.began) * (total - done) / gained if gained > 0 else None
+
+
+class ProgressDisplay:
+    """Shows the events of a job; an instance is the `observer` of the runner. Used as a context manager.
+
+    Args:
+        console: Where to write.
+        every_s: Seconds between plain lines where the console is no terminal.
+        clock: Seconds now.
+    """
+
+    def __init__(self, console: Console, *, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.every_s, self.clock = console, every_s, clock
+        self._live = console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, _Pace] = {}
+
+    def __enter__(self) -> "ProgressDisplay":
+        if self._live:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        kind = str(event.get("event"))
+        if kind == "train":
+            self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
+        elif kind in ("search", "measure", "test", "retrain"):
+            within = event["step"] / event["steps"] if event.get("steps") else 0
+            self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
+        elif kind == "stage":
+            self._stage(event)
+        else:
+            line = _line(kind, event)
+            if line:
+                self._print(line)
+
+    def _advance(self, kind: str, done: float, total: float, note: str) -> None:
+        if self._live:
+            if kind not in self._tasks:
+                self._tasks[kind] = self._bars.add_task(TITLES[kind], total=total, completed=int(done), note=note)
+            self._bars.update(self._tasks[kind], completed=done, total=total, note=note)
+            return
+        now = self.clock()
+        pace = self._paces.setdefault(kind, _Pace(first=done, began=now, said=float("-inf")))
+        if now - pace.said < self.every_s and done < total:
+            return
+        pace.said = now
+        left = pace.seconds_left(done, total, now)
+        parts = [f"{int(done)}/{int(total)}", note, f"{duration(left)} left" if left else ""]
+        self._print(f"{TITLES[kind]}: {', '.join(part for part in parts if part)}")
+
+    def _stage(self, event: Event) -> None:
+        stage = str(event.get("stage"))
+        title = TITLES.get(stage, stage)
+        if event.get("status") == "finished":
+            task = self._tasks.get(stage)
+            if task is not None:
+                self._bars.update(task, completed=self._bars.tasks[self._bars.task_ids.index(task)].total)
+            seconds = event.get("seconds")
+            self._print(f"{title}: done" + (f" in {duration(seconds)}" if seconds is not None else ""))
+        elif not self._live:
+            self._print(f"{title} …")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def train_note(event: Event) -> str:
+    """Phase, epoch, loss and speed of one training event."""
+    parts = [str(event["phase"])] if event.get("phase") else []
+    if event.get("epoch") is not None:
+        parts.append(f"epoch {event['epoch']:g}")
+    if event.get("loss") is not None:
+        parts.append(f"loss {event['loss']:.3f}")
+    if event.get("images_per_s"):
+        parts.append(f"{event['images_per_s']:,.0f} images/s")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A span of time in words short enough for a line."""
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
+
+
+def _note(event: Event) -> str:
+    parts = []
+    if event.get("member") and event.get("loss") is None:
+        parts.append(str(event["member"]))
+    if event.get("front") is not None:
+        parts.append(f"front of {event['front']}")
+    if event.get("best_accuracy") is not None:
+        parts.append(f"best {event['best_accuracy']:.1f} %")
+    if event.get("loss") is not None:
+        parts.append(train_note(event))
+    return ", ".join(parts)
+
+
+def _line(kind: str, event: Event) -> str:
+    """What an event that is no progress says, empty where it says nothing to a person."""
+    if kind == "validate":
+        scores = [f"{name} {event[name]:.1f} %" for name in ("largest", "smallest", "random") if name in event]
+        return f"validation at step {event.get('step', '?')}: {', '.join(scores)}"
+    if kind == "rollback":
+        scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
+        return f"rolled back at step {event.get('step', '?')}: {event.get('reason', 'diverged')}{scale}"
+    return f"warning: {event.get('message', '')}" if kind == "warning" else ""

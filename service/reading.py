@@ -1,0 +1,126 @@
+"""Job files as plain data: YAML or JSON text, and ``path=value`` on top of it.
+
+YAML here is the ordinary one with two repairs: ``1e-3`` is a number, and a key given twice is a mistake.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses to let the second of two equal keys win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {  # every other resolver stays; numbers such as 1e-3 are tried first
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_NUMBER = re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$")
+for _first in "-+.0123456789":
+    _Loader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _NUMBER))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The content of YAML text.
+
+    Raises:
+        ValueError: It is not YAML, or names a key twice; the message has the source and the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds plain data only
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        number = mark.line if mark else 0
+        lines = text.splitlines()
+        line = lines[number].strip() if number < len(lines) else ""
+        problem = error.problem
+        if re.search(r":\s*>", line):
+            problem = 'a value that starts with ">" needs quotes'
+        elif "\\t" in str(problem):
+            problem = "a tab cannot indent; use spaces"
+        raise ValueError(f"{source}, line {number + 1}: {problem}: {line!r}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source}: not readable as YAML: {str(error).splitlines()[0]}") from error
+
+
+def parse_json(text: str, source: str) -> Any:
+    """The content of JSON text.
+
+    Raises:
+        ValueError: It is not JSON, or names a key twice; the message has the source and the line.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source}, line {error.lineno}: {error.msg}") from error
+    except _GivenTwice as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+class _GivenTwice(ValueError):
+    """A key that stands twice in one JSON object."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise _GivenTwice(f"{name} is given twice")
+    return dict(pairs)
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a job file; a `job.json` of a job folder gives the job in it.
+
+    Raises:
+        ValueError: The file cannot be read, or is no mapping of fields.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file, byte {error.start} is no UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    content = parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
+    if isinstance(content, dict) and isinstance(content.get("job"), dict):
+        content = content["job"]
+    if not isinstance(content, dict):
+        kind = "is empty" if content is None else f"holds {type(content).__name__}"
+        raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")
+    return {str(name): value for name, value in content.items()}
+
+
+def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:
+    """The path and the value of ``a.b=value``; the value is read as YAML, a comparison such as ``>= 60`` as text.
+
+    Raises:
+        ValueError: It is not written so.
+    """
+    dotted, equals, text = setting.partition("=")
+    path = tuple(part.strip() for part in dotted.split("."))
+    if not equals or not all(path):
+        raise ValueError(f"--set {setting!r}: must be path=value, for example --set train.epochs=5")
+    if text.lstrip().startswith((">", "<")):
+        return path, text.strip()
+    return path, parse_yaml(text, f"--set {setting!r}")
+
+
+def with_setting(fields: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of nested mappings in which the entry at `path` is `value`; mappings on the way are made."""
+    first, *rest = path
+    if not rest:
+        return {**fields, first: value}
+    below = fields.get(first)
+    return {**fields, first: with_setting(below if isinstance(below, Mapping) else {}, rest, value)}
