@@ -65,14 +65,19 @@ class Problem:
     bounds: Mapping[str, Bound]
 
     @property
+    def objectives(self) -> list[Objective]:
+        """Everything that is recorded of a candidate."""
+        return [*self.measured, *self.exact]
+
+    @property
     def directions(self) -> list[Direction]:
         """Name and direction of the objectives that are traded off."""
-        by_name = {objective.name: objective for objective in [*self.exact, *self.measured]}
-        return [(name, by_name[name].maximise) for name in self.optimised]
+        maximise = {objective.name: objective.maximise for objective in self.objectives}
+        return [(name, maximise[name]) for name in self.optimised]
 
     def describe(self) -> list[dict[str, Any]]:
         """Every objective, for journals and reports; `optimised` ones first, in their order."""
-        described = [describe(o, self.bounds.get(o.name)) for o in [*self.measured, *self.exact]]
+        described = [describe(o, self.bounds.get(o.name)) for o in self.objectives]
         rank = {name: i for i, name in enumerate(self.optimised)}
         marked = [{**d, "optimised": d["name"] in rank} for d in described]
         return sorted(marked, key=lambda d: rank.get(d["name"], len(rank)))

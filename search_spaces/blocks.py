@@ -3,12 +3,13 @@
 Nothing here knows of architectures, so an extracted subnet made of these is ordinary torch code.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "h_swish": nn.Hardswish}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": lambda: nn.ReLU(inplace=True), "h_swish": nn.Hardswish}
 
 
 class HiddenChannels(NamedTuple):
@@ -18,7 +19,7 @@ class HiddenChannels(NamedTuple):
     weight; its `in_size` says which prefixes of the channels architectures use.
     """
 
-    reader: nn.Module
+    reader: Any
     carriers: list[tuple[Tensor, int]]
 
 
@@ -56,7 +57,7 @@ class ConvNormAct(nn.Sequential):
             self.act = ACTIVATIONS[activation]()
 
 
-def _carriers(layer: nn.Module, dimension: int = 0) -> list[tuple[Tensor, int]]:
+def _carriers(layer: Any, dimension: int = 0) -> list[tuple[Tensor, int]]:
     """Tensors of a convolution or norm with the channels it writes (dimension 0) or reads (dimension 1)."""
     if dimension == 1:
         return [(layer.weight, 1)]

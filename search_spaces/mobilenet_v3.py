@@ -155,12 +155,11 @@ class MobileNetV3:
         return tables
 
     def _block_cost(self, stage: int, block: int, kernel: int, expand: int, resolution: int) -> tuple[int, int]:
-        before, after = self._pixels(stage, block, resolution)
+        pixels = self._pixels(stage, block, resolution)
         middle = self.middle_width(stage, block, expand)
         squeeze = make_divisible(middle // 4) if self.squeeze_excite[stage - 1] else 0
-        return _inverted_residual_cost(
-            self.in_width(stage, block), middle, self.stage_widths[stage - 1], kernel, squeeze, before, after, True
-        )
+        widths = (self.in_width(stage, block), middle, self.stage_widths[stage - 1])
+        return _inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=squeeze, expands=True)
 
     def _pixels(self, stage: int, block: int, resolution: int) -> tuple[int, int]:
         """Pixels of the square images that enter and leave a block."""
@@ -174,9 +173,8 @@ class MobileNetV3:
         """Parameters and MACs of what every architecture has: stem, first block and head."""
         stem = _strided(resolution, self.stem_stride) ** 2
         last = self._pixels(len(self.strides), 2, resolution)[1]
-        first = _inverted_residual_cost(
-            self.stem_width, self.stem_width, self.first_width, 3, 0, stem, stem, False
-        )
+        widths = (self.stem_width, self.stem_width, self.first_width)
+        first = _inverted_residual_cost(widths, (stem, stem), kernel=3, squeeze=0, expands=False)
         stem_weights = 9 * self.channels * self.stem_width
         head_weights = self.stage_widths[-1] * self.last_width
         feature_weights = self.last_width * self.feature_width
@@ -266,9 +264,10 @@ def _inverted_residual(
 
 
 def _inverted_residual_cost(
-    in_width: int, middle: int, out_width: int, kernel: int, squeeze: int, before: int, after: int, expands: bool
+    widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int, expands: bool
 ) -> tuple[int, int]:
-    """Parameters and MACs of one block; `before` and `after` are the pixels that enter and leave it."""
+    """Parameters and MACs of one block, from its widths (in, middle, out) and the pixels that enter and leave it."""
+    (in_width, middle, out_width), (before, after) = widths, pixels
     depthwise, project = kernel * kernel * middle, middle * out_width
     expand = in_width * middle if expands else 0
     params = expand + (2 * middle if expands else 0) + depthwise + 2 * middle + project + 2 * out_width

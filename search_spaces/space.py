@@ -204,7 +204,9 @@ class Space:
         for pattern, allowed in choices.items():
             names = [name for name in kept if fnmatchcase(name, pattern)]
             if not names:
-                raise ValueError(f"restrict: no decision of {self.name!r} matches {pattern!r}; it has {self._names_hint}")
+                raise ValueError(
+                    f"restrict: no decision of {self.name!r} matches {pattern!r}; it has {self._names_hint}"
+                )
             for name in names:
                 remaining = tuple(choice for choice in kept[name].choices if choice in allowed)
                 if not remaining:

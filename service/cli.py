@@ -4,7 +4,7 @@ Nothing heavy is imported before a command needs it, so that help is there at on
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,9 +12,6 @@ from rich.console import Console
 from service import catalogue, tables
 from service.commands import display, execute, front, load, show_result
 from service.errors import fail, readable_errors
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="nas",
@@ -164,14 +161,14 @@ def profile(
     """
     with readable_errors():
         job = load(source, sets, device)
-        from service import runner
+        from service import profiling
 
         folder = Path(source)
         with display() as observer:
             if (folder / "front.json").is_file():
-                rows = runner.profile_front(folder, job, observer)
+                rows = profiling.profile_front(folder, job, observer)
             else:
-                rows = runner.profile(job, observer, samples=samples)
+                rows = profiling.profile(job, observer, samples=samples)
         Console().print(tables.latency_table(rows))
 
 
@@ -208,11 +205,11 @@ def retrain(
         if unknown:
             fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
         job = load(str(folder), None, None)
-        from service import runner
+        from service import retraining
         from service.prepare import locked
 
         with locked(folder), display() as observer:
-            rows = runner.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
+            rows = retraining.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
         Console().print(tables.retrain_table(rows))
 
 

@@ -29,12 +29,25 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Writes a file under a temporary name, then renames it: a reader never sees half of it."""
+    """Writes a file so that it is there whole or not at all, whenever the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
     return path
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Writes a JSON file, whole or not at all."""
+    return write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def finite(value: Any) -> float | None:

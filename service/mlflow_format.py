@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.folder import finite, read_json
+from service.folder import finite, read_json, read_lines
 
 LONGEST_VALUE = 6000
 VIEW_KEY = "pareto"
@@ -115,10 +115,12 @@ def ended_ms(folder: Path, job: Mapping[str, Any]) -> int:
 
 
 def status_of(folder: Path, *, final: bool) -> str:
-    """The status of the run of a job; without a result it runs, or was killed if nobody works on it any more."""
+    """The status of the run of a job; without a result it runs, or has failed or was killed if nobody works on it."""
     result = read_json(folder / "result.json")
     if result is None:
-        return "KILLED" if final else "RUNNING"
+        last = read_lines(folder / "progress.jsonl")[0][-1:]
+        ended = "FAILED" if last and last[0]["event"] == "failed" else "KILLED"
+        return ended if final else "RUNNING"
     return {"finished": "FINISHED", "failed": "FAILED"}.get(result["status"], "KILLED")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from service.environment import environment, version
+from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, to_dict
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
@@ -118,23 +119,6 @@ def save_job(job: Job, folder: Path) -> None:
     write_json(folder / "job.json", content)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file so that it is there whole or not at all, whenever the machine stops."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def check_supernet(job: Job, folder: Path) -> None:
     """Whether the supernet trained in another job folder can be searched by this job.
 
@@ -168,6 +152,18 @@ def saved_job(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("job"), dict):
         raise InvalidJob([f"{path}: damaged (no `job` in it); remove the folder, or give another --output"])
     return content["job"]
+
+
+def front_members(folder: Path) -> list[dict[str, Any]]:
+    """The members of the front of a finished job.
+
+    Raises:
+        InvalidJob: The job has no front yet.
+    """
+    front = read_json(folder / "front.json")
+    if front is None:
+        raise InvalidJob([f"{folder}: this job has no front yet; finish it with: nas run {folder}"])
+    return front["members"]
 
 
 def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:

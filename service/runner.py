@@ -8,9 +8,7 @@ that is appended to ``progress.jsonl`` and handed to the observer.
 import json
 import os
 import resource
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -24,25 +22,24 @@ from torch import Tensor, nn
 
 from nas.archive import hypervolume, pareto_front
 from nas.data import Data, load_data
-from nas.hardware.latency import conditions, measure_latency
-from nas.journal import Evaluation, Journal
+from nas.hardware.latency import conditions
+from nas.journal import Evaluation, Journal, read_evaluations
 from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
-from nas.retrain import retrain as retrain_subnet
 from nas.search import Problem, search
 from nas.subnets import Subnets
-from search_spaces import Architecture, Space
-from service import catalogue, report, tracking
+from search_spaces import Space
+from service import catalogue, report
 from service.environment import environment
+from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
-from service.prepare import write_json
+from service.profiling import profile_architectures, torch_device
+from service.recorder import Observer, Recorder
 from supernets import Processes, Supernet, calibrate, phases, processes, train
 
-Observer = Callable[[dict[str, Any]], None]
 STAGES = ("train", "search", "measure", "test")
-_CALIBRATION_BATCH = 200
+EVALUATION_BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the images
 _REMEASURE_ROUNDS = 4
-_SYNC_EVERY_S = 15.0
 
 
 def run(
@@ -67,9 +64,9 @@ def run(
         return json.loads(result_path.read_text())
     device = torch_device(job.device)
     with processes(device) as siblings:
-        recorder = _Recorder(folder, job, observer, siblings)
+        recorder = Recorder(folder, job, observer, siblings)
         with recorder.closing():
-            work = _Work(folder, job, device, recorder, siblings, supernet_from)
+            work = Work(folder, job, device, recorder, siblings, supernet_from)
             work.check_latency_bound()
             for stage in stages:
                 if siblings.is_first or stage == "train":
@@ -82,87 +79,16 @@ def run(
     return result
 
 
-def torch_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and "LOCAL_RANK" in os.environ and name == "cuda":
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device(name)
-
-
 @dataclass
-class _Recorder:
-    """Where events go: the observer, the progress file, and from time to time MLflow."""
+class Work:
+    """Data, space and supernet of one job, loaded when a stage needs them."""
 
     folder: Path
     job: Job
-    observer: Observer
+    device: torch.device
+    recorder: Recorder
     siblings: Processes
-
-    def __post_init__(self) -> None:
-        self.last_sync = time.monotonic()
-        self.mirror_works = True
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        if not self.siblings.is_first:
-            return
-        self.observer(event)
-        if event["event"] in ("train", "validate", "rollback", "stage", "warning"):
-            with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-        if time.monotonic() - self.last_sync > _SYNC_EVERY_S:
-            self.sync()
-
-    def sync(self, *, final: bool = False, status: str | None = None) -> None:
-        """Mirror the folder in MLflow; where that fails, say so once and go on."""
-        self.last_sync = time.monotonic()
-        if not (self.siblings.is_first and self.job.tracking.enabled and (self.mirror_works or final)):
-            return
-        outcome = tracking.sync(self.folder, self.job.tracking, final=final, status=status)
-        if outcome.error and self.mirror_works:
-            self.mirror_works = False
-            hint = f"MLflow is not reached ({outcome.error}); the job goes on, log it later with: nas sync {self.folder}"
-            self({"event": "warning", "time": time.time(), "message": hint})
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        self({"event": "stage", "time": time.time(), "stage": name, "status": "started"})
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 2)
-        finished = {"stage": name, "status": "finished", "seconds": self.seconds[name]}
-        self({"event": "stage", "time": time.time(), **finished})
-
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Leave MLflow in the right state however the job ends."""
-        self.sync()
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.sync(final=True, status="KILLED")
-            raise
-        except Exception:
-            self.sync(final=True, status="FAILED")
-            raise
-
-
-class _Work:
-    """Data, space and supernet of one job, loaded when a stage needs them."""
-
-    def __init__(
-        self,
-        folder: Path,
-        job: Job,
-        device: torch.device,
-        recorder: _Recorder,
-        siblings: Processes,
-        supernet_from: Path | None,
-    ) -> None:
-        self.folder, self.job, self.device = folder, job, device
-        self.recorder, self.siblings, self.supernet_from = recorder, siblings, supernet_from
+    supernet_from: Path | None = None
 
     @cached_property
     def data(self) -> Data:
@@ -181,7 +107,7 @@ class _Work:
         trained = (self.supernet_from or self.folder) / "supernet.safetensors"
         if trained.exists():
             supernet.load(trained)
-        return supernet.to(self.device, memory_format=torch.channels_last)
+        return supernet.to(device=self.device).to(memory_format=torch.channels_last)
 
     @cached_property
     def subnets(self) -> Subnets:
@@ -190,14 +116,17 @@ class _Work:
 
     def calibration_batches(self, images: int) -> Iterable[Tensor]:
         """Training images for batch norm, augmented as in training, the same at every call."""
-        batch = min(_CALIBRATION_BATCH, images, len(self.data.train))
+        batch = min(EVALUATION_BATCH, images, len(self.data.train))
         batches = self.data.train.batches(batch, epoch=0, seed=_CALIBRATION_SEED)
         return (images for images, _ in islice(batches, max(1, images // batch)))
 
     @cached_property
     def problem(self) -> Problem:
         search_config = self.job.search
-        names = [*search_config.objectives, *(n for n in search_config.constraints if n not in search_config.objectives)]
+        names = [
+            *search_config.objectives,
+            *(n for n in search_config.constraints if n not in search_config.objectives),
+        ]
         return Problem(
             exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
             measured=[self._objective(name) for name in names if name not in ("macs", "params")],
@@ -207,7 +136,7 @@ class _Work:
 
     def _objective(self, name: str) -> Objective:
         if name == "accuracy":
-            return Accuracy(self.subnets, lambda: self.data.validation.sequential(_CALIBRATION_BATCH))
+            return Accuracy(self.subnets, lambda: self.data.validation.sequential(EVALUATION_BATCH))
         if name == "latency_ms":
             return self.latency
         return catalogue.resolve("objective", name)(self.subnets)
@@ -264,7 +193,7 @@ class _Work:
         accuracies = {}
         for name, architecture in named.items():
             subnet = calibrate(supernet.extract(architecture), self.calibration_batches(1000))
-            accuracies[name] = top1_percent(subnet, sample.sequential(_CALIBRATION_BATCH))
+            accuracies[name] = top1_percent(subnet, sample.sequential(EVALUATION_BATCH))
         return accuracies
 
     def search(self) -> None:
@@ -275,7 +204,9 @@ class _Work:
         )
         if not pareto_front(evaluations, self.problem.directions):
             reasons = sorted({e.reason or "" for e in evaluations})
-            raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"])
+            raise InvalidJob(
+                [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
+            )
 
     def _searched(self) -> list[Evaluation]:
         config = self.job.search
@@ -310,7 +241,8 @@ class _Work:
         """Measure the latency of the front again, all members together, and keep who is still non-dominated."""
         if (self.folder / "front.json").exists():
             return
-        front = pareto_front(self._searched(), self.problem.directions)
+        _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
+        front = pareto_front(evaluations, self.problem.directions)
         self.recorder({"event": "measure", "done": 0, "total": len(front)})
         again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
         measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]
@@ -349,7 +281,7 @@ class _Work:
             subnet = self.subnets(self.space.architecture(member["architecture"]))
             member["weights"] = f"front/{member['key']}.safetensors"
             save_weights(subnet, self.folder / member["weights"])
-            member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(_CALIBRATION_BATCH))
+            member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(EVALUATION_BATCH))
         write_json(self.folder / "front.json", front)
         self.recorder({"event": "test", "done": len(front["members"]), "total": len(front["members"])})
         report.write_report(self.folder)
@@ -378,143 +310,11 @@ class _Work:
             raise InvalidJob([f"{place} holds no trained supernet (supernet.safetensors): run `nas train` first"])
 
 
-# ---- beside the stages ------------------------------------------------------------------------------------------------
-
-
-def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
-    """Latency and exact cost of the smallest, the largest and random architectures of the space of a job."""
-    space = build_space(job)
-    generator = np.random.default_rng(job.seed)
-    named = {"smallest": space.smallest(), "largest": space.largest()}
-    named |= {f"random {i + 1}": space.sample(generator) for i in range(samples)}
-    observer({"event": "measure", "done": 0, "total": len(named)})
-    estimates = profile_architectures(space, list(named.values()), job, torch_device(job.device))
-    observer({"event": "measure", "done": len(named), "total": len(named)})
-    return [_profile_row(name, a, space, e) for (name, a), e in zip(named.items(), estimates)]
-
-
-def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, Any]]:
-    """Latency and exact cost of the front members of a finished job, measured now."""
-    members = _front_members(folder)
-    space = build_space(job)
-    architectures = [space.architecture(member["architecture"]) for member in members]
-    observer({"event": "measure", "done": 0, "total": len(members)})
-    estimates = profile_architectures(space, architectures, job, torch_device(job.device))
-    observer({"event": "measure", "done": len(members), "total": len(members)})
-    return [_profile_row(m["key"], a, space, e) for m, a, e in zip(members, architectures, estimates)]
-
-
-def profile_architectures(
-    space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device
-) -> list[Estimate]:
-    """Latency of architectures with fresh weights: no training is needed to measure time."""
-    supernet = Supernet(space).to(device)
-    subnets = [supernet.extract(a).to(memory_format=torch.channels_last) for a in architectures]
-    sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
-    shapes = [(space.input_shape[0], size, size) for size in sizes]
-    return measure_latency(subnets, shapes, job.latency)
-
-
-def retrain(
-    folder: Path,
-    job: Job,
-    observer: Observer,
-    *,
-    members: Sequence[str] | None = None,
-    epochs: float | None = None,
-    lr: float | None = None,
-) -> list[dict[str, Any]]:
-    """Fine-tune front members of a finished job from their inherited weights; returns one record a member.
-
-    Args:
-        folder: The finished job; results go to ``retrain/KEY`` inside it.
-        job: Of the folder.
-        observer: Receives the events of every training, with `member`, `done` and `total` added.
-        members: Keys; all of them by default.
-        epochs: By default as many as the supernet was trained for.
-        lr: Peak rate; a fifth of the supernet's by default.
-    """
-    chosen = [member for member in _front_members(folder) if members is None or member["key"] in members]
-    config = replace(job.train, epochs=epochs or job.train.epochs, lr=lr or job.train.lr / 5, ema_decay=None)
-    device = torch_device(job.device)
-    quiet = replace(job, tracking=replace(job.tracking, enabled=False))
-    records = []
-    for i, member in enumerate(chosen):
-        place = folder / "retrain" / member["key"]
-        progress = {"event": "retrain", "member": member["key"], "done": i, "total": len(chosen)}
-        observer(progress)
-        if not (place / "result.json").exists():
-            recorder = _Recorder(folder, quiet, lambda event, p=progress: observer({**event, **p}), Processes())
-            work = _Work(folder, quiet, device, recorder, Processes(), None)
-            place.mkdir(parents=True, exist_ok=True)
-            write_json(place / "result.json", _retrain_one(work, member, config, place, recorder.observer))
-        records.append(json.loads((place / "result.json").read_text()))
-    observer({"event": "retrain", "member": "", "done": len(chosen), "total": len(chosen)})
-    write_json(folder / "retrain" / "retrain.json", records)
-    return records
-
-
-def _retrain_one(
-    work: _Work, member: dict[str, Any], config: Any, place: Path, observer: Observer
-) -> dict[str, Any]:
-    architecture = work.space.architecture(member["architecture"])
-
-    def calibrated(supernet: Supernet) -> nn.Module:
-        images = work.job.search.calibration_images
-        return calibrate(supernet.extract(architecture), work.calibration_batches(images))
-
-    def validate(supernet: Supernet) -> dict[str, float]:
-        return {"accuracy": top1_percent(calibrated(supernet), work.data.validation.sequential(_CALIBRATION_BATCH))}
-
-    def record(event: dict[str, Any]) -> None:
-        observer(event)
-        if event["event"] == "validate":
-            with open(place / "curve.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-
-    tuned = retrain_subnet(
-        work.supernet,
-        architecture,
-        work.data.train,
-        config,
-        seed=work.job.seed,
-        folder=place,
-        observer=record,
-        validate=validate,
-    )
-    subnet = calibrated(tuned)
-    save_weights(subnet, place / "weights.safetensors")
-    return {
-        "key": member["key"],
-        "macs": member["values"]["macs"],
-        "epochs": config.epochs,
-        "lr": config.lr,
-        "inherited_accuracy": member["values"].get("accuracy"),
-        "retrained_accuracy": top1_percent(subnet, work.data.validation.sequential(_CALIBRATION_BATCH)),
-        "inherited_test_accuracy": member["test_accuracy"],
-        "retrained_test_accuracy": top1_percent(subnet, work.data.test.sequential(_CALIBRATION_BATCH)),
-        "curve": _curve(place / "curve.jsonl"),
-    }
-
-
-def _curve(path: Path) -> list[tuple[int, float]]:
-    """Validation accuracy after each step that was looked at; a resumed training repeats some steps."""
-    events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return sorted({event["step"]: event["accuracy"] for event in events}.items())
-
-
 def save_weights(subnet: nn.Module, path: Path) -> None:
     """Write the weights of a plain subnet as safetensors, whole or not at all."""
     temporary = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}, temporary)
     os.replace(temporary, path)
-
-
-def _front_members(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "front.json"
-    if not path.exists():
-        raise InvalidJob([f"{folder} has no front yet (front.json): finish it with `nas run --output {folder}`"])
-    return json.loads(path.read_text())["members"]
 
 
 def _with_latency(evaluation: Evaluation, estimate: Estimate) -> Evaluation:
@@ -531,16 +331,4 @@ def _member(evaluation: Evaluation) -> dict[str, Any]:
         "architecture": evaluation.architecture.to_json(),
         "values": evaluation.values,
         "intervals": evaluation.intervals,
-    }
-
-
-def _profile_row(name: str, architecture: Architecture, space: Space, estimate: Estimate) -> dict[str, Any]:
-    costs = space.costs([architecture])
-    return {
-        "name": name,
-        "key": architecture.key,
-        "latency_ms": estimate.value,
-        "interval": [estimate.low, estimate.high],
-        "macs": int(costs.macs[0]),
-        "params": int(costs.params[0]),
     }

@@ -13,7 +13,7 @@ from service import catalogue
 
 
 def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `runner.profile`: the median and its interval."""
+    """Rows of `profiling.profile`: the median and its interval."""
     table = _table("Latency on this machine", "architecture", "latency ms", "95 % interval", "MACs (M)", "weights (M)")
     for row in rows:
         low, high = row["interval"]
@@ -24,7 +24,7 @@ def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `runner.retrain`."""
+    """Rows of `retraining.retrain`."""
     table = _table(
         "Fine-tuned from inherited weights (validation %)", "key", "epochs", "inherited", "fine-tuned", "gain"
     )

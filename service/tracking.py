@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.folder import candidates, finite, read_json, read_lines, write_whole
+from service.folder import candidates, finite, read_json, read_lines, write_json
 from service.mlflow_format import (
     CURVES,
     HYPERVOLUME,
@@ -174,7 +174,7 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
             members=members,
         )
     status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
-    write_whole(folder / "tracking.json", json.dumps({**status, **memory}, indent=2) + "\n")
+    write_json(folder / "tracking.json", {**status, **memory})
     return result
 
 

@@ -7,6 +7,7 @@ Differs: nothing known.
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     Raises:
         ValueError: No batch was given.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     statistics = [_Statistics() for _ in norms]
     momenta = [norm.momentum for norm in norms]
     model.eval()
@@ -68,5 +69,5 @@ def require_calibrated(model: nn.Module) -> None:
         ValueError: A batch norm was neither calibrated nor trained since the subnet was extracted.
     """
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not int(module.num_batches_tracked):
+        if isinstance(module, _BatchNorm) and not int(module.get_buffer("num_batches_tracked")):
             raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before reading an accuracy")

@@ -19,8 +19,9 @@ class Cost:
     maximise = False
 
     def __init__(self, space: Space, name: Literal["params", "macs"]) -> None:
-        self.space, self.name = space, name
-        self.unit = {"params": "weights", "macs": "MACs"}[name]
+        self.space = space
+        self.name: str = name
+        self.unit: str = {"params": "weights", "macs": "MACs"}[name]
 
     def evaluate(self, architecture: Architecture) -> Estimate:
         return Estimate(int(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))

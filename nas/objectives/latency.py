@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from nas.hardware.latency import LatencyConfig, measure_latency
 from nas.estimate import Estimate
+from nas.hardware.latency import LatencyConfig, measure_latency
 from search_spaces import Architecture
 
 

@@ -27,7 +27,7 @@ class _CanonicalRepair(RoundingRepair):
         super().__init__()
         self.space = space
 
-    def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:  # noqa: N803
+    def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
         rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
         return self.space.canonical(np.clip(rounded, 0, self.space.choice_counts - 1))
 

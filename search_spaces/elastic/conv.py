@@ -67,8 +67,8 @@ class ElasticConv2d(Elastic):
         shape = (self.active_out, 1 if depthwise else self.active_in, self.active_kernel, self.active_kernel)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(self.active_out)) if bias else None
-        elastic_kernel = isinstance(kernel, Size) and len(set(kernel.values.values())) > 1
-        self.transforms = KernelTransforms(list(kernel.values.values())) if elastic_kernel else None
+        kernels = set(kernel.values.values()) if isinstance(kernel, Size) else {kernel}
+        self.transforms = KernelTransforms(list(kernels)) if len(kernels) > 1 else None
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def full_weight(self) -> Tensor:

@@ -6,8 +6,8 @@ resumed one, draws the same.
 """
 
 from supernets.samplers.fixed import Fixed
-from supernets.samplers.sandwich import Sandwich
 from supernets.samplers.sampler import Sampler
+from supernets.samplers.sandwich import Sandwich
 from supernets.samplers.uniform import Uniform
 
 __all__ = ["Fixed", "Sampler", "Sandwich", "Uniform"]

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ def train(
     folder: Path | None = None,
     observer: Observer = lambda event: None,
     validate: Callable[[Supernet], dict[str, float]] | None = None,
-    processes: Processes = Processes(),
+    processes: Processes | None = None,
 ) -> Supernet:
     """Train a supernet through its phases; with a folder, write checkpoints there and continue from the newest.
 
@@ -70,46 +71,53 @@ def train(
         folder: For checkpoints; nothing is written without it.
         observer: Receives ``train``, ``validate`` and ``rollback`` events as dictionaries.
         validate: Called at the end of every epoch in the first process; its accuracies go to the observer.
-        processes: This process and its siblings.
+        processes: This process and its siblings; alone by default.
 
     Raises:
         RuntimeError: The loss diverged more than `config.max_rollbacks` times.
     """
-    training = _Training(supernet, phases, images, config, seed, folder, observer, validate, processes)
+    training = _Training(
+        supernet=supernet,
+        phases=phases,
+        images=images,
+        config=config,
+        seed=seed,
+        folder=folder,
+        observer=observer,
+        validate=validate,
+        processes=processes or Processes(),
+    )
     with torch.random.fork_rng(devices=training.cuda_devices):
         training.run()
     return supernet
 
 
+@dataclass(kw_only=True, eq=False)
 class _Training:
     """The state of one training: where it is, and what it needs to go on from there."""
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        phases: list[Phase],
-        images: TrainingImages,
-        config: TrainConfig,
-        seed: int,
-        folder: Path | None,
-        observer: Observer,
-        validate: Callable[[Supernet], dict[str, float]] | None,
-        processes: Processes,
-    ) -> None:
-        self.supernet, self.phases, self.images, self.config = supernet, phases, images, config
-        self.seed, self.folder, self.observer = seed, folder, observer
-        self.validate, self.processes = validate, processes
-        parameter = next(supernet.parameters())
+    supernet: Supernet
+    phases: list[Phase]
+    images: TrainingImages
+    config: TrainConfig
+    seed: int
+    folder: Path | None
+    observer: Observer
+    validate: Callable[[Supernet], dict[str, float]] | None
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        parameter = next(self.supernet.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.cuda_devices = [self.device] if self.device.type == "cuda" else []
-        self.epoch_steps = images.steps(config.batch_size)
-        lengths = [max(1, round(phase.epochs * self.epoch_steps)) for phase in phases]
+        self.epoch_steps = self.images.steps(self.config.batch_size)
+        lengths = [max(1, round(phase.epochs * self.epoch_steps)) for phase in self.phases]
         self.starts = [0, *np.cumsum(lengths).tolist()]
         self.step = self.phase_index = self.rollbacks = 0
         self.lr_scale = 1.0
         self.usual_loss: float | None = None
         self.teacher: Supernet | None = None
-        self.optimizer = make_optimizer(supernet, config)
+        self.optimizer = make_optimizer(self.supernet, self.config)
         self.average: WeightAverage | None = None
         self.snapshot: dict[str, Any] = {}
         self.losses = torch.zeros((), device=self.device)

@@ -7,6 +7,7 @@ adds nothing to the one before it (a decision with one or two choices) is left o
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from search_spaces import Choice, Decision, Space
@@ -67,11 +68,11 @@ def phases(space: Space, config: TrainConfig) -> list[Phase]:
     """The phases that a training configuration asks for."""
     if config.method == "progressive_shrinking":
         return progressive_shrinking(space, epochs=config.epochs, lr=config.lr)
-    common = {"epochs": config.epochs, "lr": config.lr, "warmup_fraction": config.warmup_fraction}
+    whole = partial(Phase, epochs=config.epochs, lr=config.lr, warmup_fraction=config.warmup_fraction)
     if config.method == "sandwich":
         sandwich = Sandwich(space=space, subnets=config.subnets_per_step)
-        return [Phase(name="sandwich", sampler=sandwich, distillation="in_place", **common)]
-    return [Phase(name="uniform", sampler=Uniform(space=space, subnets=config.subnets_per_step), **common)]
+        return [whole(name="sandwich", sampler=sandwich, distillation="in_place")]
+    return [whole(name="uniform", sampler=Uniform(space=space, subnets=config.subnets_per_step))]
 
 
 def progressive_shrinking(space: Space, *, epochs: float = 605, lr: float = 2.6) -> list[Phase]:

@@ -28,16 +28,18 @@ def sort_channels(supernet: Supernet, trained: Collection[Choice] = ()) -> None:
         trained: Width choices that subnets were trained with, besides the largest.
     """
     for block in supernet.modules():
-        if hasattr(block, "hidden_channels"):
-            for hidden in block.hidden_channels():
-                _sort(hidden, trained)
+        hidden_channels = getattr(block, "hidden_channels", None)
+        for hidden in hidden_channels() if hidden_channels is not None else ():
+            _sort(hidden, trained)
 
 
 def _sort(hidden: HiddenChannels, trained: Collection[Choice]) -> None:
     weight = hidden.reader.weight
     importance = weight.abs().sum((0, 2, 3)).double().cpu().numpy()
     size = hidden.reader.in_size
-    widths = sorted({size.values[choice] for choice in trained if choice in size.values}) if isinstance(size, Size) else []
+    widths = (
+        sorted({size.values[choice] for choice in trained if choice in size.values}) if isinstance(size, Size) else []
+    )
     group = np.searchsorted(widths, np.arange(len(importance)), side="right")
     order = torch.from_numpy(np.lexsort((-importance, group))).to(weight.device)
     for tensor, dimension in hidden.carriers:

@@ -23,9 +23,7 @@ SEARCHERS = {"nsga2": NSGA2, "random": Random}
 
 
 def run(task, space, *, searcher="nsga2", evaluations=200, path=None, seed=0, population=20, observer=lambda e: None):
-    made = SEARCHERS[searcher](
-        space, objectives=2, population=population, seed=seed, violation=task.exact_violation
-    )
+    made = SEARCHERS[searcher](space, objectives=2, population=population, seed=seed, violation=task.exact_violation)
     journal = Journal(path, {"seed": seed, "searcher": searcher})
     try:
         return search(made, task, journal, space=space, evaluations=evaluations, observer=observer)
@@ -51,7 +49,13 @@ def test_nsga2_beats_random_search():
     for name in SEARCHERS:
         task = problem(space)
         best[name] = np.mean(
-            [max(e.values["accuracy"] - e.values["macs"] / 2 for e in run(task, space, searcher=name, evaluations=300, seed=s)) for s in range(5)]
+            [
+                max(
+                    e.values["accuracy"] - e.values["macs"] / 2
+                    for e in run(task, space, searcher=name, evaluations=300, seed=s)
+                )
+                for s in range(5)
+            ]
         )
     assert best["nsga2"] > best["random"] + 1
 
@@ -183,9 +187,7 @@ def test_a_journal_of_another_search_or_a_damaged_one_is_refused(tmp_path):
         run(problem(space), space, path=path)
 
 
-@pytest.mark.parametrize(
-    ("text", "low", "high"), [("<= 5e6", None, 5e6), (">=60", 60, None), (">= 1, <= 2", 1, 2)]
-)
+@pytest.mark.parametrize(("text", "low", "high"), [("<= 5e6", None, 5e6), (">=60", 60, None), (">= 1, <= 2", 1, 2)])
 def test_bounds_are_parsed(text, low, high):
     assert parse_bound(text) == Bound(low, high)
 

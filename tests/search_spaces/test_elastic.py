@@ -102,7 +102,9 @@ def test_an_inactive_layer_keeps_its_setting():
     assert (conv.active_kernel, conv.active_in) == (5, 8)
 
 
-@pytest.mark.parametrize(("value", "rounded"), [(3, 8), (8, 8), (11, 16), (12, 16), (19.2, 24), (28.8, 32), (134.4, 136)])
+@pytest.mark.parametrize(
+    ("value", "rounded"), [(3, 8), (8, 8), (11, 16), (12, 16), (19.2, 24), (28.8, 32), (134.4, 136)]
+)
 def test_make_divisible(value, rounded):
     assert make_divisible(value) == rounded
     assert make_divisible(value) >= 0.9 * value

@@ -81,7 +81,9 @@ def hooked_macs(model: nn.Module, x: torch.Tensor) -> int:
         ofa_mobilenet_v3(classes=10, resolutions=(128,)),
         small_mobilenet_v3(),
         small_mobilenet_v3(image_size=8, channels=1, stage_widths=(16, 24), strides=(2, 1), depths=((1, 2), (2,))),
-        small_mobilenet_v3(image_size=64, stem_stride=2, kernels=(3,), expands=(1, 6), squeeze_excite=(True, False, True)),
+        small_mobilenet_v3(
+            image_size=64, stem_stride=2, kernels=(3,), expands=(1, 6), squeeze_excite=(True, False, True)
+        ),
     ],
     ids=["ofa", "small", "digits", "64px"],
 )

@@ -19,7 +19,10 @@ def test_statistics_are_averages_of_batch_means_and_biased_variances_weighted_by
     variances = torch.stack([b.var((0, 2, 3), correction=0) for b in batches])
     assert torch.allclose(net[0].running_mean, (weights * means).sum(0), atol=1e-6)
     assert torch.allclose(net[0].running_var, (weights * variances).sum(0), atol=1e-5)
-    normal = [torch.relu((b - b.mean((0, 2, 3), True)) / (b.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()) for b in batches]
+    normal = [
+        torch.relu((b - b.mean((0, 2, 3), True)) / (b.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt())
+        for b in batches
+    ]
     expected = (weights * torch.stack([x.mean((0, 2, 3)) for x in normal])).sum(0)
     assert torch.allclose(net[2].running_mean, expected, atol=1e-5)  # later layers see normalised inputs
     assert not net.training

@@ -16,9 +16,7 @@ SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8,
 
 def train_once(siblings) -> Supernet:
     torch.manual_seed(0)
-    config = TrainConfig(
-        method="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None
-    )
+    config = TrainConfig(method="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None)
     images = Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
     return train(Supernet(SPACE).double(), phases(SPACE, config), images, config, seed=1, processes=siblings)
@@ -27,7 +25,13 @@ def train_once(siblings) -> Supernet:
 def worker(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(
-        {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+        {
+            "RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "LOCAL_RANK": str(rank),
+        }
     )
     with processes(CPU) as siblings:
         supernet = train_once(siblings)

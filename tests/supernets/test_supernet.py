@@ -153,7 +153,11 @@ def test_channel_sorting_keeps_trained_widths():
     supernet = scrambled(Supernet(space)).eval()
     x = torch.randn(4, *space.input_shape)
     trained = space.restrict({"*.expand": (3, 4)})
-    architectures = [trained.smallest(), trained.largest(), *(trained.sample(np.random.default_rng(i)) for i in range(5))]
+    architectures = [
+        trained.smallest(),
+        trained.largest(),
+        *(trained.sample(np.random.default_rng(i)) for i in range(5)),
+    ]
 
     def outputs():
         for architecture in architectures:

@@ -151,8 +151,9 @@ class Poisoned(Images):
         for i, (images, labels) in enumerate(super().batches(batch_size, epoch=epoch, start=start, **options), start):
             if epoch * self.steps(batch_size) + i == self.step and not self.poisoned:
                 self.poisoned = True
-                images = images * self.value
-            yield images, labels
+                yield images * self.value, labels
+            else:
+                yield images, labels
 
 
 def test_nan_is_rolled_back_with_half_the_rate(tmp_path):
@@ -173,7 +174,7 @@ def test_endless_divergence_ends_with_a_clear_error():
         def batches(self, *args, **options):
             return ((images * math.nan, labels) for images, labels in super().batches(*args, **options))
 
-    with pytest.raises(RuntimeError, match="training diverges: loss nan after step 20.*rolled back 2 times, lower lr"):
+    with pytest.raises(RuntimeError, match=r"training diverges: loss nan after step 20.*rolled back 2 times, lower lr"):
         trained(tiny_config(method="uniform", max_rollbacks=2), images=AlwaysNan())
 
 

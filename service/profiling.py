@@ -1,0 +1,72 @@
+"""Latency and exact cost of architectures of a job, without training anything."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.estimate import Estimate
+from nas.hardware.latency import measure_latency
+from search_spaces import Architecture, Space
+from service.jobs import Job, build_space
+from service.prepare import front_members
+from service.recorder import Observer
+from supernets import Supernet
+
+
+def torch_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and "LOCAL_RANK" in os.environ and name == "cuda":
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device(name)
+
+
+def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
+    """Latency and exact cost of the smallest, the largest and random architectures of the space of a job."""
+    space = build_space(job)
+    generator = np.random.default_rng(job.seed)
+    named = {"smallest": space.smallest(), "largest": space.largest()}
+    named |= {f"random {i + 1}": space.sample(generator) for i in range(samples)}
+    observer({"event": "measure", "done": 0, "total": len(named)})
+    estimates = profile_architectures(space, list(named.values()), job, torch_device(job.device))
+    observer({"event": "measure", "done": len(named), "total": len(named)})
+    return [_profile_row(name, a, space, e) for (name, a), e in zip(named.items(), estimates)]
+
+
+def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, Any]]:
+    """Latency and exact cost of the front members of a finished job, measured now."""
+    members = front_members(folder)
+    space = build_space(job)
+    architectures = [space.architecture(member["architecture"]) for member in members]
+    observer({"event": "measure", "done": 0, "total": len(members)})
+    estimates = profile_architectures(space, architectures, job, torch_device(job.device))
+    observer({"event": "measure", "done": len(members), "total": len(members)})
+    return [_profile_row(m["key"], a, space, e) for m, a, e in zip(members, architectures, estimates)]
+
+
+def profile_architectures(
+    space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device
+) -> list[Estimate]:
+    """Latency of architectures with fresh weights: no training is needed to measure time."""
+    supernet = Supernet(space).to(device)
+    subnets = [supernet.extract(a).to(memory_format=torch.channels_last) for a in architectures]
+    sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
+    shapes = [(space.input_shape[0], size, size) for size in sizes]
+    return measure_latency(subnets, shapes, job.latency)
+
+
+def _profile_row(name: str, architecture: Architecture, space: Space, estimate: Estimate) -> dict[str, Any]:
+    costs = space.costs([architecture])
+    return {
+        "name": name,
+        "key": architecture.key,
+        "latency_ms": estimate.value,
+        "interval": [estimate.low, estimate.high],
+        "macs": int(costs.macs[0]),
+        "params": int(costs.params[0]),
+    }
