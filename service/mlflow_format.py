@@ -80,7 +80,7 @@ def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
 def outcome_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of the result of a job."""
     result = read_json(folder / "result.json") or {}
-    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "best_test_accuracy")}
+    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "test_accuracy")}
     return metrics | {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
 
 

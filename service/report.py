@@ -6,7 +6,7 @@ Everything is read from the job folder, so a report can be written again at any 
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,11 @@ def _latency(member: Record) -> str:
     return f"{text} ± {max(ends):.3f}" if ends else text
 
 
+def most_accurate(members: Sequence[Record]) -> Record:
+    """The member with the best validation accuracy: the test split reports, it does not choose."""
+    return max(members, key=lambda m: finite(m["values"].get("accuracy")) or -math.inf)
+
+
 def summary_lines(folder: Path) -> list[str]:
     """What a job came to, in a few plain lines: its size and time, its best networks, where the report lies."""
     folder = Path(folder)
@@ -111,8 +116,8 @@ def summary_lines(folder: Path) -> list[str]:
             f"{len(members)} networks on the front of {len(rows)} evaluations{f' ({beside})' if beside else ''}{took}"
         )
     if members:
-        best = max(members, key=lambda m: finite(m.get("test_accuracy", m["values"].get("accuracy"))) or -math.inf)
-        lines += [f"most accurate: {_one_line(best)}", f"cheapest:      {_one_line(min(members, key=_cheapest))}"]
+        lines.append(f"most accurate: {_one_line(most_accurate(members))}")
+        lines.append(f"cheapest:      {_one_line(min(members, key=_cheapest))}")
     if front.get("latency"):
         lines.append(f"latency of {_device(front['latency'])}")
     if (folder / "report" / "front.html").exists():

@@ -299,7 +299,7 @@ class Work:
         if front_path.exists():
             members = json.loads(front_path.read_text())["members"]
             summary["front_size"] = len(members)
-            summary["best_test_accuracy"] = max((m.get("test_accuracy", 0.0) for m in members), default=None)
+            summary["test_accuracy"] = report.most_accurate(members).get("test_accuracy") if members else None
         if volume_path.exists():
             summary["hypervolume"] = json.loads(volume_path.read_text())["curve"][-1][1]
         return summary

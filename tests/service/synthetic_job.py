@@ -122,7 +122,7 @@ def finish(folder: Path, status: str = "finished", reason: str | None = None) ->
     best = max((member["test_accuracy"] for member in members), default=None)
     stages = {"train": 120.0, "search": 30.0, "measure": 9.0, "test": 3.0}
     numbers = {"seconds": 162.0, "stages": stages, "peak_memory_mb": 812.5, "front_size": len(members)}
-    result = {"status": status, "reason": reason, **numbers, "best_test_accuracy": best, "hypervolume": 0.89}
+    result = {"status": status, "reason": reason, **numbers, "test_accuracy": best, "hypervolume": 0.89}
     write_json(folder / "result.json", result)
     return folder
 

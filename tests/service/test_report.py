@@ -8,11 +8,11 @@ from io import StringIO
 import pytest
 from PIL import Image
 from rich.console import Console
-from synthetic_job import CREATED, append_lines, candidate, complete_job, finish, search, start_job, train
 
 from service.figures import axis_of, picture_of
 from service.folder import candidates, read_lines
 from service.report import front_table, summary_lines, write_report
+from tests.service.synthetic_job import CREATED, append_lines, candidate, complete_job, finish, search, start_job, train
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from synthetic_job import append_lines, complete_job, finish, search, start_job, train, train_record
 
 import service
 from service.folder import read_json
@@ -22,6 +21,7 @@ from service.mlflow_format import LONGEST_VALUE
 from service.report import write_report
 from service.store import server_command
 from service.tracking import TrackingConfig, default_uri, serve, sync, view_link
+from tests.service.synthetic_job import append_lines, complete_job, finish, search, start_job, train, train_record
 
 AWAY = "http://127.0.0.1:9"
 

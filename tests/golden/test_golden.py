@@ -1,0 +1,35 @@
+"""Numbers with a source, one at least for every space; a catalogue entry without one fails."""
+
+import pytest
+
+from search_spaces import Space
+from service import catalogue
+
+# name -> (options, count, params and MACs of the largest, of the smallest, source)
+SPACES = {
+    "ofa_mobilenet_v3": (
+        {},
+        21_758_655_492_572_485_851,
+        (7_664_760, 566_170_656),
+        (3_410_792, 121_278_672),
+        "Once-for-All, arXiv 1908.09791: 2.18e19 architectures, 7.6648M / 566.1707M and 3.4108M / 121.2787M at 224 px",
+    ),
+    "small_mobilenet_v3": (
+        {},
+        (9 + 9**2 + 9**3) ** 3,
+        (448_506, 14_916_608),
+        (79_442, 2_664_448),
+        "own: counted by hooks on the built network (tests/search_spaces/test_mobilenet_v3.py); guards refactorings",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", catalogue.SPACES)
+def test_space_has_golden_numbers(name):
+    assert name in SPACES, f"{name} has no golden number: add one with its source"
+    options, count, largest, smallest, source = SPACES[name]
+    space: Space = catalogue.resolve("space", name)(**options)
+    costs = space.costs([space.largest(), space.smallest()])
+    assert source
+    assert space.count() == count
+    assert list(zip(costs.params.tolist(), costs.macs.tolist())) == [largest, smallest]
