@@ -18,11 +18,11 @@ from supernets import Supernet
 
 
 def torch_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one."""
+    """`auto` is CUDA where there is one; of several processes of torchrun each takes its own CUDA device."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and "LOCAL_RANK" in os.environ and name == "cuda":
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
 

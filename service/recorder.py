@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service import tracking
+from service.folder import read_lines
 from service.jobs import Job
 from supernets import Processes
 
@@ -29,7 +30,6 @@ class Recorder:
     def __post_init__(self) -> None:
         self.last_sync = time.monotonic()
         self.mirror_works = True
-        self.seconds: dict[str, float] = {}
 
     def __call__(self, event: dict[str, Any]) -> None:
         if not self.siblings.is_first:
@@ -59,8 +59,7 @@ class Recorder:
         start = time.perf_counter()
         self({"event": "stage", "time": time.time(), "stage": name, "status": "started"})
         yield
-        self.seconds[name] = round(time.perf_counter() - start, 2)
-        finished = {"stage": name, "status": "finished", "seconds": self.seconds[name]}
+        finished = {"stage": name, "status": "finished", "seconds": round(time.perf_counter() - start, 2)}
         self({"event": "stage", "time": time.time(), **finished})
 
     @contextmanager
@@ -75,3 +74,19 @@ class Recorder:
                 self({"event": "failed", "time": time.time(), "reason": reason})
             self.sync(final=True)
             raise
+
+
+def stage_seconds(folder: Path) -> dict[str, float]:
+    """Seconds that each stage of a job took, those of interrupted runs included, as far as they left events."""
+    events, _ = read_lines(folder / "progress.jsonl")
+    seconds: dict[str, float] = {}
+    stage, since = None, 0.0
+    for event in events:
+        if event["event"] == "stage" and event["status"] == "started":
+            stage, since = event["stage"], event["time"]
+        elif stage is not None:
+            seconds[stage] = seconds.get(stage, 0.0) + event["time"] - since
+            since = event["time"]
+            if event["event"] == "stage":
+                stage = None
+    return {name: round(total, 2) for name, total in seconds.items()}

@@ -33,7 +33,7 @@ from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
 from service.profiling import profile_architectures, torch_device
-from service.recorder import Observer, Recorder
+from service.recorder import Observer, Recorder, stage_seconds
 from supernets import Processes, Supernet, calibrate, phases, processes, train
 
 STAGES = ("train", "search", "measure", "test")
@@ -53,7 +53,7 @@ def run(
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
 
     Args:
-        folder: The job folder, prepared by `service.jobs.prepare_folder`.
+        folder: The job folder, prepared by `service.prepare.prepare_folder`.
         job: What to do.
         observer: Receives every event.
         stages: Which stages, in the order of `STAGES`.
@@ -65,9 +65,9 @@ def run(
     device = torch_device(job.device)
     with processes(device) as siblings:
         recorder = Recorder(folder, job, observer, siblings)
+        work = Work(folder, job, device, recorder, siblings, supernet_from)
+        work.check_latency_bound()
         with recorder.closing():
-            work = Work(folder, job, device, recorder, siblings, supernet_from)
-            work.check_latency_bound()
             for stage in stages:
                 if siblings.is_first or stage == "train":
                     with recorder.stage(stage):
@@ -288,10 +288,11 @@ class Work:
 
     def result(self) -> dict[str, Any]:
         """The job in numbers."""
+        stages = stage_seconds(self.folder)
         summary: dict[str, Any] = {
             "status": "finished",
-            "stages": self.recorder.seconds,
-            "seconds": round(sum(self.recorder.seconds.values()), 1),
+            "stages": stages,
+            "seconds": round(sum(stages.values()), 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             "environment": environment(),
         }

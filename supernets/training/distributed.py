@@ -66,6 +66,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if world_size == 1:
         yield Processes()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), world_size)
