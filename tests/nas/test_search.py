@@ -2,8 +2,6 @@
 
 import json
 import multiprocessing
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from nas.objectives import Bound, parse_bound
 from nas.search import SearchConfig, search
 from nas.searchers import NSGA2, Random
 from search_spaces.mobilenet_v3 import small_mobilenet_v3
+from tests.killing import kill_after_progress
 from tests.nas.helpers import Leading, bits, problem
 
 SEARCHERS = {"nsga2": NSGA2, "random": Random}
@@ -138,7 +137,7 @@ def test_a_resumed_search_writes_the_journal_of_an_uninterrupted_one(tmp_path, s
 
 class Slow(Leading):
     def evaluate(self, architecture):
-        time.sleep(0.004)
+        time.sleep(0.01)
         return super().evaluate(architecture)
 
 
@@ -150,19 +149,12 @@ def _search_in_process(path: str) -> None:
 def test_a_search_killed_at_random_moments_writes_the_same_journal(tmp_path):
     space = bits(12)
     run(problem(space), space, path=tmp_path / "whole.jsonl")
-    context = multiprocessing.get_context("fork")
-    kills = 0
-    for delay in [*np.random.default_rng().uniform(0.1, 0.3, size=3), None]:
-        process = context.Process(target=_search_in_process, args=(str(tmp_path / "killed.jsonl"),))
-        process.start()
-        if delay is None:
-            process.join()
-        else:
-            time.sleep(delay)
-            kills += process.is_alive()
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-    assert kills == 3
+    killed = tmp_path / "killed.jsonl"
+    for delay in np.random.default_rng().uniform(0.0, 0.3, size=3):
+        kill_after_progress(_search_in_process, killed, killed, delay)
+    process = multiprocessing.get_context("spawn").Process(target=_search_in_process, args=(str(killed),))
+    process.start()
+    process.join()
     assert without_times(tmp_path / "whole.jsonl") == without_times(tmp_path / "killed.jsonl")
 
 

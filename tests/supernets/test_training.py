@@ -2,9 +2,6 @@
 
 import math
 import multiprocessing
-import os
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from supernets import Phase, Sandwich, Supernet, TrainConfig, Uniform, phases, p
 from supernets.samplers import Fixed
 from supernets.training.loop import CHECK_EVERY
 from supernets.training.optimization import lr_at, make_optimizer
+from tests.killing import kill_after_progress
 from tests.supernets.helpers import Images
 
 
@@ -92,28 +90,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, method):
 
 def _train_in_process(folder: str) -> None:
     torch.set_num_threads(1)
-    supernet = trained(tiny_config(epochs=60), folder=Path(folder))
+    supernet = trained(tiny_config(epochs=120), folder=Path(folder))
     supernet.save(Path(folder) / "final.safetensors")
 
 
 def test_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
     """SIGKILL three times; bit for bit the weights of a run that was never killed."""
     torch.set_num_threads(1)
-    whole = trained(tiny_config(epochs=60))
-    context = multiprocessing.get_context("fork")
-    delays = np.random.default_rng().uniform(0.3, 1.2, size=3)
-    kills = 0
-    for delay in [*delays, None]:
-        process = context.Process(target=_train_in_process, args=(str(tmp_path),))
-        process.start()
-        if delay is None:
-            process.join()
-        else:
-            time.sleep(delay)
-            kills += process.is_alive()
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-    assert kills == 3
+    whole = trained(tiny_config(epochs=120))
+    for delay in np.random.default_rng().uniform(0.0, 0.8, size=3):
+        kill_after_progress(_train_in_process, tmp_path, tmp_path / "checkpoint.pt", delay)
+    process = multiprocessing.get_context("spawn").Process(target=_train_in_process, args=(str(tmp_path),))
+    process.start()
+    process.join()
     resumed = Supernet(tiny_space())
     resumed.load(tmp_path / "final.safetensors")
     assert_same_weights(whole, resumed)
