@@ -90,15 +90,15 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, method):
 
 def _train_in_process(folder: str) -> None:
     torch.set_num_threads(1)
-    supernet = trained(tiny_config(epochs=120), folder=Path(folder))
+    supernet = trained(tiny_config(epochs=80), folder=Path(folder))
     supernet.save(Path(folder) / "final.safetensors")
 
 
 def test_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
     """SIGKILL three times; bit for bit the weights of a run that was never killed."""
     torch.set_num_threads(1)
-    whole = trained(tiny_config(epochs=120))
-    for delay in np.random.default_rng().uniform(0.0, 0.8, size=3):
+    whole = trained(tiny_config(epochs=80))
+    for delay in np.random.default_rng().uniform(0.0, 0.5, size=3):
         kill_after_progress(_train_in_process, tmp_path, tmp_path / "checkpoint.pt", delay)
     process = multiprocessing.get_context("spawn").Process(target=_train_in_process, args=(str(tmp_path),))
     process.start()
@@ -156,6 +156,29 @@ def test_nan_is_rolled_back_with_half_the_rate(tmp_path):
     steps = [event["step"] for event in events if event["event"] == "train"]
     assert steps == sorted(steps)
     assert steps[-1] == 24 * 6
+
+
+def test_a_loss_spike_is_rolled_back():
+    class Confused(Images):
+        """Wrong labels for one stretch of steps, the first time it is passed."""
+
+        def __init__(self):
+            super().__init__()
+            self.seen = set()
+
+        def batches(self, batch_size, *, epoch, start=0, **options):
+            batches = super().batches(batch_size, epoch=epoch, start=start, **options)
+            for step, (images, labels) in enumerate(batches, epoch * self.steps(batch_size) + start):
+                wrong = 100 <= step < 120 and step not in self.seen
+                self.seen.add(step)
+                yield images, (labels + 1) % 4 if wrong else labels
+
+    events = []
+    trained(tiny_config(method="uniform", lr=0.02, label_smoothing=0.0), images=Confused(), observer=events.append)
+    rollbacks = [event for event in events if event["event"] == "rollback"]
+    assert [(event["step"], event["lr_scale"]) for event in rollbacks] == [(100, 0.5)]
+    assert "usual is" in rollbacks[0]["reason"]
+    assert [event["loss"] for event in events if event["event"] == "train"][-1] < 1.0
 
 
 def test_endless_divergence_ends_with_a_clear_error():
