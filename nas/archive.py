@@ -32,6 +32,22 @@ def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Directi
     return [feasible[i] for i in order if keep[i]]
 
 
+def contenders(
+    evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, layers: int = 2
+) -> list[Evaluation]:
+    """The front, the front of the rest, and so on: who may be on the front once noisy objectives are measured better.
+
+    A candidate that one unlucky measurement kept off the front is among them.
+    """
+    rest, found = list(evaluations), []
+    for _ in range(layers):
+        layer = pareto_front(rest, objectives)
+        chosen = {evaluation.architecture for evaluation in layer}
+        rest = [evaluation for evaluation in rest if evaluation.architecture not in chosen]
+        found += layer
+    return found
+
+
 @dataclass(frozen=True)
 class Hypervolume:
     """How much of the box between `ideal` and `reference` the front dominates, after each number of evaluations.

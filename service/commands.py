@@ -117,7 +117,7 @@ def front(folder: Path) -> dict[str, Any]:
 def show_result(folder: Path) -> None:
     from service.report import front_table, summary_lines
 
-    console = Console()
+    console = Console() if Console().is_terminal else Console(width=140)
     console.print(front_table(folder))
     for line in summary_lines(folder):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

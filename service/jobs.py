@@ -107,6 +107,8 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
     for setting in sets:
         try:
             path, value = split_setting(setting)
+            if path[:2] in FREE_FORM and len(path) > 3:  # a key that has dots of its own, such as package.module:object
+                path = (*path[:2], ".".join(path[2:]))
             _check_path(setting, path)
             data = with_setting(data, path, value)
         except ValueError as error:

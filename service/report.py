@@ -66,6 +66,9 @@ def front_table(source: Path | Record) -> "Table":
     table.add_column("key", style="bold", no_wrap=True)
     for name in ("validation (%)", "test (%)", "latency (ms)", macs.label, params.label):
         table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
+    own = [o for o in front.get("objectives", []) if o["name"] not in ("accuracy", *COSTS)]
+    for objective in own:
+        table.add_column(f"{objective['name']}\n({objective['unit']})", justify="right", no_wrap=True)
     for member in members:
         values = member["values"]
         table.add_row(
@@ -75,6 +78,7 @@ def front_table(source: Path | Record) -> "Table":
             _latency(member),
             _number(macs.of(values.get("macs")), ".2f"),
             _number(params.of(values.get("params")), ".1f"),
+            *(_number(values.get(objective["name"]), ".4g") for objective in own),
         )
     return table
 

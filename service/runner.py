@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.archive import hypervolume, pareto_front
+from nas.archive import contenders, hypervolume, pareto_front
 from nas.data import Data, load_data
 from nas.hardware.latency import conditions
 from nas.journal import Evaluation, Journal, read_evaluations
@@ -127,11 +127,13 @@ class Work:
             *search_config.objectives,
             *(n for n in search_config.constraints if n not in search_config.objectives),
         ]
+        measured = {name: self._objective(name) for name in names if name not in ("macs", "params")}
+        called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
             exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
-            measured=[self._objective(name) for name in names if name not in ("macs", "params")],
-            optimised=search_config.objectives,
-            bounds={name: parse_bound(text) for name, text in search_config.constraints.items()},
+            measured=list(measured.values()),
+            optimised=[called[name] for name in search_config.objectives],
+            bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
         )
 
     def _objective(self, name: str) -> Objective:
@@ -238,11 +240,15 @@ class Work:
             journal.close()
 
     def measure(self) -> None:
-        """Measure the latency of the front again, all members together, and keep who is still non-dominated."""
+        """Measure the latency of the best again, all together, and keep who is non-dominated then.
+
+        One measurement a candidate decides who is on the front of the search; luck is part of it. So those right
+        behind the front are measured again as well.
+        """
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        front = pareto_front(evaluations, self.problem.directions)
+        front = contenders(evaluations, self.problem.directions)
         self.recorder({"event": "measure", "done": 0, "total": len(front)})
         again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
         measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.archive import hypervolume, pareto_front
+from nas.archive import contenders, hypervolume, pareto_front
 from nas.journal import Evaluation
 from search_spaces import Architecture
 
@@ -37,6 +37,15 @@ def test_infeasible_and_failed_candidates_are_never_on_the_front():
     evaluations = [evaluation(0, 50, 10), evaluation(1, 99, 1, "infeasible"), evaluation(2, 99, 1, "failed")]
     assert [e.index for e in pareto_front(evaluations, DIRECTIONS)] == [0]
     assert pareto_front(evaluations[1:], DIRECTIONS) == []
+
+
+def test_contenders_are_the_front_and_the_front_of_the_rest():
+    generator = np.random.default_rng(3)
+    evaluations = [evaluation(i, *generator.random(2)) for i in range(60)]
+    front = pareto_front(evaluations, DIRECTIONS)
+    second = pareto_front([e for e in evaluations if e not in front], DIRECTIONS)
+    assert contenders(evaluations, DIRECTIONS) == front + second
+    assert contenders(evaluations[:1], DIRECTIONS) == evaluations[:1]
 
 
 def test_hypervolume_of_a_staircase():

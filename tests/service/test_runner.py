@@ -126,6 +126,18 @@ def test_parts_start_from_each_other(finished, tmp_path):
     assert key in finish(start("profile", str(searched), sets=[]))
 
 
+def test_an_objective_of_ones_own_is_searched_and_limited(finished, tmp_path):
+    own, folder = "examples.own_objective:ActivationMemory", tmp_path / "own"
+    sets = [*TINY, f"search.objectives=[accuracy, '{own}']", f"search.constraints.{own}=<= 16"]
+    finish(start("search", "quickstart", "--from", str(finished), "--output", str(folder), sets=sets))
+    evaluated = journal(folder)[1:]
+    values = [record["values"]["activations_kb"] for record in evaluated]
+    assert min(values) > 0
+    assert {r["status"] for r in evaluated if r["values"]["activations_kb"] > 16} == {"infeasible"}
+    front = json.loads((folder / "front.json").read_text())
+    assert all(member["values"]["activations_kb"] <= 16 for member in front["members"])
+
+
 def test_retraining_improves_on_record_and_is_not_repeated(finished):
     key = json.loads((finished / "front.json").read_text())["members"][0]["key"]
     finish(start("retrain", str(finished), "--member", key, "--epochs", "2", sets=[]))
