@@ -53,6 +53,14 @@ class Processes:
             value = value / self.world_size
         return value
 
+    def first_says(self, value: bool) -> bool:
+        """The value of the first process, in all of them."""
+        if self.world_size == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world_size > 1:

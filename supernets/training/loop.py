@@ -337,7 +337,9 @@ class _Training:
 
     def _load(self) -> bool:
         """Continue from the checkpoint; False where there is none."""
-        if self.folder is None or not (self.folder / "checkpoint.pt").exists():
+        there = self.folder is not None and (self.folder / "checkpoint.pt").exists()
+        # the first process decides for all: it may have begun, and saved, before another one looks
+        if not self.processes.first_says(there) or self.folder is None:
             return False
         state = read_checkpoint(self.folder / "checkpoint.pt", self.device)
         if state["starts"] != self.starts or state["seed"] != self.seed:

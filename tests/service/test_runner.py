@@ -128,14 +128,14 @@ def test_parts_start_from_each_other(finished, tmp_path):
 
 def test_an_objective_of_ones_own_is_searched_and_limited(finished, tmp_path):
     own, folder = "examples.own_objective:ActivationMemory", tmp_path / "own"
-    sets = [*TINY, f"search.objectives=[accuracy, '{own}']", f"search.constraints.{own}=<= 16"]
+    sets = [*TINY, f"search.objectives=[accuracy, '{own}']", f"search.constraints.{own}=<= 12"]
     finish(start("search", "quickstart", "--from", str(finished), "--output", str(folder), sets=sets))
     evaluated = journal(folder)[1:]
     values = [record["values"]["activations_kb"] for record in evaluated]
     assert min(values) > 0
-    assert {r["status"] for r in evaluated if r["values"]["activations_kb"] > 16} == {"infeasible"}
+    assert {r["status"] for r in evaluated if r["values"]["activations_kb"] > 12} == {"infeasible"}
     front = json.loads((folder / "front.json").read_text())
-    assert all(member["values"]["activations_kb"] <= 16 for member in front["members"])
+    assert all(member["values"]["activations_kb"] <= 12 for member in front["members"])
 
 
 def test_retraining_improves_on_record_and_is_not_repeated(finished):

@@ -2,7 +2,10 @@
 
 import os
 import socket
+import time
+from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 
@@ -14,12 +17,14 @@ CPU = torch.device("cpu")
 SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8, 16), strides=(1, 2), dropout=0.0)
 
 
-def train_once(siblings) -> Supernet:
+def train_once(siblings, folder: Path | None = None) -> Supernet:
     torch.manual_seed(0)
     config = TrainConfig(method="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None)
     images = Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
-    return train(Supernet(SPACE).double(), phases(SPACE, config), images, config, seed=1, processes=siblings)
+    return train(
+        Supernet(SPACE).double(), phases(SPACE, config), images, config, seed=1, folder=folder, processes=siblings
+    )
 
 
 def worker(rank: int, port: int, folder: str) -> None:
@@ -34,10 +39,12 @@ def worker(rank: int, port: int, folder: str) -> None:
         }
     )
     with processes(CPU) as siblings:
-        supernet = train_once(siblings)
+        time.sleep(1.5 * rank)  # the second process comes late, when the first has saved its first checkpoint
+        supernet = train_once(siblings, Path(folder) / "train")
         torch.save(supernet.state_dict(), f"{folder}/rank{rank}.pt")
 
 
+@pytest.mark.timeout(180)
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     """Weights after SGD without momentum are sums of gradients: equal weights mean equal gradients, through batch-norm
     statistics, teacher and all."""
