@@ -146,7 +146,7 @@ def _note(event: Event) -> str:
 def _line(kind: str, event: Event) -> str:
     """What an event that is no progress says, empty where it says nothing to a person."""
     if kind == "validate":
-        scores = [f"{name} {event[name]:.1f} %" for name in ("largest", "smallest", "random") if name in event]
+        scores = [f"{name} {value:.1f} %" for name, value in event.items() if name not in ("event", "time", "step")]
         return f"validation at step {event.get('step', '?')}: {', '.join(scores)}"
     if kind == "rollback":
         scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
