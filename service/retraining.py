@@ -42,14 +42,14 @@ def retrain(
     config = replace(job.train, epochs=epochs or job.train.epochs, lr=lr or job.train.lr / 5, ema_decay=None)
     device = torch_device(job.device)
     quiet = replace(job, tracking=replace(job.tracking, enabled=False))
+    # data and supernet are loaded when the first member needs them, and once for all
+    work = Work(folder, quiet, device, Recorder(folder, quiet, observer, Processes()), Processes())
     records = []
     for i, member in enumerate(chosen):
         place = folder / "retrain" / member["key"]
         progress = {"event": "retrain", "member": member["key"], "done": i, "total": len(chosen)}
         observer(progress)
         if not (place / "result.json").exists():
-            recorder = Recorder(folder, quiet, observer, Processes())
-            work = Work(folder, quiet, device, recorder, Processes())
             place.mkdir(parents=True, exist_ok=True)
             write_json(place / "result.json", _retrain_one(work, member, config, place, progress))
         records.append(json.loads((place / "result.json").read_text()))

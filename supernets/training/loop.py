@@ -122,7 +122,6 @@ class _Training:
         self.snapshot: dict[str, Any] = {}
         self.losses = torch.zeros((), device=self.device)
         self.last_save = self.last_check = time.monotonic()
-        self.resumed_at = 0
 
     # ---- the run --------------------------------------------------------------------------------------------------
 
@@ -131,15 +130,15 @@ class _Training:
         self.processes.join_batch_norm(self.supernet)
         if not self._load():
             self._begin_phase(0)
-        while self.step < self.starts[-1]:
+        while not self.snapshot["finished"]:
             self._run_phase()
             if self.average is not None:
                 self.average.adopt()
             if self.step < self.starts[-1]:
                 self._begin_phase(self.phase_index + 1)
-        if self.step > self.resumed_at or self.snapshot["finished"] is False:
-            self._remember(finished=True)
-            self._save()
+            else:
+                self._remember(finished=True)
+                self._save()
         self.supernet.activate(self.supernet.space.largest())
 
     def _begin_phase(self, index: int) -> None:
@@ -350,7 +349,7 @@ class _Training:
             self.teacher.network.load_state_dict(weights)
             self.processes.join_batch_norm(self.teacher)
         self._restore(state)
-        self.snapshot, self.resumed_at = state, self.step
+        self.snapshot = state
         return True
 
     def _keep_teacher(self) -> None:
