@@ -1,3 +1,6 @@
-"""Zero-cost proxies: ``score(model, batch) -> float`` without training; they know models and batches only."""
+"""Zero-cost proxies: scores of a model on one batch, without training; they know models and batches only."""
 
-__all__: list[str] = []
+from proxies.passes import Passes, weight_layers
+from proxies.score import Proxy, Score, ScoreError, maximised, score
+
+__all__ = ["Passes", "Proxy", "Score", "ScoreError", "maximised", "score", "weight_layers"]

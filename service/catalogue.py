@@ -37,7 +37,34 @@ OBJECTIVES = {
     "params": Entry("nas.objectives.cost:Cost", "exact number of weights, minimised"),
     "latency_ms": Entry("nas.objectives.latency:Latency", "measured milliseconds of one batch here, minimised"),
 }
-KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES}
+PROXIES = {
+    "params": Entry("proxies.size:Params", "number of trainable weights"),
+    "macs": Entry("proxies.size:Macs", "multiply-accumulates of one forward pass"),
+    "layers": Entry("proxies.size:Layers", "number of convolutions and linear layers that take part"),
+    "plain": Entry("proxies.plain:Plain", "signed sum of weight times gradient"),
+    "grad_norm": Entry("proxies.grad_norm:GradNorm", "sum over layers of the norm of the gradient"),
+    "l2_norm": Entry("proxies.l2_norm:L2Norm", "sum over layers of the norm of the weights"),
+    "snip": Entry("proxies.snip:Snip", "sum of |weight times gradient|"),
+    "grasp": Entry("proxies.grasp:Grasp", "how much the gradient flow would fall without the weights"),
+    "synflow": Entry("proxies.synflow:SynFlow", "path norm of the network, needs no data"),
+    "logsynflow": Entry("proxies.logsynflow:LogSynFlow", "synflow with gradients in logarithm"),
+    "fisher": Entry("proxies.fisher:Fisher", "squared activation times gradient, by channel"),
+    "jacov": Entry("proxies.jacov:Jacov", "how different the input gradients of samples are"),
+    "epe_nas": Entry("proxies.epe_nas:EpeNas", "the same within and between classes"),
+    "nwot": Entry("proxies.nwot:Nwot", "how different the ReLU patterns of samples are"),
+    "swap": Entry("proxies.swap:Swap", "number of distinct patterns of neurons over samples"),
+    "zen": Entry("proxies.zen:Zen", "how strongly features react to noise on the input"),
+    "zico": Entry("proxies.zico:ZiCo", "mean over deviation of gradients between batches"),
+    "meco": Entry("proxies.meco:MeCo", "least eigenvalue of the correlation of feature maps"),
+    "ntk": Entry("proxies.ntk:Ntk", "condition number of the neural tangent kernel, lower is better"),
+    "nasi": Entry("proxies.nasi:Nasi", "trace norm of the neural tangent kernel"),
+    "linear_regions": Entry("proxies.linear_regions:LinearRegions", "distinct ReLU patterns over tiny inputs"),
+    "az_expressivity": Entry("proxies.az_nas:Expressivity", "entropy of the spectrum of the features of each block"),
+    "az_progressivity": Entry("proxies.az_nas:Progressivity", "least growth of that entropy from block to block"),
+    "az_trainability": Entry("proxies.az_nas:Trainability", "how well each block passes gradients on"),
+    "gradsign": Entry("proxies.gradsign:GradSign", "agreement of the signs of single samples' gradients"),
+}
+KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "proxy": PROXIES}
 
 
 def check(kind: str, name: str) -> None:

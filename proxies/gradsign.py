@@ -1,0 +1,61 @@
+"""GradSign: how far the gradients of single samples agree in sign.
+
+Paper: Zhang and Jia, GradSign: Model Performance Inference with Theoretical Insights, ICLR 2022, arXiv 2110.08616,
+algorithm 1: sum over weights of |sum over samples of sign of the sample's gradient|, cross-entropy, weights of
+convolutions and linear layers only.
+Differs: nothing in the value. The released code runs one forward and backward pass for each sample; here all samples
+go through one pass in which batch norm treats every sample by itself, and signs are summed layer by layer. Dropout
+and stochastic depth are off. `mean` is the sum over weights divided by their number, as in an older copy of the code.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from proxies.passes import Passes
+from proxies.score import Score
+
+CHUNK_NUMBERS = 2**21  # numbers of input that go through the network at once; 682 images of 3 x 32 x 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradSign:
+    """Args:
+    reduction: `sum` over weights, or their `mean`.
+    """
+
+    reduction: Literal["sum", "mean"] = "sum"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, passes: Passes) -> Score:
+        layers = {name: 0.0 for name in passes.weights}
+        for name, total in sign_sums(passes).items():
+            layers[name] = float(total)
+        value = sum(layers.values())
+        if self.reduction == "mean":
+            sizes = {name: weight.numel() for name, weight in passes.weights.items()}
+            layers = {name: total / sizes[name] for name, total in layers.items()}
+            value /= sum(sizes.values())
+        return Score(value, layers)
+
+
+def sign_sums(passes: Passes) -> dict[str, torch.Tensor]:
+    """|Sum over samples of the sign of the gradient|, summed over the weights of each layer, in double precision."""
+    chunk = max(1, min(len(passes.images), CHUNK_NUMBERS // passes.images[0].numel()))
+    sums: list[torch.Tensor] = []
+    names: list[str] = []
+    for start in range(0, len(passes.images), chunk):
+        pieces = passes.sample_gradients(slice(start, start + chunk), "cross_entropy")
+        for i, (name, piece) in enumerate(pieces):
+            signs = piece.sign_().sum(0)
+            if start == 0:
+                names.append(name)
+                sums.append(signs)
+            else:
+                sums[i] += signs
+    totals: dict[str, torch.Tensor] = {}
+    for name, signs in zip(names, sums):
+        total = signs.abs_().sum(dtype=torch.float64)
+        totals[name] = totals[name] + total if name in totals else total
+    return totals

@@ -1,0 +1,294 @@
+"""The forward and backward passes of one model on one batch, made when first asked for and shared by all proxies."""
+
+import zlib
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from proxies.recording import Recording, WeightCall
+from proxies.sample_gradients import weight_gradient_pieces
+from proxies.score import ScoreError
+
+WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+Cotangent = Literal["cross_entropy", "logits"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass in training mode.
+
+    Attributes:
+        images: What went in, a leaf of the graph [B, C, H, W].
+        logits: What came out [B, K].
+        calls: Every use of a weight of a convolution or linear layer, in the order of execution.
+        signs: For every call of an activation, which of its inputs are positive [B, units], as booleans; of ReLUs
+            where there are any, else of smooth activations.
+    """
+
+    images: Tensor
+    logits: Tensor
+    calls: list[WeightCall]
+    signs: list[Tensor]
+
+
+class Passes:
+    """One model and one batch, for any number of proxies.
+
+    Batch norm is in training mode; everything else (dropout, stochastic depth) is in evaluation mode, so that a pass
+    is a function of weights and images.
+
+    Args:
+        model: Plain torch; a private copy is used.
+        images: [B, C, H, W].
+        labels: [B].
+        seed: Of all random draws.
+        needs: What will be asked for, so that it comes out of passes that are made anyway: `second_order`
+            (`hessian_gradient`), `channel_products`.
+        copy: Whether to work on a copy of the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        seed: int = 0,
+        needs: frozenset[str] = frozenset(),
+        copy: bool = True,
+    ) -> None:
+        bad = int((~torch.isfinite(images)).sum())
+        if bad:
+            raise ValueError(f"images: {bad:,} of {images.numel():,} values are not finite (NaN or infinite)")
+        if images.dim() < 2 or len(images) != len(labels) or not len(images):
+            raise ValueError(
+                f"a batch is images [B, ...] and labels [B], got {tuple(images.shape)}, {tuple(labels.shape)}"
+            )
+        self.model = _private(model, copy=copy)
+        self.weights = weight_layers(self.model)
+        if not self.weights:
+            raise ValueError("the model has no convolution and no linear layer, so there is nothing to score")
+        first = next(iter(self.weights.values()))
+        self.images = images.detach().to(device=first.device, dtype=first.dtype)
+        self.labels = labels.detach().to(device=first.device)
+        self.seed, self.needs = seed, needs
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers for one purpose, on the device of the model; the same at every call."""
+        generator = torch.Generator(self.images.device)
+        generator.manual_seed(zlib.crc32(f"{self.seed} {purpose}".encode()))
+        return generator
+
+    # ---- the batch as one: batch norm by the statistics of the batch ------------------------------------------------
+
+    @cached_property
+    def ordinary(self) -> Trace:
+        """The forward pass of the whole batch."""
+        return self.trace(self.images)
+
+    @cached_property
+    def weight_gradients(self) -> dict[str, Tensor]:
+        """Gradients of the mean cross-entropy, by layer; zero where a layer takes no part."""
+        return {name: gradient.detach() for name, gradient in self._backward[0].items()}
+
+    @cached_property
+    def channel_products(self) -> dict[str, Tensor]:
+        """For every weight layer, output times its gradient (mean cross-entropy), summed over positions [B, C]."""
+        return self._backward[1] if "channel_products" in self.needs else self._channel_products()
+
+    @cached_property
+    def hessian_gradient(self) -> dict[str, Tensor]:
+        """Hessian of the mean cross-entropy times its gradient, over all these weights, by layer."""
+        gradients = self._backward[0]
+        if "second_order" not in self.needs:
+            gradients = self._gradients(self.ordinary, create_graph=True)
+        live = [g for g in gradients.values() if g.requires_grad]
+        if not live:
+            return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        product = torch.stack([(g.detach() * g).sum() for g in live]).sum()
+        return self._by_layer(
+            torch.autograd.grad(product, list(self.weights.values()), retain_graph=True, allow_unused=True)
+        )
+
+    @cached_property
+    def input_gradients(self) -> Tensor:
+        """Gradient of the sum of all logits of the batch with respect to the images [B, C, H, W]."""
+        trace = self.ordinary
+        (gradient,) = torch.autograd.grad(trace.logits.sum(), trace.images, retain_graph=True, allow_unused=True)
+        return torch.zeros_like(trace.images) if gradient is None else gradient
+
+    def gradients_of(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Gradients of the mean cross-entropy on other images, by layer."""
+        trace = self.trace(images, inputs=False)
+        loss = self._cross_entropy(trace.logits, labels)
+        return self._by_layer(torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True))
+
+    # ---- every sample by itself -------------------------------------------------------------------------------------
+
+    def sample_gradients(self, samples: slice, cotangent: Cotangent) -> Iterator[tuple[str, Tensor]]:
+        """Gradients of each sample, as if it were the only one of its batch: batch norm by its own statistics.
+
+        One forward pass and one backward pass to layer outputs; weight gradients follow from inputs and output
+        gradients, piece by piece, so they never exist all at once.
+
+        Args:
+            samples: Which of the batch, n.
+            cotangent: What is differentiated: `cross_entropy` of each sample, or the sum of its `logits`.
+
+        Yields:
+            Name of a layer and the gradients of some of its weights [n, p]; all pieces of one layer in a row.
+
+        Raises:
+            ScoreError: A layer is used in a way that has no such gradient; it is named.
+        """
+        trace = self.trace(self.images[samples], inputs=False, each_alone=True)
+        target = trace.logits.sum()
+        if cotangent == "cross_entropy":
+            target = F.cross_entropy(trace.logits, self._valid(self.labels[samples], trace.logits), reduction="sum")
+        self._require_recorded(trace, target)
+        gradients = torch.autograd.grad(target, [call.output for call in trace.calls], allow_unused=True)
+        by_layer: dict[str, list[tuple[WeightCall, Tensor]]] = {}
+        for call, gradient in zip(trace.calls, gradients):
+            if gradient is not None:
+                by_layer.setdefault(call.layer, []).append((call, gradient))
+        del gradients, target, trace
+        for layer in [name for name in self.weights if name in by_layer]:
+            uses = by_layer.pop(layer)
+            pieces = [weight_gradient_pieces(call, gradient) for call, gradient in uses]
+            for together in zip(*pieces, strict=True):
+                yield layer, sum(together[1:], start=together[0])
+
+    # ---- building blocks --------------------------------------------------------------------------------------------
+
+    def duplicate(self) -> nn.Module:
+        """A copy of the private model, to be changed at will: the graphs of the passes stay intact."""
+        return deepcopy(self.model)
+
+    def trace(self, images: Tensor, *, inputs: bool = True, each_alone: bool = False) -> Trace:
+        """A forward pass of the private model as it is now.
+
+        Args:
+            images: [N, C, H, W].
+            inputs: Whether gradients with respect to the images will be asked for.
+            each_alone: Whether batch norm treats every sample by itself.
+
+        Raises:
+            ScoreError: The model fails on these images, or gives no logits [N, K].
+        """
+        images = images.detach().clone().requires_grad_(inputs)
+        recording = Recording({id(w): name for name, w in self.weights.items()}, each_alone=each_alone)
+        with recording, torch.enable_grad():
+            try:
+                logits = self.model(images)
+            except (RuntimeError, ValueError, IndexError) as error:
+                if isinstance(error, ScoreError):
+                    raise
+                raise ScoreError(f"the model fails on images {tuple(images.shape)}: {error}") from error
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            raise ScoreError(f"the model gives {_what(logits)}, not logits [B, classes]")
+        if each_alone and recording.foreign:
+            raise ScoreError(
+                f"a layer computes its weight of shape {recording.foreign[0]} from others, which has no "
+                "per-sample gradient here"
+            )
+        return Trace(images, logits, recording.calls, recording.relus or recording.smooth)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _backward(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weight gradients and, if they are needed, channel products, from one backward pass."""
+        second_order = "second_order" in self.needs
+        if "channel_products" not in self.needs:
+            return self._gradients(self.ordinary, create_graph=second_order), {}
+        outputs = [call.output for call in self.ordinary.calls]
+        gradients = self._gradients(self.ordinary, create_graph=second_order, extra=outputs)
+        products = self._products([gradients.pop(f"#{i}") for i in range(len(outputs))])
+        return gradients, products
+
+    def _gradients(self, trace: Trace, *, create_graph: bool, extra: list[Tensor] | None = None) -> dict[str, Tensor]:
+        loss = self._cross_entropy(trace.logits, self.labels)
+        targets = [*self.weights.values(), *(extra or [])]
+        gradients = torch.autograd.grad(loss, targets, retain_graph=True, create_graph=create_graph, allow_unused=True)
+        names = [*self.weights, *(f"#{i}" for i in range(len(extra or [])))]
+        return {
+            name: torch.zeros_like(target) if gradient is None else gradient
+            for name, target, gradient in zip(names, targets, gradients)
+        }
+
+    def _channel_products(self) -> dict[str, Tensor]:
+        trace = self.ordinary
+        outputs = [call.output for call in trace.calls]
+        loss = self._cross_entropy(trace.logits, self.labels)
+        gradients = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)
+        return self._products([torch.zeros_like(o) if g is None else g for o, g in zip(outputs, gradients)])
+
+    def _products(self, gradients: list[Tensor]) -> dict[str, Tensor]:
+        products: dict[str, Tensor] = {}
+        for call, gradient in zip(self.ordinary.calls, gradients):
+            product = call.output.detach() * gradient.detach()
+            axes = tuple(range(2, product.dim())) if call.is_convolution else tuple(range(1, product.dim() - 1))
+            product = product.sum(axes) if axes else product
+            products[call.layer] = products[call.layer] + product if call.layer in products else product
+        return {name: products[name] for name in self.weights if name in products}
+
+    def _by_layer(self, gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+        return {
+            name: torch.zeros_like(weight) if gradient is None else gradient
+            for (name, weight), gradient in zip(self.weights.items(), gradients)
+        }
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, self._valid(labels, logits))
+
+    def _valid(self, labels: Tensor, logits: Tensor) -> Tensor:
+        if int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
+            raise ScoreError(f"label {int(labels.max())} is outside the {logits.shape[1]} classes of the model")
+        return labels
+
+    def _require_recorded(self, trace: Trace, target: Tensor) -> None:
+        """A weight that takes part without a recorded call would silently count as unused."""
+        seen = {call.layer for call in trace.calls}
+        unseen = {name: weight for name, weight in self.weights.items() if name not in seen}
+        if not unseen:
+            return
+        gradients = torch.autograd.grad(target, list(unseen.values()), retain_graph=True, allow_unused=True)
+        for name, gradient in zip(unseen, gradients):
+            if gradient is not None:
+                raise ScoreError(f"{name}: its weight is used in a way that has no per-sample gradient here")
+
+
+def weight_layers(model: nn.Module) -> dict[str, Tensor]:
+    """Weights of all convolutions and linear layers, by module name; a weight shared by several counts once."""
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, WEIGHT_LAYERS) and id(module.weight) not in seen:
+            seen.add(id(module.weight))
+            weights[name] = module.weight
+    return weights
+
+
+def _private(model: nn.Module, *, copy: bool) -> nn.Module:
+    """A model of our own: batch norm in training mode, the rest in evaluation mode, nothing in place."""
+    model = deepcopy(model) if copy else model
+    model.eval().requires_grad_(True)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False
+    if any(parameter.dim() == 4 for parameter in model.parameters()):
+        model.to(memory_format=torch.channels_last)
+    return model
+
+
+def _what(value: object) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -1,0 +1,148 @@
+"""Watching a forward pass: which weights were used on what, and which activations are on.
+
+Functions are watched instead of modules, so a module that is used twice counts twice, and a functional ReLU or a
+convolution with padding of its own is seen like any other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from proxies.sample_norm import sample_norm
+from proxies.score import ScoreError
+
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+_RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
+_SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
+_BATCH_NORMS = (F.batch_norm, torch.batch_norm)
+
+
+@dataclass(frozen=True)
+class WeightCall:
+    """One use of the weight of a convolution or linear layer.
+
+    Attributes:
+        layer: Name of the module that owns the weight.
+        weight: The weight.
+        input: [B, C, H, W], or [B, ..., features] of a linear layer.
+        output: As computed, still in the graph.
+        stride, padding, dilation: Two numbers each; empty for a linear layer.
+        groups: Of a convolution.
+    """
+
+    layer: str
+    weight: Tensor
+    input: Tensor
+    output: Tensor
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def is_convolution(self) -> bool:
+        return bool(self.stride)
+
+
+class Recording(TorchFunctionMode):
+    """While active, keeps the calls of known weights and the signs of what activations read.
+
+    Args:
+        layers: Name of the owner of each weight, by identity of the weight.
+        each_alone: Normalise every sample by its own statistics where batch norm is in training mode, as if it were
+            the only one of its batch.
+    """
+
+    def __init__(self, layers: Mapping[int, str], *, each_alone: bool = False) -> None:
+        super().__init__()
+        self.layers, self.each_alone = layers, each_alone
+        self.calls: list[WeightCall] = []
+        self.foreign: list[str] = []
+        self.relus: list[Tensor] = []
+        self.smooth: list[Tensor] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _RELUS:
+            self.relus.append((args[0].detach() > 0).flatten(1))
+        elif func in _SMOOTH:
+            self.smooth.append((args[0].detach() > 0).flatten(1))
+        elif self.each_alone and func in _BATCH_NORMS:
+            return _normalised_alone(func, *args, **kwargs)
+        out = func(*args, **kwargs)
+        if func in _CONVOLUTIONS:
+            self._convolution(out, *args, **kwargs)
+        elif func is F.linear:
+            self._linear(out, *args, **kwargs)
+        return out
+
+    def _convolution(
+        self,
+        out: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> None:
+        layer = self._owner(weight)
+        if layer is None:
+            return
+        sides = weight.dim() - 2
+        stride, dilation = _each_side(stride, sides), _each_side(dilation, sides)
+        if padding == "valid":
+            padding = 0
+        elif padding == "same":
+            total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:])]
+            if any(t % 2 for t in total):
+                raise ScoreError(f"{layer}: 'same' padding of an even kernel is not symmetric, which is not handled")
+            padding = tuple(t // 2 for t in total)
+        self.calls.append(
+            WeightCall(layer, weight, input.detach(), out, stride, _each_side(padding, sides), dilation, groups)
+        )
+
+    def _linear(self, out: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+        layer = self._owner(weight)
+        if layer is not None:
+            self.calls.append(WeightCall(layer, weight, input.detach(), out))
+
+    def _owner(self, weight: Tensor) -> str | None:
+        layer = self.layers.get(id(weight))
+        if layer is None and weight.requires_grad and not weight.is_leaf:
+            self.foreign.append(str(tuple(weight.shape)))
+        return layer
+
+
+def _each_side(value: Any, sides: int) -> tuple[int, ...]:
+    return (value,) * sides if isinstance(value, int) else tuple(value)
+
+
+def _normalised_alone(
+    func: Callable[..., Any],
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    *unused: Any,
+) -> Tensor:
+    """Batch norm of each sample by itself."""
+    if func is torch.batch_norm:  # there the affine parameters stand before the statistics
+        running_mean, running_var, weight, bias = weight, bias, running_mean, running_var
+    if not training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
+    if input[0, 0].numel() == 1:
+        raise ScoreError("batch norm of a single sample needs more than one value per channel, here there is one")
+    return sample_norm(input, weight, bias, eps)
