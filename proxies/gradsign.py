@@ -29,7 +29,7 @@ class GradSign:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, passes: Passes) -> Score:
-        layers = {name: 0.0 for name in passes.weights}
+        layers = dict.fromkeys(passes.weights, 0.0)
         for name, total in sign_sums(passes).items():
             layers[name] = float(total)
         value = sum(layers.values())

@@ -284,7 +284,7 @@ def _private(model: nn.Module, *, copy: bool) -> nn.Module:
         if isinstance(module, _BatchNorm):
             module.train()
         if getattr(module, "inplace", False) is True:
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 - not every module has it
     if any(parameter.dim() == 4 for parameter in model.parameters()):
         model.to(memory_format=torch.channels_last)
     return model

@@ -19,7 +19,13 @@ from proxies.score import ScoreError
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
 _SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
-_BATCH_NORMS = (F.batch_norm, torch.batch_norm)
+_CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_STATISTICS = ("running_mean", "running_var")
+_SETTINGS = ("training", "momentum", "eps", "cudnn_enabled")
+_BATCH_NORMS: dict[Callable[..., Any], tuple[str, ...]] = {
+    F.batch_norm: ("input", *_STATISTICS, "weight", "bias", *_SETTINGS[:3]),
+    torch.batch_norm: ("input", "weight", "bias", *_STATISTICS, *_SETTINGS),
+}
 
 
 @dataclass(frozen=True)
@@ -75,45 +81,45 @@ class Recording(TorchFunctionMode):
         elif func in _SMOOTH:
             self.smooth.append((args[0].detach() > 0).flatten(1))
         elif self.each_alone and func in _BATCH_NORMS:
-            return _normalised_alone(func, *args, **kwargs)
+            return _normalised_alone(func, {**dict(zip(_BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)
         if func in _CONVOLUTIONS:
-            self._convolution(out, *args, **kwargs)
+            self._convolution(out, {**dict(zip(_CONVOLUTION_ARGUMENTS, args)), **kwargs})
         elif func is F.linear:
-            self._linear(out, *args, **kwargs)
+            self._linear(out, {**dict(zip(("input", "weight", "bias"), args)), **kwargs})
         return out
 
-    def _convolution(
-        self,
-        out: Tensor,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> None:
-        layer = self._owner(weight)
+    def _convolution(self, out: Tensor, call: Mapping[str, Any]) -> None:
+        layer = self._owner(call["weight"])
         if layer is None:
             return
-        sides = weight.dim() - 2
-        stride, dilation = _each_side(stride, sides), _each_side(dilation, sides)
+        sides = call["weight"].dim() - 2
+        dilation = _each_side(call.get("dilation", 1), sides)
+        padding = call.get("padding", 0)
         if padding == "valid":
             padding = 0
         elif padding == "same":
-            total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:])]
+            total = [d * (k - 1) for d, k in zip(dilation, call["weight"].shape[2:])]
             if any(t % 2 for t in total):
                 raise ScoreError(f"{layer}: 'same' padding of an even kernel is not symmetric, which is not handled")
             padding = tuple(t // 2 for t in total)
         self.calls.append(
-            WeightCall(layer, weight, input.detach(), out, stride, _each_side(padding, sides), dilation, groups)
+            WeightCall(
+                layer=layer,
+                weight=call["weight"],
+                input=call["input"].detach(),
+                output=out,
+                stride=_each_side(call.get("stride", 1), sides),
+                padding=_each_side(padding, sides),
+                dilation=dilation,
+                groups=call.get("groups", 1),
+            )
         )
 
-    def _linear(self, out: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        layer = self._owner(weight)
+    def _linear(self, out: Tensor, call: Mapping[str, Any]) -> None:
+        layer = self._owner(call["weight"])
         if layer is not None:
-            self.calls.append(WeightCall(layer, weight, input.detach(), out))
+            self.calls.append(WeightCall(layer, call["weight"], call["input"].detach(), out))
 
     def _owner(self, weight: Tensor) -> str | None:
         layer = self.layers.get(id(weight))
@@ -126,23 +132,11 @@ def _each_side(value: Any, sides: int) -> tuple[int, ...]:
     return (value,) * sides if isinstance(value, int) else tuple(value)
 
 
-def _normalised_alone(
-    func: Callable[..., Any],
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float | None = 0.1,
-    eps: float = 1e-5,
-    *unused: Any,
-) -> Tensor:
+def _normalised_alone(func: Callable[..., Any], call: dict[str, Any]) -> Tensor:
     """Batch norm of each sample by itself."""
-    if func is torch.batch_norm:  # there the affine parameters stand before the statistics
-        running_mean, running_var, weight, bias = weight, bias, running_mean, running_var
-    if not training:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
-    if input[0, 0].numel() == 1:
+    if not call.get("training", False):
+        return func(**call)
+    images = call["input"]
+    if images[0, 0].numel() == 1:
         raise ScoreError("batch norm of a single sample needs more than one value per channel, here there is one")
-    return sample_norm(input, weight, bias, eps)
+    return sample_norm(images, call.get("weight"), call.get("bias"), call.get("eps", 1e-5))
