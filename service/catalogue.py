@@ -17,6 +17,17 @@ class Entry(NamedTuple):
     summary: str
 
 
+class Aggregate(NamedTuple):
+    """A proxy that is defined for a population only, from the scores of its parts.
+
+    `target` is a function of one column [m] a part, higher is better in each, that gives one number [m].
+    """
+
+    target: str
+    summary: str
+    parts: tuple[str, ...]
+
+
 SPACES = {
     "ofa_mobilenet_v3": Entry(
         "search_spaces.mobilenet_v3:ofa_mobilenet_v3",
@@ -63,6 +74,18 @@ PROXIES = {
     "az_progressivity": Entry("proxies.az_nas:Progressivity", "least growth of that entropy from block to block"),
     "az_trainability": Entry("proxies.az_nas:Trainability", "how well each block passes gradients on"),
     "gradsign": Entry("proxies.gradsign:GradSign", "agreement of the signs of single samples' gradients"),
+}
+AGGREGATES = {
+    "az_nas": Aggregate(
+        "proxies.aggregate:log_rank",
+        "AZ-NAS: sum of the logarithms of four ranks",
+        ("az_expressivity", "az_progressivity", "az_trainability", "macs"),
+    ),
+    "te_nas": Aggregate(
+        "proxies.aggregate:rank_sum",
+        "TE-NAS: sum of the ranks of condition number and linear regions",
+        ("ntk", "linear_regions"),
+    ),
 }
 KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "proxy": PROXIES}
 
