@@ -14,7 +14,7 @@ from torch import Tensor
 from proxies.recording import WeightCall
 from proxies.score import ScoreError
 
-PIECE_NUMBERS = 2**24  # gradients held at a time: 64 MiB in single precision
+PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample in single precision
 
 
 def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
@@ -25,7 +25,8 @@ def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tenso
         gradient: Of whatever is summed over samples, with respect to the output of the call.
 
     Yields:
-        Gradients of some of the weights [n, p]. Calls of one weight yield the same weights in the same order.
+        Gradients of some of the weights [n, p]. Calls of one weight yield the same weights in the same order,
+        whatever the number of samples.
 
     Raises:
         ScoreError: The input does not have the samples as its first dimension, or the layer is of a kind not handled.
@@ -44,7 +45,7 @@ def _linear(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
     x, g = call.input.reshape(n, -1, inputs), gradient.reshape(n, -1, outputs)
     if x.shape[1] != g.shape[1]:
         raise ScoreError(f"{call.layer}: input {tuple(call.input.shape)} does not have samples first")
-    rows = max(1, PIECE_NUMBERS // (n * inputs))
+    rows = max(1, PIECE_WEIGHTS // inputs)
     for start in range(0, outputs, rows):
         yield torch.bmm(g[:, :, start : start + rows].transpose(1, 2), x).flatten(1)
 
@@ -54,7 +55,7 @@ def _convolution(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
     inputs, groups = call.weight.shape[1], call.groups
     outputs = call.weight.shape[0] // groups
     layout = _Layout(call, gradient)
-    rows = max(1, PIECE_NUMBERS // (layout.n * inputs * kernel_w))
+    rows = max(1, PIECE_WEIGHTS // (inputs * kernel_w))
     for group in range(groups):
         channels = slice(group * inputs, (group + 1) * inputs)
         for start in range(0, outputs, rows):

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from service import catalogue, tables
-from service.commands import display, execute, front, load, show_result
+from service.commands import display, execute, front, load, resumable, show_result
 from service.errors import fail, readable_errors
 
 app = typer.Typer(
@@ -213,12 +213,67 @@ def retrain(
         Console().print(tables.retrain_table(rows))
 
 
+@app.command(rich_help_panel="Run")
+def score(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE | FILE | DIR", help="Job whose space, data and seed are used, if any."),
+    ] = None,
+    *,
+    space: Annotated[
+        str | None, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")
+    ] = None,
+    proxy: Annotated[str | None, typer.Option("--proxy", metavar="A,B,…", help="Proxies; see nas list proxy.")] = None,
+    archs: Annotated[
+        Path | None, typer.Option("--archs", metavar="FILE", help="Score the rows of this csv; its columns are kept.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Score this many random ones.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Score every architecture of the space.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Table to write, .csv or .parquet.")] = Path(
+        "scores.csv"
+    ),
+    layers: Annotated[bool, typer.Option("--layers", help="Keep the share of every layer as well.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    sets: Sets = None,
+    device: Device = None,
+) -> None:
+    """Score architectures by zero-cost proxies, without training.
+
+    A fresh network each, one batch of training images; proxies share forward and backward passes.
+    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
+
+    [bold]Examples[/]
+      nas score --space nasbench201 --proxy synflow,params --all
+      nas score --space nasbench201 --proxy gradsign,nwot --sample 100 --data cifar10.npz
+      nas score --space nasbench201 --proxy az_nas --archs table.csv.gz --data cifar10.npz
+      nas score my.yaml --proxy gradsign,zico --sample 50 --output scores.parquet
+      nas score my.yaml --proxy gradsign --sample 50 --set proxies.options.gradsign.reduction=mean
+    """
+    from service import score_command as command
+
+    request = command.Request(source=source, space=space, proxies=proxy, data=data, sets=_with_device(sets, device))
+    with readable_errors():
+        job, made = command.job_and_space(request)
+        command.check_output(output)
+        rows = command.chosen_rows(made, archs, sample, every, job.seed)
+        with resumable("the same command"), display() as observer:
+            outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
+    Console().print(tables.score_table(outcome))
+    typer.echo(tables.score_summary(outcome, output))
+
+
 # ---- looking at things --------------------------------------------------------------------------------------------
 
 
 @app.command("list", rich_help_panel="Look")
 def list_names(
-    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher or objective.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher, objective, proxy…")
+    ] = None,
 ) -> None:
     """List what a job can name: recipes, spaces, searchers, objectives.
 
@@ -315,6 +370,10 @@ def sync(folder: Folder) -> None:
     if result.error:
         fail(f"sync: {result.error}", status=1)
     typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+
+
+def _with_device(sets: list[str] | None, device: str | None) -> list[str]:
+    return [*(sets or []), *([f"device={device}"] if device else [])]
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def open_source(config: DataConfig) -> Source:
     Raises:
         InvalidData: It is missing, damaged or not of the expected form.
     """
-    openers = {"digits": _open_digits, "npz": _open_npz, "folder": _open_folder, "timm": open_timm, "noise": _open_noise}
-    return openers[config.source](config)
+    openers = {"digits": _open_digits, "npz": _open_npz, "folder": _open_folder, "timm": open_timm}
+    return {**openers, "noise": _open_noise}[config.source](config)
 
 
 def _open_digits(config: DataConfig) -> Source:
