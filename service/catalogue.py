@@ -26,6 +26,9 @@ SPACES = {
         "search_spaces.mobilenet_v3:small_mobilenet_v3",
         "the same for images of 8 to 64 pixels, everything an option",
     ),
+    "nasbench201": Entry(
+        "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
+    ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
