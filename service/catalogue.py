@@ -29,6 +29,9 @@ SPACES = {
     "nasbench201": Entry(
         "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
     ),
+    "nasbench_macro": Entry(
+        "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
+    ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),

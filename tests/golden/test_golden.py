@@ -29,6 +29,13 @@ SPACES = {
         "NAS-Bench-201, arXiv 2001.00326: 5^6 cells; its table has these parameters; its 220.1197M and 7.7831M MACs "
         "count the classifier's biases (+10)",
     ),
+    "nasbench_macro": (
+        {},
+        6_561,
+        (2_932_586, 105_660_928),
+        (387_882, 7_713_280),
+        "NAS-Bench-Macro, arXiv 2103.11922: 3^8 architectures; params and flops of 22222222 and 00000000 in its table",
+    ),
 }
 
 
