@@ -37,6 +37,12 @@ SPACES = {
         "search_spaces.mobilenet_v3:small_mobilenet_v3",
         "the same for images of 8 to 64 pixels, everything an option",
     ),
+    "nasbench201": Entry(
+        "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
+    ),
+    "nasbench_macro": Entry(
+        "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
+    ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
