@@ -1,8 +1,8 @@
 """Weight gradients of every sample of a batch, from layer inputs and output gradients.
 
-The gradient of a k x k convolution for one sample is k rows of matrix products between its output gradient and
-shifted views of its input. Laid out as [positions, channels] with the padding inside, a shift is an offset, and the
-taps of one kernel row are one overlapping view: no patch is ever copied.
+The gradient of a k x k convolution for one sample is k x k matrix products between its output gradient and shifted
+views of its input. Laid out as [positions, channels] with the padding inside, a shift is an offset: no patch is ever
+copied.
 """
 
 from collections.abc import Iterator
@@ -55,15 +55,15 @@ def _convolution(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
     inputs, groups = call.weight.shape[1], call.groups
     outputs = call.weight.shape[0] // groups
     layout = _Layout(call, gradient)
-    rows = max(1, PIECE_WEIGHTS // (inputs * kernel_w))
+    rows = max(1, PIECE_WEIGHTS // inputs)
     for group in range(groups):
         channels = slice(group * inputs, (group + 1) * inputs)
         for start in range(0, outputs, rows):
             stop = min(start + rows, outputs)
             g = layout.gradient[:, :, group * outputs + start : group * outputs + stop].transpose(1, 2)
             for a in range(kernel_h):
-                for taps in layout.tap_rows(a, channels):
-                    yield torch.bmm(g, taps).flatten(1)
+                for b in range(kernel_w):
+                    yield torch.bmm(g, layout.tap(a, b)[:, :, channels]).flatten(1)
 
 
 def _depthwise(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
@@ -108,18 +108,6 @@ class _Layout:
         phase = self._phase(a * dilation[0] % stride[0], b * dilation[1] % stride[1])
         offset = a * dilation[0] // stride[0] * self.width + b * dilation[1] // stride[1]
         return phase[:, offset : offset + self.positions]
-
-    def tap_rows(self, a: int, channels: slice) -> Iterator[Tensor]:
-        """What the taps of kernel row `a` read, for some channels, in pieces [n, positions, taps x c]."""
-        kernel_w, all_channels = self.call.weight.shape[3], self.call.input.shape[1]
-        whole = channels.stop - channels.start == all_channels
-        if whole and self.call.stride[1] == self.call.dilation[1] == 1:
-            first = self.tap(a, 0)
-            size = (self.n, self.positions, kernel_w * all_channels)
-            yield first.as_strided(size, (first.stride(0), first.stride(1), 1))
-        else:
-            for b in range(kernel_w):
-                yield self.tap(a, b)[:, :, channels]
 
     def _phase(self, top: int, left: int) -> Tensor:
         if (top, left) not in self.phases:
