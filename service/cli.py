@@ -21,6 +21,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+benchmark = typer.Typer(
+    name="benchmark",
+    help="Compare methods with published truth.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(benchmark, rich_help_panel="Run")
+
 Source = Annotated[
     str,
     typer.Argument(metavar="RECIPE | FILE | DIR", help="A recipe, a .yaml or .json job file, or a job folder."),
@@ -264,6 +271,63 @@ def score(
             outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
     Console().print(tables.score_table(outcome))
     typer.echo(tables.score_summary(outcome, output))
+
+
+@benchmark.command("proxies")
+def benchmark_proxies(
+    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")],
+    table: Annotated[Path, typer.Option("--table", metavar="FILE", help="csv of architectures and their accuracies.")],
+    column: Annotated[str, typer.Option("--column", metavar="NAME", help="Column of the table with the accuracies.")],
+    *,
+    proxy: Annotated[
+        str, typer.Option("--proxy", metavar="A,B,…", help="Proxies; params and macs are always compared.")
+    ] = "synflow,nwot,gradsign",
+    sample: Annotated[int | None, typer.Option("--sample", min=3, help="Random rows. [dim]Default: all[/]")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
+    ] = None,
+    provenance: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Of a column of your own: dataset=…,epochs=…,split=test,seeds=…"),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Scores, .csv or .parquet; agreements lie beside it.")
+    ] = Path("proxies.csv"),
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    sets: Sets = None,
+    device: Device = None,
+) -> None:
+    """How well proxies rank the architectures of a table.
+
+    Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval,
+    and seconds for each architecture. The same command goes on where an earlier one stopped.
+
+    [bold]Examples[/]
+      nas benchmark proxies --space nasbench201 --table nb201.csv.gz --column c10_test_200 --data cifar10.npz
+      nas benchmark proxies --space nasbench_macro --table macro.csv.gz --column mean_acc --proxy nwot,zico --sample 500
+      nas benchmark proxies --space my.spaces:own --table own.csv --column accuracy
+        --provenance dataset=own,epochs=50,split=validation,seeds=1
+    """
+    from service import proxy_benchmark
+    from service import score_command as command
+
+    rows = proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
+    names = ",".join(dict.fromkeys(["params", "macs", *proxy.split(",")]))
+    request = command.Request(space=space, proxies=names, data=data, sets=_with_device(sets, device))
+    with readable_errors():
+        job, made = command.job_and_space(request)
+        command.check_output(output)
+        truth = proxy_benchmark.read_truth(rows, made, job.seed)
+        with resumable("the same command"), display() as observer:
+            outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
+        found = proxy_benchmark.agreements(outcome, truth)
+        seconds = proxy_benchmark.seconds_alone(job, truth.rows)
+    Console().print(tables.agreement_table(found, seconds, truth.provenance))
+    typer.echo(
+        f"{tables.score_summary(outcome, output)}\n"
+        f"agreements: {proxy_benchmark.write_agreements(output, found, seconds)}"
+    )
 
 
 # ---- looking at things --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from nas.data import load_data
+from nas.data import Data, load_data
 from nas.journal import Journal
 from nas.scoring import Scored, Scorer, as_evaluation, as_scored
 from search_spaces import Architecture, InvalidArchitecture, Space
@@ -134,7 +134,7 @@ def score_rows(
     Raises:
         InvalidJob: The journal is of other scores.
     """
-    make_scorer, fingerprint = scorer_of(job)
+    ready, fingerprint = scorer_of(job)
     proxies = {"names": proxy_set.plain_names(job.proxies.names), "options": job.proxies.options}
     header = {"space": asdict(job.space), "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
     header |= {"seed": job.seed, "architectures": _digest(rows.architectures)}
@@ -150,7 +150,7 @@ def score_rows(
     synced = time.monotonic()
     observer({"event": "score", "done": len(known), "total": len(distinct)})
     try:
-        for architecture, scored in _computed(make_scorer, missing, _processes(job, workers, len(missing))):
+        for architecture, scored in _computed(ready, missing, _processes(job, workers, len(missing))):
             if shares is not None:
                 shares.write(json.dumps({"index": places[architecture], "layers": scored.layers}) + "\n")
                 shares.flush()
@@ -170,27 +170,38 @@ def score_rows(
 def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
     """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
     data = load_data(job.data, device=torch.device("cpu"))
+    return partial(
+        make_scorer, job, proxy_set.plain_names(job.proxies.names), *scored_batch(data, job)
+    ), data.fingerprint
+
+
+def scored_batch(data: Data, job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training images [B, C, H, W] that all architectures are scored on, and their classes [B].
+
+    Raises:
+        InvalidJob: There are not as many.
+    """
     batch = job.proxies.batch
     if batch > len(data.train):
         raise InvalidJob([f"proxies.batch: must be at most {len(data.train)}, the training images, got {batch}"])
-    images, labels = next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
-    return partial(_make_scorer, job, images, labels), data.fingerprint
+    return next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
+
+
+def make_scorer(job: Job, names: Sequence[str], images: torch.Tensor, labels: torch.Tensor) -> Scorer:
+    """What scores the space of a job by these proxies."""
+    device = torch_device(job.device)
+    return Scorer(
+        space=build_space(job),
+        proxies=proxy_set.make_all(names, job.proxies.options),
+        images=images.to(device),
+        labels=labels.to(device),
+        seed=job.seed,
+    )
 
 
 def layer_file(journal_path: Path) -> Path:
     """Where the shares of layers lie, beside the journal."""
     return journal_path.with_name(journal_path.name.removesuffix(".jsonl") + ".layers.jsonl")
-
-
-def _make_scorer(job: Job, images: torch.Tensor, labels: torch.Tensor) -> Scorer:
-    device = torch_device(job.device)
-    return Scorer(
-        space=build_space(job),
-        proxies=proxy_set.make_all(job.proxies.names, job.proxies.options),
-        images=images.to(device),
-        labels=labels.to(device),
-        seed=job.seed,
-    )
 
 
 def _digest(architectures: Iterable[Architecture]) -> str:
@@ -203,14 +214,14 @@ def _processes(job: Job, workers: int, missing: int) -> int:
 
 
 def _computed(
-    make_scorer: partial[Scorer], architectures: Sequence[Architecture], workers: int
+    ready: partial[Scorer], architectures: Sequence[Architecture], workers: int
 ) -> Iterator[tuple[Architecture, Scored]]:
     """Scores in the order in which they are done."""
     if workers == 1:
-        scorer = make_scorer()
+        scorer = ready()
         yield from ((architecture, scorer(architecture)) for architecture in architectures)
         return
-    crew = [_Worker(make_scorer, threads=max(1, torch.get_num_threads() // workers)) for _ in range(workers)]
+    crew = [_Worker(ready, threads=max(1, torch.get_num_threads() // workers)) for _ in range(workers)]
     by_connection = {worker.connection: worker for worker in crew}
     waiting = iter(architectures)
     try:
@@ -230,10 +241,10 @@ def _computed(
 class _Worker:
     """A process that scores one architecture at a time; it ends when this process does."""
 
-    def __init__(self, make_scorer: partial[Scorer], *, threads: int) -> None:
+    def __init__(self, ready: partial[Scorer], *, threads: int) -> None:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(other, make_scorer, threads), daemon=True)
+        self.process: BaseProcess = context.Process(target=_serve, args=(other, ready, threads), daemon=True)
         self.process.start()
         other.close()
 
@@ -259,9 +270,9 @@ class _Worker:
         self.process.join()
 
 
-def _serve(connection: Connection, make_scorer: partial[Scorer], threads: int) -> None:
+def _serve(connection: Connection, ready: partial[Scorer], threads: int) -> None:
     torch.set_num_threads(threads)
-    scorer = make_scorer()
+    scorer = ready()
     while True:
         try:
             architecture = Architecture.from_json(connection.recv())

@@ -16,6 +16,7 @@ from service import catalogue
 from service.progress import duration
 
 if TYPE_CHECKING:
+    from nas.rank_agreement import Agreement
     from service.score_command import Outcome
 
 
@@ -51,6 +52,18 @@ def score_table(outcome: "Outcome") -> Table:
             [f"{value:.6g}" for value in (there.min(), np.median(there), there.max())] if len(there) else ["-"] * 3
         )
         table.add_row(name, f"{len(there):,} of {len(values):,}", *numbers)
+    return table
+
+
+def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, float], provenance: object) -> Table:
+    """Each score in the order of its rank correlation, with 95 % intervals."""
+    title = f"Agreement with accuracy ({provenance}), 95 % intervals"
+    table = _table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
+    for name, agreement in sorted(found.items(), key=lambda item: -item[1].spearman.value):
+        measures = (agreement.spearman, agreement.kendall, agreement.top_precision)
+        numbers = [f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in measures]
+        alone = f"{seconds[name]:.3f}" if name in seconds else "-"
+        table.add_row(name, *numbers, str(agreement.not_finite), alone)
     return table
 
 
