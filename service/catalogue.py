@@ -4,7 +4,7 @@ What is not listed is named ``package.module:object``, so that anyone can plug i
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,14 @@ class Entry(NamedTuple):
 
     target: str
     summary: str
+
+
+class Aggregate(NamedTuple):
+    """A function of the scores of a population by several proxies, as ``module:object``, and those proxies."""
+
+    target: str
+    summary: str
+    parts: tuple[str, ...]
 
 
 SPACES = {
@@ -64,7 +72,25 @@ PROXIES = {
     "az_trainability": Entry("proxies.az_nas:Trainability", "how well each block passes gradients on"),
     "gradsign": Entry("proxies.gradsign:GradSign", "agreement of the signs of single samples' gradients"),
 }
-KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "proxy": PROXIES}
+AGGREGATES = {
+    "az_nas": Aggregate(
+        "proxies.aggregate:log_rank",
+        "sum of logarithms of ranks of four scores of AZ-NAS",
+        ("az_expressivity", "az_progressivity", "az_trainability", "macs"),
+    ),
+    "te_nas": Aggregate(
+        "proxies.aggregate:rank_sum",
+        "sum of ranks of the two scores of TE-NAS",
+        ("ntk", "linear_regions"),
+    ),
+}
+KINDS: dict[str, Mapping[str, Entry | Aggregate]] = {
+    "space": SPACES,
+    "searcher": SEARCHERS,
+    "objective": OBJECTIVES,
+    "proxy": PROXIES,
+    "aggregate": AGGREGATES,
+}
 
 
 def check(kind: str, name: str) -> None:
@@ -84,7 +110,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
     Args:
-        kind: `space`, `searcher` or `objective`.
+        kind: `space`, `searcher`, `objective`, `proxy` or `aggregate`.
         name: A name of that table, or where to import it from.
 
     Raises:
