@@ -55,6 +55,7 @@ class Problem:
     Args:
         exact: Exactly computable costs; all are recorded, and limits on them are kept without evaluating anything.
         measured: Objectives that take time, in the order they are evaluated.
+        noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
         optimised: Names of the objectives that are traded off.
         bounds: Hard limits by objective name.
     """
@@ -63,6 +64,7 @@ class Problem:
     measured: Sequence[Objective]
     optimised: Sequence[str]
     bounds: Mapping[str, Bound]
+    noted: Sequence[Objective] = ()
 
     @property
     def objectives(self) -> list[Objective]:
@@ -188,6 +190,8 @@ class _Search:
         broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
         if status == "ok" and broken:
             status, reason = "infeasible", f"{broken[0]} = {values[broken[0]]:g} is outside its limit"
+        if status != "failed":
+            values |= self._noted(architecture)
         return Evaluation(
             index=len(self.journal.evaluations),
             architecture=architecture,
@@ -197,3 +201,12 @@ class _Search:
             reason=reason,
             seconds=round(time.perf_counter() - start, 4),
         )
+
+    def _noted(self, architecture: Architecture) -> dict[str, float]:
+        found = {}
+        for objective in self.problem.noted:
+            try:
+                found[objective.name] = objective.evaluate(architecture).value
+            except ValueError:  # a proxy that has no score of this architecture says so in its own journal
+                continue
+        return found

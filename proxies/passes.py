@@ -28,8 +28,8 @@ class Trace:
         images: What went in, a leaf of the graph [B, C, H, W].
         logits: What came out [B, K].
         calls: Every use of a weight of a convolution or linear layer, in the order of execution.
-        signs: For every call of an activation, which of its inputs are positive [B, units], as booleans; of ReLUs
-            where there are any, else of smooth activations.
+        signs: For every call of an activation, which of its inputs are positive [B, units], as booleans, channels
+            last; of ReLUs where there are any, else of smooth activations. Empty where samples are normalised alone.
     """
 
     images: Tensor

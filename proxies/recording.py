@@ -19,6 +19,7 @@ from proxies.score import ScoreError
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
 _SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
+_ACTIVATIONS = frozenset((*_RELUS, *_SMOOTH))
 _CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _STATISTICS = ("running_mean", "running_var")
 _SETTINGS = ("training", "momentum", "eps", "cudnn_enabled")
@@ -76,10 +77,9 @@ class Recording(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _RELUS:
-            self.relus.append((args[0].detach() > 0).flatten(1))
-        elif func in _SMOOTH:
-            self.smooth.append((args[0].detach() > 0).flatten(1))
+        if not self.each_alone and func in _ACTIVATIONS:
+            kept = self.relus if func in _RELUS else self.smooth
+            kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         elif self.each_alone and func in _BATCH_NORMS:
             return _normalised_alone(func, {**dict(zip(_BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)

@@ -1,8 +1,8 @@
 """Weight gradients of every sample of a batch, from layer inputs and output gradients.
 
-The gradient of a k x k convolution for one sample is k rows of matrix products between its output gradient and
-shifted views of its input. Laid out as [positions, channels] with the padding inside, a shift is an offset, and the
-taps of one kernel row are one overlapping view: no patch is ever copied.
+The gradient of a k x k convolution for one sample is k x k matrix products between its output gradient and shifted
+views of its input. Laid out as [positions, channels] with the padding inside, a shift is an offset: no patch is ever
+copied.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch import Tensor
 from proxies.recording import WeightCall
 from proxies.score import ScoreError
 
-PIECE_NUMBERS = 2**24  # gradients held at a time: 64 MiB in single precision
+PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample in single precision
 
 
 def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
@@ -25,7 +25,8 @@ def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tenso
         gradient: Of whatever is summed over samples, with respect to the output of the call.
 
     Yields:
-        Gradients of some of the weights [n, p]. Calls of one weight yield the same weights in the same order.
+        Gradients of some of the weights [n, p]. Calls of one weight yield the same weights in the same order,
+        whatever the number of samples.
 
     Raises:
         ScoreError: The input does not have the samples as its first dimension, or the layer is of a kind not handled.
@@ -44,7 +45,7 @@ def _linear(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
     x, g = call.input.reshape(n, -1, inputs), gradient.reshape(n, -1, outputs)
     if x.shape[1] != g.shape[1]:
         raise ScoreError(f"{call.layer}: input {tuple(call.input.shape)} does not have samples first")
-    rows = max(1, PIECE_NUMBERS // (n * inputs))
+    rows = max(1, PIECE_WEIGHTS // inputs)
     for start in range(0, outputs, rows):
         yield torch.bmm(g[:, :, start : start + rows].transpose(1, 2), x).flatten(1)
 
@@ -54,15 +55,15 @@ def _convolution(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
     inputs, groups = call.weight.shape[1], call.groups
     outputs = call.weight.shape[0] // groups
     layout = _Layout(call, gradient)
-    rows = max(1, PIECE_NUMBERS // (layout.n * inputs * kernel_w))
+    rows = max(1, PIECE_WEIGHTS // inputs)
     for group in range(groups):
         channels = slice(group * inputs, (group + 1) * inputs)
         for start in range(0, outputs, rows):
             stop = min(start + rows, outputs)
             g = layout.gradient[:, :, group * outputs + start : group * outputs + stop].transpose(1, 2)
             for a in range(kernel_h):
-                for taps in layout.tap_rows(a, channels):
-                    yield torch.bmm(g, taps).flatten(1)
+                for b in range(kernel_w):
+                    yield torch.bmm(g, layout.tap(a, b)[:, :, channels]).flatten(1)
 
 
 def _depthwise(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
@@ -107,18 +108,6 @@ class _Layout:
         phase = self._phase(a * dilation[0] % stride[0], b * dilation[1] % stride[1])
         offset = a * dilation[0] // stride[0] * self.width + b * dilation[1] // stride[1]
         return phase[:, offset : offset + self.positions]
-
-    def tap_rows(self, a: int, channels: slice) -> Iterator[Tensor]:
-        """What the taps of kernel row `a` read, for some channels, in pieces [n, positions, taps x c]."""
-        kernel_w, all_channels = self.call.weight.shape[3], self.call.input.shape[1]
-        whole = channels.stop - channels.start == all_channels
-        if whole and self.call.stride[1] == self.call.dilation[1] == 1:
-            first = self.tap(a, 0)
-            size = (self.n, self.positions, kernel_w * all_channels)
-            yield first.as_strided(size, (first.stride(0), first.stride(1), 1))
-        else:
-            for b in range(kernel_w):
-                yield self.tap(a, b)[:, :, channels]
 
     def _phase(self, top: int, left: int) -> Tensor:
         if (top, left) not in self.phases:

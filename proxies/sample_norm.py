@@ -14,33 +14,25 @@ def sample_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: floa
     channels = x.shape[1]
     weight = x.new_ones(channels) if weight is None else weight
     bias = x.new_zeros(channels) if bias is None else bias
-    return _SampleNorm.apply(x, weight, bias, eps)
+    rows = _SampleNorm.apply(x.movedim(1, -1).flatten(1, -2), weight, bias, eps)
+    return rows.unflatten(1, x.shape[2:]).movedim(-1, 1)
 
 
 class _SampleNorm(torch.autograd.Function):
-    """Positions flattened, channels last: [n, L, C]. The affine parameters get no gradient."""
+    """Rows of positions [n, L, C]; the affine parameters get no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        rows = _rows(x)
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         centred = rows - rows.mean(1, keepdim=True)
         inverse_std = torch.rsqrt((centred * centred).mean(1, keepdim=True) + eps)
         ctx.save_for_backward(centred, inverse_std, weight)
-        return _image(torch.addcmul(bias, centred, inverse_std * weight), x.shape)
+        return torch.addcmul(bias, centred, inverse_std * weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         centred, inverse_std, weight = ctx.saved_tensors
-        g = _rows(gradients[0])
+        (g,) = gradients
         scale = inverse_std * weight
         slope = -scale * inverse_std**2 * (g * centred).mean(1, keepdim=True)
-        out = torch.addcmul(-scale * g.mean(1, keepdim=True), centred, slope).addcmul_(g, scale)
-        return _image(out, gradients[0].shape), None, None, None
-
-
-def _rows(x: Tensor) -> Tensor:
-    return x.movedim(1, -1).flatten(1, -2)
-
-
-def _image(rows: Tensor, shape: torch.Size) -> Tensor:
-    return rows.unflatten(1, shape[2:]).movedim(-1, 1)
+        shift = -scale * g.mean(1, keepdim=True)
+        return torch.addcmul(shift, centred, slope).addcmul_(g, scale), None, None, None

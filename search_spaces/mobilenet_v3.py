@@ -5,9 +5,10 @@ Differs: nothing known for `ofa_mobilenet_v3`. `small_mobilenet_v3` is the same 
 of 8 to 64 pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from search_spaces.elastic import (
     ElasticResize,
     Size,
 )
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, Space
+from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,26 @@ class MobileNetV3:
     def middle_width(self, stage: int, block: int, expand: Choice) -> int:
         """Channels inside a block."""
         return make_divisible(round(self.in_width(stage, block) * float(expand)))
+
+    def parse_lists(self, ks: str, e: str, d: str, resolution: str = "") -> dict[str, Choice]:
+        """The decisions of the published lists, each written as numbers with blanks between: kernel sizes and expand
+        ratios of all blocks, stage by stage, and the depth of each stage; the largest resolution unless given.
+
+        Raises:
+            InvalidArchitecture: An entry is no number, or a list has the wrong length.
+        """
+        most = [max(depths) for depths in self.depths]
+        kernels, expands = _numbers("ks", ks, sum(most)), _numbers("e", e, sum(most))
+        depths = _numbers("d", d, len(most))
+        pixels = _numbers("resolution", resolution, 1) if resolution else [self.resolutions[-1]]
+        values: dict[str, Choice] = {"resolution": pixels[0]}
+        for s, depth in enumerate(depths, start=1):
+            values[f"stage{s}.depth"] = depth
+            for b in range(1, min(depth, most[s - 1]) + 1):
+                index = sum(most[: s - 1]) + b - 1
+                values[f"stage{s}.block{b}.kernel"] = kernels[index]
+                values[f"stage{s}.block{b}.expand"] = expands[index]
+        return values
 
     # ---- the network ----------------------------------------------------------------------------------------------
 
@@ -220,6 +241,22 @@ class MobileNetV3Network(nn.Module):
         x = self.feature(x.mean((2, 3), keepdim=True)).flatten(1)
         return self.classifier(self.dropout(x))
 
+    def blocks(self) -> list[nn.Module]:
+        """The modules whose outputs are the successive feature maps: stem and the blocks that run."""
+        stages = cast(Iterable[Iterable[nn.Module]], self.stages)
+        return [self.stem, self.first, *(block for stage in stages for block in stage)]
+
+
+def _numbers(field: str, text: str, length: int) -> list[int]:
+    """Whole numbers with blanks between."""
+    try:
+        numbers = [int(entry) for entry in text.split()]
+    except ValueError as error:
+        raise InvalidArchitecture(f"{field} = {text!r} must be whole numbers with blanks between") from error
+    if len(numbers) != length:
+        raise InvalidArchitecture(f"{field} = {text!r} must have {length} entries, got {len(numbers)}")
+    return numbers
+
 
 def _strided(size: int, stride: int) -> int:
     return (size - 1) // stride + 1
@@ -286,6 +323,7 @@ def _space(name: str, config: MobileNetV3) -> Space:
         classes=config.classes,
         build=config.build,
         cost=config.cost,
+        formats={("ks", "e", "d", "resolution"): config.parse_lists, ("ks", "e", "d"): config.parse_lists},
     )
 
 

@@ -3,19 +3,29 @@
 An `Architecture` holds exactly the decisions that are *active*: a block beyond the chosen depth has no kernel size.
 So every architecture has one form only, whatever restricted space it was drawn from, and equality, hashing, caching
 and encoding need no further canonicalisation. `Space.architecture` is the way in: it checks and folds any mapping.
+
+Where that is not enough, as for graphs that are the same up to the order of their vertices, a space has a `fold`; it
+also says which mappings are no member at all.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import nn
+
+if TYPE_CHECKING:
+    from search_spaces.plain import ElasticOnMeta
+
+_FOLDED_ROWS_KEPT = 1 << 16
+_DRAWS_PER_MEMBER = 1000
+_EXTREME_DRAWS = 1000
 
 Choice = int | float | str | bool
 Columns = Mapping[str, np.ndarray]
@@ -90,6 +100,13 @@ class Architecture(Mapping[str, Choice]):
         return cls(values)
 
 
+def _chosen(decision: Decision, value: Choice) -> Choice:
+    """The choice that equals a value, so that 3.0 and 3 are the same; raises where there is none."""
+    if value not in decision.choices:
+        raise InvalidArchitecture(f"{decision.name} = {value!r} is not one of {decision.choices}")
+    return decision.choices[decision.choices.index(value)]
+
+
 class Costs(NamedTuple):
     """Exact costs of N architectures: `params` counts weights [N], `macs` multiply-accumulates of one input [N]."""
 
@@ -97,8 +114,16 @@ class Costs(NamedTuple):
     macs: np.ndarray
 
 
+class _FoldedRow(NamedTuple):
+    """Canonical choice indices [D] of one encoding, which decisions are active [D], and why it is no member, if so."""
+
+    encoding: np.ndarray
+    active: np.ndarray
+    error: InvalidArchitecture | None
+
+
 def _no_network() -> nn.Module:
-    raise TypeError("this space describes no network: `build` was not given")
+    raise TypeError("this space has no elastic network: `build` was not given")
 
 
 def _no_cost(columns: Columns) -> Costs:
@@ -114,9 +139,16 @@ class Space:
         decisions: Parents stand before their children.
         input_shape: Shape [C, H, W] of one input of the largest resolution.
         classes: Number of outputs of the network.
-        build: Makes the network with fresh weights.
+        build: Makes the elastic network of the largest architecture, with fresh weights.
         cost: Exact costs of architectures given as one column of values per decision, each [N]; a value of an
             inactive decision is present and must not count.
+        network: Makes the plain network of one architecture, with fresh weights; without it, `subnet` takes the
+            network from the elastic one.
+        fold: Canonical form of the active values, which may drop some and need not be given all; raises
+            `InvalidArchitecture` where they are no member. Its result is canonical: folding it again changes nothing.
+        size: Number of architectures, where the decisions alone do not tell it.
+        extremes: The cheapest and the dearest architecture, where cheapest or dearest choices everywhere are none.
+        formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
     """
 
     name: str
@@ -125,6 +157,11 @@ class Space:
     classes: int = 0
     build: Callable[[], nn.Module] = _no_network
     cost: Callable[[Columns], Costs] = _no_cost
+    network: Callable[[Architecture], nn.Module] | None = None
+    fold: Callable[[dict[str, Choice]], dict[str, Choice]] | None = None
+    size: int | None = None
+    extremes: tuple[Mapping[str, Choice], Mapping[str, Choice]] | None = None
+    formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}
@@ -141,7 +178,8 @@ class Space:
         """The architecture with these values; values of inactive decisions are dropped.
 
         Raises:
-            InvalidArchitecture: A name or a value is unknown, or an active decision has no value.
+            InvalidArchitecture: A name or a value is unknown, an active decision has no value, or the values together
+                are no member of the space.
         """
         unknown = [name for name in values if name not in self._by_name]
         if unknown:
@@ -151,11 +189,13 @@ class Space:
             if decision.parent is not None and active.get(decision.parent) not in decision.active_when:
                 continue
             if decision.name not in values:
+                if self.fold is not None:
+                    continue
                 raise InvalidArchitecture(f"decision {decision.name!r} has no value; choose one of {decision.choices}")
-            value = values[decision.name]
-            if value not in decision.choices:
-                raise InvalidArchitecture(f"{decision.name} = {value!r} is not one of {decision.choices}")
-            active[decision.name] = decision.choices[decision.choices.index(value)]
+            active[decision.name] = _chosen(decision, values[decision.name])
+        if self.fold is not None:
+            folded = self.fold(active)
+            active = {d.name: _chosen(d, folded[d.name]) for d in self.decisions if d.name in folded}
         return Architecture(active)
 
     def __contains__(self, architecture: object) -> bool:
@@ -167,35 +207,97 @@ class Space:
             return False
 
     def largest(self) -> Architecture:
-        """The architecture with the dearest choice everywhere."""
-        return self.architecture({decision.name: decision.choices[-1] for decision in self.decisions})
+        """The architecture with the dearest choice everywhere; where that is no member, the dearest known one."""
+        return self._extreme(-1)
 
     def smallest(self) -> Architecture:
-        """The architecture with the cheapest choice everywhere."""
-        return self.architecture({decision.name: decision.choices[0] for decision in self.decisions})
+        """The architecture with the cheapest choice everywhere; where that is no member, the cheapest known one."""
+        return self._extreme(0)
+
+    def _extreme(self, end: int) -> Architecture:
+        if self.fold is None:
+            return self.architecture({decision.name: decision.choices[end] for decision in self.decisions})
+        if self.extremes is not None and self.extremes[end] in self:
+            return self.architecture(self.extremes[end])
+        drawn = self.sample_encodings(_EXTREME_DRAWS, np.random.default_rng(0))
+        return self.decode(drawn[np.argsort(self.costs(drawn).macs, kind="stable")[end]])
 
     def sample(self, generator: np.random.Generator) -> Architecture:
-        """Every decision drawn uniformly and independently; then the inactive ones are dropped."""
+        """Every decision drawn uniformly and independently until they are a member; then inactive ones are dropped."""
         return self.decode(self.sample_encodings(1, generator)[0])
 
     def mutate(self, architecture: Architecture, generator: np.random.Generator, *, rate: float = 0.1) -> Architecture:
         """A different architecture near this one: each active decision is redrawn among its other choices with
-        probability `rate`, at least one always; decisions that become active are drawn uniformly."""
+        probability `rate`, at least one always; decisions that become active are drawn uniformly.
+
+        Raises:
+            InvalidArchitecture: There is no other architecture, or none was found.
+        """
         free = [d for d in self.decisions if d.name in architecture and len(d.choices) > 1]
         if not free:
             raise InvalidArchitecture(f"space {self.name!r} holds one architecture only: nothing can be mutated")
+        for _ in range(_DRAWS_PER_MEMBER):
+            mutant = self._mutant(architecture, free, generator, rate)
+            if mutant is not None and mutant != architecture:
+                return mutant
+        raise InvalidArchitecture(
+            f"space {self.name!r}: none of {_DRAWS_PER_MEMBER} mutations of {dict(architecture)} gave another member"
+        )
+
+    def _mutant(
+        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float
+    ) -> Architecture | None:
+        """One try of `mutate`; None where it is no member."""
         chosen = [d for d in free if generator.random() < rate] or [free[generator.integers(len(free))]]
         values = {d.name: d.choices[generator.integers(len(d.choices))] for d in self.decisions}
         values.update(architecture)
         for decision in chosen:
             others = [choice for choice in decision.choices if choice != architecture[decision.name]]
             values[decision.name] = others[generator.integers(len(others))]
+        try:
+            return self.architecture(values)
+        except InvalidArchitecture:
+            if self.fold is None:
+                raise
+            return None
+
+    def subnet(self, architecture: Mapping[str, Choice]) -> nn.Module:
+        """The plain network of one architecture with fresh weights of torch's default initialisation.
+
+        The weights come from torch's global generator. Only those of this network are drawn.
+        """
+        checked = self.architecture(architecture)
+        if self.network is not None:
+            return self.network(checked)
+        return self._elastic.subnet(checked)
+
+    def read_row(self, row: Mapping[str, str]) -> Architecture:
+        """The architecture that a row of a table names, in one of the `formats` or as JSON in `architecture`.
+
+        Raises:
+            ValueError: The row has none of the columns needed, or they name no architecture of this space.
+        """
+        for columns, parse in self.formats.items():
+            if all(row.get(column) is not None for column in columns):
+                return self.architecture(parse(*(row[column] for column in columns)))
+        if row.get("architecture") is None:
+            needed = " or ".join(", ".join(columns) for columns in [*self.formats, ("architecture",)])
+            raise ValueError(f"space {self.name!r} needs the columns {needed}; there are {', '.join(row)}")
+        try:
+            values = json.loads(row["architecture"])
+        except json.JSONDecodeError as error:
+            raise ValueError(f"architecture = {row['architecture']!r} is no JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"architecture = {row['architecture']!r} must be a JSON object of decision and value")
         return self.architecture(values)
 
     # ---- the space as a whole -------------------------------------------------------------------------------------
 
     def restrict(self, choices: Mapping[str, Sequence[Choice]]) -> "Space":
         """The same space with fewer choices; keys are decision names or patterns such as ``*.kernel``.
+
+        Architectures are canonical in the whole space: what folds to a form that the kept choices cannot say is left
+        out.
 
         Raises:
             ValueError: A pattern matches no decision, or leaves one without choices.
@@ -212,10 +314,19 @@ class Space:
                 if not remaining:
                     raise ValueError(f"restrict: {name} allows {kept[name].choices}, none of {tuple(allowed)}")
                 kept[name] = replace(kept[name], choices=remaining)
-        return replace(self, decisions=tuple(kept.values()))
+        decisions = tuple(kept.values())
+        return replace(self, decisions=decisions, size=self.size if decisions == self.decisions else None)
 
     def count(self) -> int:
-        """The exact number of distinct architectures."""
+        """The exact number of distinct architectures.
+
+        Raises:
+            ValueError: Decisions alone do not tell it, as after `restrict` of a space of graphs.
+        """
+        if self.size is not None:
+            return self.size
+        if self.fold is not None:
+            raise ValueError(f"the number of architectures of this part of space {self.name!r} is not known")
         children: dict[str | None, list[Decision]] = {}
         for decision in self.decisions:
             children.setdefault(decision.parent, []).append(decision)
@@ -239,8 +350,13 @@ class Space:
         Raises:
             InvalidArchitecture: The architecture is not of this space.
         """
-        checked = self.architecture(architecture)
-        return np.array([d.choices.index(checked[d.name]) if d.name in checked else 0 for d in self.decisions])
+        return self._indices(self.architecture(architecture))
+
+    def _indices(self, architecture: Architecture) -> np.ndarray:
+        return np.array(
+            [d.choices.index(architecture[d.name]) if d.name in architecture else 0 for d in self.decisions],
+            dtype=np.int64,
+        )
 
     def decode(self, encoding: Sequence[int] | np.ndarray) -> Architecture:
         """The architecture of choice indices [D]; indices of inactive decisions are ignored."""
@@ -258,19 +374,49 @@ class Space:
         return self.architecture(values)
 
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        """`n` architectures drawn as by `sample`, as encodings [n, D] with 0 where inactive."""
-        encodings = generator.integers(0, self.choice_counts, size=(n, len(self.decisions)))
-        return self.canonical(encodings)
+        """`n` architectures drawn as by `sample`, as canonical encodings [n, D].
+
+        Raises:
+            InvalidArchitecture: A thousand draws for each of `n` gave too few members.
+        """
+        if self.fold is None:
+            return self.canonical(generator.integers(0, self.choice_counts, size=(n, len(self.decisions))))
+        members = np.empty((0, len(self.decisions)), dtype=np.int64)
+        drawn = 0
+        while len(members) < n and drawn < n * _DRAWS_PER_MEMBER:
+            encodings = generator.integers(0, self.choice_counts, size=(max(n, 32), len(self.decisions)))
+            members = np.concatenate([members, self.canonical(encodings[self.valid(encodings)])])
+            drawn += n
+        if len(members) < n:
+            raise InvalidArchitecture(f"space {self.name!r}: {len(members)} of {drawn} random draws are members")
+        return members[:n]
+
+    def valid(self, encodings: np.ndarray) -> np.ndarray:
+        """Whether encodings [N, D] are members of the space, as booleans [N]."""
+        inside = np.all((encodings >= 0) & (encodings < self.choice_counts), axis=1)
+        if self.fold is not None:
+            inside[inside] = [self._folded(row).error is None for row in encodings[inside]]
+        return inside
 
     def active(self, encodings: np.ndarray) -> np.ndarray:
-        """Which decisions are active in encodings [N, D], as booleans [N, D]."""
+        """Which decisions are active in encodings [N, D], as booleans [N, D].
+
+        Where the space has a fold, this is about the canonical encodings.
+        """
+        if self.fold is not None:
+            return np.array([self._folded(row).active for row in encodings]).reshape(encodings.shape)
         active = np.ones(encodings.shape, dtype=bool)
         for column, (parent, allowed) in self._parents.items():
             active[:, column] = active[:, parent] & allowed[encodings[:, parent]]
         return active
 
     def canonical(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D] with 0 where inactive: equal rows are equal architectures."""
+        """Encodings [N, D], folded, with 0 where inactive: equal rows are equal architectures.
+
+        Rows that are no members stay as they are.
+        """
+        if self.fold is not None:
+            return np.array([self._folded(row).encoding for row in encodings]).reshape(encodings.shape)
         return np.where(self.active(encodings), encodings, 0)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:
@@ -278,17 +424,52 @@ class Space:
         offsets = np.concatenate([[0], np.cumsum(self.choice_counts)])
         features = np.zeros((len(encodings), offsets[-1]), dtype=np.float32)
         rows, columns = np.nonzero(self.active(encodings))
+        if self.fold is not None:
+            encodings = self.canonical(encodings)
         features[rows, offsets[columns] + encodings[rows, columns]] = 1.0
         return features
 
     def costs(self, architectures: Sequence[Architecture] | np.ndarray) -> Costs:
-        """Exact parameters and multiply-accumulates of architectures, or of their encodings [N, D]."""
+        """Exact parameters and multiply-accumulates of architectures, or of their encodings [N, D].
+
+        Raises:
+            InvalidArchitecture: One of them is no member of the space.
+        """
         if not isinstance(architectures, np.ndarray):
             architectures = np.stack([self.encode(architecture) for architecture in architectures])
+        elif self.fold is not None:
+            rows = [self._folded(row) for row in architectures]
+            if error := next((row.error for row in rows if row.error is not None), None):
+                raise error
+            architectures = np.stack([row.encoding for row in rows])
         columns = {d.name: np.array(d.choices)[architectures[:, i]] for i, d in enumerate(self.decisions)}
         return self.cost(columns)
 
     # ---- derived once ---------------------------------------------------------------------------------------------
+
+    def _folded(self, encoding: np.ndarray) -> _FoldedRow:
+        return self._folded_of_bytes(np.asarray(encoding, dtype=np.int64).tobytes())
+
+    @cached_property
+    def _folded_of_bytes(self) -> Callable[[bytes], _FoldedRow]:
+        """Folding is a graph problem for some spaces, and a search asks for the same rows again and again."""
+
+        def folded(row: bytes) -> _FoldedRow:
+            encoding = np.frombuffer(row, dtype=np.int64)
+            try:
+                architecture = self.decode(encoding)
+            except InvalidArchitecture as error:
+                return _FoldedRow(encoding, np.ones(len(encoding), dtype=bool), error)
+            active = np.array([d.name in architecture for d in self.decisions])
+            return _FoldedRow(self._indices(architecture), active, None)
+
+        return lru_cache(_FOLDED_ROWS_KEPT)(folded)
+
+    @cached_property
+    def _elastic(self) -> "ElasticOnMeta":
+        from search_spaces.plain import ElasticOnMeta  # imports the elastic layers, which import this module
+
+        return ElasticOnMeta(self.build)
 
     @cached_property
     def _by_name(self) -> dict[str, Decision]:
@@ -312,10 +493,11 @@ class Space:
         return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])}, … ({len(names)} in all)"
 
     def describe(self) -> dict[str, Any]:
-        """The space in numbers, for logs: name, architectures, decisions, input shape, classes."""
+        """The space in numbers, for logs: name, architectures (None: not known), decisions, input shape, classes."""
+        known = self.fold is None or self.size is not None
         return {
             "name": self.name,
-            "architectures": self.count(),
+            "architectures": self.count() if known else None,
             "decisions": len(self.decisions),
             "input_shape": self.input_shape,
             "classes": self.classes,

@@ -4,7 +4,7 @@ What is not listed is named ``package.module:object``, so that anyone can plug i
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,10 @@ class Entry(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """A function of the scores of a population by several proxies, as ``module:object``, and those proxies."""
+    """A proxy that is defined for a population only, from the scores of its parts.
+
+    `target` is a function of one column [m] a part, higher is better in each, that gives one number [m].
+    """
 
     target: str
     summary: str
@@ -33,6 +36,12 @@ SPACES = {
     "small_mobilenet_v3": Entry(
         "search_spaces.mobilenet_v3:small_mobilenet_v3",
         "the same for images of 8 to 64 pixels, everything an option",
+    ),
+    "nasbench201": Entry(
+        "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
+    ),
+    "nasbench_macro": Entry(
+        "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
     ),
 }
 SEARCHERS = {
@@ -75,22 +84,16 @@ PROXIES = {
 AGGREGATES = {
     "az_nas": Aggregate(
         "proxies.aggregate:log_rank",
-        "sum of logarithms of ranks of four scores of AZ-NAS",
+        "AZ-NAS: sum of the logarithms of four ranks",
         ("az_expressivity", "az_progressivity", "az_trainability", "macs"),
     ),
     "te_nas": Aggregate(
         "proxies.aggregate:rank_sum",
-        "sum of ranks of the two scores of TE-NAS",
+        "TE-NAS: sum of the ranks of condition number and linear regions",
         ("ntk", "linear_regions"),
     ),
 }
-KINDS: dict[str, Mapping[str, Entry | Aggregate]] = {
-    "space": SPACES,
-    "searcher": SEARCHERS,
-    "objective": OBJECTIVES,
-    "proxy": PROXIES,
-    "aggregate": AGGREGATES,
-}
+KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "proxy": PROXIES}
 
 
 def check(kind: str, name: str) -> None:
@@ -110,7 +113,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
     Args:
-        kind: `space`, `searcher`, `objective`, `proxy` or `aggregate`.
+        kind: `space`, `searcher` or `objective`.
         name: A name of that table, or where to import it from.
 
     Raises:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from service import catalogue, tables
-from service.commands import display, execute, front, load, show_result
+from service.commands import display, execute, front, load, resumable, show_result
 from service.errors import fail, readable_errors
 
 app = typer.Typer(
@@ -20,6 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+benchmark = typer.Typer(
+    name="benchmark",
+    help="Compare methods with published truth.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(benchmark, rich_help_panel="Run")
 
 Source = Annotated[
     str,
@@ -213,12 +220,124 @@ def retrain(
         Console().print(tables.retrain_table(rows))
 
 
+@app.command(rich_help_panel="Run")
+def score(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE | FILE | DIR", help="Job whose space, data and seed are used, if any."),
+    ] = None,
+    *,
+    space: Annotated[
+        str | None, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")
+    ] = None,
+    proxy: Annotated[str | None, typer.Option("--proxy", metavar="A,B,…", help="Proxies; see nas list proxy.")] = None,
+    archs: Annotated[
+        Path | None, typer.Option("--archs", metavar="FILE", help="Score the rows of this csv; its columns are kept.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Score this many random ones.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Score every architecture of the space.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Table to write, .csv or .parquet.")] = Path(
+        "scores.csv"
+    ),
+    layers: Annotated[bool, typer.Option("--layers", help="Keep the share of every layer as well.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    sets: Sets = None,
+    device: Device = None,
+) -> None:
+    """Score architectures by zero-cost proxies, without training.
+
+    A fresh network each, one batch of training images; proxies share forward and backward passes.
+    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
+
+    [bold]Examples[/]
+      nas score --space nasbench201 --proxy synflow,params --all
+      nas score --space nasbench201 --proxy gradsign,nwot --sample 100 --data cifar10.npz
+      nas score --space nasbench201 --proxy az_nas --archs table.csv.gz --data cifar10.npz
+      nas score my.yaml --proxy gradsign,zico --sample 50 --output scores.parquet
+      nas score my.yaml --proxy gradsign --sample 50 --set proxies.options.gradsign.reduction=mean
+    """
+    from service import score_command as command
+
+    request = command.Request(source=source, space=space, proxies=proxy, data=data, sets=_with_device(sets, device))
+    with readable_errors():
+        job, made = command.job_and_space(request)
+        command.check_output(output)
+        rows = command.chosen_rows(made, archs, sample, every, job.seed)
+        with resumable("the same command"), display() as observer:
+            outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
+    Console().print(tables.score_table(outcome))
+    typer.echo(tables.score_summary(outcome, output))
+
+
+@benchmark.command("proxies")
+def benchmark_proxies(
+    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")],
+    table: Annotated[Path, typer.Option("--table", metavar="FILE", help="csv of architectures and their accuracies.")],
+    column: Annotated[str, typer.Option("--column", metavar="NAME", help="Column of the table with the accuracies.")],
+    *,
+    proxy: Annotated[
+        str, typer.Option("--proxy", metavar="A,B,…", help="Proxies; params and macs are always compared.")
+    ] = "synflow,nwot,gradsign",
+    sample: Annotated[int | None, typer.Option("--sample", min=3, help="Random rows. [dim]Default: all[/]")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
+    ] = None,
+    provenance: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Of a column of your own: dataset=…,epochs=…,split=test,seeds=…"),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Scores, .csv or .parquet; agreements lie beside it.")
+    ] = Path("proxies.csv"),
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    sets: Sets = None,
+    device: Device = None,
+) -> None:
+    """How well proxies rank the architectures of a table.
+
+    Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval,
+    and seconds for each architecture. The same command goes on where an earlier one stopped.
+
+    [bold]Examples[/]
+      nas benchmark proxies --space nasbench201 --table nb201.csv.gz --column c10_test_200 --data cifar10.npz
+      nas benchmark proxies --space nasbench_macro --table macro.csv.gz --column mean_acc --proxy nwot,zico --sample 500
+      nas benchmark proxies --space my.spaces:own --table own.csv --column accuracy
+        --provenance dataset=own,epochs=50,split=validation,seeds=1
+    """
+    from service import proxy_benchmark
+    from service import score_command as command
+
+    rows = proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
+    names = ",".join(dict.fromkeys(["params", "macs", *proxy.split(",")]))
+    request = command.Request(space=space, proxies=names, data=data, sets=_with_device(sets, device))
+    with readable_errors():
+        job, made = command.job_and_space(request)
+        command.check_output(output)
+        truth = proxy_benchmark.read_truth(rows, made, job.seed)
+        with resumable("the same command"), display() as observer:
+            outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
+        found = proxy_benchmark.agreements(outcome, truth)
+        seconds = proxy_benchmark.seconds_alone(job, truth.rows)
+    Console().print(tables.agreement_table(found, seconds, truth.provenance))
+    typer.echo(
+        f"{tables.score_summary(outcome, output)}\n"
+        f"agreements: {proxy_benchmark.write_agreements(output, found, seconds)}"
+    )
+
+
 # ---- looking at things --------------------------------------------------------------------------------------------
 
 
 @app.command("list", rich_help_panel="Look")
 def list_names(
-    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher or objective.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher, objective, proxy…")
+    ] = None,
 ) -> None:
     """List what a job can name: recipes, spaces, searchers, objectives.
 
@@ -315,6 +434,10 @@ def sync(folder: Folder) -> None:
     if result.error:
         fail(f"sync: {result.error}", status=1)
     typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+
+
+def _with_device(sets: list[str] | None, device: str | None) -> list[str]:
+    return [*(sets or []), *([f"device={device}"] if device else [])]
 
 
 if __name__ == "__main__":

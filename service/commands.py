@@ -100,6 +100,15 @@ def display() -> Iterator[Any]:
         yield display
 
 
+@contextmanager
+def resumable(command: str) -> Iterator[None]:
+    """Ctrl-C as one line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"interrupted; {command} goes on where it stopped", status=130)
+
+
 def front(folder: Path) -> dict[str, Any]:
     """The front of a finished job, or one line that says why there is none."""
     from service.prepare import saved_job

@@ -17,16 +17,18 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import LatencyConfig
 from nas.objectives import Bound, parse_bound
+from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service.catalogue import OBJECTIVES, check, recipes, resolve, suggestion
+from service import proxy_set
+from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
 from service.fields import Checked, check_fields, describe, field_paths, show
 from service.reading import read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
-FREE_FORM = {("space", "options"), ("search", "constraints")}
+FREE_FORM = {("space", "options"), ("search", "constraints"), ("proxies", "options")}
 JOB_FILES = (".yaml", ".yml", ".json")
 
 
@@ -63,6 +65,7 @@ class Job:
         space: What can be built.
         train: How the supernet is trained.
         search: How it is searched.
+        proxies: Scores without training, beside or in the search.
         latency: How latency is measured.
         tracking: Where the job is logged.
     """
@@ -76,6 +79,7 @@ class Job:
     space: SpaceConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    proxies: ProxyConfig = field(default_factory=ProxyConfig)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
@@ -99,11 +103,20 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
     Raises:
         InvalidJob: With all mistakes at once.
     """
-    mistakes: list[str] = []
     try:
-        data = read_fields(job_file(source))
+        fields = read_fields(job_file(source))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
+    return job_of(fields, sets)
+
+
+def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
+    """The job with these fields, as nested mappings, and settings on top of them.
+
+    Raises:
+        InvalidJob: With all mistakes at once.
+    """
+    mistakes: list[str] = []
     for setting in sets:
         try:
             path, value = split_setting(setting)
@@ -194,7 +207,9 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
     yield from _catalogue_mistakes("searcher", "search.searcher", [job.search.searcher])
-    yield from _catalogue_mistakes("objective", "search.objectives", job.search.objectives)
+    objectives = [name for name in job.search.objectives if name not in PROXIES]
+    yield from _catalogue_mistakes("objective", "search.objectives", objectives)
+    yield from proxy_set.mistakes(job.proxies)
     space: Space | None = None
     if checked.sound("space"):
         option_mistakes = list(_option_mistakes(job))

@@ -16,6 +16,7 @@ TITLES = {
     "measure": "measuring latency",
     "test": "testing the front",
     "retrain": "fine-tuning",
+    "score": "scoring",
 }
 
 
@@ -69,7 +70,7 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain"):
+        elif kind in ("search", "measure", "test", "retrain", "score"):
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":

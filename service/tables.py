@@ -2,14 +2,22 @@
 
 import inspect
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from service import catalogue
+from service.progress import duration
+
+if TYPE_CHECKING:
+    from nas.rank_agreement import Agreement
+    from service.score_command import Outcome
 
 
 def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -33,6 +41,43 @@ def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
         gain = ("-", "-") if before is None else (f"{before:.2f}", f"{after - before:+.2f}")
         table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:.2f}", gain[1])
     return table
+
+
+def score_table(outcome: "Outcome") -> Table:
+    """Each proxy in numbers: how many architectures have a score, and of what size."""
+    table = _table("Scores", "proxy", "scored", "least", "median", "greatest")
+    for name, values in outcome.columns.items():
+        there = values[np.isfinite(values)]
+        numbers = (
+            [f"{value:.6g}" for value in (there.min(), np.median(there), there.max())] if len(there) else ["-"] * 3
+        )
+        table.add_row(name, f"{len(there):,} of {len(values):,}", *numbers)
+    return table
+
+
+def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, float], provenance: object) -> Table:
+    """Each score in the order of its rank correlation, with 95 % intervals."""
+    title = f"Agreement with accuracy ({provenance}), 95 % intervals"
+    table = _table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
+    for name, agreement in sorted(found.items(), key=lambda item: -item[1].spearman.value):
+        measures = (agreement.spearman, agreement.kendall, agreement.top_precision)
+        numbers = [f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in measures]
+        alone = f"{seconds[name]:.3f}" if name in seconds else "-"
+        table.add_row(name, *numbers, str(agreement.not_finite), alone)
+    return table
+
+
+def score_summary(outcome: "Outcome", output: Path) -> str:
+    """Where the scores are and how long they took; why some are missing; what random images mean."""
+    lines = []
+    reasons = Counter(reason for scored in outcome.known.values() for reason in scored.reasons.values())
+    lines += [f"no score for {count:,}: {reason}" for reason, count in reasons.most_common(3)]
+    if outcome.job.data.source == "noise":
+        lines.append("images: random noise; give --data for scores on your images")
+    if outcome.fresh:
+        pace = outcome.fresh / outcome.seconds
+        lines.append(f"scored {outcome.fresh:,} architectures in {duration(outcome.seconds)}, {pace:.1f} a second")
+    return "\n".join([*lines, f"table: {output}"])
 
 
 def _table(title: str, name: str, *numbers: str) -> Table:

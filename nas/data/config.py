@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-SourceName = Literal["digits", "npz", "folder", "timm"]
+SourceName = Literal["digits", "npz", "folder", "timm", "noise"]
 
 
 class InvalidData(ValueError):
@@ -16,15 +16,16 @@ class DataConfig:
 
     Args:
         source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
-            (one folder of images a class) or `timm` (any random-access dataset of `timm.data.create_dataset`).
+            (one folder of images a class), `timm` (any random-access dataset of `timm.data.create_dataset`) or
+            `noise` (random colours with random labels of 10 classes: for costs, latency and trying things out).
         path: Of `npz` the training file, or the folder that holds *train*.npz and *test*.npz; of `folder` the folder
             with train/CLASS/ (and val/, test/) or CLASS/ in it; of `timm` the root folder of the dataset.
         test_path: Of `npz` the test file, of `folder` the test folder, where it is not beside the training images.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
-            and at most 224 pixels, and 64 otherwise.
+            and at most 224 pixels, and 64 otherwise; 32 for `noise`.
         validation_fraction: Part of the training images held out for the search where the source has no validation
-            split. `digits` is always split 60/20/20.
+            split. `digits` and `noise` are always split 60/20/20.
         test_fraction: Part of all images held out for the final report where the source has no test split.
         flip: Whether training images are mirrored at random; `null` for the source's own: not for `digits`, where a
             mirrored symbol is another one.

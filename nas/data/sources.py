@@ -13,6 +13,7 @@ from nas.data.timm_source import open_timm
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 ARRAYS = ("jpeg", "offsets", "label", "number", "classes")
+NOISE_IMAGES = 500
 VALIDATION_FOLDERS = ("validation", "valid", "val")
 
 
@@ -23,7 +24,7 @@ def open_source(config: DataConfig) -> Source:
         InvalidData: It is missing, damaged or not of the expected form.
     """
     openers = {"digits": _open_digits, "npz": _open_npz, "folder": _open_folder, "timm": open_timm}
-    return openers[config.source](config)
+    return {**openers, "noise": _open_noise}[config.source](config)
 
 
 def _open_digits(config: DataConfig) -> Source:
@@ -39,6 +40,19 @@ def _open_digits(config: DataConfig) -> Source:
         train=ArraySamples(pixels, digits.target.astype(np.int64)),
         fractions=(0.25, 0.2),
         flip=False,
+    )
+
+
+def _open_noise(config: DataConfig) -> Source:
+    side = config.image_size or 32
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (NOISE_IMAGES, side, side, 3), dtype=np.uint8)
+    return Source(
+        name="noise",
+        place="noise",
+        class_names=tuple(f"class {i}" for i in range(10)),
+        train=ArraySamples(pixels, generator.integers(0, 10, NOISE_IMAGES)),
+        fractions=(0.25, 0.2),
     )
 
 

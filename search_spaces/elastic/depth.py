@@ -1,6 +1,6 @@
 """Elastic depth: a stage that runs its first blocks and skips the rest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from torch import Tensor, nn
@@ -22,15 +22,19 @@ class ElasticDepth(Elastic):
 
     def activate(self, architecture: Architecture) -> None:
         self.active_depth = resolve(self.depth, architecture) or self.active_depth
-        for block in islice(self.blocks, self.active_depth):
+        for block in self:
             for layer in elastic_layers(block):
                 layer.activate(architecture)
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in islice(self.blocks, self.active_depth):
+        for block in self:
             x = block(x)
         return x
 
+    def __iter__(self) -> Iterator[nn.Module]:
+        """The blocks that run."""
+        return islice(iter(self.blocks), self.active_depth)
+
     def extract(self) -> nn.Module:
-        blocks = [extracted(block) for block in islice(self.blocks, self.active_depth)]
+        blocks = [extracted(block) for block in self]
         return nn.Sequential(*blocks).train(self.training)

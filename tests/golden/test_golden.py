@@ -21,6 +21,21 @@ SPACES = {
         (79_442, 2_664_448),
         "own: counted by hooks on the built network (tests/search_spaces/test_mobilenet_v3.py); guards refactorings",
     ),
+    "nasbench201": (
+        {},
+        15_625,
+        (1_531_546, 220_119_680),
+        (73_306, 7_783_040),
+        "NAS-Bench-201, arXiv 2001.00326: 5^6 cells; its table has these parameters; its 220.1197M and 7.7831M MACs "
+        "count the classifier's biases (+10)",
+    ),
+    "nasbench_macro": (
+        {},
+        6_561,
+        (2_932_586, 105_660_928),
+        (387_882, 7_713_280),
+        "NAS-Bench-Macro, arXiv 2103.11922: 3^8 architectures; params and flops of 22222222 and 00000000 in its table",
+    ),
 }
 
 

@@ -1,12 +1,15 @@
 """Spaces as data: canonical form, encodings, counts, restriction."""
 
+import dataclasses
 import itertools
 import json
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from search_spaces import Architecture, Decision, InvalidArchitecture, Space
+from search_spaces import Architecture, Costs, Decision, InvalidArchitecture, Space
 
 
 @pytest.fixture
@@ -137,3 +140,110 @@ def test_decisions_are_checked():
         Decision("kernel", (3,), parent="depth")
     with pytest.raises(ValueError, match="before its parent"):
         Space(name="s", decisions=(Decision("kernel", (3,), "depth", (1,)), Decision("depth", (1,))))
+
+
+# ---- spaces with a fold: unordered pairs of digits whose sum is even ------------------------------------------------
+
+
+def sorted_even(values):
+    low, high = sorted((values["a"], values["b"]))
+    if (low + high) % 2:
+        raise InvalidArchitecture(f"a + b = {low + high} is odd")
+    return {"a": low, "b": high} if low else {"b": high}
+
+
+@pytest.fixture
+def pairs() -> Space:
+    return Space(
+        name="pairs",
+        decisions=(Decision("a", tuple(range(6))), Decision("b", tuple(range(6)))),
+        fold=lambda values: sorted_even({"a": 0} | values),
+        size=12,
+        extremes=({"b": 0}, {"a": 5, "b": 5}),
+        cost=lambda columns: Costs(columns["a"] + columns["b"], columns["a"] * columns["b"]),
+    )
+
+
+def test_folded_encodings_are_equal_exactly_where_architectures_are(pairs):
+    encodings = np.array(list(itertools.product(range(6), range(6))))
+    valid = pairs.valid(encodings)
+    assert valid.tolist() == [(a + b) % 2 == 0 for a, b in encodings]
+    rows = [tuple(row) for row in pairs.canonical(encodings[valid])]
+    architectures = [pairs.decode(row) for row in encodings[valid]]
+    assert len(set(rows)) == len(set(architectures)) == len(set(zip(rows, architectures))) == pairs.count()
+    assert pairs.canonical(encodings[~valid]).tolist() == encodings[~valid].tolist()
+
+
+def test_valid_says_false_outside_the_choices(space, pairs):
+    assert pairs.valid(np.array([[6, 0], [-1, 1], [0, 0]])).tolist() == [False, False, True]
+    assert space.valid(np.array([[3, 0, 0, 0, 0], [2, 0, 0, 0, 0]])).tolist() == [False, True]
+
+
+def test_everything_drawn_from_a_folded_space_is_a_member(pairs):
+    generator = np.random.default_rng(0)
+    drawn = pairs.sample_encodings(300, generator)
+    assert pairs.valid(drawn).all()
+    assert drawn.tolist() == pairs.canonical(drawn).tolist()
+    for encoding in drawn[:50]:
+        architecture = pairs.decode(encoding)
+        mutant = pairs.mutate(architecture, generator)
+        assert architecture in pairs
+        assert mutant in pairs
+        assert mutant != architecture
+        assert pairs.encode(architecture).tolist() == encoding.tolist()
+
+
+def test_folded_features_and_costs_do_not_depend_on_the_form(pairs):
+    forms = np.array([[1, 3], [3, 1]])
+    assert np.array_equal(*pairs.features(forms))
+    assert pairs.features(np.array([[0, 2]]))[0, :6].tolist() == [0] * 6
+    assert pairs.costs(forms).macs.tolist() == [3, 3]
+    with pytest.raises(InvalidArchitecture, match="a \\+ b = 1 is odd"):
+        pairs.costs(np.array([[0, 1]]))
+
+
+def test_extremes_of_a_folded_space_are_members_also_of_its_parts(pairs):
+    assert dict(pairs.largest()) == {"a": 5, "b": 5}
+    assert dict(pairs.smallest()) == {"b": 0}
+    part = pairs.restrict({"*": (1, 2, 3, 4)})
+    assert dict(part.largest()) == {"a": 4, "b": 4}
+    assert dict(part.smallest()) == {"a": 1, "b": 1}
+    with pytest.raises(ValueError, match="is not known"):
+        part.count()
+
+
+def test_a_space_without_members_says_so():
+    empty = Space(name="none", decisions=(Decision("a", (1, 3)), Decision("b", (2, 4))), fold=sorted_even)
+    with pytest.raises(InvalidArchitecture, match="'none': 0 of 1000 random draws are members"):
+        empty.sample(np.random.default_rng(0))
+
+
+# ---- rows of tables -----------------------------------------------------------------------------------------------
+
+
+def test_rows_are_read_in_the_formats_of_the_space_or_as_json(pairs):
+    space = dataclasses.replace(pairs, formats={("pair",): lambda text: dict(zip("ab", map(int, text.split("+"))))})
+    assert dict(space.read_row({"pair": "3+1", "accuracy": "1.0"})) == {"a": 1, "b": 3}
+    assert dict(space.read_row({"architecture": '{"a": 3, "b": 5}'})) == {"a": 3, "b": 5}
+    with pytest.raises(ValueError, match="needs the columns pair or architecture; there are accuracy"):
+        space.read_row({"accuracy": "1.0"})
+    with pytest.raises(ValueError, match="is no JSON"):
+        space.read_row({"architecture": "{"})
+    with pytest.raises(ValueError, match="must be a JSON object"):
+        space.read_row({"architecture": "[1]"})
+
+
+def test_subnet_without_a_network_says_so(pairs):
+    with pytest.raises(TypeError, match="no elastic network"):
+        pairs.subnet(pairs.largest())
+
+
+def test_subnet_names_a_layer_that_cannot_be_initialised():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(1))
+
+    space = Space(name="scales", decisions=(Decision("a", (1,)),), build=lambda: nn.Sequential(Scale()))
+    with pytest.raises(TypeError, match="0: Scale has weights but no reset_parameters"):
+        space.subnet(space.largest())

@@ -1,0 +1,30 @@
+"""A zero-cost proxy as an objective: what an untrained network promises."""
+
+from nas.estimate import Estimate
+from nas.scoring import RememberedScores
+from proxies import maximised
+from search_spaces import Architecture
+
+
+class ProxyScore:
+    """The score of one proxy; several objectives share the passes.
+
+    Args:
+        name: Which of its proxies.
+        scores: Computes the scores; shared by the objectives of one search.
+    """
+
+    unit = "score"
+
+    def __init__(self, name: str, scores: RememberedScores) -> None:
+        self.name, self.scores = name, scores
+        self.maximise = maximised(scores.scorer.proxies[name])
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        """Raises:
+        ValueError: The proxy has no score for this architecture; says why.
+        """
+        scored = self.scores(architecture)
+        if self.name not in scored.values:
+            raise ValueError(f"{self.name} has no score: {'; '.join(scored.reasons.values())}")
+        return Estimate(scored.values[self.name])

@@ -1,0 +1,264 @@
+"""NAS-Bench-201: a cell of four nodes and six edges, each with one of five operations.
+
+Paper: Dong & Yang, NAS-Bench-201, arXiv 2001.00326; the topology space of NATS-Bench.
+Differs: nothing known. Weights are those of torch's default initialisation.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from torch import Tensor, nn
+
+from search_spaces.cell_operations import ReLUConvNorm
+from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+
+TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
+"""Cheapest first; `TABLE_OPERATIONS` is the order of the digits in published tables."""
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""(source, target) in the order of architecture strings."""
+_KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+_STAGES = 3
+
+
+def edge_name(source: int, target: int) -> str:
+    """The decision that holds the operation of an edge."""
+    return f"edge{source}_{target}"
+
+
+# ---- strings and keys ---------------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> dict[str, Choice]:
+    """The decisions of an architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+
+    Raises:
+        InvalidArchitecture: The string is no such cell.
+    """
+    nodes = text.strip().split("+")
+    if len(nodes) != 3:
+        raise InvalidArchitecture(f"arch_str {text!r} must have 3 nodes separated by '+', got {len(nodes)}")
+    values: dict[str, Choice] = {}
+    for target, node in enumerate(nodes, start=1):
+        terms = re.fullmatch(r"\|(?:[^|]*\|)+", node) and node[1:-1].split("|")
+        if not terms or len(terms) != target:
+            raise InvalidArchitecture(f"arch_str {text!r}: node {target} must be {target} terms '|op~source|'")
+        for source, term in enumerate(terms):
+            operation, _, named = term.partition("~")
+            if operation not in OPERATIONS:
+                raise InvalidArchitecture(f"arch_str {text!r}: operation {operation!r} is not one of {OPERATIONS}")
+            if named != str(source):
+                raise InvalidArchitecture(f"arch_str {text!r}: node {target}, term {term!r} must come from {source}")
+            values[edge_name(source, target)] = operation
+    return values
+
+
+def to_string(architecture: Mapping[str, Choice]) -> str:
+    """The architecture string of published tables."""
+    terms = {(s, t): f"{architecture[edge_name(s, t)]}~{s}" for s, t in EDGES}
+    return "+".join("|" + "".join(f"{terms[s, t]}|" for s in range(t)) for t in (1, 2, 3))
+
+
+def parse_cell(digits: str) -> dict[str, Choice]:
+    """The decisions of six operation digits in the order of the architecture string, with or without leading ``x``.
+
+    Raises:
+        InvalidArchitecture: These are not six digits from 0 to 4.
+    """
+    if not re.fullmatch(r"x?[0-4]{6}", digits.strip()):
+        raise InvalidArchitecture(f"cell {digits!r} must be six digits from 0 to 4, with or without a leading x")
+    return {edge_name(s, t): TABLE_OPERATIONS[int(d)] for (s, t), d in zip(EDGES, digits.strip()[-6:])}
+
+
+def to_cell(architecture: Mapping[str, Choice]) -> str:
+    """Six operation digits with a leading ``x``, as in published tables."""
+    return "x" + "".join(str(TABLE_OPERATIONS.index(str(architecture[edge_name(s, t)]))) for s, t in EDGES)
+
+
+def unique_key(architecture: Mapping[str, Choice]) -> str:
+    """The published isomorphism key: skips collapse, zeros propagate but stay as terms; 6,466 distinct ones."""
+    return _expression(architecture, propagate_zeros=True, delete_zeros=False)
+
+
+def skip_key(architecture: Mapping[str, Choice]) -> str:
+    """The published key that collapses skips only; 12,751 distinct ones."""
+    return _expression(architecture, propagate_zeros=False, delete_zeros=False)
+
+
+def canonical_key(architecture: Mapping[str, Choice]) -> str:
+    """The key to recognise equal functions by: skips collapse, zero terms vanish; 5,390 distinct ones.
+
+    Equal keys are equal outputs where equal operations on equal inputs have equal weights and what follows zeros is
+    zero, which holds for convolutions with batch norm as long as the norm's bias is zero.
+    """
+    return _expression(architecture, propagate_zeros=True, delete_zeros=True)
+
+
+def _expression(architecture: Mapping[str, Choice], *, propagate_zeros: bool, delete_zeros: bool) -> str:
+    """Node 3 written as an expression of node 0, with the terms of every sum sorted; ``#`` is zero."""
+    nodes = ["0"]
+    for target in (1, 2, 3):
+        terms = []
+        for source in range(target):
+            operation = architecture[edge_name(source, target)]
+            if propagate_zeros and (operation == "none" or nodes[source] == "#"):
+                terms.append("#")
+            elif operation == "skip_connect":
+                terms.append(nodes[source])
+            else:
+                terms.append(f"({nodes[source]})@{operation}")
+        if delete_zeros:
+            terms = [term for term in terms if term != "#"] or ["#"]
+        nodes.append("+".join(sorted(terms)))
+    return nodes[3]
+
+
+# ---- the network --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """The numbers around the cells: three stages of equal cells, each after the first with half the pixels and twice
+    the channels."""
+
+    width: int
+    cells: int
+    image_size: int
+    channels: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        for field, least in (("width", 1), ("cells", 1), ("channels", 1), ("classes", 2)):
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+        if self.image_size < 4 or self.image_size % 4:
+            raise ValueError(f"image_size must be a multiple of 4 pixels, got {self.image_size}")
+
+    @property
+    def stages(self) -> list[tuple[int, int]]:
+        """(channels, pixels of a feature map) of each stage."""
+        return [(self.width * 2**s, (self.image_size // 2**s) ** 2) for s in range(_STAGES)]
+
+    def network(self, architecture: Architecture) -> nn.Module:
+        """The network of one architecture with fresh weights."""
+        return NASBench201Network(self, architecture)
+
+    def cost(self, columns: Columns) -> Costs:
+        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
+        params, macs = self._fixed_cost()
+        total_params = np.full(len(columns[edge_name(0, 1)]), params, dtype=np.int64)
+        total_macs = np.full(len(total_params), macs, dtype=np.int64)
+        for operation, kernel in _KERNELS.items():
+            edges = np.sum([columns[edge_name(s, t)] == operation for s, t in EDGES], axis=0, dtype=np.int64)
+            weights = [(kernel * kernel * c * c, c, pixels) for c, pixels in self.stages]
+            total_params += edges * self.cells * sum(w + 2 * c for w, c, _ in weights)
+            total_macs += edges * self.cells * sum(w * pixels for w, _, pixels in weights)
+        return Costs(total_params, total_macs)
+
+    def _fixed_cost(self) -> tuple[int, int]:
+        """Parameters and MACs of what every architecture has: stem, residual blocks and head."""
+        width, last = self.stages[0][0], self.stages[-1][0]
+        stem, classifier = 9 * self.channels * width, last * self.classes
+        params, macs = stem + 2 * width + 2 * last + classifier + self.classes, stem * self.image_size**2 + classifier
+        for (before, _), (after, pixels) in pairwise(self.stages):
+            weights = 9 * before * after + 9 * after * after + before * after
+            params += weights + 4 * after
+            macs += weights * pixels
+        return params, macs
+
+
+def _operation(name: str, channels: int) -> nn.Module:
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return ReLUConvNorm(channels, channels, _KERNELS[name])
+
+
+class Cell(nn.Module):
+    """Node j is the sum of the operations on its edges from nodes i < j; the last node is the output.
+
+    An edge has a module named after it (`edge0_3`); `none` has no module.
+    """
+
+    def __init__(self, architecture: Mapping[str, Choice], channels: int) -> None:
+        super().__init__()
+        for source, target in EDGES:
+            operation = str(architecture[edge_name(source, target)])
+            if operation != "none":
+                self.add_module(edge_name(source, target), _operation(operation, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes = [x]
+        for target in (1, 2, 3):
+            edges = [(source, edge_name(source, target)) for source in range(target)]
+            terms = [getattr(self, name)(nodes[source]) for source, name in edges if hasattr(self, name)]
+            # zeros that still hang on the input, so that every weight has a gradient
+            nodes.append(sum(terms[1:], terms[0]) if terms else x * 0.0)
+        return nodes[3]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, the first of stride 2, beside average pooling and a 1x1 convolution."""
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__()
+        self.conv_a = ReLUConvNorm(in_width, out_width, 3, stride=2)
+        self.conv_b = ReLUConvNorm(out_width, out_width, 3)
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(in_width, out_width, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.conv_b(self.conv_a(x))
+
+
+class NASBench201Network(nn.Module):
+    """Stem, three stages of cells with residual blocks between, head; images [B, C, H, W] -> logits [B, classes]."""
+
+    def __init__(self, skeleton: Skeleton, architecture: Mapping[str, Choice]) -> None:
+        super().__init__()
+        widths = [width for width, _ in skeleton.stages]
+        self.stem = nn.Sequential(
+            nn.Conv2d(skeleton.channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0])
+        )
+        cells: list[nn.Module] = []
+        for stage, width in enumerate(widths):
+            if stage > 0:
+                cells.append(ResidualBlock(widths[stage - 1], width))
+            cells.extend(Cell(architecture, width) for _ in range(skeleton.cells))
+        self.cells = nn.Sequential(*cells)
+        self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.classifier = nn.Linear(widths[-1], skeleton.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.last(self.cells(self.stem(x))).flatten(1))
+
+    def blocks(self) -> list[nn.Module]:
+        """The modules whose outputs are the successive feature maps: stem, cells and residual blocks."""
+        return [self.stem, *self.cells]
+
+
+def nasbench201(
+    *, width: int = 16, cells: int = 5, image_size: int = 32, channels: int = 3, classes: int = 10
+) -> Space:
+    """The published space of 15,625 cells.
+
+    Args:
+        width: Channels of the first stage; they double with every stage.
+        cells: Cells of each of the three stages.
+        image_size: Pixels of the square images, a multiple of 4; published are 32, and 16 for ImageNet16-120.
+        channels: Channels of an image.
+        classes: Number of outputs; published are 10, 100 and 120.
+    """
+    skeleton = Skeleton(width=width, cells=cells, image_size=image_size, channels=channels, classes=classes)
+    return Space(
+        name="nasbench201",
+        decisions=tuple(Decision(edge_name(source, target), OPERATIONS) for source, target in EDGES),
+        input_shape=(channels, image_size, image_size),
+        classes=classes,
+        cost=skeleton.cost,
+        network=skeleton.network,
+        formats={("arch_str",): parse, ("cell",): parse_cell},
+    )

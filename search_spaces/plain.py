@@ -1,0 +1,45 @@
+"""Plain networks with fresh weights, taken from elastic ones without initialising what is not used."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from search_spaces.elastic.size import elastic_layers, extracted
+from search_spaces.space import Architecture
+
+
+class ElasticOnMeta:
+    """An elastic network without storage, from which plain networks of single architectures are made.
+
+    Args:
+        build: Makes the elastic network.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module]) -> None:
+        with torch.device("meta"):
+            self.network = build()
+        self.layers = elastic_layers(self.network)
+
+    def subnet(self, architecture: Architecture) -> nn.Module:
+        """The plain network of one architecture, in training mode, with torch's default initialisation."""
+        for layer in self.layers:
+            layer.activate(architecture)
+        return initialised(extracted(self.network))
+
+
+def initialised(network: nn.Module) -> nn.Module:
+    """A network on the meta device brought to the default device, every layer initialised as torch does by default.
+
+    Raises:
+        TypeError: A layer with weights or buffers of its own has no `reset_parameters`.
+    """
+    network = network.to_empty(device=torch.get_default_device())
+    for name, layer in network.named_modules():
+        own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+        if not own:
+            continue
+        if not hasattr(layer, "reset_parameters"):
+            raise TypeError(f"{name or 'the network'}: {type(layer).__name__} has weights but no reset_parameters")
+        layer.reset_parameters()
+    return network.train()

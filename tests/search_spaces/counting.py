@@ -1,0 +1,23 @@
+"""Costs counted from what really runs."""
+
+import torch
+from torch import nn
+
+
+def counted_costs(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of all convolutions and linear layers on one input."""
+    macs = 0
+
+    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        nonlocal macs
+        macs += output.numel() * layer.weight[0].numel()
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(torch.randn(1, *input_shape))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return sum(p.numel() for p in network.parameters()), macs
