@@ -2,7 +2,8 @@
 
 Paper: Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE TEC 6(2), 2002.
 Differs: genes are choices, so crossover takes each gene from either parent and mutation is polynomial with rounding;
-all of it is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such.
+all of it is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such. Offspring that are no
+member of the space are moved gene by gene until they are, or drawn anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,17 +21,36 @@ from pymoo.problems.static import StaticProblem
 from nas.searchers.initial import initial_encodings
 from search_spaces import Architecture, Space
 
+_REPAIR_TRIES = 32
+
 
 class _CanonicalRepair(RoundingRepair):
-    """Round genes and fold inactive ones to 0."""
+    """Round genes, make members of what is none, and fold to canonical form."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, generator: np.random.Generator) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.generator = space, generator
 
     def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
         rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
-        return self.space.canonical(np.clip(rounded, 0, self.space.choice_counts - 1))
+        encodings = np.clip(rounded, 0, self.space.choice_counts - 1)
+        outside = np.flatnonzero(~self.space.valid(encodings))
+        for _ in range(_REPAIR_TRIES):
+            if len(outside) == 0:
+                break
+            moved = self._moved(encodings[outside])
+            inside = self.space.valid(moved)
+            encodings[outside[inside]] = moved[inside]
+            outside = outside[~inside]
+        if len(outside) > 0:
+            encodings[outside] = self.space.sample_encodings(len(outside), self.generator)
+        return self.space.canonical(encodings)
+
+    def _moved(self, encodings: np.ndarray) -> np.ndarray:
+        """Encodings [N, D] with two genes each redrawn on average."""
+        redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
+        chosen = self.generator.random(encodings.shape) < 2.0 / encodings.shape[1]
+        return np.where(chosen, redrawn, encodings)
 
 
 class NSGA2:
@@ -64,7 +84,7 @@ class NSGA2:
             sampling=self._first(extremes=True),
             crossover=UX(prob=0.9),
             mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
-            repair=_CanonicalRepair(space),
+            repair=_CanonicalRepair(space, np.random.default_rng([seed, 1])),
             eliminate_duplicates=True,
         )
         self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
