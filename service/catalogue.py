@@ -47,6 +47,9 @@ SPACES = {
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
+    "regularized_evolution": Entry(
+        "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample, the oldest dies"
+    ),
     "random": Entry("nas.searchers.random:Random", "draws architectures uniformly: the baseline to beat"),
 }
 OBJECTIVES = {

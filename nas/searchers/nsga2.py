@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
 from pymoo.core.evaluator import Evaluator
+from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.ux import UX
 from pymoo.operators.mutation.pm import PM
@@ -53,7 +54,7 @@ class _CanonicalRepair(RoundingRepair):
 
 
 class NSGA2:
-    """NSGA-II by pymoo's ask and tell.
+    """NSGA-II by pymoo's ask and tell; a generation is what is told together.
 
     Args:
         space: Where to search.
@@ -72,14 +73,15 @@ class NSGA2:
         seed: int,
         violation: Callable[[np.ndarray], np.ndarray],
     ) -> None:
-        self.space = space
-        first = initial_encodings(space, population, np.random.default_rng(seed), violation, extremes=True)
+        self.space, self.population, self.violation = space, population, violation
+        self.generator = np.random.default_rng(seed)
+        self._asked = False
         self.problem = Problem(
             n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
         )
         self.algorithm = PymooNSGA2(
             pop_size=population,
-            sampling=first,
+            sampling=self._first(extremes=True),
             crossover=UX(prob=0.9),
             mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
             repair=_CanonicalRepair(space, np.random.default_rng([seed, 1])),
@@ -88,14 +90,22 @@ class NSGA2:
         self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
 
     def ask(self) -> list[Architecture]:
-        self.asked = self.algorithm.ask()
-        if self.asked is None or len(self.asked) == 0:
-            return []
-        return [self.space.decode(encoding) for encoding in self.asked.get("X")]
+        if self._asked and not self.algorithm.is_initialized:  # pymoo would give the same first population again
+            encodings = self._first(extremes=False)
+        else:
+            asked = self.algorithm.ask()
+            encodings = [] if asked is None else asked.get("X")
+        self._asked = True
+        return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
         # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
         outside = np.where(np.isfinite(violations), violations, 1e9)
         finite = np.where(np.isfinite(losses), losses, 0.0)
-        Evaluator().eval(StaticProblem(self.problem, F=finite, G=outside[:, None]), self.asked)
-        self.algorithm.tell(infills=self.asked)
+        told = Population.new("X", np.stack([self.space.encode(architecture) for architecture in architectures]))
+        Evaluator().eval(StaticProblem(self.problem, F=finite, G=outside[:, None]), told)
+        self.algorithm.tell(infills=told)
+
+    def _first(self, *, extremes: bool) -> np.ndarray:
+        """Encodings [N, D] of a first population, others at every call."""
+        return initial_encodings(self.space, self.population, self.generator, self.violation, extremes=extremes)
