@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from proxies.recording import Recording, WeightCall
 from proxies.sample_gradients import weight_gradient_pieces
 from proxies.score import ScoreError
+from proxies.twice_differentiable import TwiceDifferentiable
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 Cotangent = Literal["cross_entropy", "logits"]
@@ -108,7 +110,8 @@ class Passes:
     @cached_property
     def ordinary(self) -> Trace:
         """The forward pass of the whole batch."""
-        return self.trace(self.images)
+        with TwiceDifferentiable() if "second_order" in self.needs else nullcontext():
+            return self.trace(self.images)
 
     @cached_property
     def weight_gradients(self) -> dict[str, Tensor]:

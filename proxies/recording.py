@@ -21,10 +21,10 @@ _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
 _SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
 _ACTIVATIONS = frozenset((*_RELUS, *_SMOOTH))
-_CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _STATISTICS = ("running_mean", "running_var")
 _SETTINGS = ("training", "momentum", "eps", "cudnn_enabled")
-_BATCH_NORMS: dict[Callable[..., Any], tuple[str, ...]] = {
+BATCH_NORMS: dict[Callable[..., Any], tuple[str, ...]] = {
     F.batch_norm: ("input", *_STATISTICS, "weight", "bias", *_SETTINGS[:3]),
     torch.batch_norm: ("input", "weight", "bias", *_STATISTICS, *_SETTINGS),
 }
@@ -88,11 +88,11 @@ class Recording(TorchFunctionMode):
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):
             self._save(*self._outputs.pop(id(args[0])))
-        if self.each_alone and func in _BATCH_NORMS:
-            return _normalised_alone(func, {**dict(zip(_BATCH_NORMS[func], args)), **kwargs})
+        if self.each_alone and func in BATCH_NORMS:
+            return _normalised_alone(func, {**dict(zip(BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)
         if func in _CONVOLUTIONS:
-            self._convolution(out, {**dict(zip(_CONVOLUTION_ARGUMENTS, args)), **kwargs})
+            self._convolution(out, {**dict(zip(CONVOLUTION_ARGUMENTS, args)), **kwargs})
         elif func is F.linear:
             self._linear(out, {**dict(zip(("input", "weight", "bias"), args)), **kwargs})
         return out
@@ -102,7 +102,7 @@ class Recording(TorchFunctionMode):
         if layer is None:
             return
         sides = call["weight"].dim() - 2
-        dilation = _each_side(call.get("dilation", 1), sides)
+        dilation = each_side(call.get("dilation", 1), sides)
         padding = call.get("padding", 0)
         if padding == "valid":
             padding = 0
@@ -118,8 +118,8 @@ class Recording(TorchFunctionMode):
                 input=call["input"].detach(),
                 output=out.detach(),
                 edge=_edge(out),
-                stride=_each_side(call.get("stride", 1), sides),
-                padding=_each_side(padding, sides),
+                stride=each_side(call.get("stride", 1), sides),
+                padding=each_side(padding, sides),
                 dilation=dilation,
                 groups=call.get("groups", 1),
                 version=out._version,
@@ -148,7 +148,7 @@ class Recording(TorchFunctionMode):
         return layer
 
 
-def _each_side(value: Any, sides: int) -> tuple[int, ...]:
+def each_side(value: Any, sides: int) -> tuple[int, ...]:
     return (value,) * sides if isinstance(value, int) else tuple(value)
 
 

@@ -1,20 +1,18 @@
 """Scoring many architectures without training: which ones, by how many processes, remembered where, written how."""
 
 import csv
-import gzip
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +20,8 @@ import torch
 from nas.data import Data, load_data
 from nas.journal import Journal
 from nas.scoring import Scored, Scorer, as_evaluation, as_scored
-from search_spaces import Architecture, InvalidArchitecture, Space
+from nas.tables import Table
+from search_spaces import Architecture, Space
 from service import proxy_set
 from service.jobs import InvalidJob, Job, build_space
 from service.profiling import torch_device
@@ -55,26 +54,12 @@ def rows_of_table(path: Path, space: Space) -> Rows:
         InvalidJob: The file cannot be read, or a row is no architecture of the space; says which.
     """
     try:
-        with _opened(path) as file:
-            reader = csv.DictReader(file)
-            records = list(reader)
-            columns = list(reader.fieldnames or [])
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidJob(
-            [f"--archs: {path} cannot be read as csv: {getattr(error, 'strerror', None) or error}"]
-        ) from error
-    if not records:
-        raise InvalidJob([f"--archs: {path} has no rows"])
-    architectures = []
-    for number, record in enumerate(records, start=2):
-        try:
-            architectures.append(space.read_row(record))
-        except (InvalidArchitecture, ValueError) as error:
-            raise InvalidJob([f"--archs: {path}, line {number}: {error}"]) from error
-    return Rows(
-        architectures=architectures,
-        carried={column: [record[column] or "" for record in records] for column in columns},
-    )
+        table = Table.read(path, space)
+    except OSError as error:
+        raise InvalidJob([f"--archs: {path}: {error.strerror or error}"]) from error
+    except ValueError as error:
+        raise InvalidJob([f"--archs: {error}"]) from error
+    return Rows(architectures=table.architectures, carried={name: list(cells) for name, cells in table.cells.items()})
 
 
 def rows_of_sample(space: Space, n: int, seed: int) -> Rows:
@@ -103,16 +88,6 @@ def rows_of_all(space: Space) -> Rows:
     encodings = np.stack(np.unravel_index(np.arange(int(combinations)), tuple(space.choice_counts)), axis=1)
     distinct = np.unique(space.canonical(encodings), axis=0)
     return Rows(architectures=[space.decode(encoding) for encoding in distinct], carried={})
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            yield file
-    else:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield file
 
 
 # ---- scoring ------------------------------------------------------------------------------------------------------

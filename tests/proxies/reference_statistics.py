@@ -115,7 +115,9 @@ def trainability(features, signs):
         if g_in.shape[2] != g_out.shape[2]:
             g_in = nn.PixelUnshuffle(g_in.shape[2] // g_out.shape[2])(g_in)
         b, c, h, w = g_out.shape
-        outer = torch.bmm(g_in.permute(0, 2, 3, 1).reshape(b * h * w, -1, 1), g_out.permute(0, 2, 3, 1).reshape(-1, 1, c))
+        outer = torch.bmm(
+            g_in.permute(0, 2, 3, 1).reshape(b * h * w, -1, 1), g_out.permute(0, 2, 3, 1).reshape(-1, 1, c)
+        )
         sigma = float(torch.linalg.svdvals(outer.mean(0)).max())
         scores.append(2 - sigma - 1 / (sigma + 1e-6))
     return float(np.mean(scores))
