@@ -1,0 +1,102 @@
+"""MeCo: least eigenvalue of the correlation between the channels of every feature map.
+
+Paper: Jiang et al., MeCo: Zero-Shot NAS with One Data and Single Forward Pass via Minimum Eigenvalue of Correlation,
+NeurIPS 2023: one image N(0, 1) of 64 x 64; for the output of every module, containers and the whole model among them,
+the least eigenvalue of the correlation of its channels over positions (what is not finite becomes 0); their sum.
+`channels=8` is MeCo_opt: as many random channels of each output, the eigenvalue times C / 8.
+Differs: nothing known in the value. The output of a container is that of its last module: such an eigenvalue is
+computed once. Maps with no more positions than channels, and vectors, have a singular correlation, so 0 is exact and
+nothing is computed. Outputs that are no tensor count nothing. MeCo_opt takes all channels where there are fewer.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxies.passes import Passes
+from proxies.score import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeCo:
+    """Args:
+    size: Height and width of the image.
+    channels: Random channels of each output; None takes all.
+    leaves_only: Leave out modules that contain others.
+    """
+
+    size: int = 64
+    channels: int | None = None
+    leaves_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 2 or (self.channels is not None and self.channels < 2):
+            raise ValueError(f"size and channels are 2 or more, got {self.size}, {self.channels}")
+
+    def __call__(self, passes: Passes) -> Score:
+        generator = passes.generator("meco")
+        shape = (1, passes.images.shape[1], self.size, self.size)
+        image = torch.empty(shape, dtype=passes.images.dtype, device=passes.images.device).normal_(generator=generator)
+        maps = _Outputs(self.channels, generator)
+        with maps.watching(passes.model, leaves_only=self.leaves_only):
+            passes.trace(image, inputs=False)
+        return Score(maps.total())
+
+
+class _Outputs:
+    """Correlations of the outputs seen so far, equal outputs counted together."""
+
+    def __init__(self, channels: int | None, generator: torch.Generator) -> None:
+        self.channels, self.generator = channels, generator
+        self.correlations: list[Tensor] = []
+        self.factors: list[float] = []
+        self.last: tuple[Tensor, int, int] | None = None  # the latest output, its version, its number
+
+    @contextmanager
+    def watching(self, model: nn.Module, *, leaves_only: bool) -> Iterator[None]:
+        modules = [m for m in model.modules() if not leaves_only or next(m.children(), None) is None]
+        hooks = [module.register_forward_hook(self._see) for module in modules]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def total(self) -> float:
+        """Sum of least eigenvalues; matrices of one size are decomposed together."""
+        sizes = sorted({len(c) for c in self.correlations})
+        sums = []
+        for size in sizes:
+            which = [i for i, c in enumerate(self.correlations) if len(c) == size]
+            least = torch.linalg.eigvalsh(torch.stack([self.correlations[i] for i in which]).double())[:, 0]
+            sums.append((least * least.new_tensor([self.factors[i] for i in which])).sum())
+        return float(torch.stack(sums).sum()) if sums else 0.0
+
+    def _see(self, module: nn.Module, inputs: Any, out: Any) -> None:
+        if not isinstance(out, Tensor) or out.dim() < 3:
+            return
+        if self.channels is None and self.last and self.last[0] is out and self.last[1] == out._version:
+            self.factors[self.last[2]] += 1
+            return
+        rows = out.detach()[0].flatten(1)
+        factor = 1.0
+        if self.channels is not None and self.channels < len(rows):
+            factor = len(rows) / self.channels
+            rows = rows[torch.randperm(len(rows), generator=self.generator, device=rows.device)[: self.channels]]
+        if rows.shape[1] <= len(rows):
+            return
+        self.last = out, out._version, len(self.correlations)
+        self.correlations.append(correlation(rows))
+        self.factors.append(factor)
+
+
+def correlation(rows: Tensor) -> Tensor:
+    """Correlation of channels over positions, rows [C, P]; 0 where it is not finite."""
+    centred = rows - rows.mean(1, keepdim=True)
+    deviation = torch.linalg.vector_norm(centred, dim=1)
+    scaled = centred / torch.where(deviation > 0, deviation, 1.0)[:, None]
+    return torch.nan_to_num(scaled @ scaled.T, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1, 1)
