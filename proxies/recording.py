@@ -77,8 +77,8 @@ class Recording(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.each_alone and func in _ACTIVATIONS:
-            kept = self.relus if func in _RELUS else self.smooth
+        if not self.each_alone and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
+            kept = self.smooth if func in _SMOOTH else self.relus
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         elif self.each_alone and func in _BATCH_NORMS:
             return _normalised_alone(func, {**dict(zip(_BATCH_NORMS[func], args)), **kwargs})
@@ -126,6 +126,11 @@ class Recording(TorchFunctionMode):
         if layer is None and weight.requires_grad and not weight.is_leaf:
             self.foreign.append(str(tuple(weight.shape)))
         return layer
+
+
+def _is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this is what `nn.ReLU6` calls: a hard tanh from 0 upward, passed on with all options by name."""
+    return func is F.hardtanh and kwargs.get("min_val") == 0
 
 
 def _each_side(value: Any, sides: int) -> tuple[int, ...]:
