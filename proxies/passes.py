@@ -1,15 +1,17 @@
 """The forward and backward passes of one model on one batch, made when first asked for and shared by all proxies."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.recording import Recording, WeightCall
@@ -18,6 +20,7 @@ from proxies.score import ScoreError
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 Cotangent = Literal["cross_entropy", "logits"]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Trace:
     logits: Tensor
     calls: list[WeightCall]
     signs: list[Tensor]
+
+    @property
+    def differentiable(self) -> list[WeightCall]:
+        """The calls outside of `torch.no_grad`."""
+        return [call for call in self.calls if call.edge is not None]
 
 
 class Passes:
@@ -77,14 +85,23 @@ class Passes:
             raise ValueError("the model has no convolution and no linear layer, so there is nothing to score")
         first = next(iter(self.weights.values()))
         self.images = images.detach().to(device=first.device, dtype=first.dtype)
-        self.labels = labels.detach().to(device=first.device)
+        if labels.dim() != 1 or labels.is_floating_point():
+            raise ValueError(f"labels are class numbers [B], got {labels.dtype} {tuple(labels.shape)}")
+        self.labels = labels.detach().to(device=first.device, dtype=torch.int64)
         self.seed, self.needs = seed, needs
+        self._shared: dict[Callable[[Passes], Any], Any] = {}
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for one purpose, on the device of the model; the same at every call."""
         generator = torch.Generator(self.images.device)
         generator.manual_seed(zlib.crc32(f"{self.seed} {purpose}".encode()))
         return generator
+
+    def shared(self, make: Callable[["Passes"], Made]) -> Made:
+        """What `make` gives for these passes, made once for all proxies that ask for it."""
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        return cast(Made, self._shared[make])
 
     # ---- the batch as one: batch norm by the statistics of the batch ------------------------------------------------
 
@@ -101,21 +118,26 @@ class Passes:
     @cached_property
     def channel_products(self) -> dict[str, Tensor]:
         """For every weight layer, output times its gradient (mean cross-entropy), summed over positions [B, C]."""
-        return self._backward[1] if "channel_products" in self.needs else self._channel_products()
+        _require_intact(self.ordinary)
+        if "channel_products" in self.needs:
+            return self._backward[1]
+        return self._products(self._gradients([call.edge for call in self.ordinary.differentiable]))
 
     @cached_property
     def hessian_gradient(self) -> dict[str, Tensor]:
         """Hessian of the mean cross-entropy times its gradient, over all these weights, by layer."""
-        gradients = self._backward[0]
+        first = self._backward[0]
         if "second_order" not in self.needs:
-            gradients = self._gradients(self.ordinary, create_graph=True)
-        live = [g for g in gradients.values() if g.requires_grad]
+            first = self._by_layer(self._gradients(list(self.weights.values()), create_graph=True))
+        live = [g for g in first.values() if g.requires_grad]
         if not live:
             return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         product = torch.stack([(g.detach() * g).sum() for g in live]).sum()
-        return self._by_layer(
-            torch.autograd.grad(product, list(self.weights.values()), retain_graph=True, allow_unused=True)
-        )
+        try:
+            gradients = torch.autograd.grad(product, list(self.weights.values()), retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            raise ScoreError(f"an operation of the model has no second derivative: {error}") from error
+        return self._by_layer(gradients)
 
     @cached_property
     def input_gradients(self) -> Tensor:
@@ -153,12 +175,13 @@ class Passes:
         if cotangent == "cross_entropy":
             target = F.cross_entropy(trace.logits, self._valid(self.labels[samples], trace.logits), reduction="sum")
         self._require_recorded(trace, target)
-        gradients = torch.autograd.grad(target, [call.output for call in trace.calls], allow_unused=True)
+        calls = trace.differentiable
+        gradients = torch.autograd.grad(target, [call.edge for call in calls], allow_unused=True)
         by_layer: dict[str, list[tuple[WeightCall, Tensor]]] = {}
-        for call, gradient in zip(trace.calls, gradients):
+        for call, gradient in zip(calls, gradients):
             if gradient is not None:
                 by_layer.setdefault(call.layer, []).append((call, gradient))
-        del gradients, target, trace
+        del gradients, target, trace, calls
         for layer in [name for name in self.weights if name in by_layer]:
             uses = by_layer.pop(layer)
             pieces = [weight_gradient_pieces(call, gradient) for call, gradient in uses]
@@ -184,7 +207,8 @@ class Passes:
         """
         images = images.detach().clone().requires_grad_(inputs)
         recording = Recording({id(w): name for name, w in self.weights.items()}, each_alone=each_alone)
-        with recording, torch.enable_grad():
+        # fused attention has no second derivative, and on CUDA its first one differs from run to run
+        with recording, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             try:
                 logits = self.model(images)
             except (RuntimeError, ValueError, IndexError) as error:
@@ -193,6 +217,8 @@ class Passes:
                 raise ScoreError(f"the model fails on images {tuple(images.shape)}: {error}") from error
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise ScoreError(f"the model gives {_what(logits)}, not logits [B, classes]")
+        if not logits.requires_grad:
+            raise ScoreError("the logits depend on no weight: there is no gradient")
         if each_alone and recording.foreign:
             raise ScoreError(
                 f"a layer computes its weight of shape {recording.foreign[0]} from others, which has no "
@@ -205,41 +231,29 @@ class Passes:
     @cached_property
     def _backward(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weight gradients and, if they are needed, channel products, from one backward pass."""
-        second_order = "second_order" in self.needs
-        if "channel_products" not in self.needs:
-            return self._gradients(self.ordinary, create_graph=second_order), {}
-        outputs = [call.output for call in self.ordinary.calls]
-        gradients = self._gradients(self.ordinary, create_graph=second_order, extra=outputs)
-        products = self._products([gradients.pop(f"#{i}") for i in range(len(outputs))])
-        return gradients, products
+        edges = [call.edge for call in self.ordinary.differentiable] if "channel_products" in self.needs else []
+        found = self._gradients([*self.weights.values(), *edges], create_graph="second_order" in self.needs)
+        layers = len(self.weights)
+        return self._by_layer(found[:layers]), self._products(found[layers:]) if edges else {}
 
-    def _gradients(self, trace: Trace, *, create_graph: bool, extra: list[Tensor] | None = None) -> dict[str, Tensor]:
-        loss = self._cross_entropy(trace.logits, self.labels)
-        targets = [*self.weights.values(), *(extra or [])]
-        gradients = torch.autograd.grad(loss, targets, retain_graph=True, create_graph=create_graph, allow_unused=True)
-        names = [*self.weights, *(f"#{i}" for i in range(len(extra or [])))]
-        return {
-            name: torch.zeros_like(target) if gradient is None else gradient
-            for name, target, gradient in zip(names, targets, gradients)
-        }
+    def _gradients(
+        self, targets: Sequence[Tensor | GradientEdge], *, create_graph: bool = False
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of the mean cross-entropy of the whole batch; None where it does not depend on the target."""
+        loss = self._cross_entropy(self.ordinary.logits, self.labels)
+        tensors = cast(Sequence[Tensor], targets)  # torch takes both in one list, its types do not say so
+        return torch.autograd.grad(loss, tensors, retain_graph=True, create_graph=create_graph, allow_unused=True)
 
-    def _channel_products(self) -> dict[str, Tensor]:
-        trace = self.ordinary
-        outputs = [call.output for call in trace.calls]
-        loss = self._cross_entropy(trace.logits, self.labels)
-        gradients = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)
-        return self._products([torch.zeros_like(o) if g is None else g for o, g in zip(outputs, gradients)])
-
-    def _products(self, gradients: list[Tensor]) -> dict[str, Tensor]:
+    def _products(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
         products: dict[str, Tensor] = {}
-        for call, gradient in zip(self.ordinary.calls, gradients):
-            product = call.output.detach() * gradient.detach()
+        for call, gradient in zip(self.ordinary.differentiable, gradients, strict=True):
+            product = torch.zeros_like(call.output) if gradient is None else call.output * gradient.detach()
             axes = tuple(range(2, product.dim())) if call.is_convolution else tuple(range(1, product.dim() - 1))
             product = product.sum(axes) if axes else product
             products[call.layer] = products[call.layer] + product if call.layer in products else product
         return {name: products[name] for name in self.weights if name in products}
 
-    def _by_layer(self, gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+    def _by_layer(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
         return {
             name: torch.zeros_like(weight) if gradient is None else gradient
             for (name, weight), gradient in zip(self.weights.items(), gradients)
@@ -250,7 +264,8 @@ class Passes:
 
     def _valid(self, labels: Tensor, logits: Tensor) -> Tensor:
         if int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
-            raise ScoreError(f"label {int(labels.max())} is outside the {logits.shape[1]} classes of the model")
+            worst = min(int(labels.min()), 0) or int(labels.max())
+            raise ScoreError(f"label {worst} is outside the {logits.shape[1]} classes of the model")
         return labels
 
     def _require_recorded(self, trace: Trace, target: Tensor) -> None:
@@ -263,6 +278,13 @@ class Passes:
         for name, gradient in zip(unseen, gradients):
             if gradient is not None:
                 raise ScoreError(f"{name}: its weight is used in a way that has no per-sample gradient here")
+
+
+def _require_intact(trace: Trace) -> None:
+    """An output that was changed in place is no longer what the layer gave."""
+    for call in trace.calls:
+        if call.output._version != call.version:
+            raise ScoreError(f"{call.layer}: its output is changed in place by an operation that follows")
 
 
 def weight_layers(model: nn.Module) -> dict[str, Tensor]:

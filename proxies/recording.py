@@ -5,12 +5,13 @@ convolution with padding of its own is seen like any other.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from proxies.sample_norm import sample_norm
@@ -37,19 +38,23 @@ class WeightCall:
         layer: Name of the module that owns the weight.
         weight: The weight.
         input: [B, C, H, W], or [B, ..., features] of a linear layer.
-        output: As computed, still in the graph.
+        output: As computed, outside of the graph.
+        edge: Where the output hangs in the graph, to differentiate with respect to it; None outside of any graph.
         stride, padding, dilation: Two numbers each; empty for a linear layer.
         groups: Of a convolution.
+        version: How often the output had been changed in place when it was recorded.
     """
 
     layer: str
     weight: Tensor
     input: Tensor
     output: Tensor
+    edge: GradientEdge | None
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    version: int = 0
 
     @property
     def is_convolution(self) -> bool:
@@ -69,6 +74,7 @@ class Recording(TorchFunctionMode):
         super().__init__()
         self.layers, self.each_alone = layers, each_alone
         self.calls: list[WeightCall] = []
+        self._outputs: dict[int, tuple[int, Tensor]] = {}  # identity -> index of the call, and what keeps it alive
         self.foreign: list[str] = []
         self.relus: list[Tensor] = []
         self.smooth: list[Tensor] = []
@@ -80,7 +86,9 @@ class Recording(TorchFunctionMode):
         if not self.each_alone and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
             kept = self.smooth if func in _SMOOTH else self.relus
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
-        elif self.each_alone and func in _BATCH_NORMS:
+        if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):
+            self._save(*self._outputs.pop(id(args[0])))
+        if self.each_alone and func in _BATCH_NORMS:
             return _normalised_alone(func, {**dict(zip(_BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)
         if func in _CONVOLUTIONS:
@@ -103,23 +111,35 @@ class Recording(TorchFunctionMode):
             if any(t % 2 for t in total):
                 raise ScoreError(f"{layer}: 'same' padding of an even kernel is not symmetric, which is not handled")
             padding = tuple(t // 2 for t in total)
-        self.calls.append(
+        self._keep(
             WeightCall(
                 layer=layer,
                 weight=call["weight"],
                 input=call["input"].detach(),
-                output=out,
+                output=out.detach(),
+                edge=_edge(out),
                 stride=_each_side(call.get("stride", 1), sides),
                 padding=_each_side(padding, sides),
                 dilation=dilation,
                 groups=call.get("groups", 1),
-            )
+                version=out._version,
+            ),
+            out,
         )
 
     def _linear(self, out: Tensor, call: Mapping[str, Any]) -> None:
         layer = self._owner(call["weight"])
         if layer is not None:
-            self.calls.append(WeightCall(layer, call["weight"], call["input"].detach(), out))
+            x = call["input"].detach()
+            self._keep(WeightCall(layer, call["weight"], x, out.detach(), _edge(out), version=out._version), out)
+
+    def _keep(self, call: WeightCall, out: Tensor) -> None:
+        self._outputs[id(out)] = (len(self.calls), out)
+        self.calls.append(call)
+
+    def _save(self, index: int, out: Tensor) -> None:
+        """Keep what a layer gave, before an operation that follows writes over it."""
+        self.calls[index] = replace(self.calls[index], output=out.detach().clone(), version=0)
 
     def _owner(self, weight: Tensor) -> str | None:
         layer = self.layers.get(id(weight))
@@ -135,6 +155,15 @@ def _is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
 
 def _each_side(value: Any, sides: int) -> tuple[int, ...]:
     return (value,) * sides if isinstance(value, int) else tuple(value)
+
+
+def _edge(out: Tensor) -> GradientEdge | None:
+    return get_gradient_edge(out) if out.requires_grad else None
+
+
+def _changes_in_place(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    return bool(kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"
 
 
 def _normalised_alone(func: Callable[..., Any], call: dict[str, Any]) -> Tensor:

@@ -11,6 +11,7 @@ also says which mappings are no member at all.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDED_ROWS_KEPT = 1 << 16
 _DRAWS_PER_MEMBER = 1000
+_DRAWS_BEFORE_WIDER = 50
 _EXTREME_DRAWS = 1000
 
 Choice = int | float | str | bool
@@ -217,8 +219,9 @@ class Space:
     def _extreme(self, end: int) -> Architecture:
         if self.fold is None:
             return self.architecture({decision.name: decision.choices[end] for decision in self.decisions})
-        if self.extremes is not None and self.extremes[end] in self:
-            return self.architecture(self.extremes[end])
+        if self.extremes is not None:
+            with suppress(InvalidArchitecture):  # a part of the space need not hold them
+                return self.architecture(self.extremes[end])
         drawn = self.sample_encodings(_EXTREME_DRAWS, np.random.default_rng(0))
         return self.decode(drawn[np.argsort(self.costs(drawn).macs, kind="stable")[end]])
 
@@ -228,7 +231,8 @@ class Space:
 
     def mutate(self, architecture: Architecture, generator: np.random.Generator, *, rate: float = 0.1) -> Architecture:
         """A different architecture near this one: each active decision is redrawn among its other choices with
-        probability `rate`, at least one always; decisions that become active are drawn uniformly.
+        probability `rate`, at least one always, more where one gives no other member; decisions that become active
+        are drawn uniformly.
 
         Raises:
             InvalidArchitecture: There is no other architecture, or none was found.
@@ -236,8 +240,9 @@ class Space:
         free = [d for d in self.decisions if d.name in architecture and len(d.choices) > 1]
         if not free:
             raise InvalidArchitecture(f"space {self.name!r} holds one architecture only: nothing can be mutated")
-        for _ in range(_DRAWS_PER_MEMBER):
-            mutant = self._mutant(architecture, free, generator, rate)
+        for draw in range(_DRAWS_PER_MEMBER):
+            least = min(1 + draw // _DRAWS_BEFORE_WIDER, len(free))
+            mutant = self._mutant(architecture, free, generator, rate, least)
             if mutant is not None and mutant != architecture:
                 return mutant
         raise InvalidArchitecture(
@@ -245,10 +250,12 @@ class Space:
         )
 
     def _mutant(
-        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float
+        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float, least: int
     ) -> Architecture | None:
-        """One try of `mutate`; None where it is no member."""
-        chosen = [d for d in free if generator.random() < rate] or [free[generator.integers(len(free))]]
+        """One try of `mutate`, changing at least so many decisions; None where it is no member."""
+        chosen = [d for d in free if generator.random() < rate]
+        while len(chosen) < least:
+            chosen.append(free[generator.integers(len(free))])
         values = {d.name: d.choices[generator.integers(len(d.choices))] for d in self.decisions}
         values.update(architecture)
         for decision in chosen:
@@ -384,12 +391,13 @@ class Space:
         members = np.empty((0, len(self.decisions)), dtype=np.int64)
         drawn = 0
         while len(members) < n and drawn < n * _DRAWS_PER_MEMBER:
-            encodings = generator.integers(0, self.choice_counts, size=(max(n, 32), len(self.decisions)))
+            missing = n - len(members)
+            encodings = generator.integers(0, self.choice_counts, size=(missing, len(self.decisions)))
             members = np.concatenate([members, self.canonical(encodings[self.valid(encodings)])])
-            drawn += n
+            drawn += missing
         if len(members) < n:
             raise InvalidArchitecture(f"space {self.name!r}: {len(members)} of {drawn} random draws are members")
-        return members[:n]
+        return members
 
     def valid(self, encodings: np.ndarray) -> np.ndarray:
         """Whether encodings [N, D] are members of the space, as booleans [N]."""
@@ -436,7 +444,7 @@ class Space:
             InvalidArchitecture: One of them is no member of the space.
         """
         if not isinstance(architectures, np.ndarray):
-            architectures = np.stack([self.encode(architecture) for architecture in architectures])
+            architectures = np.stack([self._indices(self.architecture(a)) for a in architectures])
         elif self.fold is not None:
             rows = [self._folded(row) for row in architectures]
             if error := next((row.error for row in rows if row.error is not None), None):

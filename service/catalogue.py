@@ -40,12 +40,16 @@ SPACES = {
     "nasbench201": Entry(
         "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
     ),
+    "nasbench101": Entry("search_spaces.nasbench101:nasbench101", "cells that are any small graph, 423,624 of them"),
     "nasbench_macro": Entry(
         "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
     ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
+    "regularized_evolution": Entry(
+        "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample, the oldest dies"
+    ),
     "random": Entry("nas.searchers.random:Random", "draws architectures uniformly: the baseline to beat"),
 }
 OBJECTIVES = {

@@ -210,6 +210,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
+    if job.proxies.filter == "auto" and "accuracy" not in job.search.objectives:
+        yield "proxies.filter: auto learns from accuracy, which must be among search.objectives"
     space: Space | None = None
     if checked.sound("space"):
         option_mistakes = list(_option_mistakes(job))
@@ -290,7 +292,7 @@ def _try_space(job: Job, shape: DataShape) -> tuple[Space | None, list[str]]:
 def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
-        known = dict.fromkeys([*OBJECTIVES, *(own for own in job.search.objectives if ":" in own)])
+        known = dict.fromkeys([*OBJECTIVES, *(own for own in job.search.objectives if own not in OBJECTIVES)])
         if name not in known:
             yield f"{path}: {name!r} is no objective (got {show(text)}){suggestion(name, known)}"
             continue

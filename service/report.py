@@ -122,11 +122,25 @@ def summary_lines(folder: Path) -> list[str]:
     if members:
         lines.append(f"most accurate: {_one_line(most_accurate(members))}")
         lines.append(f"cheapest:      {_one_line(min(members, key=_cheapest))}")
+    lines += proxy_lines(folder)
     if front.get("latency"):
         lines.append(f"latency of {_device(front['latency'])}")
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
+
+
+def proxy_lines(folder: Path) -> list[str]:
+    """How well each proxy of a search ranked its candidates, the best first; nothing where it had none."""
+    found = read_json(folder / "search" / "proxies.json") or {}
+    lines = []
+    for name, agreement in sorted(found.items(), key=lambda item: -item[1]["spearman"][0]):
+        spearman, kendall = (
+            "{:.2f} [{:.2f}, {:.2f}]".format(*agreement[measure]) for measure in ("spearman", "kendall")
+        )
+        lines.append(f"  {name:<16} Spearman {spearman}  Kendall {kendall}")
+    count = next(iter(found.values()))["architectures"] if found else 0
+    return [f"agreement with the accuracy of {count} candidates, 95 % intervals:", *lines] if lines else []
 
 
 def _one_line(member: Record) -> str:

@@ -8,6 +8,7 @@ that is appended to ``progress.jsonl`` and handed to the observer.
 import json
 import os
 import resource
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,7 @@ from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
 from service.profiling import profile_architectures, torch_device
+from service.proxies_in_search import SearchProxies
 from service.recorder import Observer, Recorder, stage_seconds
 from supernets import Processes, Supernet, calibrate, phases, processes, train
 
@@ -134,13 +136,20 @@ class Work:
             measured=list(measured.values()),
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
+            noted=self.proxies.noted() if self.job.proxies.names else [],
         )
+
+    @cached_property
+    def proxies(self) -> SearchProxies:
+        return SearchProxies(self.job, self.space, lambda: self.data, self.folder)
 
     def _objective(self, name: str) -> Objective:
         if name == "accuracy":
             return Accuracy(self.subnets, lambda: self.data.validation.sequential(EVALUATION_BATCH))
         if name == "latency_ms":
             return self.latency
+        if name in catalogue.PROXIES:
+            return self.proxies.objective(name)
         return catalogue.resolve("objective", name)(self.subnets)
 
     @cached_property
@@ -204,6 +213,8 @@ class Work:
         write_json(
             self.folder / "search" / "hypervolume.json", hypervolume(evaluations, self.problem.directions).to_json()
         )
+        for warning in self.proxies.report(evaluations):
+            self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
             reasons = sorted({e.reason or "" for e in evaluations})
             raise InvalidJob(
@@ -212,9 +223,11 @@ class Work:
 
     def _searched(self) -> list[Evaluation]:
         config = self.job.search
+        chooser = self.job.proxies
         header = {
             "space": self.space.name,
             "searcher": config.searcher,
+            **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
             "objectives": self.problem.describe(),
             "population": config.population,
             "seed": self.job.seed,
@@ -229,7 +242,7 @@ class Work:
         )
         try:
             return search(
-                searcher,
+                self.proxies.filtered(searcher),
                 self.problem,
                 journal,
                 space=self.space,

@@ -1,9 +1,21 @@
-"""What is measured of an architecture: accuracy, exact cost, latency."""
+"""What is measured of an architecture: accuracy, exact cost, latency; or looked up in a table."""
 
 from nas.estimate import Estimate
 from nas.objectives.accuracy import Accuracy, top1_percent
 from nas.objectives.cost import Cost
 from nas.objectives.latency import Latency
 from nas.objectives.objective import Bound, Objective, describe, parse_bound
+from nas.objectives.tabular import Tabular
 
-__all__ = ["Accuracy", "Bound", "Cost", "Estimate", "Latency", "Objective", "describe", "parse_bound", "top1_percent"]
+__all__ = [
+    "Accuracy",
+    "Bound",
+    "Cost",
+    "Estimate",
+    "Latency",
+    "Objective",
+    "Tabular",
+    "describe",
+    "parse_bound",
+    "top1_percent",
+]

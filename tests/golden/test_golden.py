@@ -29,6 +29,13 @@ SPACES = {
         "NAS-Bench-201, arXiv 2001.00326: 5^6 cells; its table has these parameters; its 220.1197M and 7.7831M MACs "
         "count the classifier's biases (+10)",
     ),
+    "nasbench101": (
+        {},
+        423_624,
+        (49_979_274, 7_335_187_456),
+        (227_274, 37_098_496),
+        "NAS-Bench-101, arXiv 1902.09635: 423,624 cells; greatest and least params of its table; MACs: ours",
+    ),
     "nasbench_macro": (
         {},
         6_561,

@@ -13,12 +13,12 @@ from nas.estimate import Estimate
 from nas.journal import Journal, read_evaluations
 from nas.objectives import Bound, parse_bound
 from nas.search import SearchConfig, search
-from nas.searchers import NSGA2, Random
+from nas.searchers import NSGA2, Random, RegularizedEvolution
 from search_spaces.mobilenet_v3 import small_mobilenet_v3
 from tests.killing import kill_after_progress
 from tests.nas.helpers import Leading, bits, problem
 
-SEARCHERS = {"nsga2": NSGA2, "random": Random}
+SEARCHERS = {"nsga2": NSGA2, "regularized_evolution": RegularizedEvolution, "random": Random}
 
 
 def run(task, space, *, searcher="nsga2", evaluations=200, path=None, seed=0, population=20, observer=lambda e: None):

@@ -1,0 +1,79 @@
+"""A filter of proposals: of many that a searcher makes, the best-scored are evaluated.
+
+Paper: Zhang & Jia, GradSign, arXiv 2110.08616, section on GradSign-assisted NAS, with 10 candidates for one evaluation.
+Around `RegularizedEvolution`, whose children are all of one parent until it is told, this is the paper's G-REA (with
+`first=False`, as its first population is not filtered), and around `Random` its G-Random.
+Differs: proposals that were evaluated before are left out, and doubled ones count once. The paper's G-REINFORCE scores
+mutants of the action drawn and then credits the action itself, and its G-HB throws away what the model of BOHB proposes
+for the best-scored of random architectures; neither is imitated. Filtering what a policy or a model itself proposes is
+this filter around it, and G-HB's choice of architectures is this filter around `Random`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from nas.searchers.searcher import Searcher
+from search_spaces import Architecture
+
+Score = Callable[[Sequence[Architecture]], np.ndarray]
+"""Architectures, N -> scores [N], higher better; what is not finite is worst. Deterministic."""
+
+
+@runtime_checkable
+class LearningScore(Protocol):
+    """A score that is told what the architectures evaluated really came to."""
+
+    def __call__(self, architectures: Sequence[Architecture]) -> np.ndarray: ...
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        """As `Searcher.tell`, after every evaluation."""
+        ...
+
+
+class Filtered:
+    """A searcher that proposes the best-scored of what another one proposes.
+
+    One `ask` asks the other searcher `candidates` times and keeps as many as one of its asks gave. Of equally scored
+    ones the first proposed are kept, so a score that is the same for all changes next to nothing.
+
+    Args:
+        searcher: Whose proposals are filtered.
+        score: Says which are the best; with a method `tell`, it learns from what was evaluated.
+        candidates: Times the searcher is asked.
+        first: Whether what is proposed before anything was evaluated is filtered too.
+    """
+
+    def __init__(self, searcher: Searcher, score: Score, *, candidates: int = 10, first: bool = True) -> None:
+        if candidates < 1:
+            raise ValueError(f"candidates must be at least 1, got {candidates}")
+        self.searcher, self.score, self.candidates, self.first = searcher, score, candidates, first
+        self._evaluated: set[Architecture] = set()
+
+    def ask(self) -> list[Architecture]:
+        proposed = self.searcher.ask()
+        if not self._evaluated and not self.first:
+            return proposed
+        pool = dict.fromkeys(proposed)
+        for _ in range(self.candidates - 1):
+            pool.update(dict.fromkeys(self.searcher.ask()))
+        news = [architecture for architecture in pool if architecture not in self._evaluated]
+        if not news:
+            return proposed  # what is known costs nothing, and telling it moves the searcher on
+        return self._best(news, len(proposed) or 1)
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        self.searcher.tell(architectures, losses, violations)
+        if isinstance(self.score, LearningScore):
+            self.score.tell(architectures, losses, violations)
+        self._evaluated.update(architectures)
+
+    def _best(self, architectures: Sequence[Architecture], n: int) -> list[Architecture]:
+        if len(architectures) <= n:
+            return list(architectures)
+        scores = np.asarray(self.score(architectures), dtype=float)
+        if scores.shape != (len(architectures),):
+            raise ValueError(f"the score of {len(architectures)} architectures has shape {scores.shape}")
+        ranked = np.argsort(np.where(np.isfinite(scores), -scores, np.inf), kind="stable")
+        return [architectures[i] for i in ranked[:n]]

@@ -1,0 +1,135 @@
+"""Regularised evolution: tournaments, one mutation at a time, and the oldest dies.
+
+Paper: Real et al., Regularized Evolution for Image Classifier Architecture Search, arXiv 1802.01548, algorithm 1;
+population 100 and sample 25 are its defaults.
+Differs: a child that was evaluated before, or breaks a limit on an exact cost, is redrawn, and after ten such children
+the last one is mutated again: the published search trains it once more. The paper has one objective; with several,
+the winner of a tournament is the one of the lowest non-dominated rank in the population, and of those the least
+crowded, as in NSGA-II. Members outside hard limits lose to all others. The first members are distinct.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import moocore
+import numpy as np
+
+from nas.searchers.initial import initial_encodings
+from search_spaces import Architecture, InvalidArchitecture, Space
+
+_REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further
+_STEPS = 100  # mutations after that; only nearly exhausted spaces come this far
+
+
+class _Member(NamedTuple):
+    architecture: Architecture
+    losses: np.ndarray
+    violation: float
+
+
+class RegularizedEvolution:
+    """Evolution with ageing; after the first population, one child at a time.
+
+    Until the next `tell`, all children asked for have the same parent.
+
+    Args:
+        space: Where to search.
+        objectives: Number of objectives.
+        population: Members alive.
+        seed: Of the whole search.
+        violation: Exact violations [N] of encodings [N, D].
+        sample_size: Members of a tournament, drawn with replacement; a quarter of the population where it is None.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: int,
+        seed: int,
+        violation: Callable[[np.ndarray], np.ndarray],
+        population: int = 100,
+        sample_size: int | None = None,
+    ) -> None:
+        if population < 1:
+            raise ValueError(f"population must be at least 1, got {population}")
+        if sample_size is not None and sample_size < 1:
+            raise ValueError(f"sample_size must be at least 1, got {sample_size}")
+        self.space, self.objectives, self.population, self.violation = space, objectives, population, violation
+        self.sample_size = max(1, population // 4) if sample_size is None else sample_size
+        self.generator = np.random.default_rng(seed)
+        self.alive: deque[_Member] = deque(maxlen=population)
+        self._known: set[Architecture] = set()
+        self._parent: Architecture | None = None
+
+    def ask(self) -> list[Architecture]:
+        missing = self.population - len(self.alive)
+        if missing > 0:
+            return self._newcomers(missing)
+        if self._parent is None:
+            self._parent = self._tournament()
+        try:
+            return [self._child(self._parent)]
+        except InvalidArchitecture:  # no mutation leads to another member of the space
+            return self._newcomers(1)
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        told = zip(architectures, losses, violations)
+        self.alive.extend(_Member(a, row, float(violation)) for a, row, violation in told)
+        self._known.update(architectures)
+        self._parent = None
+
+    def _newcomers(self, n: int) -> list[Architecture]:
+        encodings = initial_encodings(self.space, n, self.generator, self.violation, extremes=False)
+        return [self.space.decode(encoding) for encoding in encodings]
+
+    def _child(self, parent: Architecture) -> Architecture:
+        """A mutant in one decision that is not known, or one further away where none is found."""
+        for _ in range(_REDRAWS):
+            child = self.space.mutate(parent, self.generator, rate=0.0)
+            if self._is_news(child):
+                return child
+        for _ in range(_STEPS):
+            child = self.space.mutate(child, self.generator, rate=0.0)
+            if self._is_news(child):
+                return child
+        return child
+
+    def _is_news(self, child: Architecture) -> bool:
+        return child not in self._known and not self.violation(self.space.encode(child)[None])[0] > 0
+
+    def _tournament(self) -> Architecture:
+        """The winner among members drawn with replacement; of equal ones the first drawn."""
+        drawn = self.generator.integers(len(self.alive), size=self.sample_size).tolist()
+        members = list(self.alive)
+        if self.objectives == 1:
+            return min((members[i] for i in drawn), key=lambda m: (m.violation, m.losses[0])).architecture
+        keys = _rank_and_crowding(members).tolist()
+        return members[min(drawn, key=keys.__getitem__)].architecture
+
+
+def _rank_and_crowding(members: Sequence[_Member]) -> np.ndarray:
+    """Violation, non-dominated rank and negative crowding distance [N, 3]: the lower, the better, in this order."""
+    keys = np.array([(m.violation, np.inf, 0.0) for m in members])
+    feasible = [i for i, m in enumerate(members) if m.violation <= 0 and np.isfinite(m.losses).all()]
+    if feasible:
+        losses = np.stack([members[i].losses for i in feasible])
+        ranks = moocore.pareto_rank(losses)
+        keys[feasible, 1] = ranks
+        for rank in np.unique(ranks):
+            front = ranks == rank
+            keys[np.array(feasible)[front], 2] = -_crowding(losses[front])
+    return keys
+
+
+def _crowding(losses: np.ndarray) -> np.ndarray:
+    """Crowding distances [N] of the points [N, K] of one front; infinite at its ends."""
+    distances = np.zeros(len(losses))
+    for column in losses.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        distances[order[[0, -1]]] = np.inf
+        if span > 0:
+            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distances

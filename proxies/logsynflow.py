@@ -1,0 +1,22 @@
+"""LogSynFlow: synaptic flow with the gradients in logarithm, so that no layer drowns the others.
+
+Paper: Cavagnero et al., FreeREA: Training-Free Evolution-based Architecture Search, arXiv 2207.05135: the sum of
+|theta| * log(|dR/dtheta| + 1), with R as in SynFlow (arXiv 2006.05467).
+Differs: nothing known; R is that of `proxies.synflow`: no batch norm, absolute values, double precision.
+"""
+
+from dataclasses import dataclass
+
+from proxies.layer_sum import layer_sum
+from proxies.passes import Passes
+from proxies.score import Score
+from proxies.synflow import absolute_flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSynFlow:
+    """No options."""
+
+    def __call__(self, passes: Passes) -> Score:
+        flows = passes.shared(absolute_flow).items()
+        return layer_sum({name: (weight * gradient.log1p()).sum() for name, (weight, gradient) in flows})

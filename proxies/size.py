@@ -1,0 +1,68 @@
+"""Sizes: parameters, multiply-accumulates and layers, the baselines every other proxy has to beat.
+
+Paper: parameters and multiply-accumulates as in Krishnakumar et al., NAS-Bench-Suite-Zero, arXiv 2210.03230; layers as
+in Tybl & Neumann, Training-free Neural Architecture Search through Variance of Knowledge of Deep Network Weights, CVPR
+2025.
+Differs: numbers, not millions. Multiply-accumulates are those of convolutions and linear layers alone; NASLib adds
+other operations. Every parameter counts, frozen or not. Layers count where the logits depend on their weight; the
+released code counts every parameter tensor there is.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from proxies.layer_sum import layer_sum
+from proxies.passes import Passes
+from proxies.score import Score
+
+FEW_IMAGES = 8
+"""Enough that batch norm has statistics and no layer is cut off by ReLUs that happen to be off for all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """No options."""
+
+    def __call__(self, passes: Passes) -> Score:
+        return Score(float(sum(parameter.numel() for parameter in passes.model.parameters())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macs:
+    """Of one image; a layer that is used several times counts every time. No options."""
+
+    def __call__(self, passes: Passes) -> Score:
+        made = "ordinary" in vars(passes)
+        trace = passes.ordinary if made else passes.trace(passes.images[:FEW_IMAGES], inputs=False)
+        macs = dict.fromkeys(passes.weights, 0)
+        for call in trace.calls:
+            macs[call.layer] += call.output.numel() // len(trace.images) * call.weight[0].numel()
+        return Score(float(sum(macs.values())), {name: float(count) for name, count in macs.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """No options."""
+
+    def __call__(self, passes: Passes) -> Score:
+        passes = Passes(passes.duplicate(), passes.images[:FEW_IMAGES], passes.labels[:FEW_IMAGES], copy=False)
+        _fill_scales(passes)
+        logits = passes.trace(passes.images, inputs=False).logits
+        # random, since batch norm lets nothing through that is equal for all samples
+        cotangent = torch.randn(
+            logits.shape, generator=passes.generator("layers"), device=logits.device, dtype=logits.dtype
+        )
+        gradients = torch.autograd.grad(logits, list(passes.weights.values()), cotangent, allow_unused=True)
+        taking_part = {n: g.any() for n, g in zip(passes.weights, gradients) if g is not None}
+        return Score(layer_sum(taking_part).value)
+
+
+def _fill_scales(passes: Passes) -> None:
+    """Set scales that start at zero to one: they cut a branch off only until the first training step."""
+    scales = [p for name, p in passes.model.named_parameters() if not name.endswith("bias")]
+    zero = torch.stack([~scale.detach().any() for scale in scales]).tolist()
+    with torch.no_grad():
+        for scale, is_zero in zip(scales, zero):
+            if is_zero:
+                scale.fill_(1)
