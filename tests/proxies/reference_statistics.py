@@ -1,5 +1,7 @@
 """Slow versions straight from the published definitions; nothing of `proxies` is used."""
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -52,7 +54,7 @@ def meco(model, image, *, leaves_only=False):
 
     def hook(module, inputs, out):
         rows = out[0].detach().double().reshape(out.shape[1], -1)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             matrix = np.nan_to_num(np.atleast_2d(np.corrcoef(rows.numpy())), nan=0, posinf=0, neginf=0)
         values.append(float(np.linalg.eigvals(matrix).real.min()))
 
@@ -115,7 +117,9 @@ def trainability(features, signs):
         if g_in.shape[2] != g_out.shape[2]:
             g_in = nn.PixelUnshuffle(g_in.shape[2] // g_out.shape[2])(g_in)
         b, c, h, w = g_out.shape
-        outer = torch.bmm(g_in.permute(0, 2, 3, 1).reshape(b * h * w, -1, 1), g_out.permute(0, 2, 3, 1).reshape(-1, 1, c))
+        outer = torch.bmm(
+            g_in.permute(0, 2, 3, 1).reshape(b * h * w, -1, 1), g_out.permute(0, 2, 3, 1).reshape(-1, 1, c)
+        )
         sigma = float(torch.linalg.svdvals(outer.mean(0)).max())
         scores.append(2 - sigma - 1 / (sigma + 1e-6))
     return float(np.mean(scores))
