@@ -6,7 +6,8 @@ the least eigenvalue of the correlation of its channels over positions (what is 
 `channels=8` is MeCo_opt: as many random channels of each output, the eigenvalue times C / 8.
 Differs: nothing known in the value. The output of a container is that of its last module: such an eigenvalue is
 computed once. Maps with no more positions than channels, and vectors, have a singular correlation, so 0 is exact and
-nothing is computed. Outputs that are no tensor count nothing. MeCo_opt takes all channels where there are fewer.
+nothing is computed; a network without any other output has no score. Outputs that are no tensor count nothing.
+MeCo_opt takes all channels where there are fewer.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.score import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class MeCo:
         maps = _Outputs(self.channels, generator)
         with maps.watching(passes.model, leaves_only=self.leaves_only):
             passes.trace(image, inputs=False)
+        if not maps.correlations:
+            raise ScoreError("no output of the model has more positions than channels")
         return Score(maps.total())
 
 
@@ -74,7 +77,7 @@ class _Outputs:
             which = [i for i, c in enumerate(self.correlations) if len(c) == size]
             least = torch.linalg.eigvalsh(torch.stack([self.correlations[i] for i in which]).double())[:, 0]
             sums.append((least * least.new_tensor([self.factors[i] for i in which])).sum())
-        return float(torch.stack(sums).sum()) if sums else 0.0
+        return float(torch.stack(sums).sum())
 
     def _see(self, module: nn.Module, inputs: Any, out: Any) -> None:
         if not isinstance(out, Tensor) or out.dim() < 3:

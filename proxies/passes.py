@@ -47,6 +47,11 @@ class Trace:
         """The calls outside of `torch.no_grad`."""
         return [call for call in self.calls if call.edge is not None]
 
+    @property
+    def edges(self) -> list[GradientEdge]:
+        """Where the outputs of those calls hang in the graph."""
+        return [call.edge for call in self.calls if call.edge is not None]
+
 
 class Passes:
     """One model and one batch, for any number of proxies.
@@ -124,7 +129,7 @@ class Passes:
         _require_intact(self.ordinary)
         if "channel_products" in self.needs:
             return self._backward[1]
-        return self._products(self._gradients([call.edge for call in self.ordinary.differentiable]))
+        return self._products(self._gradients(self.ordinary.edges))
 
     @cached_property
     def hessian_gradient(self) -> dict[str, Tensor]:
@@ -179,7 +184,7 @@ class Passes:
             target = F.cross_entropy(trace.logits, self._valid(self.labels[samples], trace.logits), reduction="sum")
         self._require_recorded(trace, target)
         calls = trace.differentiable
-        gradients = torch.autograd.grad(target, [call.edge for call in calls], allow_unused=True)
+        gradients = torch.autograd.grad(target, trace.edges, allow_unused=True)
         by_layer: dict[str, list[tuple[WeightCall, Tensor]]] = {}
         for call, gradient in zip(calls, gradients):
             if gradient is not None:
@@ -234,7 +239,7 @@ class Passes:
     @cached_property
     def _backward(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weight gradients and, if they are needed, channel products, from one backward pass."""
-        edges = [call.edge for call in self.ordinary.differentiable] if "channel_products" in self.needs else []
+        edges = self.ordinary.edges if "channel_products" in self.needs else []
         found = self._gradients([*self.weights.values(), *edges], create_graph="second_order" in self.needs)
         layers = len(self.weights)
         return self._by_layer(found[:layers]), self._products(found[layers:]) if edges else {}

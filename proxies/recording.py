@@ -83,8 +83,8 @@ class Recording(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.each_alone and func in _ACTIVATIONS:
-            kept = self.relus if func in _RELUS else self.smooth
+        if not self.each_alone and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
+            kept = self.smooth if func in _SMOOTH else self.relus
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):
             self._save(*self._outputs.pop(id(args[0])))
@@ -148,7 +148,13 @@ class Recording(TorchFunctionMode):
         return layer
 
 
+def _is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this is what `nn.ReLU6` calls: a hard tanh from 0 upward, passed on with all options by name."""
+    return func is F.hardtanh and kwargs.get("min_val") == 0
+
+
 def each_side(value: Any, sides: int) -> tuple[int, ...]:
+    """A setting of a convolution for each of its sides."""
     return (value,) * sides if isinstance(value, int) else tuple(value)
 
 

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from proxies.recording import BATCH_NORMS, CONVOLUTION_ARGUMENTS, each_side
 
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
+How = tuple[Geometry, tuple[bool, bool]]
 
 
 class TwiceDifferentiable(TorchFunctionMode):
@@ -85,7 +86,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, _ = ctx.needs_input_grad
-        found = _ConvolutionGradients.apply(gradients[0], x, weight, ctx.geometry, (of_x, of_weight))
+        found = _ConvolutionGradients.apply(gradients[0], x, weight, (ctx.geometry, (of_x, of_weight)))
         return found[0], found[1], None
 
 
@@ -93,13 +94,12 @@ class _ConvolutionGradients(torch.autograd.Function):
     """Bilinear in (output gradient, weight) and in (output gradient, input)."""
 
     @staticmethod
-    def forward(
-        ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, wanted: tuple[bool, bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, how: How) -> tuple[Tensor | None, Tensor | None]:
+        geometry, (of_x, of_weight) = how
         ctx.save_for_backward(gradient, x, weight)
         ctx.geometry = geometry
         ctx.set_materialize_grads(False)
-        return _gradients(gradient, x, weight, geometry, of_x=wanted[0], of_weight=wanted[1])
+        return _gradients(gradient, x, weight, geometry, of_x=of_x, of_weight=of_weight)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -113,7 +113,7 @@ class _ConvolutionGradients(torch.autograd.Function):
             also = _convolved(x, over_weight, ctx.geometry)
             again = also if again is None else again.add_(also)
             to_x = _gradients(gradient, x, over_weight, ctx.geometry, of_x=True, of_weight=False)[0]
-        return again, to_x, to_weight, None, None
+        return again, to_x, to_weight, None
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -130,7 +130,7 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         rows, normalised, inverse_std, scale = ctx.saved_tensors
-        return _BatchNormGradient.apply(gradients[0], rows, normalised, inverse_std, scale), None, None
+        return _BatchNormGradient.apply(gradients[0], rows, normalised, (inverse_std, scale)), None, None
 
 
 class _BatchNormGradient(torch.autograd.Function):
@@ -139,14 +139,13 @@ class _BatchNormGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, gradient: Tensor, rows: Tensor, normalised: Tensor, inverse_std: Tensor, scale: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, rows: Tensor, normalised: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
+        inverse_std, scale = scales
         ctx.save_for_backward(gradient, normalised, inverse_std, scale)
         return _projected(gradient, normalised, inverse_std * scale)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None]:
         g, normalised, inverse_std, scale = ctx.saved_tensors
         (v,) = cotangents
         # the sum of v times the gradient is M w s (q - p m); its derivative by row i follows from
@@ -157,7 +156,7 @@ class _BatchNormGradient(torch.autograd.Function):
         outer = -scale * inverse_std**2
         to_rows = torch.addcmul(-outer * (m * v_mean + p * g_mean), normalised, outer * (q - 3 * p * m))
         to_rows.addcmul_(v, outer * m).addcmul_(g, outer * p)
-        return _projected(v, normalised, inverse_std * scale), to_rows, None, None, None
+        return _projected(v, normalised, inverse_std * scale), to_rows, None, None
 
 
 def _projected(g: Tensor, normalised: Tensor, scale: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Slow versions straight from the published definitions; nothing of `proxies` is used."""
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -52,7 +54,7 @@ def meco(model, image, *, leaves_only=False):
 
     def hook(module, inputs, out):
         rows = out[0].detach().double().reshape(out.shape[1], -1)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             matrix = np.nan_to_num(np.atleast_2d(np.corrcoef(rows.numpy())), nan=0, posinf=0, neginf=0)
         values.append(float(np.linalg.eigvals(matrix).real.min()))
 

@@ -153,14 +153,9 @@ def test_the_seed_matters_where_something_is_drawn(images, labels):
 
 def test_a_network_without_what_a_proxy_needs_has_no_score_and_says_why(images, labels):
     scores = score(network("mlp"), images, labels, PROXIES)
-    assert {key for key, s in scores.items() if isinstance(s, Score)} == {
-        "zico",
-        "meco",
-        "swap",
-        "ntk",
-        "ntk_sample",
-        "nasi",
-    }
+    without = {key for key, s in scores.items() if isinstance(s, ScoreError)}
+    assert without == {key for key in PROXIES if key.startswith(("zen", "linear", "az"))} | {"meco"}
+    assert "fails on images" in str(scores["meco"])
     assert "batch norm" in str(scores["zen"])
     assert "ReLU on feature maps" in str(scores["linear_regions"])
     assert "blocks" in str(scores["az_progressivity"])
@@ -292,6 +287,11 @@ def test_meco_of_opposite_channels_is_zero():
     assert matrix.tolist() == [[pytest.approx(1), pytest.approx(-1)], [pytest.approx(-1), pytest.approx(1)]]
     assert float(torch.linalg.eigvalsh(matrix)[0]) == pytest.approx(0, abs=1e-6)
     assert correlation(torch.ones(2, 5)).abs().max() == 0
+
+
+def test_meco_of_a_network_without_maps_has_no_score(images, labels):
+    with pytest.raises(ScoreError, match="more positions than channels"):
+        MeCo(size=8)(passes_of("mlp", images, labels))
 
 
 def test_meco_opt_is_one_of_the_choices_of_channels_times_its_share(images, labels):
@@ -510,7 +510,8 @@ def test_rank_sum_respects_which_way_is_better():
 
 def test_aggregates_name_listed_proxies():
     for name, entry in catalogue.AGGREGATES.items():
-        assert callable(catalogue.resolve("aggregate", name))
+        combine = catalogue.resolve("proxy", entry.target)
+        assert len(combine([[1.0, 2.0, 3.0]] * len(entry.parts))) == 3, name
         assert set(entry.parts) <= set(catalogue.PROXIES)
 
 
