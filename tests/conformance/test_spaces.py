@@ -15,6 +15,7 @@ from tests.supernets.helpers import scrambled
 OPTIONS = {
     "ofa_mobilenet_v3": {"resolutions": (96,), "classes": 10},
     "nasbench201": {"width": 8, "cells": 1, "image_size": 16},
+    "darts": {"width": 8, "cells": 4, "image_size": 16},
     "nasbench101": {"width": 16, "cells": 1, "image_size": 16},
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
 }
