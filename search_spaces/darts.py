@@ -12,10 +12,11 @@ from itertools import combinations
 import numpy as np
 from torch import nn
 
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.cell_operations import OPERATIONS
 from search_spaces.genotype import Genotype, parse_genotype
 from search_spaces.genotype_network import GenotypeNetwork, Skeleton
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Columns, Costs, Space
 
 PRIMITIVES = (
     "max_pool_3x3",
@@ -66,6 +67,11 @@ def from_genotype(genotype: Genotype) -> dict[str, Choice]:
             values[f"{cell}.node{node}.op1"] = first_operation
             values[f"{cell}.node{node}.op2"] = second_operation
     return values
+
+
+def parse(text: str) -> dict[str, Choice]:
+    """The decisions of a genotype as published code prints it."""
+    return from_genotype(parse_genotype(text))
 
 
 def to_genotype(architecture: Mapping[str, Choice]) -> Genotype:
@@ -158,5 +164,5 @@ def darts(
         classes=classes,
         cost=family.cost,
         network=family.network,
-        formats={("genotype",): lambda text: from_genotype(parse_genotype(text))},
+        formats={("genotype",): parse},
     )

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search_spaces.architecture import InvalidArchitecture
 from search_spaces.cell_operations import OPERATIONS
-from search_spaces.space import InvalidArchitecture
 
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _MOST_STATES = 100
