@@ -37,7 +37,13 @@ OBJECTIVES = {
     "params": Entry("nas.objectives.cost:Cost", "exact number of weights, minimised"),
     "latency_ms": Entry("nas.objectives.latency:Latency", "measured milliseconds of one batch here, minimised"),
 }
-KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES}
+PREDICTORS = {
+    "ridge": Entry("nas.predictors.ridge:Ridge", "linear, its penalty chosen by leave-one-out error"),
+    "gp": Entry("nas.predictors.gaussian_process:GaussianProcess", "Gaussian process: smooth, with uncertainty"),
+    "mlp": Entry("nas.predictors.mlp:MLP", "several small perceptrons; their spread is the uncertainty"),
+    "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
+}
+KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "predictor": PREDICTORS}
 
 
 def check(kind: str, name: str) -> None:
@@ -57,7 +63,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
     Args:
-        kind: `space`, `searcher` or `objective`.
+        kind: `space`, `searcher`, `objective` or `predictor`.
         name: A name of that table, or where to import it from.
 
     Raises:
