@@ -98,7 +98,19 @@ AGGREGATES = {
         ("ntk", "linear_regions"),
     ),
 }
-KINDS = {"space": SPACES, "searcher": SEARCHERS, "objective": OBJECTIVES, "proxy": PROXIES}
+PREDICTORS = {
+    "ridge": Entry("nas.predictors.ridge:Ridge", "linear, its penalty chosen by leave-one-out error"),
+    "gp": Entry("nas.predictors.gaussian_process:GaussianProcess", "Gaussian process: smooth, with uncertainty"),
+    "mlp": Entry("nas.predictors.mlp:MLP", "several small perceptrons; their spread is the uncertainty"),
+    "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
+}
+KINDS = {
+    "space": SPACES,
+    "searcher": SEARCHERS,
+    "objective": OBJECTIVES,
+    "proxy": PROXIES,
+    "predictor": PREDICTORS,
+}
 
 
 def check(kind: str, name: str) -> None:
@@ -118,7 +130,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
     Args:
-        kind: `space`, `searcher` or `objective`.
+        kind: `space`, `searcher`, `objective` or `predictor`.
         name: A name of that table, or where to import it from.
 
     Raises:

@@ -336,10 +336,10 @@ def benchmark_proxies(
 @app.command("list", rich_help_panel="Look")
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher, objective, proxy…")
+        str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher, objective, proxy or predictor.")
     ] = None,
 ) -> None:
-    """List what a job can name: recipes, spaces, searchers, objectives.
+    """List what can be named: recipes, spaces, searchers, objectives, proxies, predictors.
 
     Anything else is written package.module:object and imported from there.
 
@@ -377,8 +377,8 @@ def show(
             typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
         elif name in catalogue.SPACES:
             Console().print(tables.space_facts(name))
-        elif name in catalogue.SEARCHERS | catalogue.OBJECTIVES:
-            entry = (catalogue.SEARCHERS | catalogue.OBJECTIVES)[name]
+        elif name in (parts := catalogue.SEARCHERS | catalogue.OBJECTIVES | catalogue.PREDICTORS):
+            entry = parts[name]
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():
             front(Path(name))

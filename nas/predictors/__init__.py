@@ -1,0 +1,21 @@
+"""What few evaluated architectures say of many others."""
+
+from nas.predictors.diff_kendall import diff_kendall, diff_kendall_loss
+from nas.predictors.gaussian_process import GaussianProcess
+from nas.predictors.layer_features import LayerLayout
+from nas.predictors.mlp import MLP
+from nas.predictors.parzc import ParZC
+from nas.predictors.predictor import Prediction, Predictor
+from nas.predictors.ridge import Ridge
+
+__all__ = [
+    "MLP",
+    "GaussianProcess",
+    "LayerLayout",
+    "ParZC",
+    "Prediction",
+    "Predictor",
+    "Ridge",
+    "diff_kendall",
+    "diff_kendall_loss",
+]
