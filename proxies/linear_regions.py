@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from proxies.passes import Passes
-from proxies.recording import _BATCH_NORMS, _CONVOLUTION_ARGUMENTS, _CONVOLUTIONS, _RELUS, _is_relu6
+from proxies.recording import BATCH_NORMS, CONVOLUTION_ARGUMENTS, _CONVOLUTIONS, _RELUS, _is_relu6
 from proxies.redrawn import output
 from proxies.score import Score, ScoreError
 
@@ -116,11 +116,11 @@ class _Thin(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in _CONVOLUTIONS:
-            return self._convolution(func, {**dict(zip(_CONVOLUTION_ARGUMENTS, args)), **kwargs})
+            return self._convolution(func, {**dict(zip(CONVOLUTION_ARGUMENTS, args)), **kwargs})
         if func is F.linear:
             return self._linear({**dict(zip(("input", "weight", "bias"), args)), **kwargs})
-        if func in _BATCH_NORMS:
-            call = {**dict(zip(_BATCH_NORMS[func], args)), **kwargs}
+        if func in BATCH_NORMS:
+            call = {**dict(zip(BATCH_NORMS[func], args)), **kwargs}
             return F.batch_norm(call["input"], None, None, training=True, eps=call.get("eps", 1e-5))
         if (func in _RELUS or _is_relu6(func, kwargs)) and args[0].dim() == 4:
             self.signs.append((args[0] > 0).flatten(1))

@@ -4,7 +4,7 @@ What is not listed is named ``package.module:object``, so that anyone can plug i
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,6 +138,12 @@ def resolve(kind: str, name: str) -> Any:
     """
     check(kind, name)
     return _load(KINDS[kind][name].target if name in KINDS[kind] else name)
+
+
+def entry(name: str) -> Entry | Aggregate | None:
+    """What is listed under a name, of whatever kind; None where nothing is."""
+    tables: list[Mapping[str, Entry | Aggregate]] = [*KINDS.values(), AGGREGATES]
+    return next((table[name] for table in tables if name in table), None)
 
 
 def recipes() -> dict[str, Path]:

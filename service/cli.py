@@ -66,7 +66,8 @@ def top(
     [bold]Start here[/]
       nas run                    the quickstart: minutes on a laptop, no download
       nas ui                     look at the result in the browser
-      nas list                   what there is: recipes, spaces, searchers, objectives
+      nas list                   what there is: recipes, spaces, searchers, objectives, proxies
+      nas score --help           score architectures without training
 
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
@@ -346,11 +347,13 @@ def list_names(
     [bold]Examples[/]
       nas list                   everything
       nas list space             the search spaces
+      nas list proxy             scores without training
       nas show quickstart        more about one of them
     """
     named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}
     named |= {name: {key: entry.summary for key, entry in table.items()} for name, table in catalogue.KINDS.items()}
-    chosen = kind.removesuffix("s") if kind else None
+    named["proxy"] |= {name: aggregate.summary for name, aggregate in catalogue.AGGREGATES.items()}
+    chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
         fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
     Console().print(tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
@@ -377,8 +380,7 @@ def show(
             typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
         elif name in catalogue.SPACES:
             Console().print(tables.space_facts(name))
-        elif name in (parts := catalogue.SEARCHERS | catalogue.OBJECTIVES | catalogue.PREDICTORS):
-            entry = parts[name]
+        elif (entry := catalogue.entry(name)) is not None:
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():
             front(Path(name))
