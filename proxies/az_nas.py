@@ -37,7 +37,7 @@ class Expressivity:
     batch: int = 64
 
     def __call__(self, passes: Passes) -> Score:
-        return Score(float(_blocks_of(passes, self.batch).entropies.sum()))
+        return Score(float(passes.shared(BlockPass(self.batch)).entropies.sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Progressivity:
     batch: int = 64
 
     def __call__(self, passes: Passes) -> Score:
-        return Score(float(_blocks_of(passes, self.batch).entropies.diff().min()))
+        return Score(float(passes.shared(BlockPass(self.batch)).entropies.diff().min()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Trainability:
 
     def __call__(self, passes: Passes) -> Score:
         generator = passes.generator("az_nas gradients")
-        return Score(float(trainabilities(_blocks_of(passes, self.batch).features, generator).mean()))
+        return Score(float(trainabilities(passes.shared(BlockPass(self.batch)).features, generator).mean()))
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,15 @@ class Blocks:
     entropies: Tensor
 
 
-def _blocks_of(passes: Passes, batch: int) -> Blocks:
-    """Made once for all three scores, like the other passes."""
-    kept = vars(passes)
-    key = f"az_nas {batch}"
-    if key not in kept:
-        features = block_features(passes, batch)
-        kept[key] = Blocks(features, spectral_entropies([feature.detach() for feature in features]))
-    return kept[key]
+@dataclass(frozen=True)
+class BlockPass:
+    """The pass that all three scores share; equal ones are made once."""
+
+    batch: int
+
+    def __call__(self, passes: Passes) -> Blocks:
+        features = block_features(passes, self.batch)
+        return Blocks(features, spectral_entropies([feature.detach() for feature in features]))
 
 
 def block_features(passes: Passes, batch: int) -> list[Tensor]:

@@ -101,7 +101,7 @@ class _Thin(TorchFunctionMode):
     def __init__(self, model: nn.Module, width: int, generator: torch.Generator) -> None:
         super().__init__()
         self.model, self.width, self.generator = model, width, generator
-        self.weights: dict[tuple[int, int], Tensor] = {}
+        self.weights: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # the whole one kept: its identity is the key
         self.signs: list[Tensor] = []
 
     @torch.no_grad()
@@ -147,5 +147,5 @@ class _Thin(TorchFunctionMode):
         key = id(whole), shape[1]
         if key not in self.weights:
             drawn = torch.empty(shape, dtype=whole.dtype, device=whole.device).normal_(generator=self.generator)
-            self.weights[key] = drawn * sqrt(2 / drawn[0].numel())
-        return self.weights[key]
+            self.weights[key] = whole, drawn * sqrt(2 / drawn[0].numel())
+        return self.weights[key][1]
