@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import ACTIVATIONS, ConvNormAct, InvertedResidual, SqueezeExcite, make_divisible
 from search_spaces.elastic import (
     AnySize,
@@ -23,7 +24,7 @@ from search_spaces.elastic import (
     ElasticResize,
     Size,
 )
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Columns, Costs, Space
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import ConvNormAct
 from search_spaces.nasbench101_cell import MAX_VERTICES, Cell, parse
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("maxpool3x3", "conv1x1", "conv3x3")
 """Cheapest first."""

@@ -12,7 +12,7 @@ from itertools import permutations
 
 import numpy as np
 
-from search_spaces.space import InvalidArchitecture
+from search_spaces.architecture import InvalidArchitecture
 
 OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")
 """In the order of the labels of the published hash."""

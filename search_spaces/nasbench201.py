@@ -12,8 +12,9 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.cell_operations import ReLUConvNorm
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Columns, Costs, Space
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import ConvNormAct, InvertedResidual
-from search_spaces.space import Architecture, Choice, Columns, Costs, Decision, InvalidArchitecture, Space
+from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
 """Cheapest first, in the order of the digits of published tables."""

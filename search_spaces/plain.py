@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.elastic.size import elastic_layers, extracted
-from search_spaces.space import Architecture
 
 
 class ElasticOnMeta:

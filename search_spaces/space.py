@@ -1,105 +1,31 @@
-"""Search spaces as data: decisions, the space they span, and one architecture of it.
+"""Search spaces as data: the decisions of a space, its members, their encodings and costs.
 
-An `Architecture` holds exactly the decisions that are *active*: a block beyond the chosen depth has no kernel size.
-So every architecture has one form only, whatever restricted space it was drawn from, and equality, hashing, caching
-and encoding need no further canonicalisation. `Space.architecture` is the way in: it checks and folds any mapping.
-
-Where that is not enough, as for graphs that are the same up to the order of their vertices, a space has a `fold`; it
-also says which mappings are no member at all.
+`Space.architecture` is the way in: it checks any mapping and drops what is inactive. Where that does not give one form
+to what is the same, as for graphs up to the order of their vertices, a space has a `fold`; it also says which mappings
+are no member at all.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
 
-if TYPE_CHECKING:
-    from search_spaces.plain import ElasticOnMeta
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.plain import ElasticOnMeta
 
 _FOLDED_ROWS_KEPT = 1 << 16
 _DRAWS_PER_MEMBER = 1000
 _DRAWS_BEFORE_WIDER = 50
 _EXTREME_DRAWS = 1000
 
-Choice = int | float | str | bool
 Columns = Mapping[str, np.ndarray]
-
-
-class InvalidArchitecture(ValueError):
-    """An architecture that does not belong to the space; the message names the decision, the value and the choices."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One choice to be made; `choices` are listed cheapest first.
-
-    With `parent`, the decision is active only where the parent decision has one of the values `active_when`.
-    """
-
-    name: str
-    choices: tuple[Choice, ...]
-    parent: str | None = None
-    active_when: tuple[Choice, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.choices or len(set(self.choices)) != len(self.choices):
-            raise ValueError(f"decision {self.name!r}: choices must be distinct and at least one, got {self.choices}")
-        if (self.parent is None) != (not self.active_when):
-            raise ValueError(f"decision {self.name!r}: `parent` and `active_when` go together")
-
-
-class Architecture(Mapping[str, Choice]):
-    """One concrete member of a space: the value of every active decision. Immutable, hashable, free of tensors.
-
-    Built by `Space`, which guarantees that it is valid there; `from_json` only restores what was saved.
-    """
-
-    __slots__ = ("_hash", "_values")
-
-    def __init__(self, values: Mapping[str, Choice]) -> None:
-        self._values = dict(values)
-        self._hash = hash(frozenset(self._values.items()))
-
-    def __getitem__(self, decision: str) -> Choice:
-        return self._values[decision]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Architecture) and self._values == other._values
-
-    def __repr__(self) -> str:
-        return f"Architecture({self._values})"
-
-    @property
-    def key(self) -> str:
-        """Ten hexadecimal digits that name this architecture, the same on every machine and in every run."""
-        text = json.dumps(self._values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-    def to_json(self) -> dict[str, Choice]:
-        """The active decisions as a plain dictionary that `json` can write."""
-        return dict(self._values)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Choice]) -> "Architecture":
-        """The inverse of `to_json`, unchecked; `Space.architecture` checks as well."""
-        return cls(values)
 
 
 def _chosen(decision: Decision, value: Choice) -> Choice:
@@ -173,6 +99,10 @@ class Space:
             if decision.parent is not None and decision.parent not in seen:
                 raise ValueError(f"space {self.name!r}: {decision.name!r} stands before its parent {decision.parent!r}")
             seen[decision.name] = decision
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields only: what is derived once is derived again in another process."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     # ---- single architectures -------------------------------------------------------------------------------------
 
@@ -474,9 +404,7 @@ class Space:
         return lru_cache(_FOLDED_ROWS_KEPT)(folded)
 
     @cached_property
-    def _elastic(self) -> "ElasticOnMeta":
-        from search_spaces.plain import ElasticOnMeta  # imports the elastic layers, which import this module
-
+    def _elastic(self) -> ElasticOnMeta:
         return ElasticOnMeta(self.build)
 
     @cached_property

@@ -29,6 +29,7 @@ SPACES = {
     "nasbench201": Entry(
         "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
     ),
+    "darts": Entry("search_spaces.darts:darts", "pairs of cells of four nodes, 1.08e18 of them"),
     "nasbench101": Entry("search_spaces.nasbench101:nasbench101", "cells that are any small graph, 423,624 of them"),
     "nasbench_macro": Entry(
         "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.elastic.size import AnySize, Elastic, Size, largest, resolve
-from search_spaces.space import Architecture
 
 
 class KernelTransforms(nn.Module):

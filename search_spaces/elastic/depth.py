@@ -5,8 +5,8 @@ from itertools import islice
 
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.elastic.size import AnySize, Elastic, elastic_layers, extracted, largest, resolve
-from search_spaces.space import Architecture
 
 
 class ElasticDepth(Elastic):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
-from search_spaces.space import Architecture
 
 
 class ElasticLinear(Elastic):

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.blocks import Resize
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
-from search_spaces.space import Architecture
 
 
 class ElasticResize(Elastic):

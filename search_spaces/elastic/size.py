@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from search_spaces.space import Architecture, Choice
+from search_spaces.architecture import Architecture, Choice
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What every space of the catalogue promises."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.supernets.helpers import scrambled
 OPTIONS = {
     "ofa_mobilenet_v3": {"resolutions": (96,), "classes": 10},
     "nasbench201": {"width": 8, "cells": 1, "image_size": 16},
+    "darts": {"width": 8, "cells": 4, "image_size": 16},
     "nasbench101": {"width": 16, "cells": 1, "image_size": 16},
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
 }
@@ -73,6 +75,14 @@ def test_mutants_are_other_members(space):
         mutant = space.mutate(architecture, generator, rate=0.01)
         assert mutant in space
         assert mutant != architecture
+
+
+def test_a_space_can_be_sent_to_another_process(space):
+    drawn = space.sample_encodings(5, np.random.default_rng(0))
+    space.subnet(space.decode(drawn[0]))
+    sent = pickle.loads(pickle.dumps(space))
+    assert sent.costs(drawn).macs.tolist() == space.costs(drawn).macs.tolist()
+    assert [sent.decode(row) for row in drawn] == [space.decode(row) for row in drawn]
 
 
 def test_rows_of_tables_round_trip_as_json(space):

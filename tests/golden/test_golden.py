@@ -29,6 +29,14 @@ SPACES = {
         "NAS-Bench-201, arXiv 2001.00326: 5^6 cells; its table has these parameters; its 220.1197M and 7.7831M MACs "
         "count the classifier's biases (+10)",
     ),
+    "darts": (
+        {},
+        (1 * 3 * 6 * 10 * 7**8) ** 2,
+        (5_144_086, 817_833_600),
+        (1_370_134, 227_272_320),
+        "DARTS, arXiv 1806.09055: 1.0768e18 pairs of cells; extremes: ours, by the formulas that give DARTS_V2's "
+        "3,349,342 params (tests/search_spaces/test_darts.py)",
+    ),
     "nasbench101": (
         {},
         423_624,
