@@ -94,9 +94,10 @@ def rank_agreement(
     _check(columns, accuracies, top_percent, resamples)
     drawn = _bootstrap(columns, accuracies, _places(len(accuracies), top_percent), resamples, seed)
     taus = _kendall_bootstrap(columns, accuracies, resamples, seed)
+    rhos = {name: spearman(column, accuracies) for name, column in columns.items()}
     found = {}
     for name, column in columns.items():
-        rho = spearman(column, accuracies)
+        rho, precision = rhos[name], top_precision(column, accuracies, top_percent=top_percent)
         rivals = [b for b in baselines if b in columns and name not in baselines]
         found[name] = Agreement(
             name=name,
@@ -104,7 +105,7 @@ def rank_agreement(
             not_finite=int(np.sum(~np.isfinite(column))),
             spearman=_estimate(rho, drawn[name][0]),
             kendall=_estimate(kendall(column, accuracies), taus[name]),
-            top_precision=_estimate(top_precision(column, accuracies, top_percent=top_percent), drawn[name][1]),
+            top_precision=_estimate(precision, drawn[name][1]),
             lead={b: _estimate(rho - spearman(columns[b], accuracies), drawn[name][0] - drawn[b][0]) for b in rivals},
         )
     return found
