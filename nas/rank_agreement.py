@@ -81,7 +81,7 @@ def rank_agreement(
     Args:
         scores: Name -> scores [N], higher better.
         accuracies: Of the same architectures [N], of one provenance.
-        baselines: Scores to compare the others with; those that are not among the scores are left out.
+        baselines: What to compare the other scores with, if it is among them.
         top_percent: What counts as the top.
         resamples: Bootstrap resamples.
         seed: Of the resamples.
@@ -89,25 +89,23 @@ def rank_agreement(
     Raises:
         ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
     """
-    accuracies = np.asarray(accuracies, dtype=float)
-    columns = {name: np.asarray(column, dtype=float) for name, column in scores.items()}
-    _check(columns, accuracies, top_percent, resamples)
+    columns, accuracies = _checked(scores, accuracies, top_percent, resamples)
     drawn = _bootstrap(columns, accuracies, _places(len(accuracies), top_percent), resamples, seed)
     taus = _kendall_bootstrap(columns, accuracies, resamples, seed)
-    found = {}
-    for name, column in columns.items():
-        rho = spearman(column, accuracies)
-        rivals = [b for b in baselines if b in columns and name not in baselines]
-        found[name] = Agreement(
+    rivals = {name: [b for b in baselines if b in columns and name not in baselines] for name in columns}
+    rhos = {name: spearman(column, accuracies) for name, column in columns.items()}
+    return {
+        name: Agreement(
             name=name,
             architectures=len(accuracies),
             not_finite=int(np.sum(~np.isfinite(column))),
-            spearman=_estimate(rho, drawn[name][0]),
+            spearman=_estimate(rhos[name], drawn[name][0]),
             kendall=_estimate(kendall(column, accuracies), taus[name]),
             top_precision=_estimate(top_precision(column, accuracies, top_percent=top_percent), drawn[name][1]),
-            lead={b: _estimate(rho - spearman(columns[b], accuracies), drawn[name][0] - drawn[b][0]) for b in rivals},
+            lead={b: _estimate(rhos[name] - rhos[b], drawn[name][0] - drawn[b][0]) for b in rivals[name]},
         )
-    return found
+        for name, column in columns.items()
+    }
 
 
 def no_better_than_baselines(agreement: Agreement) -> str | None:
@@ -132,7 +130,11 @@ def no_better_than_baselines(agreement: Agreement) -> str | None:
     )
 
 
-def _check(columns: Mapping[str, np.ndarray], accuracies: np.ndarray, top_percent: float, resamples: int) -> None:
+def _checked(
+    scores: Mapping[str, np.ndarray], accuracies: np.ndarray, top_percent: float, resamples: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    columns = {name: np.asarray(column, dtype=float) for name, column in scores.items()}
+    accuracies = np.asarray(accuracies, dtype=float)
     if accuracies.ndim != 1 or len(accuracies) < 3:
         raise ValueError(f"rank agreement needs at least 3 architectures, got accuracies of shape {accuracies.shape}")
     if not np.isfinite(accuracies).all():
@@ -144,6 +146,7 @@ def _check(columns: Mapping[str, np.ndarray], accuracies: np.ndarray, top_percen
         raise ValueError(f"top_percent must be above 0 and at most 100, got {top_percent}")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
+    return columns, accuracies
 
 
 def _ranked_worst(scores: np.ndarray) -> np.ndarray:

@@ -184,15 +184,8 @@ class Table:
 
     def covered_space(self) -> Space:
         """The space of the architectures that stand in this table; all others are invalid there."""
-        fold, held = self.space.fold, frozenset(self.architectures)
-
-        def member(values: dict[str, Choice]) -> dict[str, Choice]:
-            folded = fold(values) if fold is not None else values
-            if Architecture(folded) not in held:
-                raise InvalidArchitecture(f"{folded} is not among the {len(held)} architectures of {self.path}")
-            return folded
-
-        return replace(self.space, fold=member, size=len(held))
+        held = frozenset(self.architectures)
+        return replace(self.space, fold=_Covered(self.space.fold, held, str(self.path)), size=len(held))
 
     @cached_property
     def row_of(self) -> dict[Architecture, int]:
@@ -226,6 +219,21 @@ class Table:
 
     def _cell(self, column: str, row: int) -> str:
         return f"{self.path}, line {self.lines[row]}: {column} = {self.cells[column][row]!r}"
+
+
+@dataclass(frozen=True)
+class _Covered:
+    """The fold of a space, and no members but these."""
+
+    fold: Callable[[dict[str, Choice]], dict[str, Choice]] | None
+    members: frozenset[Architecture]
+    path: str
+
+    def __call__(self, values: dict[str, Choice]) -> dict[str, Choice]:
+        folded = self.fold(values) if self.fold is not None else values
+        if Architecture(folded) not in self.members:
+            raise InvalidArchitecture(f"{folded} is not among the {len(self.members)} architectures of {self.path}")
+        return folded
 
 
 def _finite(text: str) -> float:

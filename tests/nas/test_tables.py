@@ -10,6 +10,7 @@ from nas.provenance import Provenance
 from nas.searchers import Random
 from nas.tables import Table
 from search_spaces import Decision, InvalidArchitecture, Space
+from search_spaces.nasbench101 import nasbench101
 from search_spaces.nasbench201 import nasbench201
 from search_spaces.nasbench_macro import nasbench_macro
 
@@ -184,6 +185,7 @@ def test_the_covered_space_holds_the_rows_and_nothing_else(tmp_path):
     mine = table(tmp_path, "ab,x\n00,1\n01,3\n11,4\n")
     space = mine.covered_space()
     assert space.count() == 3
+    assert TINY.count() == 4
     with pytest.raises(InvalidArchitecture, match=r"is not among the 3 architectures of .*table.csv"):
         space.architecture({"a": 1, "b": 0})
     generator = np.random.default_rng(0)
@@ -218,3 +220,11 @@ def test_the_macro_table_has_intervals_over_its_seeds(shared_data):
     assert first.high - first.value == pytest.approx(4.302653 * 0.066583 / 3**0.5, abs=1e-4)
     with pytest.raises(ValueError, match="differ in seeds"):
         objective.accuracies.merged(macro.accuracies("test_acc_1"))
+
+
+def test_the_sample_of_nasbench101_is_read_in_percent(shared_data):
+    graphs = Table.read(shared_data / "nasbench101/nb101_sample_10000.csv.gz", nasbench101())
+    assert len(graphs.row_of) == len(graphs) == 10_000
+    accuracies = graphs.accuracies("test_acc_108")
+    assert max(accuracies.percent.values()) == pytest.approx(93.9637, abs=1e-4)
+    assert str(accuracies.provenance) == "cifar10 test, 108 epochs, mean of 3 seeds, last epoch"
