@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from proxies.passes import Passes
-from proxies.recording import BATCH_NORMS, CONVOLUTION_ARGUMENTS, _CONVOLUTIONS, _RELUS, _is_relu6
+from proxies.recording import _CONVOLUTIONS, _RELUS, BATCH_NORMS, CONVOLUTION_ARGUMENTS, _is_relu6
 from proxies.redrawn import output
 from proxies.score import Score, ScoreError
 
