@@ -5,34 +5,53 @@ from nas.data import DataConfig, load_data
 from nas.estimate import Estimate
 from nas.hardware.latency import LatencyConfig, measure_latency
 from nas.journal import Evaluation, Journal
-from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, parse_bound, top1_percent
+from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
+from nas.provenance import Provenance
+from nas.rank_agreement import rank_agreement
 from nas.retrain import retrain
+from nas.scoring import ProxyConfig, Scorer
 from nas.search import Problem, SearchConfig, search
-from nas.searchers import NSGA2, Random, Searcher
+from nas.searchers import NSGA2, AutoScore, Filtered, Random, RegularizedEvolution, Searcher
 from nas.subnets import Subnets
+from nas.tables import Table
 
 __all__ = [
+    "MLP",
     "NSGA2",
     "Accuracy",
+    "AutoScore",
     "Bound",
     "Cost",
     "DataConfig",
     "Estimate",
     "Evaluation",
+    "Filtered",
+    "GaussianProcess",
     "Journal",
     "Latency",
     "LatencyConfig",
     "Objective",
+    "ParZC",
+    "Predictor",
     "Problem",
+    "Provenance",
+    "ProxyConfig",
     "Random",
+    "RegularizedEvolution",
+    "Ridge",
+    "Scorer",
     "SearchConfig",
     "Searcher",
     "Subnets",
+    "Table",
+    "Tabular",
     "hypervolume",
     "load_data",
     "measure_latency",
     "pareto_front",
     "parse_bound",
+    "rank_agreement",
     "retrain",
     "search",
     "top1_percent",

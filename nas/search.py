@@ -25,7 +25,7 @@ class SearchConfig:
     """Settings of one search.
 
     Args:
-        searcher: Catalogue name (`nsga2`, `random`) or `package.module:object`.
+        searcher: Catalogue name (`nsga2`, `random`, `regularized_evolution`) or `package.module:object`.
         evaluations: Distinct architectures to evaluate.
         population: Architectures of one generation.
         objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.

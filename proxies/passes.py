@@ -296,11 +296,19 @@ def _require_intact(trace: Trace) -> None:
 
 
 def weight_layers(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of all convolutions and linear layers, by module name; a weight shared by several counts once."""
+    """Weights of all convolutions and linear layers, by module name; a weight shared by several counts once.
+
+    Raises:
+        ValueError: A layer computes its weight from other parameters, so it has none that could be scored.
+    """
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
-        if isinstance(module, WEIGHT_LAYERS) and id(module.weight) not in seen:
+        if not isinstance(module, WEIGHT_LAYERS):
+            continue
+        if not isinstance(module.weight, nn.Parameter):
+            raise ValueError(f"{name}: its weight is computed from other parameters; remove the parametrisation first")
+        if id(module.weight) not in seen:
             seen.add(id(module.weight))
             weights[name] = module.weight
     return weights

@@ -104,6 +104,11 @@ class Space:
         """The fields only: what is derived once is derived again in another process."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
+    @property
+    def is_elastic(self) -> bool:
+        """Whether there is an elastic network, from which a supernet can be made."""
+        return self.build is not _no_network
+
     # ---- single architectures -------------------------------------------------------------------------------------
 
     def architecture(self, values: Mapping[str, Choice]) -> Architecture:

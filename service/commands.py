@@ -29,7 +29,10 @@ def execute(
     """Some stages of a job in its folder, then what they came to."""
     with readable_errors():
         job = load(source, sets, device)
+        from service.jobs import require_supernet_space
         from service.prepare import check_supernet
+
+        require_supernet_space(job)
 
         own_folder = Path(source) if Path(source).is_dir() and source not in catalogue.recipes() else None
         if supernet_from is not None and own_folder == supernet_from:

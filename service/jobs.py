@@ -161,6 +161,18 @@ def job_file(source: str | Path) -> Path:
     raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
 
 
+def require_supernet_space(job: Job) -> None:
+    """Refuse a space whose networks share no weights, before any work.
+
+    Raises:
+        InvalidJob: It has no elastic network to train.
+    """
+    if not build_space(job).is_elastic:
+        raise InvalidJob(
+            [f"space.name: {job.space.name} has no supernet to train; its architectures are scored with: nas score"]
+        )
+
+
 def to_dict(job: Job) -> dict[str, Any]:
     """The job as nested mappings that JSON and YAML can write, and `load_job` can read."""
     return asdict(job)

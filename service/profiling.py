@@ -14,7 +14,6 @@ from search_spaces import Architecture, Space
 from service.jobs import Job, build_space
 from service.prepare import front_members
 from service.recorder import Observer
-from supernets import Supernet
 
 
 def torch_device(name: str) -> torch.device:
@@ -53,8 +52,7 @@ def profile_architectures(
     space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device
 ) -> list[Estimate]:
     """Latency of architectures with fresh weights: no training is needed to measure time."""
-    supernet = Supernet(space).to(device)
-    subnets = [supernet.extract(a).to(memory_format=torch.channels_last) for a in architectures]
+    subnets = [space.subnet(a).to(device, memory_format=torch.channels_last) for a in architectures]
     sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
     shapes = [(space.input_shape[0], size, size) for size in sizes]
     return measure_latency(subnets, shapes, job.latency)

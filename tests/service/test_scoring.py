@@ -202,3 +202,13 @@ def test_images_with_nan_are_refused() -> None:
     scorer = scoring.make_scorer(job, ["gradsign"], images, torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"1 of 768 values are not finite"):
         scorer(scorer.space.largest())
+
+
+def test_a_space_without_supernet_is_refused_before_training(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("name: a\nspace: {name: nasbench201}\ndata: {source: noise}\n")
+    lines = lines_of_failure(nas("run", str(job), "--output", str(tmp_path / "run")))
+    assert lines == [
+        "nas: space.name: nasbench201 has no supernet to train; its architectures are scored with: nas score"
+    ]
+    assert not (tmp_path / "run").exists()
