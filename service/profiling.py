@@ -52,7 +52,7 @@ def profile_architectures(
     space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device
 ) -> list[Estimate]:
     """Latency of architectures with fresh weights: no training is needed to measure time."""
-    subnets = [space.subnet(a).to(device, memory_format=torch.channels_last) for a in architectures]
+    subnets = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
     sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
     shapes = [(space.input_shape[0], size, size) for size in sizes]
     return measure_latency(subnets, shapes, job.latency)
