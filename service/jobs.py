@@ -121,7 +121,8 @@ def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
         try:
             path, value = split_setting(setting)
             if path[:2] in FREE_FORM and len(path) > 3:  # a key that has dots of its own, such as package.module:object
-                path = (*path[:2], ".".join(path[2:]))
+                last = path[-1:] if path[0] == "proxies" else ()  # the option of a proxy
+                path = (*path[:2], ".".join(path[2 : len(path) - len(last)]), *last)
             _check_path(setting, path)
             data = with_setting(data, path, value)
         except ValueError as error:
