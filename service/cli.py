@@ -256,10 +256,10 @@ def score(
 
     [bold]Examples[/]
       nas score --space nasbench201 --proxy synflow,params --all
-      nas score --space nasbench201 --proxy gradsign,nwot --sample 100 --data cifar10.npz
-      nas score --space nasbench201 --proxy az_nas --archs table.csv.gz --data cifar10.npz
+      nas score --space nasbench201 --proxy gradsign --sample 99 --data c10.npz
+      nas score --space nasbench201 --proxy az_nas --archs t.csv --data c10.npz
       nas score my.yaml --proxy gradsign,zico --sample 50 --output scores.parquet
-      nas score my.yaml --proxy gradsign --sample 50 --set proxies.options.gradsign.reduction=mean
+      nas score my.yaml --proxy zico --set proxies.options.zico.batches=4 --all
     """
     from service import score_command as command
 
@@ -305,9 +305,9 @@ def benchmark_proxies(
     and seconds for each architecture. The same command goes on where an earlier one stopped.
 
     [bold]Examples[/]
-      nas benchmark proxies --space nasbench201 --table nb201.csv.gz --column c10_test_200 --data cifar10.npz
-      nas benchmark proxies --space nasbench_macro --table macro.csv.gz --column mean_acc --proxy nwot,zico --sample 500
-      nas benchmark proxies --space my.spaces:own --table own.csv --column accuracy
+      nas benchmark proxies --space nasbench201 --table nb201.csv.gz
+        --column c10_test_200 --proxy nwot,zico --sample 500 --data c10.npz
+      nas benchmark proxies --space my.spaces:own --table own.csv --column acc
         --provenance dataset=own,epochs=50,split=validation,seeds=1
     """
     from service import proxy_benchmark

@@ -81,6 +81,8 @@ def outcome_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of the result of a job."""
     result = read_json(folder / "result.json") or {}
     metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "test_accuracy")}
+    agreements = read_json(folder / "search" / "proxies.json") or {}
+    metrics |= {f"proxy_spearman/{name}": agreement["spearman"][0] for name, agreement in agreements.items()}
     return metrics | {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
 
 

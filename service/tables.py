@@ -97,7 +97,7 @@ def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
         lines.columns[0].min_width, lines.columns[0].style = width + 2, "cyan"
         for name, summary in summaries.items():
             lines.add_row(f"  {name}", summary)
-        parts += [Text(f"{kind}s", style="bold"), lines]
+        parts += [Text("proxies" if kind == "proxy" else f"{kind}s", style="bold"), lines]
     return Group(*parts)
 
 
