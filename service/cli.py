@@ -9,42 +9,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from service import catalogue, tables
-from service.commands import display, execute, front, load, resumable, show_result
+from service import catalogue, scoring_commands, tables
+from service.commands import display, execute, front, load, show_result
 from service.errors import fail, readable_errors
+from service.options import Device, Output, Sets, Source
+
+HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="nas",
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
-benchmark = typer.Typer(
-    name="benchmark",
-    help="Compare methods with published truth.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(benchmark, rich_help_panel="Run")
-
-Source = Annotated[
-    str,
-    typer.Argument(metavar="RECIPE | FILE | DIR", help="A recipe, a .yaml or .json job file, or a job folder."),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change one field of the job; may be given many times."),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", metavar="DIR", help="Job folder; the same job is resumed in it. [dim]Default: a new one in runs/[/]"
-    ),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
-]
+benchmark = typer.Typer(help="Compare methods with published truth.", context_settings=HELP, no_args_is_help=True)
+app.add_typer(benchmark, name="benchmark", rich_help_panel="Run")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job.")]
 
 
@@ -66,7 +47,7 @@ def top(
     [bold]Start here[/]
       nas run                    the quickstart: minutes on a laptop, no download
       nas ui                     look at the result in the browser
-      nas list                   what there is: recipes, spaces, searchers, objectives, proxies
+      nas list                   what there is: recipes, spaces, proxies, …
       nas score --help           score architectures without training
 
     [bold]Your own job[/]
@@ -221,114 +202,8 @@ def retrain(
         Console().print(tables.retrain_table(rows))
 
 
-@app.command(rich_help_panel="Run")
-def score(
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="RECIPE | FILE | DIR", help="Job whose space, data and seed are used, if any."),
-    ] = None,
-    *,
-    space: Annotated[
-        str | None, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")
-    ] = None,
-    proxy: Annotated[str | None, typer.Option("--proxy", metavar="A,B,…", help="Proxies; see nas list proxy.")] = None,
-    archs: Annotated[
-        Path | None, typer.Option("--archs", metavar="FILE", help="Score the rows of this csv; its columns are kept.")
-    ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Score this many random ones.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Score every architecture of the space.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Table to write, .csv or .parquet.")] = Path(
-        "scores.csv"
-    ),
-    layers: Annotated[bool, typer.Option("--layers", help="Keep the share of every layer as well.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
-    sets: Sets = None,
-    device: Device = None,
-) -> None:
-    """Score architectures by zero-cost proxies, without training.
-
-    A fresh network each, one batch of training images; proxies share forward and backward passes.
-    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
-
-    [bold]Examples[/]
-      nas score --space nasbench201 --proxy synflow,params --all
-      nas score --space nasbench201 --proxy gradsign --sample 99 --data c10.npz
-      nas score --space nasbench201 --proxy az_nas --archs t.csv --data c10.npz
-      nas score my.yaml --proxy gradsign,zico --sample 50 --output scores.parquet
-      nas score my.yaml --proxy zico --set proxies.options.zico.batches=4 --all
-    """
-    from service import score_command as command
-
-    request = command.Request(source=source, space=space, proxies=proxy, data=data, sets=_with_device(sets, device))
-    with readable_errors():
-        job, made = command.job_and_space(request)
-        command.check_output(output)
-        rows = command.chosen_rows(made, archs, sample, every, job.seed)
-        with resumable("the same command"), display() as observer:
-            outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
-    Console().print(tables.score_table(outcome))
-    typer.echo(tables.score_summary(outcome, output))
-
-
-@benchmark.command("proxies")
-def benchmark_proxies(
-    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")],
-    table: Annotated[Path, typer.Option("--table", metavar="FILE", help="csv of architectures and their accuracies.")],
-    column: Annotated[str, typer.Option("--column", metavar="NAME", help="Column of the table with the accuracies.")],
-    *,
-    proxy: Annotated[
-        str, typer.Option("--proxy", metavar="A,B,…", help="Proxies; params and macs are always compared.")
-    ] = "synflow,nwot,gradsign",
-    sample: Annotated[int | None, typer.Option("--sample", min=3, help="Random rows. [dim]Default: all[/]")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="PATH", help="Training images, npz or folder. [dim]Default: random images[/]"),
-    ] = None,
-    provenance: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Of a column of your own: dataset=…,epochs=…,split=test,seeds=…"),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="Scores, .csv or .parquet; agreements lie beside it.")
-    ] = Path("proxies.csv"),
-    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
-    sets: Sets = None,
-    device: Device = None,
-) -> None:
-    """How well proxies rank the architectures of a table.
-
-    Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval,
-    and seconds for each architecture. The same command goes on where an earlier one stopped.
-
-    [bold]Examples[/]
-      nas benchmark proxies --space nasbench201 --table nb201.csv.gz
-        --column c10_test_200 --proxy nwot,zico --sample 500 --data c10.npz
-      nas benchmark proxies --space my.spaces:own --table own.csv --column acc
-        --provenance dataset=own,epochs=50,split=validation,seeds=1
-    """
-    from service import proxy_benchmark
-    from service import score_command as command
-
-    rows = proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
-    names = ",".join(dict.fromkeys(["params", "macs", *proxy.split(",")]))
-    request = command.Request(space=space, proxies=names, data=data, sets=_with_device(sets, device))
-    with readable_errors():
-        job, made = command.job_and_space(request)
-        command.check_output(output)
-        truth = proxy_benchmark.read_truth(rows, made, job.seed)
-        with resumable("the same command"), display() as observer:
-            outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
-        found = proxy_benchmark.agreements(outcome, truth)
-        seconds = proxy_benchmark.seconds_alone(job, truth.rows)
-    Console().print(tables.agreement_table(found, seconds, truth.provenance))
-    typer.echo(
-        f"{tables.score_summary(outcome, output)}\n"
-        f"agreements: {proxy_benchmark.write_agreements(output, found, seconds)}"
-    )
+app.command(rich_help_panel="Run")(scoring_commands.score)
+benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 
 
 # ---- looking at things --------------------------------------------------------------------------------------------
@@ -436,10 +311,6 @@ def sync(folder: Folder) -> None:
     if result.error:
         fail(f"sync: {result.error}", status=1)
     typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
-
-
-def _with_device(sets: list[str] | None, device: str | None) -> list[str]:
-    return [*(sets or []), *([f"device={device}"] if device else [])]
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def of_space(name: str, **options: object) -> Space:
 SPACES = {
     "nasbench201": {"cells": 1, "image_size": 16},
     "nasbench_macro": {"image_size": 16},
-    "nasbench101": {"image_size": 8, "width": 16},
+    "nasbench101": {"image_size": 16, "width": 16},
     "small_mobilenet_v3": {"image_size": 16},
 }
 
