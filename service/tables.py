@@ -4,10 +4,11 @@ import inspect
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -47,10 +48,9 @@ def score_table(outcome: "Outcome") -> Table:
     """Each proxy in numbers: how many architectures have a score, and of what size."""
     table = _table("Scores", "proxy", "scored", "least", "median", "greatest")
     for name, values in outcome.columns.items():
-        there = values[np.isfinite(values)]
-        numbers = (
-            [f"{value:.6g}" for value in (there.min(), np.median(there), there.max())] if len(there) else ["-"] * 3
-        )
+        there = [value for value in values.tolist() if isfinite(value)]
+        figures = (min(there), median(there), max(there)) if there else ()
+        numbers = [f"{value:.6g}" for value in figures] or ["-"] * 3
         table.add_row(name, f"{len(there):,} of {len(values):,}", *numbers)
     return table
 
