@@ -54,7 +54,7 @@ class LinearRegions:
         generator = passes.generator("linear_regions")
         crops = self._crops(passes, generator)
         if not self.thin:
-            return Score(float(self._regions(lambda batch: passes.trace(batch, inputs=False).signs, crops)))
+            return Score(float(self._regions(lambda batch: passes.trace(batch, inputs=False, signs=True).signs, crops)))
         width = len(next(iter(passes.weights.values())))
         copies = [_Thin(passes.model, width, generator) for _ in range(self.repeats)]
         return Score(sum(self._regions(copy.signs_of, crops) for copy in copies) / self.repeats)

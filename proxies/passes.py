@@ -34,7 +34,7 @@ class Trace:
         logits: What came out [B, K].
         calls: Every use of a weight of a convolution or linear layer, in the order of execution.
         signs: For every call of an activation, which of its inputs are positive [B, units], as booleans, channels
-            last; of ReLUs where there are any, else of smooth activations. Empty where samples are normalised alone.
+            last; of ReLUs where there are any, else of smooth activations. Empty where they were not asked for.
     """
 
     images: Tensor
@@ -116,7 +116,7 @@ class Passes:
     def ordinary(self) -> Trace:
         """The forward pass of the whole batch."""
         with TwiceDifferentiable() if "second_order" in self.needs else nullcontext():
-            return self.trace(self.images)
+            return self.trace(self.images, signs=True)
 
     @cached_property
     def weight_gradients(self) -> dict[str, Tensor]:
@@ -202,19 +202,21 @@ class Passes:
         """A copy of the private model, to be changed at will: the graphs of the passes stay intact."""
         return deepcopy(self.model)
 
-    def trace(self, images: Tensor, *, inputs: bool = True, each_alone: bool = False) -> Trace:
+    def trace(self, images: Tensor, *, inputs: bool = True, each_alone: bool = False, signs: bool = False) -> Trace:
         """A forward pass of the private model as it is now.
 
         Args:
             images: [N, C, H, W].
             inputs: Whether gradients with respect to the images will be asked for.
             each_alone: Whether batch norm treats every sample by itself.
+            signs: Whether the signs of what activations read will be asked for.
 
         Raises:
             ScoreError: The model fails on these images, or gives no logits [N, K].
         """
         images = images.detach().clone().requires_grad_(inputs)
-        recording = Recording({id(w): name for name, w in self.weights.items()}, each_alone=each_alone)
+        layers = {id(weight): name for name, weight in self.weights.items()}
+        recording = Recording(layers, each_alone=each_alone, signs=signs)
         # fused attention has no second derivative, and on CUDA its first one differs from run to run
         with recording, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             try:

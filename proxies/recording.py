@@ -68,11 +68,12 @@ class Recording(TorchFunctionMode):
         layers: Name of the owner of each weight, by identity of the weight.
         each_alone: Normalise every sample by its own statistics where batch norm is in training mode, as if it were
             the only one of its batch.
+        signs: Whether the signs of what activations read are kept.
     """
 
-    def __init__(self, layers: Mapping[int, str], *, each_alone: bool = False) -> None:
+    def __init__(self, layers: Mapping[int, str], *, each_alone: bool = False, signs: bool = False) -> None:
         super().__init__()
-        self.layers, self.each_alone = layers, each_alone
+        self.layers, self.each_alone, self.signs = layers, each_alone, signs
         self.calls: list[WeightCall] = []
         self._outputs: dict[int, tuple[int, Tensor]] = {}  # identity -> index of the call, and what keeps it alive
         self.foreign: list[str] = []
@@ -83,7 +84,7 @@ class Recording(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.each_alone and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
+        if self.signs and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
             kept = self.smooth if func in _SMOOTH else self.relus
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):

@@ -76,4 +76,6 @@ def score(
             scores[name] = result
         except ScoreError as error:
             scores[name] = error
+        except Exception as error:  # whatever a proxy of the user raises, or a model in its backward pass
+            scores[name] = ScoreError(f"{type(error).__name__}: {error}")
     return scores

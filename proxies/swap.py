@@ -41,7 +41,7 @@ class Swap:
     def __call__(self, passes: Passes) -> Score:
         images = passes.images[: self.samples]
         whole = len(images) == len(passes.images)
-        signs = passes.ordinary.signs if whole else passes.trace(images, inputs=False).signs
+        signs = passes.ordinary.signs if whole else passes.trace(images, inputs=False, signs=True).signs
         if not signs:
             raise ScoreError("the model has no activation whose sign could be read")
         value = float(distinct_columns(signs))

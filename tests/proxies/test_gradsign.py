@@ -159,3 +159,21 @@ def test_on_models_of_timm_both_agree(name: str) -> None:
     images, labels = torch.randn(3, 3, side, side, dtype=torch.float64), torch.tensor([0, 1, 2])
     expected = sum(reference_samples.gradsign(model, images, labels))
     assert gradsign(model, images, labels).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_weight_computed_from_others_is_refused_by_name() -> None:
+    model = networks.network("plain")
+    torch.nn.utils.parametrizations.weight_norm(model[4])
+    images, labels = networks.batch()
+    with pytest.raises(ValueError, match="4: its weight is computed from other parameters"):
+        score(model, images, labels, {"gradsign": GradSign()})
+
+
+def test_what_a_proxy_of_the_user_raises_is_the_reason_of_its_missing_score() -> None:
+    def broken(passes: Passes) -> Score:
+        raise RuntimeError("no memory left")
+
+    images, labels = networks.batch()
+    found = score(networks.network("plain"), images, labels, {"broken": broken, "gradsign": GradSign()})
+    assert str(found["broken"]) == "RuntimeError: no memory left"
+    assert isinstance(found["gradsign"], Score)
