@@ -41,6 +41,16 @@ def gradsign(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
     return [float(t.abs().sum()) for t in total]
 
 
+def undecided(model: nn.Module, images: Tensor, labels: Tensor) -> int:
+    """Gradients of samples that are zero but for rounding, such as those behind a batch norm whose output gradient is
+    the same everywhere: their signs say nothing."""
+    count = 0
+    for gradients in gradients_of_samples(model, images, labels):
+        scale = max(float(g.abs().max()) for g in gradients) * 1e3 * torch.finfo(gradients[0].dtype).eps
+        count += sum(int(((g != 0) & (g.abs() < scale)).sum()) for g in gradients)
+    return count
+
+
 def gram_matrix(model: nn.Module, images: Tensor) -> Tensor:
     """Inner products of the gradients of samples [n, n], of the sum of logits."""
     rows = [torch.cat([g.flatten() for g in gradients]) for gradients in gradients_of_samples(model, images, None)]

@@ -46,9 +46,10 @@ def of_timm(name: str) -> Iterator[tuple[nn.Module, int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SPACES, *TIMM])
 def test_scores_of_single_samples_equal_the_loop(name: str) -> None:
-    """In single precision signs of rounding may differ, in double precision none may."""
+    """In double precision, signs of gradients that are zero but for rounding may differ and no others; these are
+    counted. In single precision there are more of them."""
     worst = {"gradsign, single": 0.0, "gradsign, double": 0.0, "nasi": 0.0, "ntk": 0.0}
-    networks = 0
+    networks = undecided = 0
     for model, side in of_space(name) if name in SPACES else of_timm(name):
         generator = torch.Generator().manual_seed(networks)
         images = torch.randn(SAMPLES, 3, side, side, generator=generator)
@@ -60,15 +61,18 @@ def test_scores_of_single_samples_equal_the_loop(name: str) -> None:
         double, images = deepcopy(model).double(), images.double()
         exact = score(double, images, labels, proxies)
         expected = sum(reference_samples.gradsign(double, images, labels))
-        worst["gradsign, double"] = max(worst["gradsign, double"], _difference(exact["gradsign"], expected))
+        doubtful = reference_samples.undecided(double, images, labels)
+        beyond = max(0.0, _difference(exact["gradsign"], expected) - 2 * doubtful / max(expected, 1))
+        worst["gradsign, double"] = max(worst["gradsign, double"], beyond)
+        undecided += doubtful
         gram = reference_samples.gram_matrix(double, images)
         worst["nasi"] = max(worst["nasi"], _difference(exact["nasi"], float(gram.trace())))
         eigenvalues = torch.linalg.eigvalsh(gram)
         if isinstance(exact["ntk"], Score):
             worst["ntk"] = max(worst["ntk"], _difference(exact["ntk"], float(eigenvalues[-1] / eigenvalues[0])))
         networks += 1
-    print(f"\n{name}, {networks} networks, largest relative difference:", worst)
-    assert worst["gradsign, double"] <= 1e-6
+    print(f"\n{name}, {networks} networks, {undecided} undecided signs, largest relative difference:", worst)
+    assert worst["gradsign, double"] == 0
     assert worst["gradsign, single"] <= 1e-3
     assert worst["nasi"] <= 1e-6
     assert worst["ntk"] <= 1e-3
