@@ -8,7 +8,6 @@ from nas.journal import Evaluation, Journal
 from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, parse_bound, top1_percent
 from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
 from nas.provenance import Provenance
-from nas.rank_agreement import rank_agreement
 from nas.retrain import retrain
 from nas.scoring import ProxyConfig, Scorer
 from nas.search import Problem, SearchConfig, search
@@ -51,7 +50,6 @@ __all__ = [
     "measure_latency",
     "pareto_front",
     "parse_bound",
-    "rank_agreement",
     "retrain",
     "search",
     "top1_percent",

@@ -84,13 +84,14 @@ def test_the_whole_equals_the_naive_version(name: str, network: str) -> None:
 
 
 def test_scores_do_not_depend_on_what_else_is_asked() -> None:
-    """Nothing is computed differently because another proxy shares the pass."""
-    model = networks.network("residual")
+    """Beyond rounding: a second derivative that is asked for changes how the shared pass is computed."""
+    model = networks.network("residual").double()
     images, labels = networks.batch()
     together = score(model, images, labels, ALL)
     backwards = score(model, images, labels, dict(reversed(ALL.items())))
     for name, proxy in ALL.items():
-        assert together[name] == one(proxy, model, images, labels) == backwards[name], name
+        assert together[name] == backwards[name], name
+        assert one(proxy, model, images, labels).value == pytest.approx(together[name].value, rel=1e-9), name
 
 
 # ---- closed forms ---------------------------------------------------------------------------------------------------

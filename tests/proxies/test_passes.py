@@ -86,12 +86,15 @@ def test_without_a_copy_scores_are_the_same() -> None:
 
 @pytest.mark.parametrize("network", ["residual", "strided", "attention"])
 def test_scores_do_not_depend_on_which_others_are_asked_or_in_which_order(network: str) -> None:
-    model = networks.network(network)
+    """Beyond rounding: a second derivative that is asked for changes how the shared pass is computed."""
+    model = networks.network(network).double()
     images, labels = networks.batch()
     together = values(score(model, images, labels, PROXIES))
     assert values(score(model, images, labels, dict(reversed(PROXIES.items())))) == together
     for name, proxy in PROXIES.items():
-        assert values(score(model, images, labels, {name: proxy})) == {name: together[name]}
+        expected = together[name]
+        found = values(score(model, images, labels, {name: proxy}))[name]
+        assert found == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-9))
 
 
 def test_dropout_is_off_and_the_seed_changes_nothing_where_nothing_is_drawn() -> None:
