@@ -55,7 +55,7 @@ def score(
         labels: Its classes [B].
         proxies: Name -> proxy.
         seed: Of every random draw; each proxy has a stream of its own, so that scores do not depend on the
-            others; beyond rounding, since a second derivative that is asked for changes how the shared pass is computed.
+            others beyond rounding: a second derivative that is asked for changes how the shared pass is computed.
         copy: Whether to work on a copy; without, `model` is used up.
 
     Returns:
