@@ -524,7 +524,7 @@ def test_unusable_timm_dataset_is_refused(dataset: str, path: str | None, messag
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "web"}, "source must be one of digits, npz, folder, timm, got 'web'"),
+        ({"source": "web"}, "source must be one of digits, npz, folder, timm, noise, got 'web'"),
         ({"source": "npz"}, "path must be given for source 'npz', got None"),
         ({"source": "timm"}, "dataset must be given for source 'timm'"),
         ({"test_path": "x"}, "test_path must be null unless npz or folder, got 'x'"),

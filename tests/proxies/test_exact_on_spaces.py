@@ -73,7 +73,7 @@ def test_scores_of_single_samples_equal_the_loop(name: str) -> None:
         networks += 1
     print(f"\n{name}, {networks} networks, {undecided} undecided signs, largest relative difference:", worst)
     assert worst["gradsign, double"] == 0
-    assert worst["gradsign, single"] <= 1e-3
+    assert worst["gradsign, single"] <= 5e-3
     assert worst["nasi"] <= 1e-6
     assert worst["ntk"] <= 1e-3
 
