@@ -188,7 +188,15 @@ def test_an_interrupted_job_says_how_to_go_on(in_empty_folder: Path) -> None:
     pytest.importorskip("service.runner")
     command = [sys.executable, "-m", "service.cli", "train", "quickstart", "--output", "job", *settings(*FAST)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a background job of a shell ignores Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     deadline = time.monotonic() + 120
     while not (in_empty_folder / "job" / "progress.jsonl").exists():
         assert process.poll() is None, process.communicate()
