@@ -49,7 +49,7 @@ def score(
       nas score --space nasbench201 --proxy gradsign --sample 99 --data c10.npz
       nas score --space nasbench201 --proxy az_nas --archs t.csv --data c10.npz
       nas score my.yaml --proxy gradsign,zico --sample 50 --output scores.parquet
-      nas score my.yaml --proxy zico --set proxies.options.zico.batches=4 --all
+      nas score my.yaml --proxy zico --sample 9 --set proxies.options.zico.batches=4
     """
     from service import score_command as command
 
