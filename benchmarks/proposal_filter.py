@@ -3,10 +3,10 @@
     python -m benchmarks.proposal_filter --table nb201_cifar10.csv.gz --scores scores.csv --column gradsign
 
 Regularised evolution and random search look accuracies up in a published table, in which no architecture is evaluated
-twice, until one of them reaches the target. The evolution has by default a population of 10 and samples of 3, as in the
-scripts of NAS-Bench-201, which GradSign-assisted search is published with; there the first population is not filtered
-(G-REA), and here it is in rows that say so. Beside the score asked for, the filter is run with the number of weights,
-which costs nothing, and with `auto`, which leaves the score out where it ranks no better than that.
+twice, until one of them reaches the target. The evolution has by default a population of 10 and samples of 3, small
+enough that the target is not met by the first population. In GradSign-assisted search as published (G-REA) the first
+population is not filtered; here it is in rows that say so. Beside the score asked for, the filter is run with the
+number of weights, which costs nothing, and with `auto`, which leaves the score out where it ranks no better than that.
 
 Searches propose architectures that stand in the table and have a score, and no others: what is measured is a search of
 that part of the space. Runs with the same seed share their first population, so differences are paired. A run that does
