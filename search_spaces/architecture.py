@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 Choice = int | float | str | bool
 
 
@@ -80,3 +82,31 @@ class Architecture(Mapping[str, Choice]):
     def from_json(cls, values: Mapping[str, Choice]) -> "Architecture":
         """The inverse of `to_json`, unchecked; `Space.architecture` checks as well."""
         return cls(values)
+
+
+Weight = float | Tensor
+
+
+class Relaxation(Mapping[str, Choice | Mapping[Choice, Weight]]):
+    """What a mixture of architectures runs: a choice for some decisions, weights of the choices for the others.
+
+    A choice without a weight does not run. Built by `Space.relaxation`, which guarantees that it is valid there.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Choice | Mapping[Choice, Weight]]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, decision: str) -> Choice | Mapping[Choice, Weight]:
+        return self._values[decision]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+Setting = Architecture | Relaxation
+"""What elastic layers follow."""

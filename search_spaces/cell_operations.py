@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 
 class ReLUConvNorm(nn.Sequential):
-    """ReLU, convolution with "same" padding, batch norm."""
+    """ReLU, convolution with "same" padding, batch norm.
 
-    def __init__(self, in_width: int, out_width: int, kernel: int, *, stride: int = 1) -> None:
+    Where the norm is not `affine`, the convolution has a bias.
+    """
+
+    def __init__(self, in_width: int, out_width: int, kernel: int, *, stride: int = 1, affine: bool = True) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(out_width)
+        self.conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not affine)
+        self.norm = nn.BatchNorm2d(out_width, affine=affine)
 
 
 class SeparableConv(nn.Sequential):

@@ -5,7 +5,7 @@ Differs: nothing known. Weights are those of torch's default initialisation.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.cell_operations import ReLUConvNorm
+from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.space import Columns, Costs, Space
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -130,6 +131,7 @@ class Skeleton:
     image_size: int
     channels: int
     classes: int
+    shared_affine: bool = True
 
     def __post_init__(self) -> None:
         for field, least in (("width", 1), ("cells", 1), ("channels", 1), ("classes", 2)):
@@ -145,7 +147,12 @@ class Skeleton:
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
-        return NASBench201Network(self, architecture)
+        return NASBench201Network(self, lambda width: chosen_cell(architecture, width))
+
+    def supernet(self) -> nn.Module:
+        """The network whose edges follow an architecture, each operation of each edge with weights of its own."""
+        affine = self.shared_affine
+        return with_shared_norms(NASBench201Network(self, lambda width: elastic_cell(width, affine=affine)))
 
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
@@ -171,35 +178,55 @@ class Skeleton:
         return params, macs
 
 
-def _operation(name: str, channels: int) -> nn.Module:
+def _operation(name: str, channels: int, *, affine: bool = True) -> nn.Module | None:
+    if name == "none":
+        return None
     if name == "skip_connect":
         return nn.Identity()
     if name == "avg_pool_3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return ReLUConvNorm(channels, channels, _KERNELS[name])
+    return ReLUConvNorm(channels, channels, _KERNELS[name], affine=affine)
 
 
 class Cell(nn.Module):
     """Node j is the sum of the operations on its edges from nodes i < j; the last node is the output.
 
-    An edge has a module named after it (`edge0_3`); `none` has no module.
+    An edge has a module named after it (`edge0_3`), which may give None for nothing; so does an edge without module.
     """
 
-    def __init__(self, architecture: Mapping[str, Choice], channels: int) -> None:
+    def __init__(self, edges: Mapping[str, nn.Module | None]) -> None:
         super().__init__()
-        for source, target in EDGES:
-            operation = str(architecture[edge_name(source, target)])
-            if operation != "none":
-                self.add_module(edge_name(source, target), _operation(operation, channels))
+        for name, operation in edges.items():
+            if operation is not None:
+                self.add_module(name, operation)
 
     def forward(self, x: Tensor) -> Tensor:
-        nodes = [x]
+        edges, nodes = self._modules, [x]
         for target in (1, 2, 3):
-            edges = [(source, edge_name(source, target)) for source in range(target)]
-            terms = [getattr(self, name)(nodes[source]) for source, name in edges if hasattr(self, name)]
+            node: Tensor | None = None
+            for source in range(target):
+                operation = edges.get(edge_name(source, target))
+                term = None if operation is None else operation(nodes[source])
+                if term is not None:
+                    node = term if node is None else node + term
             # zeros that still hang on the input, so that every weight has a gradient
-            nodes.append(sum(terms[1:], terms[0]) if terms else x * 0.0)
-        return nodes[3]
+            nodes.append(x * 0.0 if node is None else node)
+        return nodes[-1]
+
+
+def chosen_cell(architecture: Mapping[str, Choice], channels: int) -> Cell:
+    """The cell of one architecture."""
+    names = [edge_name(source, target) for source, target in EDGES]
+    return Cell({name: _operation(str(architecture[name]), channels) for name in names})
+
+
+def elastic_cell(channels: int, *, affine: bool) -> Cell:
+    """The cell of all architectures: every operation of every edge, of which one runs."""
+    edges: dict[str, nn.Module | None] = {}
+    for source, target in EDGES:
+        name = edge_name(source, target)
+        edges[name] = ElasticChoice(name, {o: _operation(o, channels, affine=affine) for o in OPERATIONS})
+    return Cell(edges)
 
 
 class ResidualBlock(nn.Module):
@@ -218,7 +245,7 @@ class ResidualBlock(nn.Module):
 class NASBench201Network(nn.Module):
     """Stem, three stages of cells with residual blocks between, head; images [B, C, H, W] -> logits [B, classes]."""
 
-    def __init__(self, skeleton: Skeleton, architecture: Mapping[str, Choice]) -> None:
+    def __init__(self, skeleton: Skeleton, cell: Callable[[int], Cell]) -> None:
         super().__init__()
         widths = [width for width, _ in skeleton.stages]
         self.stem = nn.Sequential(
@@ -228,7 +255,7 @@ class NASBench201Network(nn.Module):
         for stage, width in enumerate(widths):
             if stage > 0:
                 cells.append(ResidualBlock(widths[stage - 1], width))
-            cells.extend(Cell(architecture, width) for _ in range(skeleton.cells))
+            cells.extend(cell(width) for _ in range(skeleton.cells))
         self.cells = nn.Sequential(*cells)
         self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = nn.Linear(widths[-1], skeleton.classes)
@@ -242,7 +269,13 @@ class NASBench201Network(nn.Module):
 
 
 def nasbench201(
-    *, width: int = 16, cells: int = 5, image_size: int = 32, channels: int = 3, classes: int = 10
+    *,
+    width: int = 16,
+    cells: int = 5,
+    image_size: int = 32,
+    channels: int = 3,
+    classes: int = 10,
+    shared_affine: bool = True,
 ) -> Space:
     """The published space of 15,625 cells.
 
@@ -252,13 +285,23 @@ def nasbench201(
         image_size: Pixels of the square images, a multiple of 4; published are 32, and 16 for ImageNet16-120.
         channels: Channels of an image.
         classes: Number of outputs; published are 10, 100 and 120.
+        shared_affine: Whether the norms of the operations of a supernet have weights, as those of single networks do.
+            Published supernets have none, and a bias in each convolution instead.
     """
-    skeleton = Skeleton(width=width, cells=cells, image_size=image_size, channels=channels, classes=classes)
+    skeleton = Skeleton(
+        width=width,
+        cells=cells,
+        image_size=image_size,
+        channels=channels,
+        classes=classes,
+        shared_affine=shared_affine,
+    )
     return Space(
         name="nasbench201",
         decisions=tuple(Decision(edge_name(source, target), OPERATIONS) for source, target in EDGES),
         input_shape=(channels, image_size, image_size),
         classes=classes,
+        build=skeleton.supernet,
         cost=skeleton.cost,
         network=skeleton.network,
         formats={("arch_str",): parse, ("cell",): parse_cell},

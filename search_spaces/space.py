@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
 from search_spaces.plain import ElasticOnMeta
 
 _FOLDED_ROWS_KEPT = 1 << 16
@@ -134,6 +134,30 @@ class Space:
             folded = self.fold(active)
             active = {d.name: _chosen(d, folded[d.name]) for d in self.decisions if d.name in folded}
         return Architecture(active)
+
+    def relaxation(self, values: Mapping[str, Choice | Mapping[Choice, Weight]]) -> Relaxation:
+        """The mixture with these choices, or weights of choices, for every decision.
+
+        Raises:
+            InvalidArchitecture: A name or a value is unknown or missing, or no choice has a weight.
+            ValueError: Decisions of the space depend on each other, so that a mixture has no one meaning.
+        """
+        if self.fold is not None or self._parents:
+            raise ValueError(f"space {self.name!r} has decisions that depend on others: it cannot be relaxed")
+        if unknown := [name for name in values if name not in self._by_name]:
+            raise InvalidArchitecture(f"space {self.name!r} has no decision {unknown[0]!r}; it has {self._names_hint}")
+        checked: dict[str, Choice | Mapping[Choice, Weight]] = {}
+        for decision in self.decisions:
+            value = values.get(decision.name)
+            if value is None or value == {}:
+                raise InvalidArchitecture(
+                    f"decision {decision.name!r} has no value; choose one of {decision.choices}, or weights of them"
+                )
+            if isinstance(value, Mapping):
+                checked[decision.name] = {_chosen(decision, choice): weight for choice, weight in value.items()}
+            else:
+                checked[decision.name] = _chosen(decision, value)
+        return Relaxation(checked)
 
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Mapping):

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from search_spaces import Architecture, Space
+from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import elastic_layers, extracted
 
 
@@ -39,6 +39,15 @@ class Supernet(nn.Module):
         self.active = self.space.architecture(architecture)
         for layer in self._layers:
             layer.activate(self.active)
+
+    def relax(self, relaxation: Relaxation) -> None:
+        """Let `forward` run a mixture of architectures until the next `activate`; `active` stays as it was.
+
+        Raises:
+            TypeError: The network cannot mix the choices of one of these decisions.
+        """
+        for layer in self._layers:
+            layer.activate(relaxation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> logits [B, classes] of the active architecture."""

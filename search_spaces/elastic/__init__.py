@@ -3,17 +3,19 @@
 Activation and extraction are written here once: a network is made of ordinary containers and these leaves.
 """
 
+from search_spaces.elastic.choice import ElasticChoice
 from search_spaces.elastic.conv import ElasticConv2d, KernelTransforms
 from search_spaces.elastic.depth import ElasticDepth
 from search_spaces.elastic.linear import ElasticLinear
-from search_spaces.elastic.norm import ElasticBatchNorm2d
+from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
-from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, largest, resolve
+from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, governed, largest, resolve
 
 __all__ = [
     "AnySize",
     "Elastic",
     "ElasticBatchNorm2d",
+    "ElasticChoice",
     "ElasticConv2d",
     "ElasticDepth",
     "ElasticLinear",
@@ -22,6 +24,8 @@ __all__ = [
     "Size",
     "elastic_layers",
     "extracted",
+    "governed",
     "largest",
     "resolve",
+    "with_shared_norms",
 ]

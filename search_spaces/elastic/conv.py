@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Setting
 from search_spaces.elastic.size import AnySize, Elastic, Size, largest, resolve
 
 
@@ -86,9 +86,9 @@ class ElasticConv2d(Elastic):
             weight = self.transforms(weight, self.active_kernel)
         return weight
 
-    def activate(self, architecture: Architecture) -> None:
-        in_size, out_size = resolve(self.in_size, architecture), resolve(self.out_size, architecture)
-        kernel = resolve(self.kernel, architecture)
+    def activate(self, setting: Setting) -> None:
+        in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
+        kernel = resolve(self.kernel, setting)
         if in_size is not None and out_size is not None and kernel is not None:
             self.active_in, self.active_out, self.active_kernel = in_size, out_size, kernel
 

@@ -5,8 +5,8 @@ from itertools import islice
 
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
-from search_spaces.elastic.size import AnySize, Elastic, elastic_layers, extracted, largest, resolve
+from search_spaces.architecture import Choice, Setting
+from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, largest, resolve
 
 
 class ElasticDepth(Elastic):
@@ -20,11 +20,17 @@ class ElasticDepth(Elastic):
         if self.active_depth != len(self.blocks):
             raise ValueError(f"a stage of depth up to {self.active_depth} was given {len(self.blocks)} blocks")
 
-    def activate(self, architecture: Architecture) -> None:
-        self.active_depth = resolve(self.depth, architecture) or self.active_depth
+    def activate(self, setting: Setting) -> None:
+        self.active_depth = resolve(self.depth, setting) or self.active_depth
         for block in self:
             for layer in elastic_layers(block):
-                layer.activate(architecture)
+                layer.activate(setting)
+
+    def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        if isinstance(self.depth, Size):
+            for choice, depth in self.depth.values.items():
+                for block in self.blocks[:depth]:
+                    yield self.depth.decision, choice, block
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self:

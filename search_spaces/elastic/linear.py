@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Setting
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
 
 
@@ -25,8 +25,8 @@ class ElasticLinear(Elastic):
         """Weight of the largest setting [O, I]; a layer that generates its weights overrides this."""
         return self.weight
 
-    def activate(self, architecture: Architecture) -> None:
-        in_size, out_size = resolve(self.in_size, architecture), resolve(self.out_size, architecture)
+    def activate(self, setting: Setting) -> None:
+        in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
         if in_size is not None and out_size is not None:
             self.active_in, self.active_out = in_size, out_size
 

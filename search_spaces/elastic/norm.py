@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Setting
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
 
 
@@ -33,6 +33,11 @@ class ElasticBatchNorm2d(Elastic):
     All widths share the running statistics, so these fit no single subnet: an extracted layer carries them along
     with ``num_batches_tracked = 0``, which marks it as not calibrated.
 
+    Args:
+        size: Channels.
+        eps, momentum: As those of `nn.BatchNorm2d`.
+        affine: Whether each channel has a learned weight and bias.
+
     Attributes:
         synchronised: Whether batch statistics are those of all processes together (set by distributed training).
     """
@@ -40,43 +45,70 @@ class ElasticBatchNorm2d(Elastic):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, size: AnySize, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, size: AnySize, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.size, self.eps, self.momentum = size, eps, momentum
         self.active_size = largest(size)
-        self.weight = nn.Parameter(torch.ones(self.active_size))
-        self.bias = nn.Parameter(torch.zeros(self.active_size))
+        self.weight = nn.Parameter(torch.ones(self.active_size)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(self.active_size)) if affine else None
         self.register_buffer("running_mean", torch.zeros(self.active_size))
         self.register_buffer("running_var", torch.ones(self.active_size))
         self.synchronised = False
 
-    def activate(self, architecture: Architecture) -> None:
-        self.active_size = resolve(self.size, architecture) or self.active_size
+    def activate(self, setting: Setting) -> None:
+        self.active_size = resolve(self.size, setting) or self.active_size
 
     def forward(self, x: Tensor) -> Tensor:
-        c = x.shape[1]
-        mean, var, weight, bias = self.running_mean[:c], self.running_var[:c], self.weight[:c], self.bias[:c]
+        mean, var = self.running_mean, self.running_var
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        if (c := x.shape[1]) != len(mean):
+            mean, var = mean[:c], var[:c]
+            weight, bias = (None, None) if weight is None or bias is None else (weight[:c], bias[:c])
         if self.training and self.synchronised:
             return self._normalise_together(x, mean, var, weight, bias)
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
 
-    def _normalise_together(self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _normalise_together(
+        self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
         """Normalise by the statistics of the joined batch; every process holds a share of equal size."""
         n = x.numel() // x.shape[1] * dist.get_world_size()
-        wide = x.to(weight.dtype)
+        wide = x.to(mean.dtype)
         batch_mean = _SumOverProcesses.apply(wide.sum((0, 2, 3))) / n
         centred = wide - batch_mean[:, None, None]
         batch_var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / n
         with torch.no_grad():
             mean.lerp_(batch_mean, self.momentum)
             var.lerp_(batch_var * (n / max(n - 1, 1)), self.momentum)
-        scale = weight * torch.rsqrt(batch_var + self.eps)
-        return (centred * scale[:, None, None] + bias[:, None, None]).to(x.dtype)
+        normalised = centred * torch.rsqrt(batch_var + self.eps)[:, None, None]
+        if weight is not None and bias is not None:
+            normalised = normalised * weight[:, None, None] + bias[:, None, None]
+        return normalised.to(x.dtype)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
         c = self.active_size
-        norm = nn.BatchNorm2d(c, eps=self.eps, momentum=self.momentum, device=self.weight.device)
+        affine, device = self.weight is not None, self.running_mean.device
+        norm = nn.BatchNorm2d(c, eps=self.eps, momentum=self.momentum, affine=affine, device=device)
         for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(norm, name).copy_(getattr(self, name)[:c])
+            if (shared := getattr(self, name)) is not None:
+                getattr(norm, name).copy_(shared[:c])
         return norm.train(self.training)
+
+
+def with_shared_norms(network: nn.Module) -> nn.Module:
+    """The network, changed in place, with an `ElasticBatchNorm2d` for every plain batch norm.
+
+    A plain network becomes part of a supernet by this: several subnets run through its norms, whose running statistics
+    then fit none of them.
+    """
+    if isinstance(network, nn.BatchNorm2d):
+        assert network.momentum is not None
+        norm = ElasticBatchNorm2d(
+            network.num_features, eps=network.eps, momentum=network.momentum, affine=network.affine
+        )
+        return norm.train(network.training)
+    for name, child in network.named_children():
+        setattr(network, name, with_shared_norms(child))
+    return network

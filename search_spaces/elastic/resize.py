@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Setting
 from search_spaces.blocks import Resize
 from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
 
@@ -15,8 +15,8 @@ class ElasticResize(Elastic):
         self.resolution = resolution
         self.resize = Resize(largest(resolution))
 
-    def activate(self, architecture: Architecture) -> None:
-        self.resize.size = resolve(self.resolution, architecture) or self.resize.size
+    def activate(self, setting: Setting) -> None:
+        self.resize.size = resolve(self.resolution, setting) or self.resize.size
 
     def forward(self, x: Tensor) -> Tensor:
         return self.resize(x)

@@ -1,13 +1,13 @@
 """Sizes that follow a decision, and the base of the layers that have them."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import nn
 
-from search_spaces.architecture import Architecture, Choice
+from search_spaces.architecture import Choice, Setting
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,17 @@ def largest(size: AnySize) -> int:
     return size.largest if isinstance(size, Size) else size
 
 
-def resolve(size: AnySize, architecture: Architecture) -> int | None:
-    """The number this architecture asks for; None where the decision is inactive, so that the layer will not run."""
+def resolve(size: AnySize, setting: Setting) -> int | None:
+    """The number this setting asks for; None where the decision is inactive, so that the layer will not run.
+
+    Raises:
+        TypeError: The setting mixes choices of the decision, which a size cannot.
+    """
     if isinstance(size, int):
         return size
-    choice = architecture.get(size.decision)
+    choice = setting.get(size.decision)
+    if isinstance(choice, Mapping):
+        raise TypeError(f"{size.decision} is a size: its choices {tuple(choice)} cannot be mixed")
     return None if choice is None else size.values[choice]
 
 
@@ -51,12 +57,22 @@ class Elastic(nn.Module):
     """
 
     @abstractmethod
-    def activate(self, architecture: Architecture) -> None:
-        """Take the setting that this architecture asks for."""
+    def activate(self, setting: Setting) -> None:
+        """Take the setting that an architecture asks for."""
 
     @abstractmethod
-    def extract(self) -> nn.Module:
-        """A plain layer of torch with a copy of the active weights, in the same training mode."""
+    def extract(self) -> nn.Module | None:
+        """A plain layer of torch with a copy of the active weights, in the same training mode; None for no layer."""
+
+    def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        """Every decision, every choice of it, and each module of this layer that such a choice lets run.
+
+        A layer whose size follows a decision runs under all choices of it.
+        """
+        sizes = {value.decision: value for value in vars(self).values() if isinstance(value, Size)}
+        for size in sizes.values():
+            for choice in size.values:
+                yield size.decision, choice, self
 
 
 def elastic_layers(network: nn.Module) -> list[Elastic]:
@@ -69,3 +85,10 @@ def elastic_layers(network: nn.Module) -> list[Elastic]:
 def extracted(network: nn.Module) -> nn.Module:
     """A copy of the network in which every elastic layer has become the plain layer it is now set to."""
     return deepcopy(network, {id(layer): layer.extract() for layer in elastic_layers(network)})
+
+
+def governed(network: nn.Module) -> Iterator[tuple[str, Choice, nn.Module]]:
+    """What `Elastic.governed` gives for every elastic layer of a network, those inside others included."""
+    for module in network.modules():
+        if isinstance(module, Elastic):
+            yield from module.governed()

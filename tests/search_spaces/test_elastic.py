@@ -1,12 +1,23 @@
 """Elastic layers against plain ones."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from search_spaces import Architecture
+from search_spaces import Architecture, Relaxation
 from search_spaces.blocks import Resize, make_divisible
-from search_spaces.elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear, ElasticResize, Size
+from search_spaces.elastic import (
+    ElasticBatchNorm2d,
+    ElasticChoice,
+    ElasticConv2d,
+    ElasticDepth,
+    ElasticLinear,
+    ElasticResize,
+    Size,
+    governed,
+)
 
 KERNEL = Size("kernel", {3: 3, 5: 5, 7: 7})
 WIDTH = Size("expand", {1: 8, 2: 16})
@@ -108,3 +119,65 @@ def test_an_inactive_layer_keeps_its_setting():
 def test_make_divisible(value, rounded):
     assert make_divisible(value) == rounded
     assert make_divisible(value) >= 0.9 * value
+
+
+class Times(torch.nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+def choice() -> ElasticChoice:
+    return ElasticChoice("edge", {"none": None, "double": Times(2.0), "triple": Times(3.0)})
+
+
+def test_a_choice_runs_the_operation_of_the_architecture():
+    layer, x = choice(), torch.tensor([1.0, 2.0])
+    assert layer(x).tolist() == [3.0, 6.0]  # the dearest at first
+    for name, expected in (("double", [2.0, 4.0]), ("triple", [3.0, 6.0])):
+        layer.activate(Architecture({"edge": name}))
+        assert layer(x).tolist() == expected
+        assert layer.extract()(x).tolist() == expected
+    layer.activate(Architecture({"edge": "none"}))
+    assert layer(x) is None
+    assert layer.extract() is None
+
+
+def test_a_mixture_is_the_weighted_sum_and_passes_gradients_to_the_weights():
+    layer, x = choice(), torch.tensor([1.0, 2.0])
+    weight = torch.tensor(0.25, requires_grad=True)
+    layer.activate(Relaxation({"edge": {"none": 0.5, "double": weight, "triple": 0.25}}))
+    out = layer(x)
+    assert out.tolist() == [1.25, 2.5]
+    out.sum().backward()
+    assert weight.grad.item() == 6.0
+    with pytest.raises(ValueError, match="edge is a mixture of choices"):
+        layer.extract()
+
+
+def test_a_copied_choice_is_independent_of_the_original():
+    layer, x = choice(), torch.ones(1)
+    copied = deepcopy(layer)
+    copied.activate(Architecture({"edge": "double"}))
+    with torch.no_grad():
+        copied.operation("double").factor.fill_(7.0)
+    assert (layer(x).item(), copied(x).item()) == (3.0, 7.0)
+
+
+def test_governed_modules_are_those_that_a_choice_lets_run():
+    layer = choice()
+    assert [(d, c) for d, c, _ in governed(layer)] == [("edge", "double"), ("edge", "triple")]
+    conv = depthwise()
+    assert {(d, c) for d, c, m in governed(conv) if m is conv} == {(KERNEL.decision, k) for k in (3, 5, 7)} | {
+        (WIDTH.decision, e) for e in (1, 2)
+    }
+    stage = ElasticDepth([torch.nn.Identity(), torch.nn.Identity()], Size("depth", {1: 1, 2: 2}))
+    assert [(c, m is stage.blocks[0]) for _, c, m in governed(stage)] == [(1, True), (2, True), (2, False)]
+
+
+def test_sizes_cannot_be_mixed():
+    with pytest.raises(TypeError, match=r"kernel is a size: its choices \(3, 5\) cannot be mixed"):
+        depthwise().activate(Relaxation({"kernel": {3: 0.5, 5: 0.5}, "expand": 2}))

@@ -1,0 +1,81 @@
+"""Elastic choice: one of several operations, or a mixture of them."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+from search_spaces.architecture import Choice, Setting, Weight
+from search_spaces.elastic.size import Elastic, elastic_layers, extracted
+
+
+class ElasticChoice(Elastic):
+    """The operation that a decision chooses; operations are modules with weights of their own.
+
+    A mixture runs every operation that has a weight and adds up the weighted outputs.
+
+    Args:
+        decision: Its name.
+        operations: Module of each choice; None for a choice that gives nothing, such as an edge that is not there.
+    """
+
+    def __init__(self, decision: str, operations: Mapping[Choice, nn.Module | None]) -> None:
+        super().__init__()
+        self.decision = decision
+        self.choices = tuple(operations)
+        self.operations = nn.ModuleDict({_key(c): module for c, module in operations.items() if module is not None})
+        self._layers: dict[Choice, list[Elastic]] = {}
+        self._active: tuple[tuple[Weight | None, nn.Module], ...] = ()
+        self._run({self.choices[-1]: None})
+
+    def operation(self, choice: Choice) -> nn.Module | None:
+        """The module of a choice."""
+        key = _key(choice)
+        if key not in self.operations:
+            return None
+        return self.operations[key]
+
+    def activate(self, setting: Setting) -> None:
+        chosen = setting.get(self.decision)
+        if chosen is None:
+            return
+        weights: Mapping[Choice, Weight | None] = chosen if isinstance(chosen, Mapping) else {chosen: None}
+        self._run(weights)
+        for choice in weights:
+            for layer in self._layers_of(choice):
+                layer.activate(setting)
+
+    def _layers_of(self, choice: Choice) -> list[Elastic]:
+        """The elastic layers inside an operation, found once."""
+        if choice not in self._layers:
+            module = self.operation(choice)
+            self._layers[choice] = [] if module is None else elastic_layers(module)
+        return self._layers[choice]
+
+    def _run(self, weights: Mapping[Choice, Weight | None]) -> None:
+        """Let these choices run, with these weights; None for one that runs alone."""
+        running = ((weight, self.operation(choice)) for choice, weight in weights.items())
+        self._active = tuple((weight, module) for weight, module in running if module is not None)
+
+    def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        for choice in self.choices:
+            module = self.operation(choice)
+            if module is not None:
+                yield self.decision, choice, module
+
+    def forward(self, x: Tensor) -> Tensor | None:
+        """Output of what runs; None where nothing does."""
+        total: Tensor | None = None
+        for weight, module in self._active:
+            out = module(x) if weight is None else module(x) * weight
+            total = out if total is None else total + out
+        return total
+
+    def extract(self) -> nn.Module | None:
+        if any(weight is not None for weight, _ in self._active):
+            raise ValueError(f"{self.decision} is a mixture of choices: activate an architecture before extracting it")
+        return extracted(self._active[0][1]) if self._active else None
+
+
+def _key(choice: Choice) -> str:
+    """A choice as the name of a module, which may have no dots and none of the names of `nn.Module`'s methods."""
+    return "choice_" + str(choice).replace(".", "_")
