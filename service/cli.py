@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from service import catalogue, scoring_commands, tables
-from service.commands import display, execute, front, load, show_result
+from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
 
@@ -158,7 +157,7 @@ def profile(
                 rows = profiling.profile_front(folder, job, observer)
             else:
                 rows = profiling.profile(job, observer, samples=samples)
-        Console().print(tables.latency_table(rows))
+        console().print(tables.latency_table(rows))
 
 
 @app.command(rich_help_panel="Run")
@@ -199,7 +198,7 @@ def retrain(
 
         with locked(folder), display() as observer:
             rows = retraining.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
-        Console().print(tables.retrain_table(rows))
+        console().print(tables.retrain_table(rows))
 
 
 app.command(rich_help_panel="Run")(scoring_commands.score)
@@ -231,7 +230,7 @@ def list_names(
     chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
         fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
-    Console().print(tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
+    console().print(tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
 
 
 @app.command(rich_help_panel="Look")
@@ -254,7 +253,7 @@ def show(
         if name in catalogue.recipes():
             typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
         elif name in catalogue.SPACES:
-            Console().print(tables.space_facts(name))
+            console().print(tables.space_facts(name))
         elif (entry := catalogue.entry(name)) is not None:
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():

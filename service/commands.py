@@ -88,6 +88,11 @@ def _again(stages: Sequence[str], folder: Path, supernet_from: Path | None) -> s
     return f"nas {'train' if len(stages) == 1 else 'run'} {folder}"
 
 
+def console() -> Console:
+    """Where tables go: the terminal, or lines wide enough that no figure is cut off."""
+    return Console() if Console().is_terminal else Console(width=140)
+
+
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
     from service.jobs import load_job
 
@@ -129,7 +134,7 @@ def front(folder: Path) -> dict[str, Any]:
 def show_result(folder: Path) -> None:
     from service.report import front_table, summary_lines
 
-    console = Console() if Console().is_terminal else Console(width=140)
-    console.print(front_table(folder))
+    out = console()
+    out.print(front_table(folder))
     for line in summary_lines(folder):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from service import tables
-from service.commands import display, resumable
+from service.commands import console, display, resumable
 from service.errors import readable_errors
 from service.options import Device, Sets
 
@@ -60,7 +59,7 @@ def score(
         rows = command.chosen_rows(made, archs, sample, every, job.seed)
         with resumable("the same command"), display() as observer:
             outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
-    Console().print(tables.score_table(outcome))
+    console().print(tables.score_table(outcome))
     typer.echo(tables.score_summary(outcome, output))
 
 
@@ -113,7 +112,7 @@ def benchmark_proxies(
             outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
         found = proxy_benchmark.agreements(outcome, truth)
         seconds = proxy_benchmark.seconds_alone(job, truth.rows)
-    Console().print(tables.agreement_table(found, seconds, truth.provenance))
+    console().print(tables.agreement_table(found, seconds, truth.provenance))
     typer.echo(
         f"{tables.score_summary(outcome, output)}\n"
         f"agreements: {proxy_benchmark.write_agreements(output, found, seconds)}"
