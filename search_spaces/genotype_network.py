@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from search_spaces.blocks import strided
 from search_spaces.cell_operations import (
     OPERATIONS,
     FactorisedReduce,
     ReLUConvNorm,
     factorised_reduce_cost,
-    strided,
 )
 from search_spaces.genotype import Genotype
 from search_spaces.space import Costs

@@ -20,7 +20,7 @@ OPTIONS = {
     "nasbench101": {"width": 16, "cells": 1, "image_size": 16},
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
 }
-SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201"]
+SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "nasbench_macro"]
 
 
 def made(name: str) -> Space:
