@@ -19,8 +19,9 @@ OPTIONS = {
     "darts": {"width": 8, "cells": 4, "image_size": 16},
     "nasbench101": {"width": 16, "cells": 1, "image_size": 16},
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
+    "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
-SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "nasbench_macro"]
+SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "nasbench_macro", "proxyless"]
 
 
 def made(name: str) -> Space:
@@ -146,7 +147,7 @@ def test_relus_are_modules_of_their_own(space):
     subnet = space.subnet(space.largest())
     calls: dict[int, int] = {}
     for module in subnet.modules():
-        if isinstance(module, torch.nn.ReLU):
+        if isinstance(module, torch.nn.ReLU | torch.nn.ReLU6):
             assert not module.inplace
             module.register_forward_hook(lambda m, i, o: calls.__setitem__(id(m), calls.get(id(m), 0) + 1))
     subnet(torch.randn(2, *space.input_shape))
