@@ -21,7 +21,7 @@ OPTIONS = {
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
-SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "nasbench_macro", "proxyless"]
+SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "darts", "nasbench_macro", "proxyless"]
 
 
 def made(name: str) -> Space:
