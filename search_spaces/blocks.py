@@ -29,6 +29,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+def strided(size: int, stride: int) -> int:
+    """Pixels of one side after a stride."""
+    return (size - 1) // stride + 1
+
+
 class Resize(nn.Module):
     """Bring square images to `size` pixels, bilinear with antialiasing; images of that size pass untouched."""
 
@@ -101,8 +106,9 @@ class InvertedResidual(nn.Module):
         return out + x if self.shortcut else out
 
     def hidden_channels(self) -> list[HiddenChannels]:
-        """The expanded channels, and those inside squeeze-excite; none where the block does not expand."""
-        if isinstance(self.expand, nn.Identity):
+        """The expanded channels, and those inside squeeze-excite; none where the block does not expand, or always runs
+        with all of them."""
+        if isinstance(self.expand, nn.Identity) or isinstance(self.project.conv, nn.Conv2d):
             return []
         carriers = _carriers(self.expand.conv) + _carriers(self.expand.norm)
         carriers += _carriers(self.depthwise.conv) + _carriers(self.depthwise.norm) + _carriers(self.project.conv, 1)
@@ -112,3 +118,57 @@ class InvertedResidual(nn.Module):
             carriers += _carriers(reduce, 1) + _carriers(expand)
             hidden.append(HiddenChannels(expand, _carriers(reduce) + _carriers(expand, 1)))
         return [HiddenChannels(self.project.conv, carriers), *hidden]
+
+
+# ---- plain blocks and their cost ------------------------------------------------------------------------------------
+
+
+def plain_conv_norm_act(
+    in_width: int,
+    out_width: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    activation: Callable[[], nn.Module] | None = None,
+) -> ConvNormAct:
+    """Convolution with "same" padding and without bias, batch norm, activation where given."""
+    conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, groups=groups, bias=False)
+    block = ConvNormAct(conv, nn.BatchNorm2d(out_width))
+    if activation is not None:
+        block.act = activation()
+    return block
+
+
+def plain_inverted_residual(
+    widths: tuple[int, int, int],
+    *,
+    kernel: int,
+    stride: int,
+    activation: Callable[[], nn.Module],
+    expands: bool = True,
+) -> InvertedResidual:
+    """A block without squeeze-excite from its widths (in, middle, out); it adds its input where the shapes agree."""
+    in_width, middle, out_width = widths
+    return InvertedResidual(
+        plain_conv_norm_act(in_width, middle, 1, activation=activation) if expands else None,
+        plain_conv_norm_act(middle, middle, kernel, stride=stride, groups=middle, activation=activation),
+        None,
+        plain_conv_norm_act(middle, out_width, 1),
+        shortcut=stride == 1 and in_width == out_width,
+    )
+
+
+def inverted_residual_cost(
+    widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int, expands: bool
+) -> tuple[int, int]:
+    """Parameters and MACs of one block, from its widths (in, middle, out) and the pixels that enter and leave it."""
+    (in_width, middle, out_width), (before, after) = widths, pixels
+    depthwise, project = kernel * kernel * middle, middle * out_width
+    expand = in_width * middle if expands else 0
+    params = expand + (2 * middle if expands else 0) + depthwise + 2 * middle + project + 2 * out_width
+    macs = expand * before + (depthwise + project) * after
+    if squeeze:
+        params += 2 * middle * squeeze + squeeze + middle
+        macs += 2 * middle * squeeze
+    return params, macs

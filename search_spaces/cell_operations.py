@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.blocks import strided
+
 
 class ReLUConvNorm(nn.Sequential):
     """ReLU, convolution with "same" padding, batch norm.
@@ -92,11 +94,6 @@ class Operation(NamedTuple):
 
     module: Callable[[int, int], nn.Module]
     cost: Callable[[int, int, int], tuple[int, int]]
-
-
-def strided(size: int, stride: int) -> int:
-    """Pixels of one side after a stride."""
-    return (size - 1) // stride + 1
 
 
 def _free(width: int, size: int, stride: int) -> tuple[int, int]:

@@ -1,21 +1,35 @@
 """The DARTS space: two cells of four nodes, each with two of the earlier states as input.
 
 Paper: Liu et al., DARTS, arXiv 1806.09055.
-Differs: nothing known. An architecture does not keep the order in which a node lists its inputs; a `Genotype` does.
+Differs: an architecture does not keep the order in which a node lists its inputs; a `Genotype` does. A supernet has
+no operation `none`, which is never chosen, and runs the two inputs that a node reads, not all of them; its cells are
+otherwise those of the published search network where `shared_affine` is false, and those of single networks where it is
+true.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Setting, Weight
 from search_spaces.cell_operations import OPERATIONS
+from search_spaces.elastic import Elastic, extracted, with_shared_norms
 from search_spaces.genotype import Genotype, parse_genotype
-from search_spaces.genotype_network import GenotypeNetwork, Skeleton
+from search_spaces.genotype_network import (
+    CellPlace,
+    GenotypeCell,
+    GenotypeNetwork,
+    Skeleton,
+    edge_name,
+    operation_on,
+    preprocessing,
+    run_dropped,
+)
 from search_spaces.space import Columns, Costs, Space
 
 PRIMITIVES = (
@@ -38,12 +52,23 @@ def input_pairs(node: int) -> tuple[str, ...]:
     return tuple(f"{first}-{second}" for first, second in pairs)
 
 
+def _states(pair: Choice) -> tuple[int, ...]:
+    """The states of an input pair."""
+    return tuple(int(state) for state in str(pair).split("-"))
+
+
+_DECISIONS_OF_NODE = {
+    (cell, node): tuple(f"{cell}.node{node}.{part}" for part in ("inputs", "op1", "op2"))
+    for cell in CELLS
+    for node in NODES
+}
+
+
 def _decisions() -> tuple[Decision, ...]:
     decisions = []
-    for cell in CELLS:
-        for node in NODES:
-            decisions.append(Decision(f"{cell}.node{node}.inputs", input_pairs(node)))
-            decisions.extend(Decision(f"{cell}.node{node}.op{i}", PRIMITIVES) for i in (1, 2))
+    for (_, node), (inputs, *operations) in _DECISIONS_OF_NODE.items():
+        decisions.append(Decision(inputs, input_pairs(node)))
+        decisions.extend(Decision(operation, PRIMITIVES) for operation in operations)
     return tuple(decisions)
 
 
@@ -87,16 +112,129 @@ def to_genotype(architecture: Mapping[str, Choice]) -> Genotype:
     return Genotype(cells["normal"], NODES, cells["reduce"], NODES)
 
 
+class ElasticCell(Elastic):
+    """The cell of all architectures: every operation on every edge, of which a node runs two.
+
+    A node follows three decisions: `inputs` says which states it reads, `op1` and `op2` which operations it applies to
+    the first and to the second. The operations of an edge are the same whichever of the two they are. Mixtures of
+    operations run, mixtures of inputs do not.
+    """
+
+    def __init__(self, place: CellPlace, *, shared_affine: bool) -> None:
+        super().__init__()
+        self.name = "reduce" if place.reduction else "normal"
+        self.preprocess0, self.preprocess1 = preprocessing(place)
+        self.edges = nn.ModuleDict(
+            {
+                edge_name(state, node): nn.ModuleDict(
+                    {name: _shared_operation(place, state, name, shared_affine) for name in PRIMITIVES}
+                )
+                for node in NODES
+                for state in range(node)
+            }
+        )
+        with_shared_norms(self, affine=shared_affine)
+        self._running: dict[int, list[_Term]] = {}
+        self.activate(Architecture({decision.name: decision.choices[-1] for decision in _decisions()}))
+
+    def activate(self, setting: Setting) -> None:
+        for node in NODES:
+            inputs, *chosen = (setting.get(name) for name in _DECISIONS_OF_NODE[self.name, node])
+            if isinstance(inputs, Mapping):
+                raise TypeError(
+                    f"{self.name}.node{node}.inputs says what a node reads: its choices {tuple(inputs)} cannot be mixed"
+                )
+            if inputs is None or None in chosen:
+                continue
+            self._running[node] = []
+            for state, operations in zip(_states(inputs), chosen):
+                edge = self._edge(state, node)
+                weights: Mapping = operations if isinstance(operations, Mapping) else {operations: None}
+                terms = [(weight, edge[name]) for name, weight in weights.items()]
+                self._running[node].append(_Term(state, terms))
+
+    def _edge(self, state: int, node: int) -> nn.ModuleDict:
+        edge = self.edges[edge_name(state, node)]
+        assert isinstance(edge, nn.ModuleDict)
+        return edge
+
+    def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        for node in NODES:
+            inputs, *operations = _DECISIONS_OF_NODE[self.name, node]
+            for pair in input_pairs(node):
+                for state in _states(pair):
+                    yield inputs, pair, self._edge(state, node)
+            for states, decision in zip((range(node - 1), range(1, node)), operations):
+                for state in states:
+                    yield from ((decision, name, self._edge(state, node)[name]) for name in PRIMITIVES)
+
+    def forward(self, before_last: Tensor, last: Tensor, drop_path: float) -> Tensor:
+        drop_path = drop_path if self.training else 0.0
+        states = [self.preprocess0(before_last), self.preprocess1(last)]
+        for node in NODES:
+            first, second = (term.output(states[term.state], drop_path) for term in self._running[node])
+            states.append(first + second)
+        return torch.cat(states[2:], dim=1)
+
+    def extract(self) -> nn.Module:
+        nodes = []
+        for node in NODES:
+            if any(weight is not None for term in self._running[node] for weight, _ in term.operations):
+                raise ValueError(
+                    f"{self.name}.node{node} runs a mixture of choices: activate an architecture before extracting it"
+                )
+            nodes.append([(term.state, extracted(term.operations[0][1])) for term in self._running[node]])
+        preprocess = (extracted(self.preprocess0), extracted(self.preprocess1))
+        return GenotypeCell(preprocess, nodes, NODES).train(self.training)
+
+
+@dataclass(frozen=True)
+class _Term:
+    """What a node adds up: a state and the operations on it, with weights where they are a mixture."""
+
+    state: int
+    operations: list[tuple[Weight | None, nn.Module]]
+
+    def output(self, x: Tensor, drop_path: float) -> Tensor:
+        total: Tensor | None = None
+        for weight, operation in self.operations:
+            out = run_dropped(operation, x, drop_path)
+            out = out if weight is None else out * weight
+            total = out if total is None else total + out
+        assert total is not None
+        return total
+
+
+def _shared_operation(place: CellPlace, state: int, name: str, shared_affine: bool) -> nn.Module:
+    """An operation of a supernet; the published one has a norm after each pooling."""
+    operation = operation_on(place, state, name)
+    if shared_affine or "pool" not in name:
+        return operation
+    return nn.Sequential(operation, nn.BatchNorm2d(place.width, affine=False))
+
+
 @dataclass(frozen=True)
 class _Family:
     """The networks and costs of all architectures on one skeleton."""
 
     skeleton: Skeleton
     drop_path: float
+    shared_affine: bool
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
         return GenotypeNetwork(self.skeleton, to_genotype(architecture), drop_path=self.drop_path)
+
+    def supernet(self) -> nn.Module:
+        """The network whose cells follow an architecture, each operation of each edge with weights of its own."""
+        any_genotype = to_genotype({decision.name: decision.choices[0] for decision in _decisions()})
+        network = GenotypeNetwork(
+            self.skeleton,
+            any_genotype,
+            drop_path=self.drop_path,
+            cell=lambda place, *_: ElasticCell(place, shared_affine=self.shared_affine),
+        )
+        return with_shared_norms(network)
 
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
@@ -141,27 +279,31 @@ def darts(
     classes: int = 10,
     stem: str = "cifar",
     drop_path: float = 0.0,
+    shared_affine: bool = True,
 ) -> Space:
-    """The published space of 1.0768e18 pairs of cells, as networks for evaluation.
+    """The published space of 1.0768e18 pairs of cells.
 
     Args:
-        width: Channels of the first cells; published are 36, and 48 for ImageNet.
-        cells: Cells in the network; published are 20, and 14 for ImageNet.
+        width: Channels of the first cells; published are 36, 48 for ImageNet, and 16 for the search.
+        cells: Cells in the network; published are 20, 14 for ImageNet, and 8 for the search.
         image_size: Pixels of the square images; 224 for ImageNet.
         channels: Channels of an image.
         classes: Number of outputs.
         stem: `cifar`, or `imagenet` to begin at an eighth of the image size.
         drop_path: Probability that an operation is left out for an image in training; published is up to 0.2.
+        shared_affine: Whether the norms in the cells of a supernet have weights, as those of single networks do.
+            Published supernets have none, and such a norm after each pooling.
     """
     skeleton = Skeleton(width=width, cells=cells, image_size=image_size, channels=channels, classes=classes, stem=stem)
     if not 0 <= drop_path < 1:
         raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
-    family = _Family(skeleton, drop_path)
+    family = _Family(skeleton, drop_path, shared_affine)
     return Space(
         name="darts",
         decisions=_decisions(),
         input_shape=(channels, image_size, image_size),
         classes=classes,
+        build=family.supernet,
         cost=family.cost,
         network=family.network,
         formats={("genotype",): parse},

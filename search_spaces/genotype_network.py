@@ -5,19 +5,19 @@ Differs: pooling before the classifier is global whatever the image size. The or
 checkpoints, their names are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from search_spaces.blocks import strided
 from search_spaces.cell_operations import (
     OPERATIONS,
     FactorisedReduce,
     ReLUConvNorm,
     factorised_reduce_cost,
-    strided,
 )
 from search_spaces.genotype import Genotype
 from search_spaces.space import Costs
@@ -130,23 +130,31 @@ def genotype_costs(skeleton: Skeleton, genotype: Genotype) -> Costs:
 
 
 class GenotypeCell(nn.Module):
-    """One cell; the operation between states i and j is the module ``edge{i}_{j}``, a second one ``edge{i}_{j}_b``."""
+    """One cell; the operation between states i and j is the module ``edge{i}_{j}``, a second one ``edge{i}_{j}_b``.
 
-    def __init__(self, place: CellPlace, pairs: Sequence[tuple[str, int]], concat: Sequence[int]) -> None:
+    Args:
+        preprocess: What brings both inputs to the width of the cell.
+        nodes: The two (state, operation) pairs of every node.
+        concat: States whose concatenation is the output.
+    """
+
+    def __init__(
+        self,
+        preprocess: tuple[nn.Module, nn.Module],
+        nodes: Sequence[Sequence[tuple[int, nn.Module]]],
+        concat: Sequence[int],
+    ) -> None:
         super().__init__()
-        if place.after_reduction:
-            self.preprocess0: nn.Module = FactorisedReduce(place.widths[0], place.width)
-        else:
-            self.preprocess0 = ReLUConvNorm(place.widths[0], place.width, 1)
-        self.preprocess1 = ReLUConvNorm(place.widths[1], place.width, 1)
+        self.preprocess0, self.preprocess1 = preprocess
         self.concat = tuple(concat)
-        self.nodes: list[list[tuple[str, int]]] = [[] for _ in range(len(pairs) // 2)]
-        for i, (operation, state) in enumerate(pairs):
-            name = f"edge{state}_{2 + i // 2}"
-            name += "_b" if hasattr(self, name) else ""
-            stride = 2 if place.reduction and state < 2 else 1
-            self.add_module(name, OPERATIONS[operation].module(place.width, stride))
-            self.nodes[i // 2].append((name, state))
+        self.nodes: list[list[tuple[str, int]]] = []
+        for node, pairs in enumerate(nodes, start=2):
+            self.nodes.append([])
+            for state, operation in pairs:
+                name = edge_name(state, node)
+                name += "_b" if hasattr(self, name) else ""
+                self.add_module(name, operation)
+                self.nodes[-1].append((name, state))
 
     def forward(self, before_last: Tensor, last: Tensor, drop_path: float) -> Tensor:
         states = [self.preprocess0(before_last), self.preprocess1(last)]
@@ -156,12 +164,42 @@ class GenotypeCell(nn.Module):
         return torch.cat([states[state] for state in self.concat], dim=1)
 
     def _run(self, name: str, x: Tensor, drop_path: float) -> Tensor:
-        operation = getattr(self, name)
-        out = operation(x)
-        if not self.training or drop_path == 0 or isinstance(operation, nn.Identity):
-            return out
-        kept = torch.empty(len(out), 1, 1, 1, dtype=out.dtype, device=out.device).bernoulli_(1 - drop_path)
-        return out * kept / (1 - drop_path)
+        return run_dropped(getattr(self, name), x, drop_path if self.training else 0.0)
+
+
+def edge_name(state: int, node: int) -> str:
+    """The module of the operation that a node applies to a state."""
+    return f"edge{state}_{node}"
+
+
+def run_dropped(operation: nn.Module, x: Tensor, drop_path: float) -> Tensor:
+    """The output of an operation, left out for some images with this probability; plain skips never are."""
+    out = operation(x)
+    if drop_path == 0 or isinstance(operation, nn.Identity):
+        return out
+    kept = torch.empty(len(out), 1, 1, 1, dtype=out.dtype, device=out.device).bernoulli_(1 - drop_path)
+    return out * kept / (1 - drop_path)
+
+
+def preprocessing(place: CellPlace) -> tuple[nn.Module, nn.Module]:
+    """What brings both inputs of a cell to its width, with fresh weights."""
+    if place.after_reduction:
+        first: nn.Module = FactorisedReduce(place.widths[0], place.width)
+    else:
+        first = ReLUConvNorm(place.widths[0], place.width, 1)
+    return first, ReLUConvNorm(place.widths[1], place.width, 1)
+
+
+def operation_on(place: CellPlace, state: int, operation: str) -> nn.Module:
+    """An operation on a state of a cell, with fresh weights; in a reduction those on its inputs have stride 2."""
+    return OPERATIONS[operation].module(place.width, 2 if place.reduction and state < 2 else 1)
+
+
+def genotype_cell(place: CellPlace, pairs: Sequence[tuple[str, int]], concat: Sequence[int]) -> nn.Module:
+    """The cell of one genotype with fresh weights."""
+    preprocess = preprocessing(place)
+    edges = [(state, operation_on(place, state, operation)) for operation, state in pairs]
+    return GenotypeCell(preprocess, [edges[i : i + 2] for i in range(0, len(edges), 2)], concat)
 
 
 class GenotypeNetwork(nn.Module):
@@ -174,10 +212,17 @@ class GenotypeNetwork(nn.Module):
             can be changed as training goes on.
         auxiliary: Whether a second classifier reads the second reduction; in training the network then gives both
             logits as a pair.
+        cell: Makes a cell from its place, its (operation, state) pairs and the states of its output.
     """
 
     def __init__(
-        self, skeleton: Skeleton, genotype: Genotype, *, drop_path: float = 0.0, auxiliary: bool = False
+        self,
+        skeleton: Skeleton,
+        genotype: Genotype,
+        *,
+        drop_path: float = 0.0,
+        auxiliary: bool = False,
+        cell: Callable[[CellPlace, Sequence[tuple[str, int]], Sequence[int]], nn.Module] = genotype_cell,
     ) -> None:
         super().__init__()
         if not 0 <= drop_path < 1:
@@ -186,7 +231,7 @@ class GenotypeNetwork(nn.Module):
         self.stems = _stems(skeleton)
         places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
         cells = {False: (genotype.normal, genotype.normal_concat), True: (genotype.reduce, genotype.reduce_concat)}
-        self.cells = nn.ModuleList(GenotypeCell(place, *cells[place.reduction]) for place in places)
+        self.cells = nn.ModuleList(cell(place, *cells[place.reduction]) for place in places)
         widths = [place.width * len(cells[place.reduction][1]) for place in places]
         self.auxiliary_after = 2 * skeleton.cells // 3 if auxiliary else -1
         if auxiliary:

@@ -14,7 +14,15 @@ import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import ACTIVATIONS, ConvNormAct, InvertedResidual, SqueezeExcite, make_divisible
+from search_spaces.blocks import (
+    ACTIVATIONS,
+    ConvNormAct,
+    InvertedResidual,
+    SqueezeExcite,
+    inverted_residual_cost,
+    make_divisible,
+    strided,
+)
 from search_spaces.elastic import (
     AnySize,
     ElasticBatchNorm2d,
@@ -181,22 +189,22 @@ class MobileNetV3:
         middle = self.middle_width(stage, block, expand)
         squeeze = make_divisible(middle // 4) if self.squeeze_excite[stage - 1] else 0
         widths = (self.in_width(stage, block), middle, self.stage_widths[stage - 1])
-        return _inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=squeeze, expands=True)
+        return inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=squeeze, expands=True)
 
     def _pixels(self, stage: int, block: int, resolution: int) -> tuple[int, int]:
         """Pixels of the square images that enter and leave a block."""
-        size = _strided(resolution, self.stem_stride)
+        size = strided(resolution, self.stem_stride)
         for stride in self.strides[: stage - 1]:
-            size = _strided(size, stride)
-        after = _strided(size, self.strides[stage - 1])
+            size = strided(size, stride)
+        after = strided(size, self.strides[stage - 1])
         return (size * size if block == 1 else after * after), after * after
 
     def _fixed_cost(self, resolution: int) -> tuple[int, int]:
         """Parameters and MACs of what every architecture has: stem, first block and head."""
-        stem = _strided(resolution, self.stem_stride) ** 2
+        stem = strided(resolution, self.stem_stride) ** 2
         last = self._pixels(len(self.strides), 2, resolution)[1]
         widths = (self.stem_width, self.stem_width, self.first_width)
-        first = _inverted_residual_cost(widths, (stem, stem), kernel=3, squeeze=0, expands=False)
+        first = inverted_residual_cost(widths, (stem, stem), kernel=3, squeeze=0, expands=False)
         stem_weights = 9 * self.channels * self.stem_width
         head_weights = self.stage_widths[-1] * self.last_width
         feature_weights = self.last_width * self.feature_width
@@ -259,10 +267,6 @@ def _numbers(field: str, text: str, length: int) -> list[int]:
     return numbers
 
 
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
-
-
 def _conv_norm_act(
     in_size: AnySize,
     out_size: AnySize,
@@ -299,21 +303,6 @@ def _inverted_residual(
         _conv_norm_act(middle, out_width, 1, 1, None),
         shortcut=stride == 1 and in_width == out_width,
     )
-
-
-def _inverted_residual_cost(
-    widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int, expands: bool
-) -> tuple[int, int]:
-    """Parameters and MACs of one block, from its widths (in, middle, out) and the pixels that enter and leave it."""
-    (in_width, middle, out_width), (before, after) = widths, pixels
-    depthwise, project = kernel * kernel * middle, middle * out_width
-    expand = in_width * middle if expands else 0
-    params = expand + (2 * middle if expands else 0) + depthwise + 2 * middle + project + 2 * out_width
-    macs = expand * before + (depthwise + project) * after
-    if squeeze:
-        params += 2 * middle * squeeze + squeeze + middle
-        macs += 2 * middle * squeeze
-    return params, macs
 
 
 def _space(name: str, config: MobileNetV3) -> Space:

@@ -1,18 +1,20 @@
 """NAS-Bench-Macro: eight layers in three stages, each a skip or one of two MobileNet blocks.
 
 Paper: Su et al., Prioritized Architecture Sampling with Monto-Carlo Tree Search, arXiv 2103.11922, section 4.
-Differs: nothing known. Weights are those of torch's default initialisation.
+Differs: nothing known of the space. Weights are those of torch's default initialisation. In a supernet every operation
+of every layer has weights of its own.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import ConvNormAct, InvertedResidual
+from search_spaces.blocks import inverted_residual_cost, plain_conv_norm_act, plain_inverted_residual, strided
+from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
@@ -36,16 +38,10 @@ class Layer:
         if operation == "identity":
             if self.stride == 1:
                 return nn.Identity()
-            return _conv_norm_act(self.in_width, self.out_width, 1, stride=self.stride, act=False)
+            return plain_conv_norm_act(self.in_width, self.out_width, 1, stride=self.stride)
         expand, kernel = _EXPAND_AND_KERNEL[operation]
-        middle = self.in_width * expand
-        return InvertedResidual(
-            _conv_norm_act(self.in_width, middle, 1),
-            _conv_norm_act(middle, middle, kernel, stride=self.stride, groups=middle),
-            None,
-            _conv_norm_act(middle, self.out_width, 1, act=False),
-            shortcut=self.stride == 1 and self.in_width == self.out_width,
-        )
+        widths = (self.in_width, self.in_width * expand, self.out_width)
+        return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU)
 
     def cost(self, operation: str) -> tuple[int, int]:
         """Parameters and MACs of the layer with this operation."""
@@ -53,19 +49,9 @@ class Layer:
             weights = self.in_width * self.out_width if self.stride > 1 else 0
             return weights + (2 * self.out_width if weights else 0), weights * self.out_pixels
         expand, kernel = _EXPAND_AND_KERNEL[operation]
-        middle = self.in_width * expand
-        wide, narrow = self.in_width * middle, kernel * kernel * middle + middle * self.out_width
-        return wide + narrow + 4 * middle + 2 * self.out_width, wide * self.in_pixels + narrow * self.out_pixels
-
-
-def _conv_norm_act(
-    in_width: int, out_width: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True
-) -> ConvNormAct:
-    conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, groups=groups, bias=False)
-    block = ConvNormAct(conv, nn.BatchNorm2d(out_width))
-    if act:
-        block.act = nn.ReLU()
-    return block
+        widths = (self.in_width, self.in_width * expand, self.out_width)
+        pixels = (self.in_pixels, self.out_pixels)
+        return inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=0, expands=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +79,7 @@ class Skeleton:
         width, size = self.width, self.image_size
         for depth in self.depths:
             for first in [True] + [False] * (depth - 1):
-                out_width, out_size = (2 * width, (size + 1) // 2) if first else (width, size)
+                out_width, out_size = (2 * width, strided(size, 2)) if first else (width, size)
                 name = f"layer{len(layers) + 1}"
                 layers.append(Layer(name, width, out_width, 2 if first else 1, size**2, out_size**2))
                 width, size = out_width, out_size
@@ -101,7 +87,15 @@ class Skeleton:
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
-        return NASBenchMacroNetwork(self, architecture)
+        return NASBenchMacroNetwork(self, lambda layer: layer.module(str(architecture[layer.name])))
+
+    def supernet(self) -> nn.Module:
+        """The network whose layers follow an architecture, each operation of each with weights of its own."""
+        return with_shared_norms(
+            NASBenchMacroNetwork(
+                self, lambda layer: ElasticChoice(layer.name, {o: layer.module(o) for o in OPERATIONS})
+            )
+        )
 
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
@@ -155,14 +149,14 @@ def canonical_key(architecture: Mapping[str, Choice], depths: Sequence[int] = (2
 class NASBenchMacroNetwork(nn.Module):
     """Stem, layers, head; images [B, C, H, W] -> logits [B, classes]."""
 
-    def __init__(self, skeleton: Skeleton, architecture: Mapping[str, Choice]) -> None:
+    def __init__(self, skeleton: Skeleton, made: Callable[[Layer], nn.Module]) -> None:
         super().__init__()
         layers = skeleton.layers
-        self.stem = _conv_norm_act(skeleton.channels, skeleton.width, 3)
+        self.stem = plain_conv_norm_act(skeleton.channels, skeleton.width, 3, activation=nn.ReLU)
         self.layers = nn.Sequential()
         for layer in layers:
-            self.layers.add_module(layer.name, layer.module(str(architecture[layer.name])))
-        self.head = _conv_norm_act(layers[-1].out_width, skeleton.head_width, 1)
+            self.layers.add_module(layer.name, made(layer))
+        self.head = plain_conv_norm_act(layers[-1].out_width, skeleton.head_width, 1, activation=nn.ReLU)
         self.classifier = nn.Linear(skeleton.head_width, skeleton.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,6 +199,7 @@ def nasbench_macro(
         decisions=tuple(Decision(layer.name, OPERATIONS) for layer in skeleton.layers),
         input_shape=(channels, image_size, image_size),
         classes=classes,
+        build=skeleton.supernet,
         cost=skeleton.cost,
         network=skeleton.network,
         formats={("arch",): skeleton.parse},

@@ -45,6 +45,9 @@ SPACES = {
     "nasbench_macro": Entry(
         "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
     ),
+    "proxyless": Entry(
+        "search_spaces.proxyless:proxyless", "ProxylessNAS: 21 layers, each a skip or a MobileNet block, 2.2e17 of them"
+    ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),

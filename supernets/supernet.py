@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Relaxation, Space
-from search_spaces.elastic import elastic_layers, extracted
+from search_spaces.elastic import extracted, following_layers
 
 
 class Supernet(nn.Module):
@@ -26,7 +26,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.network = network if network is not None else space.build()
-        self._layers = elastic_layers(self.network)
+        self._layers = following_layers(self.network)
         self.active = space.largest()
         self.activate(self.active)
 

@@ -9,7 +9,17 @@ from search_spaces.elastic.depth import ElasticDepth
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
-from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, governed, largest, resolve
+from search_spaces.elastic.size import (
+    AnySize,
+    Elastic,
+    Size,
+    elastic_layers,
+    extracted,
+    following_layers,
+    governed,
+    largest,
+    resolve,
+)
 
 __all__ = [
     "AnySize",
@@ -24,6 +34,7 @@ __all__ = [
     "Size",
     "elastic_layers",
     "extracted",
+    "following_layers",
     "governed",
     "largest",
     "resolve",

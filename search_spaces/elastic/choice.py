@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from search_spaces.architecture import Choice, Setting, Weight
-from search_spaces.elastic.size import Elastic, elastic_layers, extracted
+from search_spaces.elastic.size import Elastic, extracted, following_layers
 
 
 class ElasticChoice(Elastic):
@@ -22,17 +22,17 @@ class ElasticChoice(Elastic):
         super().__init__()
         self.decision = decision
         self.choices = tuple(operations)
-        self.operations = nn.ModuleDict({_key(c): module for c, module in operations.items() if module is not None})
+        self._keys = {choice: _key(choice) for choice in operations}
+        self.operations = nn.ModuleDict(
+            {self._keys[choice]: module for choice, module in operations.items() if module is not None}
+        )
         self._layers: dict[Choice, list[Elastic]] = {}
-        self._active: tuple[tuple[Weight | None, nn.Module], ...] = ()
+        self._active: list[tuple[Weight | None, nn.Module]] = []
         self._run({self.choices[-1]: None})
 
     def operation(self, choice: Choice) -> nn.Module | None:
         """The module of a choice."""
-        key = _key(choice)
-        if key not in self.operations:
-            return None
-        return self.operations[key]
+        return self.operations._modules.get(self._keys[choice])
 
     def activate(self, setting: Setting) -> None:
         chosen = setting.get(self.decision)
@@ -45,16 +45,18 @@ class ElasticChoice(Elastic):
                 layer.activate(setting)
 
     def _layers_of(self, choice: Choice) -> list[Elastic]:
-        """The elastic layers inside an operation, found once."""
+        """The elastic layers inside an operation that follow a decision, found once."""
         if choice not in self._layers:
             module = self.operation(choice)
-            self._layers[choice] = [] if module is None else elastic_layers(module)
+            self._layers[choice] = [] if module is None else following_layers(module)
         return self._layers[choice]
 
     def _run(self, weights: Mapping[Choice, Weight | None]) -> None:
         """Let these choices run, with these weights; None for one that runs alone."""
-        running = ((weight, self.operation(choice)) for choice, weight in weights.items())
-        self._active = tuple((weight, module) for weight, module in running if module is not None)
+        self._active.clear()
+        for choice, weight in weights.items():
+            if (module := self.operation(choice)) is not None:
+                self._active.append((weight, module))
 
     def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
         for choice in self.choices:

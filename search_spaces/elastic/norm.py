@@ -55,6 +55,10 @@ class ElasticBatchNorm2d(Elastic):
         self.register_buffer("running_var", torch.ones(self.active_size))
         self.synchronised = False
 
+    @property
+    def is_fixed(self) -> bool:
+        return isinstance(self.size, int)
+
     def activate(self, setting: Setting) -> None:
         self.active_size = resolve(self.size, setting) or self.active_size
 
@@ -97,18 +101,18 @@ class ElasticBatchNorm2d(Elastic):
         return norm.train(self.training)
 
 
-def with_shared_norms(network: nn.Module) -> nn.Module:
+def with_shared_norms(network: nn.Module, *, affine: bool = True) -> nn.Module:
     """The network, changed in place, with an `ElasticBatchNorm2d` for every plain batch norm.
 
     A plain network becomes part of a supernet by this: several subnets run through its norms, whose running statistics
-    then fit none of them.
+    then fit none of them. Without `affine`, none of the new norms has weights.
     """
     if isinstance(network, nn.BatchNorm2d):
         assert network.momentum is not None
         norm = ElasticBatchNorm2d(
-            network.num_features, eps=network.eps, momentum=network.momentum, affine=network.affine
+            network.num_features, eps=network.eps, momentum=network.momentum, affine=affine and network.affine
         )
         return norm.train(network.training)
     for name, child in network.named_children():
-        setattr(network, name, with_shared_norms(child))
+        setattr(network, name, with_shared_norms(child, affine=affine))
     return network

@@ -56,6 +56,11 @@ class Elastic(nn.Module):
     former setting; the network does not run it.
     """
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether nothing in this layer follows a decision, so that it need never be activated."""
+        return False
+
     @abstractmethod
     def activate(self, setting: Setting) -> None:
         """Take the setting that an architecture asks for."""
@@ -80,6 +85,11 @@ def elastic_layers(network: nn.Module) -> list[Elastic]:
     if isinstance(network, Elastic):
         return [network]
     return [layer for child in network.children() for layer in elastic_layers(child)]
+
+
+def following_layers(network: nn.Module) -> list[Elastic]:
+    """The outermost elastic layers that follow a decision: those that an architecture must be told to."""
+    return [layer for layer in elastic_layers(network) if not layer.is_fixed]
 
 
 def extracted(network: nn.Module) -> nn.Module:

@@ -51,6 +51,14 @@ SPACES = {
         (387_882, 7_713_280),
         "NAS-Bench-Macro, arXiv 2103.11922: 3^8 architectures; params and flops of 22222222 and 00000000 in its table",
     ),
+    "proxyless": (
+        {},
+        6**6 * 7**15,
+        (5_103_336, 606_590_720),
+        (2_154_984, 102_528_896),
+        "ProxylessNAS, arXiv 1812.00332: six blocks in 21 layers, a skip in 15; extremes: ours, by the formulas that "
+        "give the released networks' params (tests/search_spaces/test_proxyless.py)",
+    ),
 }
 
 
