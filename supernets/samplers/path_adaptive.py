@@ -65,11 +65,13 @@ class PathAdaptive:
         return with_one_resolution(self.space, [self._architecture(generator) for _ in range(self.subnets)])
 
     def _architecture(self, generator: np.random.Generator) -> Architecture:
+        sums = {name: np.cumsum(p) for name, p in self.probabilities.items()}
         for _ in range(_DRAWS):
             values = {}
             for decision, uniform in zip(self.space.decisions, generator.random(len(self.space.decisions))):
-                bounds = np.cumsum(self.probabilities[self._vector_of[decision.name]])
-                values[decision.name] = decision.choices[np.searchsorted(bounds / bounds[-1], uniform, side="right")]
+                bounds = sums[self._vector_of[decision.name]]
+                position = np.searchsorted(bounds, uniform * bounds[-1], side="right")
+                values[decision.name] = decision.choices[min(position, len(decision.choices) - 1)]
             try:
                 return self.space.architecture(values)
             except InvalidArchitecture:
