@@ -294,6 +294,6 @@ def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
         axes.set_ylim(bottom=0)
         axes.set_title(f"{title}: what training samples", loc="left", fontsize=13, pad=12)
         if len(names) <= _MOST_NAMED:
-            axes.legend(loc="upper left", fontsize=9, framealpha=0.9, edgecolor="none")
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
 
     return _png(draw)

@@ -107,10 +107,11 @@ class PathAdaptive:
         return self._named()
 
     def _named(self) -> dict[str, float]:
-        """Probabilities of what can be chosen, by choice, and by decision where there is more than one vector."""
+        """Probabilities of what can be chosen; operations of one vector are called by their names alone."""
         open_ = {name: choices for name, choices in self._choices.items() if len(choices) > 1}
+        alone = len(open_) == 1 and all(isinstance(choice, str) for choices in open_.values() for choice in choices)
         return {
-            str(choice) if len(open_) == 1 else f"{name}/{choice}": float(probability)
+            str(choice) if alone else f"{name}/{choice}": float(probability)
             for name, choices in open_.items()
             for choice, probability in zip(choices, self.probabilities[name])
         }

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces import Architecture
@@ -28,41 +27,14 @@ from supernets.training.checkpoint import CHECKPOINT, read_checkpoint, write_che
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
+from supernets.training.images import TrainingImages
+from supernets.training.losses import subnet_loss
 from supernets.training.optimization import WeightAverage, lr_at, make_optimizer
 from supernets.training.phases import Phase
 from supernets.transforms import sort_channels
 
 Observer = Callable[[dict[str, Any]], None]
 CHECK_EVERY = 20  # steps between looks at the loss; the only moments at which the host waits for the device
-
-
-class TrainingImages(Protocol):
-    """Training images in batches; batches are a function of (seed, epoch, index) and a given order alone."""
-
-    def __len__(self) -> int:
-        """Images of the split."""
-        ...
-
-    def steps(self, batch_size: int) -> int:
-        """Batches of one epoch."""
-        ...
-
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        epoch: int,
-        seed: int,
-        start: int,
-        rank: int,
-        world_size: int,
-        order: Tensor | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images [B, C, H, W] and labels [B] from batch `start` of an epoch on; B is this process's share.
-
-        With an `order`, int64 [N] on the CPU, the batches are cut from it; else from a permutation.
-        """
-        ...
 
 
 def train(
@@ -271,6 +243,7 @@ class _Training:
     def _backward(self, architectures: list[Architecture], images: Tensor, labels: Tensor, phase: Phase) -> None:
         """Add up the gradients of the losses of all architectures of a step."""
         weights = None if self.examples is None else self.examples.weights(*divmod(self.step, self.epoch_steps))
+        in_place = phase.distillation == "in_place"
         soft: Tensor | None = None
         for position, architecture in enumerate(architectures):
             if phase.distillation == "teacher" and position == 0:
@@ -280,26 +253,11 @@ class _Training:
                 logits = self.supernet(images).to(self.dtype)
             if self.examples is not None and position == 0:
                 self.examples.record(logits, labels)
-            loss = self._loss(logits, labels, soft, weights, in_place=phase.distillation == "in_place")
+            loss = subnet_loss(logits, labels, self.config, soft=soft, weights=weights, in_place=in_place)
             (loss / len(architectures) if phase.average_losses else loss).backward()
             self.losses += loss.detach() / len(architectures)
-            if phase.distillation == "in_place" and position == 0:
+            if in_place and position == 0:
                 soft = logits.detach().softmax(dim=1)
-
-    def _loss(
-        self, logits: Tensor, labels: Tensor, soft: Tensor | None, weights: Tensor | None, *, in_place: bool
-    ) -> Tensor:
-        """Cross entropy with the labels, with soft labels, or both; the mean over images, weighted where they are."""
-        weight = self.config.kd_weight if soft is not None else 0.0
-        label_weight = 1.0 if not in_place or soft is None else max(0.0, 1.0 - weight)
-        reduction = "mean" if weights is None else "none"
-        loss = torch.zeros((), device=logits.device)
-        if label_weight:
-            smoothing = self.config.label_smoothing
-            loss = label_weight * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduction)
-        if soft is not None and weight:
-            loss = loss + weight * F.cross_entropy(logits, soft, reduction=reduction)
-        return loss if weights is None else (loss * weights).mean()
 
     @torch.no_grad()
     def _teacher_probabilities(self, images: Tensor, student: Architecture) -> Tensor:
@@ -423,7 +381,11 @@ class _Training:
             return False
         state = read_checkpoint(self.folder / CHECKPOINT, self.device)
         if state["starts"] != self.starts or state["seed"] != self.seed:
-            raise ValueError(f"{self.folder / 'checkpoint.pt'} is of a training with another schedule or seed")
+            raise ValueError(f"{self.folder / CHECKPOINT} is of a training with another schedule or seed")
+        self.phase_index = state["phase_index"]
+        sampled = [(state["sampler"], self._learned), (state["examples"], self.examples)]
+        if any((there is None) != (here is None) for there, here in sampled):
+            raise ValueError(f"{self.folder / CHECKPOINT} is of a training with another sampler or order of images")
         if self.phases[state["phase_index"]].distillation == "teacher":
             self.teacher = deepcopy(self.supernet)
             weights = read_checkpoint(self.folder / "teacher.pt", self.device)

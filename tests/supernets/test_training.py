@@ -158,6 +158,8 @@ def test_checkpoint_of_another_schedule_or_a_damaged_one_is_refused(tmp_path):
     trained(tiny_config(epochs=4), folder=tmp_path)
     with pytest.raises(ValueError, match="another schedule or seed"):
         trained(tiny_config(epochs=8), folder=tmp_path)
+    with pytest.raises(ValueError, match="another sampler or order of images"):
+        trained(tiny_config(epochs=4, examples="importance"), folder=tmp_path)
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match="can't be read as a checkpoint"):
         trained(tiny_config(epochs=4), folder=tmp_path)
