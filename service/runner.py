@@ -29,7 +29,7 @@ from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_b
 from nas.search import Problem, search
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report
+from service import catalogue, report, samplers
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -179,7 +179,7 @@ class Work:
             return
         train(
             self.supernet,
-            phases(self.space, self.job.train),
+            phases(self.space, self.job.train, samplers.maker(self.job.train)),
             self.data.train,
             self.job.train,
             seed=self.job.seed,

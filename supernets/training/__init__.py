@@ -1,15 +1,19 @@
 """How supernets are trained."""
 
+from supernets.training.checkpoint import final_optimizer_state
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes, processes
-from supernets.training.loop import TrainingImages, train
-from supernets.training.phases import Phase, phases, progressive_shrinking
+from supernets.training.images import TrainingImages
+from supernets.training.loop import train
+from supernets.training.phases import MakeSampler, Phase, phases, progressive_shrinking
 
 __all__ = [
+    "MakeSampler",
     "Phase",
     "Processes",
     "TrainConfig",
     "TrainingImages",
+    "final_optimizer_state",
     "phases",
     "processes",
     "progressive_shrinking",

@@ -79,7 +79,7 @@ def start_job(folder: Path, *, uri: str | None = None, job_id: str = "0f" * 16, 
         "seed": 7,
         "data": {"source": "digits", "path": None, "dataset": None, "flip": False},
         "space": {"name": "small_mobilenet_v3", "options": {"depths": [2, 3, 4]}},
-        "train": {"method": "sandwich", "lr": 0.1},
+        "train": {"sampler": "sandwich", "lr": 0.1},
         "search": {"constraints": {}},
         "tracking": {"enabled": True, "uri": uri, "experiment": "espalier"},
     }
@@ -95,6 +95,18 @@ def train(folder: Path, steps: range) -> Path:
     accuracies = {"largest": 91.0, "smallest": 72.5, "random": 84.0}
     last = steps[-1]
     append_lines(folder / "progress.jsonl", {"event": "validate", "time": CREATED + last, "step": last, **accuracies})
+    return folder
+
+
+def learn(folder: Path, epochs: int = 12) -> Path:
+    """What a sampler learned over these epochs."""
+    for epoch in range(1, epochs + 1):
+        large = 0.2 + 0.5 * epoch / epochs
+        probabilities = {"none": (1 - large) / 2, "nor_conv_1x1": (1 - large) / 2, "nor_conv_3x3": large}
+        examples = {"effective_fraction": 1 - 0.3 * epoch / epochs, "mean_indicator": 0.5}
+        event = {"event": "sampler", "time": CREATED + epoch, "phase": "path_adaptive", "step": 5 * epoch}
+        learned = {"epoch": epoch, "probabilities": probabilities, "examples": examples}
+        append_lines(folder / "progress.jsonl", event | learned)
     return folder
 
 
