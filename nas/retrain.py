@@ -31,7 +31,7 @@ def retrain(
         supernet: Trained; its weights are where the architecture starts.
         architecture: The one to train.
         images: The training split.
-        config: `epochs`, `lr` and the optimizer; `method`, `subnets_per_step` and `kd_weight` are not used.
+        config: `epochs`, `lr`, `examples` and the optimizer; what says which subnets are trained is not used.
         seed: Of data order and augmentation.
         folder: For checkpoints.
         observer: Receives the events of the loop.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nas.data.augment import Augmentation, Normalisation, crop_and_flip, cut_out, draw
-from nas.data.order import epoch_order, random_subset, shares, steps
+from nas.data.order import order_of, random_subset, shares, steps
 
 Batch = tuple[Tensor, Tensor]
 
@@ -54,6 +54,7 @@ class DeviceImages:
         drop_last: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        order: Tensor | None = None,
     ) -> Iterator[Batch]:
         """Shuffled batches of one epoch, from batch `start` on; the same whenever they are asked for again.
 
@@ -66,15 +67,17 @@ class DeviceImages:
             drop_last: Whether the last, smaller batch is left out.
             rank: This process among `world_size`.
             world_size: Processes that share each batch.
+            order: Images in the order to show them, int64 [N] on the CPU, repetitions allowed; a permutation that
+                follows from seed and epoch by default.
 
         Yields:
             Images float32 [B, C, H, W], channels last, and labels int64 [B].
         """
         device = self.images.device
-        order = send(epoch_order(len(self), epoch=epoch, seed=seed), device)
+        chosen_order = send(order_of(order, len(self), epoch=epoch, seed=seed), device)
         size = self.images.shape[1]
         for share in shares(len(self), batch_size, start=start, drop_last=drop_last, rank=rank, world_size=world_size):
-            chosen = order[share.begin : share.end]
+            chosen = chosen_order[share.begin : share.end]
             images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
             if not augment:
                 yield self._floats(images), labels

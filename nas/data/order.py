@@ -35,6 +35,21 @@ def epoch_order(count: int, *, epoch: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=seeded(ORDER, seed, epoch))
 
 
+def order_of(given: Tensor | None, count: int, *, epoch: int, seed: int) -> Tensor:
+    """The given order of an epoch, or a permutation; int64 [count].
+
+    Raises:
+        ValueError: The given order has another length or names images that are not there.
+    """
+    if given is None:
+        return epoch_order(count, epoch=epoch, seed=seed)
+    if given.dtype != torch.int64 or given.shape != (count,):
+        raise ValueError(f"order must be int64 [{count}], got {given.dtype} {list(given.shape)}")
+    if given.min() < 0 or given.max() >= count:
+        raise ValueError(f"order must name images from 0 to {count - 1}, got {int(given.min())} to {int(given.max())}")
+    return given
+
+
 def random_subset(count: int, n: int, seed: int) -> Tensor:
     """`n` distinct indices below `count` (all of them where there are fewer), in random order."""
     return torch.randperm(count, generator=seeded(SUBSET, seed))[:n]

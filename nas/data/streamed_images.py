@@ -1,7 +1,7 @@
 """Images that do not fit into memory: decoded, cropped and rescaled by worker processes while the device trains."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 from nas.data.augment import Augmentation, Normalisation, cut_out, draw
 from nas.data.config import InvalidData
 from nas.data.device_images import Batch, send
-from nas.data.order import AUGMENT, epoch_order, random_subset, shares, steps
+from nas.data.order import AUGMENT, order_of, random_subset, shares, steps
 from nas.data.samples import Part, fit, read
 
-# An image to read: its position in the split, and seed and epoch of its augmentation, if any.
-Key = tuple[int, tuple[int, int] | None]
+# An image to read: its position in the split, and what its augmentation follows from besides, if there is any.
+Key = tuple[int, tuple[int, ...] | None]
 SMALLEST_AREA = 0.08
 LARGEST_ASPECT = 4 / 3
 EVALUATION_MARGIN = 1 / 0.875
@@ -108,17 +108,23 @@ class StreamedImages:
         drop_last: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        order: Tensor | None = None,
     ) -> Iterator[Batch]:
         """Shuffled batches of one epoch, as `DeviceImages.batches`.
 
         Raises:
             InvalidData: An image cannot be decoded.
         """
-        order = epoch_order(len(self), epoch=epoch, seed=seed)
-        entropy = (seed, epoch) if augment else None
+        positions = order_of(order, len(self), epoch=epoch, seed=seed)
         mine = list(shares(len(self), batch_size, start=start, drop_last=drop_last, rank=rank, world_size=world_size))
-        chosen = [order[share.begin : share.end] for share in mine]
-        for share, (images, labels) in zip(mine, self._decoded(chosen, entropy)):
+        keys = []
+        for share in mine:
+            entropy: tuple[int, ...] | None = (seed, epoch) if augment else None
+            places = range(share.begin, share.end)
+            # in a given order an image may come several times, each time augmented in its own way
+            own = [entropy if entropy is None or order is None else (*entropy, place) for place in places]
+            keys.append(list(zip(positions[share.begin : share.end].tolist(), own)))
+        for share, (images, labels) in zip(mine, self._decoded(keys)):
             if augment:
                 draws = draw(self.augmentation, share.total, self.shape[0], seed=seed, epoch=epoch, batch=share.batch)
                 draws = send(draws[:, share.offset : share.offset + len(images)], self.device)
@@ -132,8 +138,8 @@ class StreamedImages:
             InvalidData: An image cannot be decoded.
         """
         positions = torch.arange(len(self))
-        chosen = [positions[share.begin : share.end] for share in shares(len(self), batch_size, drop_last=False)]
-        for images, labels in self._decoded(chosen, None):
+        parts = [positions[share.begin : share.end] for share in shares(len(self), batch_size, drop_last=False)]
+        for images, labels in self._decoded([[(position, None) for position in part.tolist()] for part in parts]):
             yield images.permute(0, 3, 1, 2), labels
 
     def subset(self, n: int, seed: int) -> "StreamedImages":
@@ -141,20 +147,19 @@ class StreamedImages:
         chosen = random_subset(len(self), n, seed).numpy()
         return replace(self, part=Part(self.part.samples, self.part.indices[chosen]))
 
-    def _decoded(self, chosen: list[Tensor], entropy: tuple[int, int] | None) -> Iterator[Batch]:
-        """Normalised images float32 [B, H, W, C] and labels of these positions, on the device."""
-        keys: Iterable[list[Key]] = [[(position, entropy) for position in batch.tolist()] for batch in chosen]
+    def _decoded(self, keys: list[list[Key]]) -> Iterator[Batch]:
+        """Normalised images float32 [B, H, W, C] and labels of the images to read, on the device."""
         loader = DataLoader(
             _Decoder(self.part, self.shape, self.augmentation.flip),
             batch_sampler=keys,
-            num_workers=min(self.workers, len(chosen)),
+            num_workers=min(self.workers, len(keys)),
             collate_fn=_stack,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),
         )
         labels = torch.from_numpy(self.part.labels)
-        for batch, images in zip(chosen, loader):
+        for batch, images in zip(keys, loader):
             if isinstance(images, InvalidData):
                 raise images
             bytes_ = images.to(self.device, non_blocking=True)
-            yield self.normalisation(bytes_), send(labels[batch], self.device)
+            yield self.normalisation(bytes_), send(labels[[position for position, _ in batch]], self.device)

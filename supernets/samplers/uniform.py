@@ -4,6 +4,7 @@ Paper: SPOS, arXiv 1904.00420; with several subnets a step it is the dynamic bat
 Differs: nothing known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,13 @@ class Uniform:
     subnets: int = 1
 
     def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        architectures = [self.space.sample(generator) for _ in range(self.subnets)]
-        first = architectures[0]
-        if "resolution" not in first:
-            return architectures
-        shared = {"resolution": first["resolution"]}
-        return [self.space.architecture({**architecture, **shared}) for architecture in architectures]
+        return with_one_resolution(self.space, [self.space.sample(generator) for _ in range(self.subnets)])
+
+
+def with_one_resolution(space: Space, architectures: Sequence[Architecture]) -> list[Architecture]:
+    """The same architectures, all with the resolution of the first, where the space has that decision."""
+    first = architectures[0]
+    if "resolution" not in first:
+        return list(architectures)
+    shared = {"resolution": first["resolution"]}
+    return [space.architecture({**architecture, **shared}) for architecture in architectures]

@@ -1,5 +1,6 @@
 """How supernets are trained."""
 
+from supernets.training.checkpoint import final_optimizer_state
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes, processes
 from supernets.training.loop import TrainingImages, train
@@ -10,6 +11,7 @@ __all__ = [
     "Processes",
     "TrainConfig",
     "TrainingImages",
+    "final_optimizer_state",
     "phases",
     "processes",
     "progressive_shrinking",

@@ -1,9 +1,11 @@
 """How a supernet is trained, as one validated value."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-Method = Literal["progressive_shrinking", "sandwich", "uniform"]
+Schedule = Literal["whole", "progressive_shrinking"]
+_OTHER_SCHEDULES = ("fair", "sandwich", "shift", "sorted")  # samplers that say by themselves what a step trains
+_WEIGHTS_NEED = "false unless examples is importance"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,10 +13,17 @@ class TrainConfig:
     """Settings of one supernet training.
 
     Args:
-        method: What a step trains. `progressive_shrinking` is the Once-for-All schedule; `sandwich` trains the
-            largest, the smallest and random subnets each step, the others distilled from the largest; `uniform`
-            trains random subnets.
-        epochs: Passes over the training images in all, shared out among the phases of the method. This one knob
+        schedule: Which part of the space is trained when: the `whole` from beginning to end, or
+            `progressive_shrinking`, the Once-for-All schedule.
+        sampler: What a step trains, by its listed name or as `package.module:Class`. `uniform` trains random subnets;
+            `sandwich` the largest, the smallest and random ones, the others distilled from the largest; `fair` every
+            choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws from the part
+            of the space that is open: `uniform` (as published), `path_adaptive` or one of your own.
+        sampler_options: Other arguments of the sampler.
+        examples: Order of the training images: `uniform`, every image once an epoch, or `importance`, the data half
+            of PA&DA: drawn with replacement in proportion to how far the prediction was off.
+        example_weights: Whether images drawn by importance have weights that make the gradient unbiased.
+        epochs: Passes over the training images in all, shared out among the phases of the schedule. This one knob
             scales a schedule; the published progressive shrinking is 605.
         batch_size: Images of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
@@ -26,14 +35,19 @@ class TrainConfig:
         clip_norm: Largest norm of the gradient; `null` for no clipping.
         ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
             phase; `null` for none.
-        subnets_per_step: Architectures a step of `sandwich` or `uniform` trains; progressive shrinking has its own.
+        subnets_per_step: Architectures that a step trains; `null` for the sampler's own number, which is 4 for
+            `sandwich` and `sorted`, else 1. `fair` and progressive shrinking always have their own.
         kd_weight: Weight of the distillation loss.
         bf16: Whether CUDA computes in bfloat16 autocast.
         max_rollbacks: How often a diverging run is rolled back with half the rate before it is given up.
         checkpoint_every_s: Seconds between checkpoints.
     """
 
-    method: Method = "sandwich"
+    schedule: Schedule = "whole"
+    sampler: str = "uniform"
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+    examples: Literal["uniform", "importance"] = "uniform"
+    example_weights: bool = False
     epochs: float = 10.0
     batch_size: int = 128
     lr: float = 0.1
@@ -44,7 +58,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     clip_norm: float | None = 5.0
     ema_decay: float | None = None
-    subnets_per_step: int = 4
+    subnets_per_step: int | None = None
     kd_weight: float = 1.0
     bf16: bool = True
     max_rollbacks: int = 5
@@ -52,6 +66,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, bool, str]] = [
+            ("schedule", self.schedule in ("whole", "progressive_shrinking"), "whole or progressive_shrinking"),
+            ("sampler", bool(self.sampler), "the name of a sampler"),
+            ("examples", self.examples in ("uniform", "importance"), "uniform or importance"),
+            ("example_weights", self.examples == "importance" or not self.example_weights, _WEIGHTS_NEED),
             ("epochs", self.epochs > 0, "more than 0"),
             ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two images)"),
             ("lr", self.lr > 0, "more than 0"),
@@ -61,13 +79,16 @@ class TrainConfig:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or null"),
             ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null"),
-            ("subnets_per_step", self.subnets_per_step >= 1, "at least 1"),
+            ("subnets_per_step", self.subnets_per_step is None or self.subnets_per_step >= 1, "at least 1, or null"),
             ("kd_weight", self.kd_weight >= 0, "0 or more"),
             ("max_rollbacks", self.max_rollbacks >= 0, "0 or more"),
             ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
         ]
-        for field, holds, allowed in limits:
+        for name, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{field} must be {allowed}, got {getattr(self, field)}")
-        if self.method == "sandwich" and self.subnets_per_step < 2:
-            raise ValueError("subnets_per_step must be at least 2 for method 'sandwich' (largest and smallest), got 1")
+                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+        if self.sampler == "sandwich" and self.subnets_per_step == 1:
+            raise ValueError("subnets_per_step must be at least 2 for sampler 'sandwich' (largest and smallest), got 1")
+        if self.schedule == "progressive_shrinking" and self.sampler in _OTHER_SCHEDULES:
+            allowed = "uniform, path_adaptive or one of your own for schedule 'progressive_shrinking'"
+            raise ValueError(f"sampler must be {allowed}, got {self.sampler!r}")

@@ -53,6 +53,12 @@ class Processes:
             value = value / self.world_size
         return value
 
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over processes."""
+        if self.world_size > 1:
+            dist.all_reduce(value)
+        return value
+
     def first_says(self, value: bool) -> bool:
         """The value of the first process, in all of them."""
         if self.world_size == 1:

@@ -9,7 +9,6 @@ Differs: weights that no subnet of a step used are left alone by that step; unde
 weight decay moved them as well.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -23,9 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces import Architecture
+from supernets.samplers import LearnedSampler
 from supernets.supernet import Supernet
+from supernets.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
+from supernets.training.example_importance import ExampleImportance
 from supernets.training.optimization import WeightAverage, lr_at, make_optimizer
 from supernets.training.phases import Phase
 from supernets.transforms import sort_channels
@@ -35,16 +37,31 @@ CHECK_EVERY = 20  # steps between looks at the loss; the only moments at which t
 
 
 class TrainingImages(Protocol):
-    """Training images in batches; batches are a function of (seed, epoch, index) alone."""
+    """Training images in batches; batches are a function of (seed, epoch, index) and a given order alone."""
+
+    def __len__(self) -> int:
+        """Images of the split."""
+        ...
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch."""
         ...
 
     def batches(
-        self, batch_size: int, *, epoch: int, seed: int, start: int, rank: int, world_size: int
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        seed: int,
+        start: int,
+        rank: int,
+        world_size: int,
+        order: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images [B, C, H, W] and labels [B] from batch `start` of an epoch on; B is this process's share."""
+        """Images [B, C, H, W] and labels [B] from batch `start` of an epoch on; B is this process's share.
+
+        With an `order`, int64 [N] on the CPU, the batches are cut from it; else from a permutation.
+        """
         ...
 
 
@@ -59,19 +76,21 @@ def train(
     observer: Observer = lambda event: None,
     validate: Callable[[Supernet], dict[str, float]] | None = None,
     processes: Processes | None = None,
+    optimizer_state: dict[str, Any] | None = None,
 ) -> Supernet:
     """Train a supernet through its phases; with a folder, write checkpoints there and continue from the newest.
 
     Args:
         supernet: Trained in place, on its device.
-        phases: What to train when, see `supernets.training.phases`.
+        phases: What to train when, see `supernets.training.phases`. Learned samplers begin as they are given.
         images: The training split.
         config: Optimizer and guard settings.
         seed: Of data order, augmentation, architectures and dropout.
         folder: For checkpoints; nothing is written without it.
-        observer: Receives ``train``, ``validate`` and ``rollback`` events as dictionaries.
+        observer: Receives ``train``, ``validate``, ``rollback`` and ``sampler`` events as dictionaries.
         validate: Called at the end of every epoch in the first process; its accuracies go to the observer.
         processes: This process and its siblings; alone by default.
+        optimizer_state: Momentum to begin with, of a network with the same parameters; see `final_optimizer_state`.
 
     Raises:
         RuntimeError: The loss diverged more than `config.max_rollbacks` times.
@@ -86,6 +105,7 @@ def train(
         observer=observer,
         validate=validate,
         processes=processes or Processes(),
+        optimizer_state=optimizer_state,
     )
     with torch.random.fork_rng(devices=training.cuda_devices):
         training.run()
@@ -105,6 +125,7 @@ class _Training:
     observer: Observer
     validate: Callable[[Supernet], dict[str, float]] | None
     processes: Processes
+    optimizer_state: dict[str, Any] | None
 
     def __post_init__(self) -> None:
         parameter = next(self.supernet.parameters())
@@ -118,10 +139,23 @@ class _Training:
         self.usual_loss: float | None = None
         self.teacher: Supernet | None = None
         self.optimizer = make_optimizer(self.supernet, self.config)
+        self.examples = self._example_importance()
         self.average: WeightAverage | None = None
         self.snapshot: dict[str, Any] = {}
         self.losses = torch.zeros((), device=self.device)
         self.last_save = self.last_check = time.monotonic()
+
+    def _example_importance(self) -> ExampleImportance | None:
+        if self.config.examples == "uniform":
+            return None
+        return ExampleImportance(
+            count=len(self.images),
+            batch_size=self.config.batch_size,
+            seed=self.seed,
+            weighted=self.config.example_weights,
+            processes=self.processes,
+            device=self.device,
+        )
 
     # ---- the run --------------------------------------------------------------------------------------------------
 
@@ -149,13 +183,18 @@ class _Training:
             self._keep_teacher()
         if phase.sort:
             sort_channels(self.supernet, phase.trained_widths)
-        self._fresh_optimizer()
+        if index == 0 or phase.fresh_optimizer:
+            self._fresh_optimizer(self.optimizer_state if index == 0 else None)
+        self._fresh_average()
         self._remember()
         self._save()
 
-    def _fresh_optimizer(self) -> None:
-        """Momentum does not survive a phase: sorting moves the channels it belongs to."""
+    def _fresh_optimizer(self, state: dict[str, Any] | None = None) -> None:
         self.optimizer = make_optimizer(self.supernet, self.config)
+        if state is not None:
+            self.optimizer.load_state_dict(deepcopy(state))
+
+    def _fresh_average(self) -> None:
         decay = self.config.ema_decay
         self.average = WeightAverage(self.supernet, decay) if decay is not None else None
 
@@ -166,6 +205,8 @@ class _Training:
             for images, labels in self._batches():
                 self._train_step(images, labels)
                 self.step += 1
+                if self.step % self.epoch_steps == 0:
+                    self._end_epoch()
                 if (self.step % CHECK_EVERY == 0 or self.step == end) and not self._check():
                     break  # rolled back: the batches start again from there
                 if self.step == end:
@@ -173,6 +214,7 @@ class _Training:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         epoch, start = divmod(self.step, self.epoch_steps)
+        given = {} if self.examples is None else {"order": self.examples.order(epoch)}
         return self.images.batches(
             self.config.batch_size,
             epoch=epoch,
@@ -180,7 +222,29 @@ class _Training:
             start=start,
             rank=self.processes.rank,
             world_size=self.processes.world_size,
+            **given,
         )
+
+    def _end_epoch(self) -> None:
+        """Let what is drawn follow what the epoch has shown."""
+        epoch = self.step // self.epoch_steps
+        begun = max(0, self.step - self.epoch_steps - self.starts[self.phase_index])
+        progress = self.phases[self.phase_index].progress(begun / self._phase_steps)
+        learned: dict[str, Any] = {}
+        if self._learned is not None:
+            learned["probabilities"] = self._learned.end_epoch(progress)
+        if self.examples is not None:
+            learned["examples"] = self.examples.end_epoch(epoch - 1, progress)
+        if learned and self.processes.is_first:
+            phase = self.phases[self.phase_index].name
+            event = {"event": "sampler", "time": time.time(), "phase": phase, "step": self.step, "epoch": epoch}
+            self.observer(event | learned)
+
+    @property
+    def _learned(self) -> LearnedSampler | None:
+        """The sampler of the phase, where it is one that learns."""
+        sampler = self.phases[self.phase_index].sampler
+        return sampler if isinstance(sampler, LearnedSampler) else None
 
     # ---- one step -------------------------------------------------------------------------------------------------
 
@@ -197,6 +261,8 @@ class _Training:
         self.processes.average_gradients(parameters)
         if self.config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        if self._learned is not None:
+            self._learned.observe(architectures, self.supernet)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -204,6 +270,7 @@ class _Training:
 
     def _backward(self, architectures: list[Architecture], images: Tensor, labels: Tensor, phase: Phase) -> None:
         """Add up the gradients of the losses of all architectures of a step."""
+        weights = None if self.examples is None else self.examples.weights(*divmod(self.step, self.epoch_steps))
         soft: Tensor | None = None
         for position, architecture in enumerate(architectures):
             if phase.distillation == "teacher" and position == 0:
@@ -211,22 +278,28 @@ class _Training:
             self.supernet.activate(architecture)
             with self._autocast():
                 logits = self.supernet(images).to(self.dtype)
-            loss = self._loss(logits, labels, soft, in_place=phase.distillation == "in_place")
-            loss.backward()
+            if self.examples is not None and position == 0:
+                self.examples.record(logits, labels)
+            loss = self._loss(logits, labels, soft, weights, in_place=phase.distillation == "in_place")
+            (loss / len(architectures) if phase.average_losses else loss).backward()
             self.losses += loss.detach() / len(architectures)
             if phase.distillation == "in_place" and position == 0:
                 soft = logits.detach().softmax(dim=1)
 
-    def _loss(self, logits: Tensor, labels: Tensor, soft: Tensor | None, *, in_place: bool) -> Tensor:
-        """Cross entropy with the labels, with soft labels, or both."""
+    def _loss(
+        self, logits: Tensor, labels: Tensor, soft: Tensor | None, weights: Tensor | None, *, in_place: bool
+    ) -> Tensor:
+        """Cross entropy with the labels, with soft labels, or both; the mean over images, weighted where they are."""
         weight = self.config.kd_weight if soft is not None else 0.0
         label_weight = 1.0 if not in_place or soft is None else max(0.0, 1.0 - weight)
+        reduction = "mean" if weights is None else "none"
         loss = torch.zeros((), device=logits.device)
         if label_weight:
-            loss = label_weight * F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+            smoothing = self.config.label_smoothing
+            loss = label_weight * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduction)
         if soft is not None and weight:
-            loss = loss + weight * F.cross_entropy(logits, soft)
-        return loss
+            loss = loss + weight * F.cross_entropy(logits, soft, reduction=reduction)
+        return loss if weights is None else (loss * weights).mean()
 
     @torch.no_grad()
     def _teacher_probabilities(self, images: Tensor, student: Architecture) -> Tensor:
@@ -303,10 +376,14 @@ class _Training:
 
     def _remember(self, *, finished: bool = False) -> None:
         """Keep a copy of everything that decides how the training goes on."""
+        if self.examples is not None:
+            self.examples.join()
         self.snapshot = {
             "supernet": {name: tensor.clone() for name, tensor in self.supernet.network.state_dict().items()},
             "optimizer": deepcopy(self.optimizer.state_dict()),
             "average": None if self.average is None else [tensor.clone() for tensor in self.average.average],
+            "sampler": None if self._learned is None else self._learned.state_dict(),
+            "examples": None if self.examples is None else self.examples.state_dict(),
             "step": self.step,
             "phase_index": self.phase_index,
             "lr_scale": self.lr_scale,
@@ -322,25 +399,29 @@ class _Training:
         self.lr_scale, self.rollbacks = state["lr_scale"], state["rollbacks"]
         self.usual_loss = state["usual_loss"]
         self.supernet.network.load_state_dict(state["supernet"])
-        self._fresh_optimizer()
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+        self._fresh_optimizer(state["optimizer"])
+        self._fresh_average()
         if self.average is not None:
             torch._foreach_copy_(self.average.average, state["average"])
+        if self._learned is not None:
+            self._learned.load_state_dict(state["sampler"])
+        if self.examples is not None:
+            self.examples.load_state_dict(state["examples"])
         self.losses.zero_()
 
     def _save(self) -> None:
         self.last_save = time.monotonic()
         if self.folder is not None and self.processes.is_first:
-            write_checkpoint(self.snapshot, self.folder / "checkpoint.pt")
+            write_checkpoint(self.snapshot, self.folder / CHECKPOINT)
         self.processes.wait()
 
     def _load(self) -> bool:
         """Continue from the checkpoint; False where there is none."""
-        there = self.folder is not None and (self.folder / "checkpoint.pt").exists()
+        there = self.folder is not None and (self.folder / CHECKPOINT).exists()
         # the first process decides for all: it may have begun, and saved, before another one looks
         if not self.processes.first_says(there) or self.folder is None:
             return False
-        state = read_checkpoint(self.folder / "checkpoint.pt", self.device)
+        state = read_checkpoint(self.folder / CHECKPOINT, self.device)
         if state["starts"] != self.starts or state["seed"] != self.seed:
             raise ValueError(f"{self.folder / 'checkpoint.pt'} is of a training with another schedule or seed")
         if self.phases[state["phase_index"]].distillation == "teacher":
@@ -357,26 +438,3 @@ class _Training:
         self.processes.join_batch_norm(self.teacher)
         if self.folder is not None and self.processes.is_first:
             write_checkpoint(self.supernet.network.state_dict(), self.folder / "teacher.pt")
-
-
-def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way
-        raise ValueError(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error

@@ -24,11 +24,13 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def lr_at(phase: Phase, step: int, steps: int) -> float:
-    """Learning rate of a step (from 0) of a phase: linear warm-up, then a cosine to zero."""
-    warmup = round(steps * phase.warmup_fraction)
-    if step < warmup:
-        return phase.lr * (_WARMUP_START + (1 - _WARMUP_START) * step / warmup)
-    return 0.5 * phase.lr * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    """Learning rate of a step (from 0) of a phase: linear warm-up, then a cosine to zero, or the part it covers."""
+    whole = steps / (phase.lr_to - phase.lr_from)
+    done = phase.lr_from * whole + step
+    warmup = round(whole * phase.warmup_fraction)
+    if done < warmup:
+        return phase.lr * (_WARMUP_START + (1 - _WARMUP_START) * done / warmup)
+    return 0.5 * phase.lr * (1 + math.cos(math.pi * (done - warmup) / max(1, whole - warmup)))
 
 
 class WeightAverage:

@@ -6,29 +6,44 @@ published ratio to the peak. 605 epochs, batch 2048 and a peak of 2.6 are the pu
 adds nothing to the one before it (a decision with one or two choices) is left out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from search_spaces import Choice, Decision, Space
-from supernets.samplers import Sampler, Sandwich, Uniform
+from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform, build_sampler
 from supernets.training.config import TrainConfig
+
+MakeSampler = Callable[[Space, int | None], Sampler]
+"""Makes the sampler of a part of a space for so many subnets a step; None for the sampler's own number."""
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    "uniform": Uniform,
+    "sandwich": Sandwich,
+    "fair": Fair,
+    "path_adaptive": PathAdaptive,
+    "shift": Shift,
+    "sorted": Sorted,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of training with one sampler and one cosine of the learning rate.
+    """A stretch of training with one sampler and one cosine of the learning rate, or a part of one.
 
     Args:
         name: In logs.
         sampler: Draws the architectures of each step.
         epochs: Passes over the training images; fractions are allowed.
         lr: Peak learning rate.
-        warmup_fraction: Part of the phase in which the rate rises to its peak.
+        warmup_fraction: Part of the cosine in which the rate first rises to its peak.
         distillation: `teacher`: from the network as it was when the first phase ended, beside the labels;
             `in_place`: from the first architecture of the step, instead of the labels; or `none`.
         sort: Whether hidden channels are sorted by importance before the phase.
         trained_widths: Width choices that were trained before and keep their channels in the sort.
+        average_losses: Whether the losses of the subnets of a step are averaged instead of added up.
+        lr_from, lr_to: Which part of the cosine, warm-up included, the phase covers, as progress from 0 to 1. It is
+            the progress that learned samplers are told as well.
+        fresh_optimizer: Whether the phase begins without the momentum of the one before.
     """
 
     name: str
@@ -39,6 +54,20 @@ class Phase:
     distillation: Literal["none", "teacher", "in_place"] = "none"
     sort: bool = False
     trained_widths: tuple[Choice, ...] = ()
+    average_losses: bool = False
+    lr_from: float = 0.0
+    lr_to: float = 1.0
+    fresh_optimizer: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lr_from < self.lr_to <= 1:
+            raise ValueError(f"lr_from and lr_to must be rising from 0 to 1, got {self.lr_from} and {self.lr_to}")
+        if self.sort and not self.fresh_optimizer:
+            raise ValueError("fresh_optimizer must be true where channels are sorted: momentum belongs to channels")
+
+    def progress(self, part: float) -> float:
+        """Progress of the cosine after a part of the phase, both from 0 to 1."""
+        return self.lr_from + (self.lr_to - self.lr_from) * part
 
 
 @dataclass(frozen=True)
@@ -64,19 +93,51 @@ _PROGRESSIVE_SHRINKING = (
 )
 
 
-def phases(space: Space, config: TrainConfig) -> list[Phase]:
-    """The phases that a training configuration asks for."""
-    if config.method == "progressive_shrinking":
-        return progressive_shrinking(space, epochs=config.epochs, lr=config.lr)
-    whole = partial(Phase, epochs=config.epochs, lr=config.lr, warmup_fraction=config.warmup_fraction)
-    if config.method == "sandwich":
-        sandwich = Sandwich(space=space, subnets=config.subnets_per_step)
-        return [whole(name="sandwich", sampler=sandwich, distillation="in_place")]
-    return [whole(name="uniform", sampler=Uniform(space=space, subnets=config.subnets_per_step))]
+def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None = None) -> list[Phase]:
+    """The phases that a training configuration asks for.
+
+    Args:
+        space: What is trained.
+        config: How.
+        make_sampler: Makes the samplers; by default one of `SAMPLERS`, by its name in the configuration.
+
+    Raises:
+        ValueError: There is no such sampler, it refuses its options, or the schedule needs other decisions.
+    """
+    make_sampler = make_sampler or _listed(config)
+    if config.schedule == "progressive_shrinking":
+        return progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
+    sampler = make_sampler(space, config.subnets_per_step)
+    return [
+        Phase(
+            name=config.sampler.rpartition(":")[2],
+            sampler=sampler,
+            epochs=config.epochs,
+            lr=config.lr,
+            warmup_fraction=config.warmup_fraction,
+            distillation="in_place" if isinstance(sampler, Sandwich) else "none",
+            average_losses=isinstance(sampler, Sorted),
+        )
+    ]
 
 
-def progressive_shrinking(space: Space, *, epochs: float = 605, lr: float = 2.6) -> list[Phase]:
+def _listed(config: TrainConfig) -> MakeSampler:
+    if config.sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, or made by you, got {config.sampler!r}")
+    kind = SAMPLERS[config.sampler]
+    return lambda space, subnets: build_sampler(kind, space, subnets=subnets, options=config.sampler_options)
+
+
+def _uniform(space: Space, subnets: int | None) -> Sampler:
+    return Uniform(space=space, subnets=subnets or 1)
+
+
+def progressive_shrinking(
+    space: Space, *, epochs: float = 605, lr: float = 2.6, make_sampler: MakeSampler = _uniform
+) -> list[Phase]:
     """Teacher, kernel, depth 1 and 2, width 1 and 2, for spaces with ``*.kernel``, ``*.depth``, ``*.expand`` decisions.
+
+    Every phase has a sampler of its own over the part of the space that is open; published is the uniform one.
 
     Raises:
         ValueError: The space has none of these decisions.
@@ -99,7 +160,7 @@ def progressive_shrinking(space: Space, *, epochs: float = 605, lr: float = 2.6)
         result.append(
             Phase(
                 name=row.name,
-                sampler=Uniform(space=opened, subnets=row.subnets),
+                sampler=make_sampler(opened, row.subnets),
                 epochs=row.epochs * scale,
                 lr=lr * row.lr / _PROGRESSIVE_SHRINKING[0].lr,
                 warmup_fraction=row.warmup_epochs / row.epochs,

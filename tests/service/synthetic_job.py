@@ -79,7 +79,7 @@ def start_job(folder: Path, *, uri: str | None = None, job_id: str = "0f" * 16, 
         "seed": 7,
         "data": {"source": "digits", "path": None, "dataset": None, "flip": False},
         "space": {"name": "small_mobilenet_v3", "options": {"depths": [2, 3, 4]}},
-        "train": {"method": "sandwich", "lr": 0.1},
+        "train": {"sampler": "sandwich", "lr": 0.1},
         "search": {"constraints": {}},
         "tracking": {"enabled": True, "uri": uri, "experiment": "espalier"},
     }

@@ -31,11 +31,15 @@ class Images:
         self.images = torch.randn(n, channels, size, size, generator=generator)
         self.images += self.labels[:, None, None, None].float() - classes / 2
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def steps(self, batch_size: int) -> int:
         return len(self.labels) // batch_size
 
-    def batches(self, batch_size, *, epoch, seed, start=0, rank=0, world_size=1):
-        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
+    def batches(self, batch_size, *, epoch, seed, start=0, rank=0, world_size=1, order=None):
+        if order is None:
+            order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
         share = batch_size // world_size
         for i in range(start, self.steps(batch_size)):
             rows = order[i * batch_size + rank * share : i * batch_size + (rank + 1) * share]

@@ -19,7 +19,9 @@ SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8,
 
 def train_once(siblings, folder: Path | None = None) -> Supernet:
     torch.manual_seed(0)
-    config = TrainConfig(method="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None)
+    config = TrainConfig(
+        schedule="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None
+    )
     images = Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
     return train(

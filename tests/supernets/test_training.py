@@ -38,7 +38,8 @@ def tiny_space() -> Space:
 
 
 def tiny_config(**changes) -> TrainConfig:
-    settings = {"method": "progressive_shrinking", "epochs": 24, "batch_size": 16, "lr": 0.05, "checkpoint_every_s": 0}
+    settings = {"epochs": 24, "batch_size": 16, "lr": 0.05, "checkpoint_every_s": 0, "subnets_per_step": 4}
+    settings["schedule"] = "whole" if "sampler" in changes else "progressive_shrinking"
     return TrainConfig(**{**settings, **changes})
 
 
@@ -74,9 +75,19 @@ class StopsAt:
             raise Interrupted
 
 
-@pytest.mark.parametrize("method", ["progressive_shrinking", "sandwich", "uniform"])
-def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, method):
-    config = tiny_config(method=method, ema_decay=0.9 if method == "sandwich" else None)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sampler": "sandwich", "ema_decay": 0.9},
+        {"sampler": "uniform"},
+        {"sampler": "path_adaptive", "examples": "importance", "example_weights": True, "subnets_per_step": 1},
+        {"sampler": "shift", "sampler_options": {"pool": 50}},
+        {"schedule": "progressive_shrinking", "sampler": "path_adaptive", "examples": "importance"},
+    ],
+)
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, settings):
+    config = tiny_config(**settings)
     whole = trained(config)
     interruptions = 0
     for events in (1, 2, 3, 100):
@@ -109,9 +120,9 @@ def test_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
-    first = trained(tiny_config(epochs=4, method="uniform"), folder=tmp_path)
+    first = trained(tiny_config(epochs=4, sampler="uniform"), folder=tmp_path)
     events = []
-    second = trained(tiny_config(epochs=4, method="uniform"), folder=tmp_path, observer=events.append)
+    second = trained(tiny_config(epochs=4, sampler="uniform"), folder=tmp_path, observer=events.append)
     assert not events
     assert_same_weights(first, second)
 
@@ -148,7 +159,7 @@ class Poisoned(Images):
 def test_nan_is_rolled_back_with_half_the_rate(tmp_path):
     events = []
     supernet = trained(
-        tiny_config(method="uniform"), images=Poisoned(CHECK_EVERY + 3), folder=tmp_path, observer=events.append
+        tiny_config(sampler="uniform"), images=Poisoned(CHECK_EVERY + 3), folder=tmp_path, observer=events.append
     )
     rollbacks = [event for event in events if event["event"] == "rollback"]
     assert [(event["step"], event["lr_scale"]) for event in rollbacks] == [(CHECK_EVERY, 0.5)]
@@ -174,7 +185,7 @@ def test_a_loss_spike_is_rolled_back():
                 yield images, (labels + 1) % 4 if wrong else labels
 
     events = []
-    trained(tiny_config(method="uniform", lr=0.02, label_smoothing=0.0), images=Confused(), observer=events.append)
+    trained(tiny_config(sampler="uniform", lr=0.02, label_smoothing=0.0), images=Confused(), observer=events.append)
     rollbacks = [event for event in events if event["event"] == "rollback"]
     assert [(event["step"], event["lr_scale"]) for event in rollbacks] == [(100, 0.5)]
     assert "usual is" in rollbacks[0]["reason"]
@@ -187,15 +198,19 @@ def test_endless_divergence_ends_with_a_clear_error():
             return ((images * math.nan, labels) for images, labels in super().batches(*args, **options))
 
     with pytest.raises(RuntimeError, match=r"training diverges: loss nan after step 20.*rolled back 2 times, lower lr"):
-        trained(tiny_config(method="uniform", max_rollbacks=2), images=AlwaysNan())
+        trained(tiny_config(sampler="uniform", max_rollbacks=2), images=AlwaysNan())
 
 
 # ---- learning, distillation, optimizer ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["progressive_shrinking", "sandwich", "uniform"])
-def test_every_method_learns(method):
-    supernet = trained(tiny_config(method=method))
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"sampler": "sandwich"}, {"sampler": "uniform"}, {"sampler": "fair"}, {"sampler": "sorted"}],
+    ids=lambda settings: settings.get("sampler", "progressive_shrinking"),
+)
+def test_every_way_of_training_learns(settings):
+    supernet = trained(tiny_config(**settings))
     images = Images()
     for architecture in (supernet.space.smallest(), supernet.space.largest()):
         supernet.activate(architecture)
@@ -260,8 +275,8 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine():
 
 
 def test_weight_average_replaces_the_weights():
-    plain = trained(tiny_config(method="uniform", epochs=4))
-    averaged = trained(tiny_config(method="uniform", epochs=4, ema_decay=0.999))
+    plain = trained(tiny_config(sampler="uniform", epochs=4))
+    averaged = trained(tiny_config(sampler="uniform", epochs=4, ema_decay=0.999))
     torch.manual_seed(0)
     initial = Supernet(tiny_space())
     weight = "network.classifier.weight"
@@ -329,7 +344,7 @@ def test_sandwich_starts_with_the_largest_and_ends_with_the_smallest():
         ({"lr": -1}, "lr must be more than 0, got -1"),
         ({"momentum": 1}, "momentum must be from 0 to below 1, got 1"),
         ({"clip_norm": 0}, "clip_norm must be more than 0, or null, got 0"),
-        ({"subnets_per_step": 1}, "subnets_per_step must be at least 2 for method 'sandwich'"),
+        ({"sampler": "sandwich", "subnets_per_step": 1}, "subnets_per_step must be at least 2 for sampler 'sandwich'"),
     ],
 )
 def test_bad_settings_name_field_value_and_what_is_allowed(change, message):

@@ -1,0 +1,47 @@
+"""Checkpoints of a training: written whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a damaged pickle fails in any way
+        raise ValueError(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error
+
+
+def final_optimizer_state(folder: Path, device: torch.device) -> dict[str, Any]:
+    """The state of the optimizer at the end of the training that left its checkpoint in a folder.
+
+    Raises:
+        ValueError: There is no checkpoint, or the training is not finished.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise ValueError(f"{path}: there is no checkpoint; the state of the optimizer is kept only there")
+    state = read_checkpoint(path, device)
+    if not state["finished"]:
+        raise ValueError(f"{path} is of a training that is not finished: step {state['step']} of {state['starts'][-1]}")
+    return state["optimizer"]
