@@ -3,12 +3,15 @@
 from supernets.training.checkpoint import final_optimizer_state
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes, processes
+from supernets.training.few_shot import train_few_shot
 from supernets.training.loop import TrainingImages, train
 from supernets.training.phases import Phase, phases, progressive_shrinking
+from supernets.training.split_config import SplitConfig
 
 __all__ = [
     "Phase",
     "Processes",
+    "SplitConfig",
     "TrainConfig",
     "TrainingImages",
     "final_optimizer_state",
@@ -16,4 +19,5 @@ __all__ = [
     "processes",
     "progressive_shrinking",
     "train",
+    "train_few_shot",
 ]
