@@ -46,6 +46,14 @@ SPACES = {
         "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
     ),
 }
+SAMPLERS = {
+    "uniform": Entry("supernets.samplers:Uniform", "random subnets, the single-path baseline"),
+    "sandwich": Entry("supernets.samplers:Sandwich", "the largest teaches random ones and the smallest"),
+    "fair": Entry("supernets.samplers:Fair", "FairNAS: every choice once in every step"),
+    "path_adaptive": Entry("supernets.samplers:PathAdaptive", "PA&DA: choices by the gradient norms of their weights"),
+    "sorted": Entry("supernets.samplers:Sorted", "SortedNet: nested subnets, from the smallest to the whole"),
+    "shift": Entry("supernets.samplers:Shift", "ShiftNAS, experimental: towards costs that are least trained"),
+}
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
     "regularized_evolution": Entry(
@@ -106,6 +114,7 @@ PREDICTORS = {
 }
 KINDS = {
     "space": SPACES,
+    "sampler": SAMPLERS,
     "searcher": SEARCHERS,
     "objective": OBJECTIVES,
     "proxy": PROXIES,
@@ -130,7 +139,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
     Args:
-        kind: `space`, `searcher`, `objective` or `predictor`.
+        kind: A key of `KINDS`, such as `space`.
         name: A name of that table, or where to import it from.
 
     Raises:

@@ -212,10 +212,11 @@ benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 @app.command("list", rich_help_panel="Look")
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="recipe, space, searcher, objective, proxy or predictor.")
+        str | None,
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, searchers, objectives, proxies, predictors.
+    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.
 
     Anything else is written package.module:object and imported from there.
 

@@ -5,10 +5,11 @@ and its default used instead, so that the rest is checked as well.
 """
 
 import copy
+import inspect
 import json
 import re
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -105,6 +106,34 @@ def describe(hint: Any) -> str:
     if origin is not None and issubclass(origin, Collection):
         return f"a list of {_many(hint)}"
     return "a value of another kind"
+
+
+def keyword_mistakes(
+    function: Callable[..., Any], options: Mapping[str, Any], *, path: str, owner: str, hidden: Collection[str] = ()
+) -> Iterator[str]:
+    """Options that a function or class does not have, or whose values are of another type, one line each.
+
+    Args:
+        function: Whose keyword arguments the options are.
+        options: By name.
+        path: Where they stand in the job.
+        owner: What messages call the function.
+        hidden: Arguments that are no options.
+    """
+    taken = inspect.signature(function).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
+        return
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    valid = [name for name in taken if name not in hidden]
+    for name, value in options.items():
+        if name not in valid:
+            there = suggestion(name, valid) if valid else "; it has none"
+            yield f"{path}.{name}: {owner} has no such option (got {show(value)}){there}"
+        elif name in hints:
+            try:
+                TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
+            except ValidationError:
+                yield f"{path}.{name}: must be {describe(hints[name])}, got {show(value)}"
 
 
 def show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Figures of a job: the Pareto front, interactive and as an image, and the course of the hypervolume."""
+"""Figures of a job: the Pareto front, interactive and as an image, and how hypervolume and sampling went."""
 
 import io
 import json
@@ -13,6 +13,7 @@ from service.folder import candidates, finite, job_name, objectives_of, read_jso
 Record = Mapping[str, Any]
 
 COSTS = ("latency_ms", "macs", "params")
+_MOST_NAMED = 16  # more curves than that have no legend
 FRONT, CANDIDATE, INFEASIBLE = "#c2410c", "#64748b", "#cbd5e1"
 
 
@@ -273,5 +274,26 @@ def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
         axes.set_title(f"{title}: hypervolume of the front", loc="left", fontsize=13, pad=12)
         if points:
             axes.annotate(f"{ys[-1]:.3f}", (xs[-1], ys[-1]), xytext=(-4, 6), textcoords="offset points", ha="right")
+
+    return _png(draw)
+
+
+def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
+    """The probabilities that a sampler learned over epochs as a PNG image; `events` are those of samplers.
+
+    A resumed training repeats some epochs, of which the last counts; phases follow each other.
+    """
+    points = {(name, event["epoch"]): value for event in events for name, value in event["probabilities"].items()}
+    names = list(dict.fromkeys(name for name, _ in points))
+
+    def draw(axes: Any) -> None:
+        for name in names:
+            curve = sorted((epoch, value) for (of, epoch), value in points.items() if of == name)
+            axes.plot(*zip(*curve), linewidth=1.6, marker="." if len(curve) < 30 else None, label=name)
+        axes.set(xlabel="epoch", ylabel="probability in the next epoch")
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"{title}: what training samples", loc="left", fontsize=13, pad=12)
+        if len(names) <= _MOST_NAMED:
+            axes.legend(loc="upper left", fontsize=9, framealpha=0.9, edgecolor="none")
 
     return _png(draw)

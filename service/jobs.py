@@ -4,15 +4,14 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 """
 
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import LatencyConfig
@@ -20,15 +19,18 @@ from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set
+from service import proxy_set, samplers
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
-from service.fields import Checked, check_fields, describe, field_paths, show
+from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
 from service.reading import read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
-FREE_FORM = {("space", "options"), ("search", "constraints"), ("proxies", "options")}
+FREE_FORM = {
+    *(("space", "options"), ("train", "sampler_options")),
+    *(("search", "constraints"), ("proxies", "options")),
+}
 JOB_FILES = (".yaml", ".yml", ".json")
 
 
@@ -232,6 +234,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         if shape is not None and not option_mistakes:
             space, space_mistakes = _try_space(job, shape)
             yield from space_mistakes
+    if checked.sound("train"):
+        yield from samplers.mistakes(job.train, space)
     yield from _constraint_mistakes(job, space)
 
 
@@ -261,20 +265,7 @@ def _option_mistakes(job: Job) -> Iterator[str]:
     except ValueError as error:
         yield f"space.name: {error}"
         return
-    signature = inspect.signature(function)
-    hints = get_type_hints(function)
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
-        return
-    for name, value in job.space.options.items():
-        path = f"space.options.{name}"
-        if name not in signature.parameters:
-            valid = suggestion(name, signature.parameters)
-            yield f"{path}: {job.space.name} has no such option (got {show(value)}){valid}"
-        elif name in hints:
-            try:
-                TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
-            except ValidationError:
-                yield f"{path}: must be {describe(hints[name])}, got {show(value)}"
+    yield from keyword_mistakes(function, job.space.options, path="space.options", owner=job.space.name)
 
 
 def _try_space(job: Job, shape: DataShape) -> tuple[Space | None, list[str]]:

@@ -20,6 +20,8 @@ CURVES = {
     "validate": {name: f"validation/{name}_accuracy" for name in ("largest", "smallest", "random")},
     "rollback": {"lr_scale": "train/rollback_lr_scale"},
 }
+LEARNED = {"probabilities": "probability", "examples": "examples"}
+"""Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
 HYPERVOLUME = "search/hypervolume"
 
 
@@ -59,6 +61,10 @@ def progress_points(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str,
         for name, metric in CURVES.get(record.get("event", ""), {}).items():
             if name in record and "step" in record:
                 yield metric, record[name], int(record["step"]), int(record["time"] * 1000)
+        if record.get("event") == "sampler":
+            for name, prefix in LEARNED.items():
+                for key, value in record.get(name, {}).items():
+                    yield allowed_name(f"{prefix}/{key}"), value, int(record["epoch"]), int(record["time"] * 1000)
 
 
 def described_params(job: Mapping[str, Any]) -> dict[str, str]:

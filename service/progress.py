@@ -157,4 +157,15 @@ def _line(kind: str, event: Event) -> str:
     if kind == "split":
         groups = " | ".join(", ".join(map(str, group)) for group in event["groups"])
         return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
+    if kind == "sampler":
+        return _sampler_line(event)
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
+
+
+def _sampler_line(event: Event) -> str:
+    """The likeliest choices of the next epoch, and how many of the images it is about to see."""
+    likeliest = sorted(event.get("probabilities", {}).items(), key=lambda item: -item[1])[:3]
+    parts = [f"{name} {probability:.2f}" for name, probability in likeliest]
+    if "examples" in event:
+        parts.append(f"effective part of the images {event['examples']['effective_fraction']:.2f}")
+    return f"sampling after epoch {event.get('epoch', '?')}: {', '.join(parts)}"

@@ -10,8 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.figures import COSTS, axis_of, front_html, front_png, hypervolume_png, interval, picture_of
-from service.folder import candidates, finite, job_name, read_json, write_whole
+from service.figures import (
+    COSTS,
+    axis_of,
+    front_html,
+    front_png,
+    hypervolume_png,
+    interval,
+    picture_of,
+    probabilities_png,
+)
+from service.folder import candidates, finite, job_name, read_json, read_lines, write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +35,8 @@ def write_report(folder: Path) -> list[Path]:
         folder: The job folder; whatever parts it has are drawn, so the report of a failed job shows how far it got.
 
     Returns:
-        The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png.
+        The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png
+        and probabilities.png.
     """
     folder = Path(folder)
     report = folder / "report"
@@ -38,6 +48,9 @@ def write_report(folder: Path) -> list[Path]:
     volume = read_json(folder / "search" / "hypervolume.json")
     if volume and volume.get("curve"):
         written.append(write_whole(report / "hypervolume.png", hypervolume_png(job_name(folder), volume["curve"])))
+    learned = [event for event in read_lines(folder / "progress.jsonl")[0] if event.get("probabilities")]
+    if learned:
+        written.append(write_whole(report / "probabilities.png", probabilities_png(job_name(folder), learned)))
     return written
 
 

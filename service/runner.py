@@ -30,7 +30,7 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report
+from service import catalogue, report, samplers
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -193,7 +193,7 @@ class Work:
         else:
             train(
                 self.supernet,
-                phases(self.space, self.job.train),
+                phases(self.space, self.job.train, samplers.maker(self.job.train)),
                 self.data.train,
                 self.job.train,
                 seed=self.job.seed,
@@ -211,7 +211,7 @@ class Work:
         """Train with splits between stages."""
         return train_few_shot(
             self.supernet,
-            lambda part, epochs: phases(part, replace(self.job.train, epochs=epochs)),
+            lambda part, epochs: phases(part, replace(self.job.train, epochs=epochs), samplers.maker(self.job.train)),
             self.data.train,
             self.job.train,
             split,

@@ -17,6 +17,7 @@ from service.folder import candidates, finite, read_json, read_lines, write_json
 from service.mlflow_format import (
     CURVES,
     HYPERVOLUME,
+    LEARNED,
     VIEW_KEY,
     Links,
     allowed_name,
@@ -41,7 +42,7 @@ __all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "syn
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl"),
     *("search/hypervolume.json", "search/proxies.json"),
-    *("report/front.html", "report/front.png", "report/hypervolume.png"),
+    *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
 )
 
 
@@ -274,9 +275,9 @@ class _Mirror:
 
     def _steps_on_server(self, run: Any) -> dict[str, int]:
         curves = {HYPERVOLUME}.union(*(names.values() for names in CURVES.values()))
-        histories = {
-            name: self.client.get_metric_history(run.info.run_id, name) for name in curves & set(run.data.metrics)
-        }
+        beginnings = tuple(f"{prefix}/" for prefix in LEARNED.values())
+        logged = [name for name in run.data.metrics if name in curves or name.startswith(beginnings)]
+        histories = {name: self.client.get_metric_history(run.info.run_id, name) for name in logged}
         return {name: max(metric.step for metric in history) for name, history in histories.items()}
 
     def _hypervolume_points(self) -> Iterable[tuple[str, Any, int, int]]:

@@ -1,7 +1,7 @@
 """Training many architectures at once: supernets, what they train on and how."""
 
 from supernets.calibrate import calibrate, require_calibrated
-from supernets.samplers import Sampler, Sandwich, Uniform
+from supernets.samplers import Fair, LearnedSampler, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
 from supernets.supernet import Supernet
 from supernets.training import (
     Phase,
@@ -17,11 +17,16 @@ from supernets.training import (
 from supernets.transforms import Partition, load_supernet, sort_channels, split
 
 __all__ = [
+    "Fair",
+    "LearnedSampler",
     "Partition",
+    "PathAdaptive",
     "Phase",
     "Processes",
     "Sampler",
     "Sandwich",
+    "Shift",
+    "Sorted",
     "SplitConfig",
     "Supernet",
     "TrainConfig",

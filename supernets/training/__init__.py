@@ -5,10 +5,11 @@ from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes, processes
 from supernets.training.few_shot import train_few_shot
 from supernets.training.loop import TrainingImages, train
-from supernets.training.phases import Phase, phases, progressive_shrinking
+from supernets.training.phases import MakeSampler, Phase, phases, progressive_shrinking
 from supernets.training.split_config import SplitConfig
 
 __all__ = [
+    "MakeSampler",
     "Phase",
     "Processes",
     "SplitConfig",

@@ -192,6 +192,41 @@ def test_epoch_shows_every_image_once(images):
     assert len(shown) == len(images) == 54
 
 
+def test_a_given_order_is_shown_with_its_repetitions(images):
+    order = torch.randint(len(images), (len(images),), generator=torch.Generator().manual_seed(0))
+    order[1] = order[0]
+    options = {"augment": False, "drop_last": False, "order": order}
+    shown = list(images.batches(8, epoch=0, seed=0, **options))
+    everything_in_place = torch.cat([x for x, _ in images.sequential(54)])
+    labels = torch.cat([y for _, y in images.sequential(54)])
+    assert torch.equal(torch.cat([x for x, _ in shown]), everything_in_place[order])
+    assert torch.equal(torch.cat([y for _, y in shown]), labels[order])
+    assert same(shown[4:], list(images.batches(8, epoch=0, seed=0, start=4, **options)))
+    parts = [list(images.batches(8, epoch=0, seed=0, rank=rank, world_size=2, **options)) for rank in range(2)]
+    assert same(shown, [(torch.cat([a[0], b[0]]), torch.cat([a[1], b[1]])) for a, b in zip(*parts)])
+
+
+def test_an_image_that_comes_twice_is_augmented_twice(images):
+    order = torch.zeros(len(images), dtype=torch.int64)
+    (x, y), *_ = images.batches(8, epoch=0, seed=0, order=order)
+    assert len(y.unique()) == 1
+    assert len(contents(x.contiguous())) > 4
+    assert same([(x, y)], [next(images.batches(8, epoch=0, seed=0, order=order))])
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (torch.arange(53), r"order must be int64 \[54\], got torch.int64 \[53\]"),
+        (torch.arange(54).float(), r"order must be int64 \[54\], got torch.float32"),
+        (torch.arange(1, 55), "order must name images from 0 to 53, got 1 to 54"),
+    ],
+)
+def test_orders_of_other_images_are_refused(images, order, message):
+    with pytest.raises(ValueError, match=message):
+        next(images.batches(8, epoch=0, seed=0, order=order))
+
+
 def test_sequential_is_fixed_and_whole(images):
     sizes = [len(y) for _, y in images.sequential(20)]
     assert sizes == [20, 20, 14]

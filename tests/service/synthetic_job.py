@@ -98,6 +98,18 @@ def train(folder: Path, steps: range) -> Path:
     return folder
 
 
+def learn(folder: Path, epochs: int = 12) -> Path:
+    """What a sampler learned over these epochs."""
+    for epoch in range(1, epochs + 1):
+        large = 0.2 + 0.5 * epoch / epochs
+        probabilities = {"none": (1 - large) / 2, "nor_conv_1x1": (1 - large) / 2, "nor_conv_3x3": large}
+        examples = {"effective_fraction": 1 - 0.3 * epoch / epochs, "mean_indicator": 0.5}
+        event = {"event": "sampler", "time": CREATED + epoch, "phase": "path_adaptive", "step": 5 * epoch}
+        learned = {"epoch": epoch, "probabilities": probabilities, "examples": examples}
+        append_lines(folder / "progress.jsonl", event | learned)
+    return folder
+
+
 def search(folder: Path, evaluations: int = 30) -> Path:
     """A journal of evaluations, one of them failed, and the hypervolume over them."""
     header = {"journal": 1, "space": {}, "searcher": "nsga2", "objectives": OBJECTIVES, "seed": 7}

@@ -79,6 +79,7 @@ def test_version() -> None:
 
 def test_list_names_everything_or_one_kind() -> None:
     everything = nas("list").stdout
+    assert "path_adaptive" in nas("list", "sampler").stdout
     assert all(name in everything for name in ("quickstart", "small_mobilenet_v3", "nsga2", "latency_ms"))
     assert nas("list", "spaces").stdout == nas("list", "space").stdout
     assert "nsga2" not in nas("list", "space").stdout
@@ -238,6 +239,9 @@ def test_time_left_is_right_after_a_resume() -> None:
     assert lines[1].endswith("1 min 30 s left"), lines
 
 
+EXAMPLES = {"effective_fraction": 0.8, "mean_indicator": 0.3}
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_every_event_can_be_shown(terminal: bool) -> None:
     events: list[dict[str, object]] = [
@@ -246,6 +250,8 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
         {"event": "validate", "step": 1, "largest": 90.0, "smallest": 70.0, "random": 80.0},
         {"event": "rollback", "step": 1, "reason": "loss is not finite", "lr_scale": 0.5},
         {"event": "warning", "message": "MLflow [is] away"},
+        {"event": "sampler", "epoch": 3, "probabilities": {"none": 0.1, "conv": 0.9}, "examples": EXAMPLES},
+        {"event": "sampler", "epoch": 4, "examples": EXAMPLES},
         {"event": "stage", "stage": "train", "status": "finished", "seconds": 61.0},
         {"event": "search", "done": 1, "total": 2, "front": 1, "best_accuracy": 91.0},
         {"event": "search", "done": 0, "total": 2, "front": 0, "best_accuracy": None},
@@ -255,6 +261,7 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
         {"event": "unheard of"},
     ]
     text = "\n".join(rendered(events, step_s=20.0, terminal=terminal))
+    assert "sampling after epoch 3: conv 0.90, none 0.10, effective part of the images 0.80" in text
     for part in ("largest 90.0 %", "loss is not finite", "MLflow [is] away", "1 min 1 s", "searching", "fine-tuning"):
         assert part in text
 

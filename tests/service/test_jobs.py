@@ -189,11 +189,53 @@ def test_mistakes_of_settings_and_of_values_come_together() -> None:
         ("device=gpu", ["device", "'gpu'", "cuda:N"]),
         ("seed=-1", ["seed", "-1", "from 0"]),
         ("train.epochs=.nan", ["train.epochs", "finite"]),
+        ("train.sampler=path_adaptve", ["train.sampler", "'path_adaptve'", "did you mean path_adaptive?", "sandwich"]),
+        ("train.sampler=no.such:Sampler", ["train.sampler", "no.such:Sampler", "cannot be imported"]),
+        ("train.sampler=pathlib:PurePath", ["train.sampler", "pathlib:PurePath", "no method draw"]),
+        ("train={sampler: fair, sampler_options: {floor: 1}}", ["train.sampler_options.floor", "fair", "it has none"]),
+        (
+            "train={sampler: path_adaptive, sampler_options: {flor: 0.1}}",
+            ["train.sampler_options.flor", "0.1", "did you mean floor?", "per_decision"],
+        ),
+        (
+            "train={sampler: path_adaptive, sampler_options: {per_decision: 1}}",
+            ["train.sampler_options.per_decision", "true or false", "got 1"],
+        ),
+        (
+            "train={sampler: path_adaptive, sampler_options: {floor: 0.5}}",
+            ["train.sampler_options.floor", "from 0 to 1/3", "0.5"],
+        ),
+        (
+            "train={sampler: shift, sampler_options: {cost: 1}}",
+            ["train.sampler_options.cost", "no such option", "bins"],
+        ),
+        ("train={schedule: progressive_shrinking, sampler: sorted}", ["train.sampler", "path_adaptive", "'sorted'"]),
+        ("train.schedule=shrinking", ["train.schedule", "progressive_shrinking", "'shrinking'"]),
+        ("train.examples=most", ["train.examples", "importance", "'most'"]),
+        ("train.example_weights=true", ["train.example_weights", "unless examples is importance", "got true"]),
+        ("train.subnets_per_step=1", ["train.subnets_per_step", "at least 2", "sandwich"]),
     ],
 )
 def test_a_job_that_cannot_work_is_refused(setting: str, parts: list[str]) -> None:
     (line,) = mistakes_of("quickstart", setting)
     assert all(part in line for part in parts), line
+
+
+def test_progressive_shrinking_of_a_space_without_its_decisions_is_refused() -> None:
+    sets = ["space={name: nasbench201, options: {width: 4, cells: 1}}", "train={schedule: progressive_shrinking}"]
+    (line,) = mistakes_of("quickstart", *sets)
+    assert line.startswith("train.schedule: progressive shrinking needs *.kernel, *.depth or *.expand decisions")
+
+
+def test_samplers_of_all_kinds_are_accepted_with_their_options() -> None:
+    options = {"path_adaptive": "{floor: 0.05, per_decision: true}", "shift": "{bins: 5}", "sorted": "{points: 4}"}
+    for name in KINDS["sampler"]:
+        sets = [f"train.sampler={name}", f"train.sampler_options={options.get(name, '{}')}"]
+        assert load_job("quickstart", [*sets, "train.examples=importance"]).train.sampler == name
+    job = load_job("quickstart", ["train.sampler=sorted", "train.sampler_options.points=3"])
+    assert job.train.sampler_options == {"points": 3}
+    own = load_job("quickstart", ["train.sampler=supernets.samplers:PathAdaptive", "train.sampler_options.floor=0.1"])
+    assert own.train.sampler_options == {"floor": 0.1}
 
 
 def test_a_corrupt_npz_is_one_line(tmp_path: Path) -> None:

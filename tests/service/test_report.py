@@ -12,7 +12,17 @@ from rich.console import Console
 from service.figures import axis_of, picture_of
 from service.folder import candidates, read_lines
 from service.report import front_table, summary_lines, write_report
-from tests.service.synthetic_job import CREATED, append_lines, candidate, complete_job, finish, search, start_job, train
+from tests.service.synthetic_job import (
+    CREATED,
+    append_lines,
+    candidate,
+    complete_job,
+    finish,
+    learn,
+    search,
+    start_job,
+    train,
+)
 
 
 @pytest.fixture
@@ -24,6 +34,16 @@ def test_report_writes_all_files(job):
     written = [path.name for path in write_report(job)]
     assert written == ["candidates.csv", "front.html", "front.png", "hypervolume.png"]
     assert sorted(path.name for path in (job / "report").iterdir()) == sorted(written)
+
+
+def test_probabilities_that_were_learned_are_drawn(job):
+    assert not (job / "report" / "probabilities.png").exists()
+    written = write_report(learn(job))
+    assert [path.name for path in written][-1] == "probabilities.png"
+    with Image.open(written[-1]) as image:
+        assert image.size[0] > 600
+        colours = image.convert("RGB").getcolors(maxcolors=1 << 20)
+    assert len(colours) > 50
 
 
 def test_report_can_be_written_again(job):

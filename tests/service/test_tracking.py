@@ -21,7 +21,16 @@ from service.mlflow_format import LONGEST_VALUE
 from service.report import write_report
 from service.store import server_command
 from service.tracking import TrackingConfig, default_uri, serve, sync, view_link
-from tests.service.synthetic_job import append_lines, complete_job, finish, search, start_job, train, train_record
+from tests.service.synthetic_job import (
+    append_lines,
+    complete_job,
+    finish,
+    learn,
+    search,
+    start_job,
+    train,
+    train_record,
+)
 
 AWAY = "http://127.0.0.1:9"
 
@@ -228,6 +237,27 @@ def test_steps_repeated_after_a_resume_are_logged_once(tmp_path, uri):
     train(job, range(6, 16))
     sync(job, final=False)
     assert [step for step, _ in history_of(uri, runs_of(uri)[0], "train/loss")] == list(range(1, 16))
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_samplers_learn_is_logged_by_epoch_and_once(tmp_path, uri, remembered):
+    job = learn(train(start_job(tmp_path / "job", uri=uri), range(1, 4)), epochs=8)
+    sync(job, final=False)
+    if not remembered:
+        (job / "tracking.json").unlink()
+    learn(job, epochs=12)  # a resumed training repeats what it did after its last checkpoint
+    write_report(job)
+    sync(job, final=True)
+    summary, _ = runs_of(uri)
+    names = {name for name in summary.data.metrics if name.startswith(("probability/", "examples/"))}
+    assert names == {
+        *(f"probability/{operation}" for operation in ("none", "nor_conv_1x1", "nor_conv_3x3")),
+        *("examples/effective_fraction", "examples/mean_indicator"),
+    }
+    for name in names:
+        assert [step for step, _ in history_of(uri, summary, name)] == list(range(1, 13))
+    assert history_of(uri, summary, "probability/nor_conv_3x3")[-1] == (12, pytest.approx(0.7))
+    assert any(path.endswith("probabilities.png") for path in artifacts_of(uri, summary))
 
 
 def test_run_deleted_in_mlflow_is_made_again(tmp_path, uri):

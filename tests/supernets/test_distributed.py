@@ -17,11 +17,21 @@ CPU = torch.device("cpu")
 SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8, 16), strides=(1, 2), dropout=0.0)
 
 
-def train_once(siblings, folder: Path | None = None) -> Supernet:
+SETTINGS = {
+    "progressive shrinking": {"schedule": "progressive_shrinking", "epochs": 3},
+    "PA&DA": {
+        "sampler": "path_adaptive",
+        "examples": "importance",
+        "example_weights": True,
+        "subnets_per_step": 2,
+        "epochs": 5,
+    },
+}
+
+
+def train_once(siblings, settings: str, folder: Path | None = None) -> Supernet:
     torch.manual_seed(0)
-    config = TrainConfig(
-        schedule="progressive_shrinking", epochs=3, batch_size=24, lr=0.02, momentum=0.0, clip_norm=None
-    )
+    config = TrainConfig(batch_size=24, lr=0.02, momentum=0.0, clip_norm=None, **SETTINGS[settings])
     images = Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
     return train(
@@ -29,7 +39,7 @@ def train_once(siblings, folder: Path | None = None) -> Supernet:
     )
 
 
-def worker(rank: int, port: int, folder: str) -> None:
+def worker(rank: int, port: int, folder: str, settings: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(
         {
@@ -42,21 +52,22 @@ def worker(rank: int, port: int, folder: str) -> None:
     )
     with processes(CPU) as siblings:
         time.sleep(1.5 * rank)  # the second process comes late, when the first has saved its first checkpoint
-        supernet = train_once(siblings, Path(folder) / "train")
+        supernet = train_once(siblings, settings, Path(folder) / "train")
         torch.save(supernet.state_dict(), f"{folder}/rank{rank}.pt")
 
 
 @pytest.mark.timeout(180)
-def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
     """Weights after SGD without momentum are sums of gradients: equal weights mean equal gradients, through batch-norm
     statistics, teacher and all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(worker, args=(port, str(tmp_path)), nprocs=2)
+    mp.spawn(worker, args=(port, str(tmp_path), settings), nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     with processes(CPU) as alone:
-        whole = train_once(alone).state_dict()
+        whole = train_once(alone, settings).state_dict()
     torch.manual_seed(0)
     initial = Supernet(SPACE).state_dict()
     for name, tensor in whole.items():

@@ -2,7 +2,10 @@
 
 import math
 import multiprocessing
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +14,19 @@ import torch.nn.functional as F
 
 from search_spaces import Space
 from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
-from supernets import Phase, Sandwich, Supernet, TrainConfig, Uniform, phases, progressive_shrinking, train
+from supernets import (
+    PathAdaptive,
+    Phase,
+    Sandwich,
+    Supernet,
+    TrainConfig,
+    Uniform,
+    phases,
+    progressive_shrinking,
+    train,
+)
 from supernets.samplers import Fixed
+from supernets.training import final_optimizer_state
 from supernets.training.loop import CHECK_EVERY
 from supernets.training.optimization import lr_at, make_optimizer
 from tests.killing import kill_after_progress
@@ -99,19 +113,32 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, settings):
     assert_same_weights(whole, resumed)
 
 
-def _train_in_process(folder: str) -> None:
+PADA = {"sampler": "path_adaptive", "examples": "importance", "subnets_per_step": 1}
+
+
+def _shrink_in_process(folder: str) -> None:
     torch.set_num_threads(1)
     supernet = trained(tiny_config(epochs=80), folder=Path(folder))
     supernet.save(Path(folder) / "final.safetensors")
 
 
-def test_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
-    """SIGKILL three times; bit for bit the weights of a run that was never killed."""
+def _adapt_in_process(folder: str) -> None:
     torch.set_num_threads(1)
-    whole = trained(tiny_config(epochs=80))
-    for delay in np.random.default_rng().uniform(0.0, 0.5, size=3):
-        kill_after_progress(_train_in_process, tmp_path, tmp_path / "checkpoint.pt", delay)
-    process = multiprocessing.get_context("spawn").Process(target=_train_in_process, args=(str(tmp_path),))
+    supernet = trained(tiny_config(epochs=120, **PADA), folder=Path(folder))
+    supernet.save(Path(folder) / "final.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("in_process", "settings", "kills"),
+    [(_shrink_in_process, {"epochs": 80}, 3), (_adapt_in_process, {"epochs": 120, **PADA}, 1)],
+)
+def test_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path, in_process, settings, kills):
+    """SIGKILL; bit for bit the weights of a run that was never killed."""
+    torch.set_num_threads(1)
+    whole = trained(tiny_config(**settings))
+    for delay in np.random.default_rng().uniform(0.0, 0.5, size=kills):
+        kill_after_progress(in_process, tmp_path, tmp_path / "checkpoint.pt", delay)
+    process = multiprocessing.get_context("spawn").Process(target=in_process, args=(str(tmp_path),))
     process.start()
     process.join()
     resumed = Supernet(tiny_space())
@@ -167,6 +194,20 @@ def test_nan_is_rolled_back_with_half_the_rate(tmp_path):
     steps = [event["step"] for event in events if event["event"] == "train"]
     assert steps == sorted(steps)
     assert steps[-1] == 24 * 6
+
+
+def test_what_was_learned_about_sampling_is_rolled_back_too(tmp_path):
+    """Rolled back after bad images = resumed with half the rate from the checkpoint before them."""
+    config = tiny_config(epochs=12, **PADA)
+    events = []
+    rolled_back = trained(config, images=Poisoned(CHECK_EVERY + 3), observer=events.append)
+    assert [event["step"] for event in events if event["event"] == "rollback"] == [CHECK_EVERY]
+    with pytest.raises(Interrupted):
+        trained(config, folder=tmp_path, observer=StopsAt(4))  # three epochs and the first look at the loss
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == CHECK_EVERY
+    torch.save({**state, "lr_scale": 0.5, "rollbacks": 1}, tmp_path / "checkpoint.pt")
+    assert_same_weights(rolled_back, trained(config, folder=tmp_path))
 
 
 def test_a_loss_spike_is_rolled_back():
@@ -316,6 +357,103 @@ def test_phases_that_add_nothing_are_left_out():
     assert sum(phase.epochs for phase in schedule) == pytest.approx(100)
 
 
+def halves(phase: Phase) -> list[Phase]:
+    """The phase in two, with one cosine and one optimizer."""
+    first = replace(phase, epochs=phase.epochs / 2, lr_to=0.5)
+    return [first, replace(first, lr_from=0.5, lr_to=1.0, fresh_optimizer=False)]
+
+
+def test_two_phases_of_one_cosine_and_one_optimizer_equal_one_phase():
+    config = tiny_config(sampler="uniform", epochs=8)
+    (phase,) = phases(tiny_space(), config)
+    trained_in = {}
+    for name, schedule in {"one": [phase], "two": halves(phase)}.items():
+        torch.manual_seed(0)
+        trained_in[name] = train(Supernet(tiny_space()), schedule, Images(), config)
+    assert_same_weights(*trained_in.values())
+
+
+def test_learned_samplers_are_told_the_progress_of_the_cosine():
+    class Told(Fixed):
+        progress: ClassVar[list[float]] = []
+
+        def observe(self, architectures, network):
+            assert any(p.grad is not None for p in network.parameters())
+
+        def end_epoch(self, progress):
+            self.progress.append(progress)
+            return {}
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    config = tiny_config(sampler="uniform", epochs=8)
+    (phase,) = phases(tiny_space(), config)
+    told = Told(architecture=tiny_space().largest())
+    train(Supernet(tiny_space()), halves(replace(phase, sampler=told)), Images(), config)
+    assert told.progress == pytest.approx([epoch / 8 for epoch in range(8)])
+
+
+def test_a_training_goes_on_with_the_optimizer_of_another(tmp_path):
+    class SameBatch(Images):
+        """One batch, whatever the epoch."""
+
+        def batches(self, batch_size, *, epoch, seed, **options):
+            return super().batches(batch_size, epoch=0, seed=0, **options)
+
+    space = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8,), strides=(1,))
+    config = tiny_config(sampler="uniform", epochs=8)
+    fixed = Fixed(architecture=space.largest())
+    first, second = halves(Phase(name="p", sampler=fixed, epochs=8, lr=0.05, warmup_fraction=0.0))
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+    whole, other = deepcopy(supernet), deepcopy(supernet)
+    train(whole, [first, second], SameBatch(n=16), config)
+    train(other, [first], SameBatch(n=16), config, folder=tmp_path)
+    forgetful = deepcopy(other)
+    state = final_optimizer_state(tmp_path, torch.device("cpu"))
+    train(other, [second], SameBatch(n=16), config, optimizer_state=state)
+    assert_same_weights(whole, other)
+    train(forgetful, [second], SameBatch(n=16), config)
+    weight = "network.classifier.weight"
+    assert not torch.equal(forgetful.state_dict()[weight], whole.state_dict()[weight])
+
+
+def test_the_optimizer_of_an_unfinished_training_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no checkpoint"):
+        final_optimizer_state(tmp_path, torch.device("cpu"))
+    with pytest.raises(Interrupted):
+        trained(tiny_config(sampler="uniform"), folder=tmp_path, observer=StopsAt(2))
+    with pytest.raises(ValueError, match="not finished: step 40 of 144"):
+        final_optimizer_state(tmp_path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr_from": 0.5, "lr_to": 0.5}, "lr_from and lr_to must be rising from 0 to 1"),
+        ({"sort": True, "fresh_optimizer": False}, "fresh_optimizer must be true where channels are sorted"),
+    ],
+)
+def test_impossible_phases_are_refused(change, message):
+    fixed = Fixed(architecture=tiny_space().largest())
+    with pytest.raises(ValueError, match=message):
+        Phase(name="p", sampler=fixed, epochs=1, lr=0.1, warmup_fraction=0.0, **change)
+
+
+def test_progressive_shrinking_gives_every_phase_its_own_learned_sampler():
+    space = tiny_space()
+    schedule = phases(space, tiny_config(schedule="progressive_shrinking", sampler="path_adaptive"))
+    samplers = [phase.sampler for phase in schedule]
+    assert all(isinstance(sampler, PathAdaptive) for sampler in samplers)
+    assert len({id(sampler) for sampler in samplers}) == len(schedule)
+    assert [sampler.subnets for sampler in samplers] == [1, 1, 2, 4, 4]
+    assert samplers[0].draw(np.random.default_rng(0)) == [space.largest()]
+
+
 # ---- samplers -------------------------------------------------------------------------------------------------------
 
 
@@ -344,6 +482,15 @@ def test_sandwich_starts_with_the_largest_and_ends_with_the_smallest():
         ({"lr": -1}, "lr must be more than 0, got -1"),
         ({"momentum": 1}, "momentum must be from 0 to below 1, got 1"),
         ({"clip_norm": 0}, "clip_norm must be more than 0, or null, got 0"),
+        ({"schedule": "shrinking"}, "schedule must be whole or progressive_shrinking, got 'shrinking'"),
+        ({"sampler": ""}, "sampler must be the name of a sampler, got ''"),
+        ({"examples": "some"}, "examples must be uniform or importance, got 'some'"),
+        ({"example_weights": True}, "example_weights must be false unless examples is importance, got True"),
+        (
+            {"schedule": "progressive_shrinking", "sampler": "fair"},
+            "sampler must be uniform, path_adaptive or one of your own for schedule 'progressive_shrinking', got",
+        ),
+        ({"subnets_per_step": 0}, "subnets_per_step must be at least 1, or null, got 0"),
         ({"sampler": "sandwich", "subnets_per_step": 1}, "subnets_per_step must be at least 2 for sampler 'sandwich'"),
     ],
 )
