@@ -7,7 +7,7 @@ not evaluated again. So an interrupted search ends with the same journal as an u
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class SearchConfig:
         objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
         constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
         calibration_images: Training images that set the batch norm of each subnet.
+        per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
+            worse half of the parts again and again; `false` searches all parts as one space.
     """
 
     searcher: str = "nsga2"
@@ -39,11 +41,14 @@ class SearchConfig:
     objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])
     constraints: dict[str, str] = field(default_factory=dict)
     calibration_images: int = 2000
+    per_leaf: bool | Literal["halving"] = False
 
     def __post_init__(self) -> None:
         for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.per_leaf not in (False, True, "halving"):
+            raise ValueError(f"per_leaf must be false, true or halving, got {self.per_leaf}")
         if len(self.objectives) < 1 or len(set(self.objectives)) != len(self.objectives):
             raise ValueError(f"objectives must be one or more distinct names, got {self.objectives}")
 

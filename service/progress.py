@@ -114,6 +114,8 @@ class ProgressDisplay:
 def train_note(event: Event) -> str:
     """Phase, epoch, loss and speed of one training event."""
     parts = [str(event["phase"])] if event.get("phase") else []
+    if event.get("leaves", 1) > 1:
+        parts.append(f"part {event['leaf'] + 1} of {event['leaves']}")
     if event.get("epoch") is not None:
         parts.append(f"epoch {event['epoch']:g}")
     if event.get("loss") is not None:
@@ -152,6 +154,9 @@ def _line(kind: str, event: Event) -> str:
     if kind == "rollback":
         scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
         return f"rolled back at step {event.get('step', '?')}: {event.get('reason', 'diverged')}{scale}"
+    if kind == "split":
+        groups = " | ".join(", ".join(map(str, group)) for group in event["groups"])
+        return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
     if kind == "sampler":
         return _sampler_line(event)
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""

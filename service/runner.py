@@ -27,6 +27,7 @@ from nas.hardware.latency import conditions
 from nas.journal import Evaluation, Journal, read_evaluations
 from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
 from nas.search import Problem, search
+from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
 from service import catalogue, report, samplers
@@ -36,7 +37,18 @@ from service.jobs import InvalidJob, Job, build_space
 from service.profiling import profile_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Observer, Recorder, stage_seconds
-from supernets import Processes, Supernet, calibrate, phases, processes, train
+from supernets import (
+    Partition,
+    Processes,
+    SplitConfig,
+    Supernet,
+    calibrate,
+    load_supernet,
+    phases,
+    processes,
+    train,
+    train_few_shot,
+)
 
 STAGES = ("train", "search", "measure", "test")
 EVALUATION_BATCH = 200
@@ -103,12 +115,10 @@ class Work:
     @cached_property
     def supernet(self) -> Supernet:
         """The supernet with fresh weights, or the trained one where there is one."""
+        trained = (self.supernet_from or self.folder) / "supernet.safetensors"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.job.seed)
-            supernet = Supernet(self.space)
-        trained = (self.supernet_from or self.folder) / "supernet.safetensors"
-        if trained.exists():
-            supernet.load(trained)
+            supernet = load_supernet(self.space, trained) if trained.exists() else Supernet(self.space)
         return supernet.to(device=self.device).to(memory_format=torch.channels_last)
 
     @cached_property
@@ -177,29 +187,48 @@ class Work:
         done = self.folder / "supernet.safetensors"
         if done.exists() or self.supernet_from is not None:
             return
-        train(
+        split: SplitConfig | None = getattr(self.job.train, "split", None)
+        if split is not None:
+            self.supernet = self._train_parts(split)
+        else:
+            train(
+                self.supernet,
+                phases(self.space, self.job.train, samplers.maker(self.job.train)),
+                self.data.train,
+                self.job.train,
+                seed=self.job.seed,
+                folder=self.folder / "train",
+                observer=self.recorder,
+                validate=self._validate,
+                processes=self.siblings,
+            )
+        if self.siblings.is_first:
+            temporary = done.with_suffix(".tmp")
+            self.supernet.save(temporary)
+            os.replace(temporary, done)
+
+    def _train_parts(self, split: SplitConfig) -> Supernet:
+        """Train with splits between stages."""
+        return train_few_shot(
             self.supernet,
-            phases(self.space, self.job.train, samplers.maker(self.job.train)),
+            lambda part, epochs: phases(part, replace(self.job.train, epochs=epochs), samplers.maker(self.job.train)),
             self.data.train,
             self.job.train,
+            split,
             seed=self.job.seed,
             folder=self.folder / "train",
             observer=self.recorder,
             validate=self._validate,
             processes=self.siblings,
         )
-        if self.siblings.is_first:
-            temporary = done.with_suffix(".tmp")
-            self.supernet.save(temporary)
-            os.replace(temporary, done)
 
     def _validate(self, supernet: Supernet) -> dict[str, float]:
         """Validation accuracy of the largest, the smallest and one random architecture, on up to 1,000 images."""
         sample = self.data.validation.subset(min(1000, len(self.data.validation)), seed=0)
         named = {
-            "largest": self.space.largest(),
-            "smallest": self.space.smallest(),
-            "random": self.space.sample(np.random.default_rng(0)),
+            "largest": supernet.space.largest(),
+            "smallest": supernet.space.smallest(),
+            "random": supernet.space.sample(np.random.default_rng(0)),
         }
         accuracies = {}
         for name, architecture in named.items():
@@ -231,15 +260,10 @@ class Work:
             "objectives": self.problem.describe(),
             "population": config.population,
             "seed": self.job.seed,
+            **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
-        searcher = catalogue.resolve("searcher", config.searcher)(
-            self.space,
-            objectives=len(config.objectives),
-            population=config.population,
-            seed=self.job.seed,
-            violation=self.problem.exact_violation,
-        )
+        searcher = self._searcher(self.space) if not config.per_leaf else self._searcher_per_leaf()
         try:
             return search(
                 self.proxies.filtered(searcher),
@@ -251,6 +275,28 @@ class Work:
             )
         finally:
             journal.close()
+
+    def _searcher(self, space: Space, part: int | None = None) -> Searcher:
+        """The searcher of the space, or of one part of it, with a seed of its own."""
+        config, violation = self.job.search, self.problem.exact_violation
+        return catalogue.resolve("searcher", config.searcher)(
+            space,
+            objectives=len(config.objectives),
+            population=config.population,
+            seed=self.job.seed
+            if part is None
+            else int(np.random.SeedSequence((self.job.seed, part)).generate_state(1)[0]),
+            violation=violation if part is None else violation_within(space, self.space, violation),
+        )
+
+    def _searcher_per_leaf(self) -> Searcher:
+        """A searcher for each part of a supernet that was split."""
+        config = self.job.search
+        if not isinstance(self.supernet, Partition):
+            raise InvalidJob(["search.per_leaf: must be false, the supernet is not split (train.split)"])
+        halving = config.per_leaf == "halving"
+        parts = [leaf.space for leaf in self.supernet.leaves]
+        return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
 
     def measure(self) -> None:
         """Measure the latency of the best again, all together, and keep who is non-dominated then.

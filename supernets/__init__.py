@@ -3,12 +3,23 @@
 from supernets.calibrate import calibrate, require_calibrated
 from supernets.samplers import Fair, LearnedSampler, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
 from supernets.supernet import Supernet
-from supernets.training import Phase, Processes, TrainConfig, phases, processes, progressive_shrinking, train
-from supernets.transforms import sort_channels
+from supernets.training import (
+    Phase,
+    Processes,
+    SplitConfig,
+    TrainConfig,
+    phases,
+    processes,
+    progressive_shrinking,
+    train,
+    train_few_shot,
+)
+from supernets.transforms import Partition, load_supernet, sort_channels, split
 
 __all__ = [
     "Fair",
     "LearnedSampler",
+    "Partition",
     "PathAdaptive",
     "Phase",
     "Processes",
@@ -16,14 +27,18 @@ __all__ = [
     "Sandwich",
     "Shift",
     "Sorted",
+    "SplitConfig",
     "Supernet",
     "TrainConfig",
     "Uniform",
     "calibrate",
+    "load_supernet",
     "phases",
     "processes",
     "progressive_shrinking",
     "require_calibrated",
     "sort_channels",
+    "split",
     "train",
+    "train_few_shot",
 ]

@@ -70,26 +70,40 @@ class Supernet(nn.Module):
     def save(self, path: Path) -> None:
         """Write all weights as safetensors, with the decisions of the space as metadata."""
         tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, path, metadata={"space": _signature(self.space)})
+        save_file(tensors, path, metadata=self._metadata())
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote.
 
         Raises:
-            ValueError: The file is no supernet, or one of another space; nothing was changed.
+            ValueError: The file is no supernet, or one of another space or split otherwise; nothing was changed.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                saved = (file.metadata() or {}).get("space")
-            tensors = load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a supernet written by this program: {error}") from error
-        if saved != _signature(self.space):
-            theirs = json.loads(saved)["name"] if saved else "no space at all"
+        saved, ours = read_metadata(path), self._metadata()
+        if saved.get("space") != ours["space"]:
+            theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
             raise ValueError(
                 f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
             )
-        self.network.load_state_dict(tensors)
+        if saved.get("tree") != ours.get("tree"):
+            raise ValueError(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
+        self.network.load_state_dict(load_file(path))
+
+    def _metadata(self) -> dict[str, str]:
+        """What is saved beside the weights."""
+        return {"space": _signature(self.space)}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What `Supernet.save` wrote beside the weights.
+
+    Raises:
+        ValueError: The file is no safetensors.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a supernet written by this program: {error}") from error
 
 
 def _signature(space: Space) -> str:

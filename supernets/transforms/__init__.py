@@ -1,5 +1,21 @@
 """Supernet -> supernet."""
 
+from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible, parameters_of
+from supernets.transforms.grouping import partition
 from supernets.transforms.sort_channels import sort_channels
+from supernets.transforms.split import Part, Partition, load_supernet, split
 
-__all__ = ["sort_channels"]
+__all__ = [
+    "Cut",
+    "Part",
+    "Partition",
+    "best_cut",
+    "cut_of",
+    "distances",
+    "eligible",
+    "load_supernet",
+    "parameters_of",
+    "partition",
+    "sort_channels",
+    "split",
+]

@@ -1,0 +1,288 @@
+"""Training of a supernet that is split on the way: stages of training, and a split of every part between them.
+
+Paper: GM-NAS, arXiv 2203.15207; with every choice in a group of its own, Few-shot NAS, arXiv 2006.06863.
+Differs: stages are shares of a budget of forward and backward passes that scoring the splits is part of, so that a
+training costs what one without splits costs. Weights that restart are those the training began with, the same for all
+parts. A schedule of several phases, such as progressive shrinking, runs anew in every stage, with cosines of its own.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from search_spaces import Space
+from supernets.supernet import Supernet
+from supernets.training.checkpoint import CHECKPOINT, final_optimizer_state, read_checkpoint, write_checkpoint
+from supernets.training.config import TrainConfig
+from supernets.training.distributed import Processes
+from supernets.training.few_shot_budget import Budget, MakePhases, lengths, passes, passes_per_epoch, scoring_passes
+from supernets.training.loop import Observer, TrainingImages, train
+from supernets.training.phases import Phase
+from supernets.training.split_config import SplitConfig
+from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible
+from supernets.transforms.split import WHOLE, Part, Partition, described, divided, leaves, spaces
+
+_SCORING = 1 << 20  # seeds of scoring, away from those of stages
+
+
+def train_few_shot(
+    supernet: Supernet,
+    make_phases: MakePhases,
+    images: TrainingImages,
+    config: TrainConfig,
+    split: SplitConfig,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    observer: Observer = lambda event: None,
+    validate: Callable[[Supernet], dict[str, float]] | None = None,
+    processes: Processes | None = None,
+) -> Partition:
+    """Train a supernet in stages with a split of every part between them; with a folder, go on from what is there.
+
+    Args:
+        supernet: The whole, with fresh weights; its weights are those of the first stage afterwards.
+        make_phases: What to train in a part of the space, for so many epochs; makes a sampler of its own at each call.
+        images: The training split.
+        config: Optimizer and guard settings; its epochs count the passes over the images in all parts together.
+        split: When and how to split.
+        seed: Of everything random.
+        folder: For checkpoints and splits, one folder below it for each part; a temporary one without it.
+        observer: Receives the events of `train` with `leaf` and `leaves`, steps counted over the whole, and ``split``.
+        validate: As in `train`; it is given the supernet of a part.
+        processes: This process and its siblings; alone by default. With siblings there must be a folder.
+
+    Raises:
+        ValueError: The budget or the decisions do not allow these splits, or the folder is of another training.
+        RuntimeError: The loss diverged more than `config.max_rollbacks` times.
+    """
+    processes = processes or Processes()
+    if folder is None and processes.world_size > 1:
+        raise ValueError("folder must be given where several processes split a supernet together")
+    with TemporaryDirectory() as temporary:
+        training = _FewShot(
+            supernet=supernet,
+            make_phases=make_phases,
+            images=images,
+            config=config,
+            split=split,
+            seed=seed,
+            folder=folder or Path(temporary),
+            observer=observer,
+            validate=validate,
+            processes=processes,
+        )
+        return training.run()
+
+
+@dataclass(kw_only=True, eq=False)
+class _FewShot:
+    """One training: the tree so far, and the passes spent."""
+
+    supernet: Supernet
+    make_phases: MakePhases
+    images: TrainingImages
+    config: TrainConfig
+    split: SplitConfig
+    seed: int
+    folder: Path
+    observer: Observer
+    validate: Callable[[Supernet], dict[str, float]] | None
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        self.space = self.supernet.space
+        self.device = next(self.supernet.parameters()).device
+        self.epoch_steps = self.images.steps(self.config.batch_size)
+        whole = self.make_phases(self.space, self.config.epochs)
+        self.budget = Budget.of(self.space, whole, self.epoch_steps, self.split)
+        self.parts: tuple[Part, ...] = WHOLE
+        self.trained = self.scored = 0
+
+    def run(self) -> Partition:
+        fresh = self._fresh_weights()
+        networks: list[nn.Module] = []
+        for stage in range(self.split.rounds + 1):
+            numbers = leaves(self.parts)
+            for position, number in enumerate(numbers):
+                leaf = self._leaf(stage, number, fresh)
+                until = self.budget.training_until(stage, self.scored)
+                share = (until - self.trained) / (len(numbers) - position)
+                self._train(leaf, _Turn(stage, number, position, len(numbers)), share)
+                if stage == self.split.rounds:
+                    networks.append(leaf.network)
+                else:
+                    self._split(leaf, number)
+        return Partition(self.space, self.parts, networks)
+
+    # ---- training one part ----------------------------------------------------------------------------------------
+
+    def _fresh_weights(self) -> dict[str, Any]:
+        """The weights that the training began with, in this or an earlier run."""
+        path = self.folder / "fresh.pt"
+        if self.processes.is_first and not path.exists():
+            write_checkpoint(self.supernet.network.state_dict(), path)
+        self.processes.wait()
+        weights = read_checkpoint(path, self.device)
+        self.supernet.network.load_state_dict(weights)
+        return weights
+
+    def _leaf(self, stage: int, number: int, fresh: dict[str, Any]) -> Supernet:
+        """The supernet of a part with the weights it begins with."""
+        parent = self.parts[number].parent
+        if parent is None:
+            return self.supernet
+        network = deepcopy(self.supernet.network)
+        if self._restarts(stage):
+            network.load_state_dict(fresh)
+        else:
+            network.load_state_dict(read_checkpoint(self._place(parent) / CHECKPOINT, self.device)["supernet"])
+        return Supernet(spaces(self.space, self.parts)[number], network)
+
+    def _train(self, leaf: Supernet, turn: "_Turn", share: float) -> None:
+        """Spend about `share` passes on a part."""
+        phases = self._phases(leaf.space, turn.stage, share)
+        parent = self.parts[turn.number].parent
+        state = None
+        if parent is not None and len(phases) == 1 and not self._restarts(turn.stage):
+            state = final_optimizer_state(self._place(parent), self.device)
+        train(
+            leaf,
+            phases,
+            self.images,
+            self.config,
+            seed=self._seed(turn.stage),
+            folder=self._place(turn.number),
+            observer=self._told_of(turn, phases),
+            validate=self.validate,
+            processes=self.processes,
+            optimizer_state=state,
+        )
+        self.trained += passes(phases, self.epoch_steps)
+
+    def _phases(self, space: Space, stage: int, share: float) -> list[Phase]:
+        made = self.make_phases(space, share / passes_per_epoch(self.make_phases, space, self.epoch_steps))
+        if len(made) > 1:
+            return made
+        begin, end = (0.0, 1.0) if self._restarts(stage) else self.budget.progress[stage : stage + 2]
+        return [replace(made[0], lr_from=begin, lr_to=end)]
+
+    def _restarts(self, stage: int) -> bool:
+        return self.split.restart and stage == self.split.rounds
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"part{number}"
+
+    def _seed(self, purpose: int) -> int:
+        """Seed of a stage, the same for all of its parts, or of the scoring of a part; the first is that of all."""
+        return int(np.random.SeedSequence((self.seed, purpose)).generate_state(1)[0]) if purpose else self.seed
+
+    def _told_of(self, turn: "_Turn", phases: list[Phase]) -> Observer:
+        """The observer of the training of one part, whose steps become those of the whole."""
+        before, spending = self.trained + self.scored, passes(phases, self.epoch_steps)
+        steps = sum(lengths(phases, self.epoch_steps))
+
+        def observe(event: dict[str, Any]) -> None:
+            done = before + spending * event["step"] / steps
+            step = round(self.budget.steps * done / self.budget.total)
+            changed: dict[str, Any] = {"step": step, "part": turn.number, "leaf": turn.leaf, "leaves": turn.leaves}
+            if "steps" in event:
+                changed["steps"] = self.budget.steps
+            if "epoch" in event:
+                changed["epoch"] = round(step / self.epoch_steps, 3)
+            self.observer({**event, **changed})
+
+        return observe
+
+    # ---- splitting one part ---------------------------------------------------------------------------------------
+
+    def _split(self, leaf: Supernet, number: int) -> None:
+        """Split a part that is trained, as it was split before or as its gradients say now."""
+        path = self._place(number) / "split.json"
+        settings = json.loads(json.dumps({**asdict(self.split), "seed": self.seed}))
+        if not self.processes.first_says(path.exists()):
+            if self.processes.is_first:
+                cut, spent = self._scored(leaf, number)
+                self._tell(cut, number)
+                _write_json(path, {"settings": settings, "passes": spent, **cut.to_json()})
+            self.processes.wait()
+        content = _read_json(path)
+        if content["settings"] != settings:
+            raise ValueError(f"{path} is of a training with another seed or other settings of the split")
+        self.scored += content["passes"]
+        self.parts = divided(self.parts, number, content["decision"], content["groups"])
+
+    def _scored(self, leaf: Supernet, number: int) -> tuple[Cut, int]:
+        """The best split of a part, and the passes it took to find."""
+        decisions = eligible(self.space, leaf.space, self.split.decisions, self.split.groups)
+        spent = scoring_passes(decisions, self.split)
+        if not spent:
+            return Cut(decisions[0].name, tuple((choice,) for choice in decisions[0].choices)), 0
+        Processes().join_batch_norm(leaf)  # the others wait
+        seed = self._seed(_SCORING + number)
+        generator, batches = np.random.default_rng(seed), self._batches(seed)
+        cuts = []
+        for decision in decisions:
+            matrix = distances(
+                leaf,
+                decision.name,
+                batches,
+                repeats=self.split.repeats,
+                generator=generator,
+                others=self.split.others,
+                distance=self.split.distance,
+            )
+            cuts.append(cut_of(decision, matrix, self.split.groups))
+        return best_cut(cuts, self.split.choose), spent
+
+    def _batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Random training batches without end, in an order of their own."""
+        for epoch in count():
+            yield from self.images.batches(
+                self.config.batch_size, epoch=epoch, seed=seed, start=0, rank=0, world_size=1
+            )
+
+    def _tell(self, cut: Cut, number: int) -> None:
+        done = self.trained + self.scored
+        tree = described(self.space, divided(self.parts, number, cut.decision, cut.groups))
+        said = cut.to_json()
+        del said["distances"], said["within"]
+        step = round(self.budget.steps * done / self.budget.total)
+        self.observer({"event": "split", "time": time.time(), "step": step, "part": number, **said, "tree": tree})
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Whose turn it is: a part of the tree, which is leaf number `leaf` of `leaves` in its stage."""
+
+    stage: int
+    number: int
+    leaf: int
+    leaves: int
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read as a split ({error}); delete it to split again") from error

@@ -1,0 +1,118 @@
+"""What the stages of a training with splits may spend: forward and backward passes of one batch through one subnet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from search_spaces import Decision, Space
+from supernets.training.phases import Phase
+from supernets.training.split_config import SplitConfig
+from supernets.transforms.gradient_matching import eligible
+
+MakePhases = Callable[[Space, float], list[Phase]]
+"""Makes the phases that train a part of a space for so many epochs."""
+_LAST_STAGE = 2.5  # how much longer the last stage trains a part than the others: published are 20, 20 and 50 epochs
+
+
+def lengths(phases: list[Phase], epoch_steps: int) -> list[int]:
+    """Steps of every phase."""
+    return [max(1, round(phase.epochs * epoch_steps)) for phase in phases]
+
+
+def passes(phases: list[Phase], epoch_steps: int) -> int:
+    """Forward and backward passes of phases."""
+    return sum(steps * _subnets(phase) for steps, phase in zip(lengths(phases, epoch_steps), phases))
+
+
+def passes_per_epoch(make_phases: MakePhases, space: Space, epoch_steps: int) -> float:
+    """Passes that an epoch takes in a part of a space, on average over its phases."""
+    return sum(phase.epochs * epoch_steps * _subnets(phase) for phase in make_phases(space, 1.0))
+
+
+def _subnets(phase: Phase) -> int:
+    return len(phase.sampler.draw(np.random.default_rng(0)))
+
+
+def scoring_passes(decisions: list[Decision], split: SplitConfig) -> int:
+    """Passes that comparing the choices of decisions takes; none where there is nothing to decide."""
+    if split.groups is None and len(decisions) == 1:
+        return 0
+    return split.repeats * sum(len(decision.choices) for decision in decisions)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The passes of a training, and how its stages share them.
+
+    Attributes:
+        total: Passes of the training, scoring included: as many as without splits.
+        steps: Steps of the training without splits.
+        shares: Of the training passes for each stage.
+        progress: Where the cosine of the learning rate stands before the first stage and after each, from 0 to 1.
+        reserved: Passes kept for scoring, at least as many as it takes.
+    """
+
+    total: int
+    steps: int
+    shares: tuple[float, ...]
+    progress: tuple[float, ...]
+    reserved: int
+
+    @classmethod
+    def of(cls, space: Space, whole: list[Phase], epoch_steps: int, split: SplitConfig) -> "Budget":
+        """The budget that these phases without splits would spend.
+
+        Raises:
+            ValueError: There are too few decisions to split, or too few passes.
+        """
+        decisions = _splittable(space, split)
+        most = max(len(d.choices) for d in decisions) if split.groups is None else split.groups
+        parts = [most**stage for stage in range(split.rounds + 1)]
+        shares = _shares(parts, split)
+        each = list(accumulate(share / n for share, n in zip(shares, parts)))
+        by_cost = sorted(decisions, key=lambda decision: len(decision.choices))
+        reserved = sum(parts[r] * scoring_passes(by_cost[r:], split) for r in range(split.rounds))
+        total = passes(whole, epoch_steps)
+        smallest = min(share / n for share, n in zip(shares, parts)) * (total - reserved)
+        if smallest < max(_subnets(phase) for phase in whole):
+            raise ValueError(
+                f"repeats must be lower or epochs more: of {total} passes in all, comparing choices takes {reserved}, "
+                f"and the rest is too little to train {parts[-1]} parts"
+            )
+        progress = (0.0, *(value / each[-1] for value in each[:-1]), 1.0)
+        return cls(total, sum(lengths(whole, epoch_steps)), tuple(shares), progress, reserved)
+
+    def training_until(self, stage: int, scored: int) -> float:
+        """Passes of training that the stages up to this one have together; the last spends what is left."""
+        if stage == len(self.shares) - 1:
+            return self.total - scored
+        return sum(self.shares[: stage + 1]) * (self.total - self.reserved)
+
+
+def _shares(parts: list[int], split: SplitConfig) -> list[float]:
+    if split.shares is not None:
+        return split.shares
+    weights = [*parts[:-1], _LAST_STAGE * parts[-1]]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _splittable(space: Space, split: SplitConfig) -> list[Decision]:
+    """The decisions that may be split, surely enough of them for all rounds."""
+    decisions = eligible(space, space, split.decisions, split.groups)
+    by_name = {decision.name: decision for decision in space.decisions}
+    names = {decision.name for decision in decisions}
+
+    def used_up(decision: Decision) -> int:
+        """Eligible decisions that are no longer whole where this one was split: itself, and those it depends on."""
+        above = used_up(by_name[decision.parent]) if decision.parent is not None else 0
+        return above + (decision.name in names)
+
+    needed = 1 + (split.rounds - 1) * max(map(used_up, decisions), default=1)
+    if len(decisions) < needed:
+        raise ValueError(
+            f"decisions must allow {split.rounds} rounds of splits of {space.name}, which takes {needed} decisions; "
+            f"{split.decisions} are {len(decisions)} with {split.groups or 2} choices or more"
+        )
+    return decisions

@@ -1,0 +1,51 @@
+"""How a supernet is split while it is trained, as one validated value."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Settings of the splits of one supernet training; the defaults are those published for NAS-Bench-201.
+
+    Args:
+        rounds: How often every part is split; the training has one stage more.
+        groups: Parts of each split, by gradient matching; `null` gives every choice of the decision a part of its own.
+        shares: Part of the passes of the training for each stage, spread evenly over its parts; `null` trains every
+            part for the same number of passes in all stages but the last, and there 2.5 times as long.
+        distance: Between gradients: `cosine`, `filter_cosine` or `mse`.
+        others: What the other decisions are while the choices of one are compared: `random`, or all of them `relaxed`.
+        repeats: Batches over which distances are averaged. Their passes are taken from the training.
+        restart: Whether the last stage begins with fresh weights and a fresh learning rate instead of going on.
+        decisions: Which decisions may be split, by names or patterns such as `*.kernel`.
+        choose: Which of them is: the one with the `largest_cut`, or with the `least_within` groups.
+    """
+
+    rounds: int = 2
+    groups: int | None = 2
+    shares: list[float] | None = None
+    distance: Literal["cosine", "filter_cosine", "mse"] = "cosine"
+    others: Literal["random", "relaxed"] = "random"
+    repeats: int = 100
+    restart: bool = True
+    decisions: list[str] = field(default_factory=lambda: ["*"])
+    choose: Literal["largest_cut", "least_within"] = "largest_cut"
+
+    def __post_init__(self) -> None:
+        limits: list[tuple[str, bool, str]] = [
+            ("rounds", self.rounds >= 1, "at least 1"),
+            ("groups", self.groups is None or self.groups >= 2, "at least 2, or null"),
+            ("distance", self.distance in ("cosine", "filter_cosine", "mse"), "cosine, filter_cosine or mse"),
+            ("others", self.others in ("random", "relaxed"), "random or relaxed"),
+            ("repeats", self.repeats >= 1, "at least 1"),
+            ("decisions", bool(self.decisions), "one or more names or patterns"),
+            ("choose", self.choose in ("largest_cut", "least_within"), "largest_cut or least_within"),
+        ]
+        if self.shares is not None:
+            fit = len(self.shares) == self.rounds + 1 and all(share > 0 for share in self.shares)
+            adds_up = abs(sum(self.shares) - 1) < 1e-6
+            allowed = f"{self.rounds + 1} numbers above 0 (rounds + 1) that add up to 1, or null"
+            limits.append(("shares", fit and adds_up, allowed))
+        for name, holds, allowed in limits:
+            if not holds:
+                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)}")

@@ -1,0 +1,239 @@
+"""Which choices of a decision should stop sharing weights: those whose gradients on the shared weights disagree.
+
+Paper: GM-NAS, arXiv 2203.15207.
+Differs: weights without a gradient count as zeros; the released code leaves them out, which compares different weights
+with each other where choices use different ones. Nothing of the supernet changes; the released code lets running
+statistics drift. The decision with the largest cut is split, as the paper says; the code released for DARTS and
+ProxylessNAS splits the one with the least distance inside groups (`least_within`). Weights without per-choice logits
+have no softmax to relax with: relaxed means equal weights of all choices.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Space
+from search_spaces.elastic import governed
+from supernets.supernet import Supernet
+from supernets.transforms.grouping import Sizes, partition, sum_of_pairs, sum_within
+from supernets.transforms.split import decision_named, where_active
+
+Distance = Literal["cosine", "filter_cosine", "mse"]
+Others = Literal["random", "relaxed"]
+Batches = Iterable[tuple[Tensor, Tensor]]
+_EPSILON = 1e-6
+_DRAWS = 1000
+
+
+def parameters_of(network: nn.Module, decision: str) -> list[nn.Parameter]:
+    """The weights that one or more choices of a decision let run; all others are shared by its choices."""
+    found: dict[nn.Parameter, None] = {}
+    for name, _, module in governed(network):
+        if name == decision:
+            found.update(dict.fromkeys(module.parameters()))
+    return list(found)
+
+
+def distances(
+    supernet: Supernet,
+    decision: str,
+    batches: Batches,
+    *,
+    repeats: int,
+    generator: np.random.Generator,
+    others: Others = "random",
+    distance: Distance = "cosine",
+) -> np.ndarray:
+    """How much the gradients of the choices of a decision differ on the weights they share, as distances [n, n].
+
+    Every repeat has one batch and one setting of the other decisions, and every choice its gradient of the cross
+    entropy there; distances are averaged over repeats. Weights, running statistics, gradients, training mode and
+    active architecture of the supernet stay as they were, and so does torch's global generator.
+
+    Args:
+        supernet: Whose space has the decision.
+        decision: Its name.
+        batches: Training images [B, C, H, W] and labels [B]; at least as many batches as repeats.
+        repeats: Over how many batches to average.
+        generator: Draws the other decisions, and seeds dropout.
+        others: `random` choices, the same for all choices of the decision; or `relaxed`: all choices with equal
+            weights.
+        distance: `cosine`, 1 - cosine of the whole gradients; `filter_cosine`, the mean of that over the output
+            channels that have a gradient; or `mse`, the mean squared difference.
+
+    Raises:
+        ValueError: There are too few batches, the space cannot be relaxed, or a gradient is not finite.
+    """
+    own = {id(parameter) for parameter in parameters_of(supernet.network, decision)}
+    shared = [p for p in supernet.network.parameters() if id(p) not in own and p.requires_grad]
+    choices = decision_named(supernet.space, decision).choices
+    total = torch.zeros(len(choices), len(choices), dtype=torch.float64, device=shared[0].device)
+    done = 0
+    with _untouched(supernet):
+        supernet.train()
+        for images, labels in islice(batches, repeats):
+            settings = _settings(supernet.space, decision, generator, others)
+            torch.manual_seed(int(generator.integers(2**62)))
+            total += _pairwise([_gradients(supernet, s, images, labels, shared) for s in settings], distance)
+            done += 1
+    if done < repeats:
+        raise ValueError(f"repeats must be at most the number of batches, {done}, got {repeats}")
+    averaged = (total / repeats).cpu().numpy()
+    if not np.isfinite(averaged).all():
+        raise ValueError(f"distances between the choices of {decision} are not finite: training has diverged")
+    return averaged
+
+
+def _settings(
+    space: Space, decision: str, generator: np.random.Generator, others: Others
+) -> list[Architecture] | list[Relaxation]:
+    """One setting for each choice of the decision, the same but for that."""
+    choices = decision_named(space, decision).choices
+    if others == "relaxed":
+        free: dict[str, Any] = {d.name: dict.fromkeys(d.choices, 1 / len(d.choices)) for d in space.decisions}
+        return [space.relaxation({**free, decision: choice}) for choice in choices]
+    within = where_active(space, decision)
+    for _ in range(_DRAWS):
+        drawn = zip(within.decisions, generator.integers(0, within.choice_counts))
+        values: dict[str, Choice] = {d.name: d.choices[index] for d, index in drawn}
+        try:
+            architectures = [within.architecture({**values, decision: choice}) for choice in choices]
+        except InvalidArchitecture:
+            if space.fold is None:
+                raise
+            continue
+        if all(decision in architecture for architecture in architectures):
+            return architectures
+    raise ValueError(
+        f"none of {_DRAWS} random architectures is a member of {space.name} with every choice of {decision}"
+    )
+
+
+def _gradients(
+    supernet: Supernet, setting: Architecture | Relaxation, images: Tensor, labels: Tensor, shared: list[nn.Parameter]
+) -> list[Tensor]:
+    """The gradient of the cross entropy on every shared weight; zeros where it is not used."""
+    if isinstance(setting, Relaxation):
+        supernet.relax(setting)
+    else:
+        supernet.activate(setting)
+    loss = F.cross_entropy(supernet(images).to(shared[0].dtype), labels)
+    found = torch.autograd.grad(loss, shared, allow_unused=True, materialize_grads=True)
+    return [gradient.detach() for gradient in found]
+
+
+def _pairwise(gradients: Sequence[Sequence[Tensor]], distance: Distance) -> Tensor:
+    """Distances [n, n] in double precision between n gradients, each a list with one tensor a weight."""
+    if distance == "filter_cosine":
+        return _filter_cosine(gradients)
+    rows = torch.stack([torch.cat([part.reshape(-1) for part in gradient]) for gradient in gradients]).double()
+    gram = rows @ rows.T
+    square = gram.diagonal()
+    if distance == "mse":
+        return (square[:, None] + square[None, :] - 2 * gram).clamp_min(0) / rows.shape[1]
+    norm = square.sqrt()
+    return 1 - gram / (norm[:, None] * norm[None, :] + _EPSILON)
+
+
+def _filter_cosine(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean over output channels of 1 - cosine; channels whose gradients are both zero say nothing and are left out."""
+    n, device = len(gradients), gradients[0][0].device
+    total = torch.zeros(n, n, dtype=torch.float64, device=device)
+    count = torch.zeros_like(total)
+    for parts in zip(*gradients):
+        if parts[0].dim() < 2:
+            continue  # norms and biases are no filters
+        rows = torch.stack([part.flatten(1) for part in parts], dim=1).double()  # [filters, n, weights]
+        gram = rows @ rows.transpose(1, 2)
+        norm = gram.diagonal(dim1=1, dim2=2).sqrt()
+        one, other = norm[:, :, None], norm[:, None, :]
+        counts = (one > 0) | (other > 0)
+        total += ((1 - gram / (one * other + _EPSILON)) * counts).sum(0)
+        count += counts.sum(0)
+    return total / count.clamp_min(1)
+
+
+@contextmanager
+def _untouched(supernet: Supernet) -> Iterator[None]:
+    """Give back buffers, training modes, the active architecture and torch's generator as they were."""
+    buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    modes = [(module, module.training) for module in supernet.modules()]
+    active = supernet.active
+    devices = {p.device for p in supernet.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            for module, mode in modes:
+                module.training = mode
+            supernet.activate(active)
+
+
+# ---- which decision is split, and how ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A decision whose choices are put into groups.
+
+    Attributes:
+        decision: Its name.
+        groups: The choices of each group.
+        distances: Between its choices [n, n]; None where none were needed.
+        within: Sum of the distances inside groups.
+        between: Sum of the distances across groups: the cut.
+    """
+
+    decision: str
+    groups: tuple[tuple[Choice, ...], ...]
+    distances: np.ndarray | None = None
+    within: float = 0.0
+    between: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The cut for JSON."""
+        matrix = None if self.distances is None else self.distances.tolist()
+        groups = [list(group) for group in self.groups]
+        return {
+            "decision": self.decision,
+            "groups": groups,
+            "within": self.within,
+            "cut": self.between,
+            "distances": matrix,
+        }
+
+
+def eligible(space: Space, part: Space, patterns: Sequence[str], groups: int | None = None) -> list[Decision]:
+    """Decisions of a part of a space that can be split: still whole, named by a pattern, with choices enough."""
+    least = 2 if groups is None else groups
+    whole = {decision.name: decision.choices for decision in space.decisions}
+    return [
+        decision
+        for decision in part.decisions
+        if decision.choices == whole[decision.name]
+        and len(decision.choices) >= least
+        and any(fnmatchcase(decision.name, pattern) for pattern in patterns)
+    ]
+
+
+def cut_of(decision: Decision, matrix: np.ndarray, groups: int | None, sizes: Sizes = "balanced") -> Cut:
+    """The best groups of the choices of a decision; every choice alone where `groups` is None."""
+    found = partition(matrix, len(matrix) if groups is None else groups, sizes)
+    within = sum_within(matrix, found)
+    named = tuple(tuple(decision.choices[i] for i in group) for group in found)
+    return Cut(decision.name, named, matrix, within, sum_of_pairs(matrix) - within)
+
+
+def best_cut(cuts: Iterable[Cut], choose: Literal["largest_cut", "least_within"] = "largest_cut") -> Cut:
+    """The cut that separates most, or leaves least within groups; of equally good ones the first."""
+    return max(cuts, key=lambda cut: cut.between if choose == "largest_cut" else -cut.within)

@@ -1,0 +1,243 @@
+"""A supernet split into parts that share no weights, each for some choices of the decisions that were split.
+
+Paper: Few-shot NAS, arXiv 2006.06863 (every choice of one decision gets a supernet of its own); GM-NAS, arXiv
+2203.15207 (choices in groups, several decisions one after the other).
+Differs: a decision may be inactive, as the kernel of a block that is left out. Architectures without it belong to the
+first group only, so that parts never overlap; the published parts of Once-for-All share them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from search_spaces import Architecture, Choice, Decision, Relaxation, Space
+from search_spaces.elastic import extracted
+from supernets.supernet import Supernet, read_metadata
+
+
+def split(space: Space, decision: str, groups: Sequence[Sequence[Choice]]) -> list[Space]:
+    """The parts of a space, one for each group of the choices of a decision; together they are the space.
+
+    Args:
+        space: What is split.
+        decision: Name of a decision.
+        groups: All of its choices, each in one group.
+
+    Raises:
+        ValueError: There is no such decision, or the groups are not its choices.
+    """
+    choices = decision_named(space, decision).choices
+    given = [choice for group in groups for choice in group]
+    if not all(groups) or len(given) != len(choices) or set(given) != set(choices):
+        raise ValueError(f"groups of {decision} must hold each of {choices} once, none empty, got {groups}")
+    there = where_active(space, decision)
+    return [(space if i == 0 else there).restrict({decision: group}) for i, group in enumerate(groups)]
+
+
+def decision_named(space: Space, name: str) -> Decision:
+    """The decision with this name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for decision in space.decisions:
+        if decision.name == name:
+            return decision
+    raise ValueError(f"space {space.name!r} has no decision {name!r}")
+
+
+def where_active(space: Space, decision: str) -> Space:
+    """The part of the space in which a decision is active, whatever it depends on."""
+    found = decision_named(space, decision)
+    while found.parent is not None:
+        space = space.restrict({found.parent: found.active_when})
+        found = decision_named(space, found.parent)
+    return space
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node of a tree of splits: the root is the whole space, the leaves have weights.
+
+    Args:
+        parent: Number of the part that was split; None for the root.
+        decision: What it was split by; empty for the root.
+        group: The choices that this part has of it.
+    """
+
+    parent: int | None = None
+    decision: str = ""
+    group: tuple[Choice, ...] = ()
+
+
+WHOLE = (Part(),)
+"""The tree of a space that is not split."""
+
+
+def children(parts: Sequence[Part], part: int) -> list[int]:
+    """The numbers of the parts that a part was split into, none for a leaf."""
+    return [i for i, other in enumerate(parts) if other.parent == part]
+
+
+def leaves(parts: Sequence[Part]) -> list[int]:
+    """The numbers of the parts that are not split, in order."""
+    split_ones = {part.parent for part in parts}
+    return [i for i in range(len(parts)) if i not in split_ones]
+
+
+def divided(parts: Sequence[Part], leaf: int, decision: str, groups: Sequence[Sequence[Choice]]) -> tuple[Part, ...]:
+    """The tree with one leaf split; the new parts have the numbers after those there are."""
+    return (*parts, *(Part(leaf, decision, tuple(group)) for group in groups))
+
+
+def spaces(space: Space, parts: Sequence[Part]) -> list[Space]:
+    """The space of every part.
+
+    Raises:
+        ValueError: A part stands before its parent, or the groups of a split are not the choices there are.
+    """
+    found: dict[int, Space] = {0: space}
+    for number in range(len(parts)):
+        if number not in found:
+            raise ValueError(f"part {number} of a tree of splits stands before its parent")
+        below = children(parts, number)
+        if below:
+            of = split(found[number], parts[below[0]].decision, [parts[child].group for child in below])
+            found.update(zip(below, of))
+    return [found[number] for number in range(len(parts))]
+
+
+class Partition(Supernet):
+    """A supernet made of supernets, of which the one that contains the active architecture runs.
+
+    Args:
+        space: The whole space.
+        parts: The tree of splits, the root first.
+        networks: One network for each leaf, in order; equal ones with fresh weights unless given.
+
+    Attributes:
+        parts: The tree.
+        leaves: A supernet for each leaf, over its part of the space.
+    """
+
+    def __init__(self, space: Space, parts: Sequence[Part], networks: Sequence[nn.Module] | None = None) -> None:
+        nn.Module.__init__(self)
+        self.space, self.parts = space, tuple(parts)
+        self._spaces = spaces(space, parts)
+        self._numbers = leaves(parts)
+        if networks is None:
+            fresh = space.build()
+            networks = [fresh, *(deepcopy(fresh) for _ in self._numbers[1:])]
+        if len(networks) != len(self._numbers):
+            raise ValueError(f"a tree of {len(self._numbers)} leaves was given {len(networks)} networks")
+        self.network = nn.ModuleList(networks)
+        # a tuple, so that weights have one name only, the one below `network`
+        self.leaves = tuple(Supernet(self._spaces[number], network) for number, network in zip(self._numbers, networks))
+        self.activate(space.largest())
+
+    def leaf_of(self, architecture: Mapping[str, Any]) -> int:
+        """The number of the leaf, counted from 0, that contains an architecture or a mixture of some.
+
+        Raises:
+            ValueError: The choices of a mixture are in different parts.
+        """
+        number = 0
+        while below := children(self.parts, number):
+            decision = self.parts[below[0]].decision
+            value = architecture.get(decision)
+            wanted = set(value) if isinstance(value, Mapping) else {value}
+            inside = [child for child in below if wanted <= set(self.parts[child].group)]
+            if not inside and value is not None:
+                raise ValueError(
+                    f"{decision} is split: its choices {tuple(wanted)} share no weights and cannot be mixed"
+                )
+            number = inside[0] if inside else below[0]
+        return self._numbers.index(number)
+
+    def activate(self, architecture: Architecture) -> None:
+        self.active = self.space.architecture(architecture)
+        self._leaf = self.leaf_of(self.active)
+        self.leaves[self._leaf].activate(self.active)
+
+    def relax(self, relaxation: Relaxation) -> None:
+        """As `Supernet.relax`.
+
+        Raises:
+            ValueError: Choices to be mixed are in different parts.
+        """
+        self._leaf = self.leaf_of(relaxation)
+        self.leaves[self._leaf].relax(relaxation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leaves[self._leaf](x)
+
+    def extract(self, architecture: Architecture | None = None) -> nn.Module:
+        if architecture is not None:
+            self.activate(architecture)
+        return extracted(self.leaves[self._leaf].network)
+
+    def train(self, mode: bool = True) -> "Partition":
+        super().train(mode)
+        for leaf in self.leaves:
+            leaf.train(mode)
+        return self
+
+    def tree(self) -> list[dict[str, Any]]:
+        """The parts in numbers, for JSON: id, parent, decision, group, leaf (its number) and architectures.
+
+        `leaf` is None for a part that is split, `architectures` where their number is not known.
+        """
+        return described(self.space, self.parts)
+
+    def __deepcopy__(self, memo: dict) -> "Partition":
+        copy = Partition(self.space, self.parts, [deepcopy(leaf.network, memo) for leaf in self.leaves])
+        copy.activate(self.active)
+        return copy.train(self.training)
+
+    def _metadata(self) -> dict[str, str]:
+        return {**super()._metadata(), "tree": json.dumps([_plain(part) for part in self.parts])}
+
+
+def described(space: Space, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """What `Partition.tree` says, for a tree whose supernets need not be there."""
+    numbers = leaves(parts)
+    return [
+        {
+            "id": number,
+            **_plain(part),
+            "leaf": numbers.index(number) if number in numbers else None,
+            "architectures": of.describe()["architectures"],
+        }
+        for number, (part, of) in enumerate(zip(parts, spaces(space, parts)))
+    ]
+
+
+def load_supernet(space: Space, path: Path) -> Supernet:
+    """The supernet that `Supernet.save` or `Partition.save` wrote.
+
+    Raises:
+        ValueError: The file is no supernet, or one of another space.
+    """
+    tree = read_metadata(path).get("tree")
+    supernet = Supernet(space)
+    if tree is not None:
+        try:
+            parts = [Part(part["parent"], part["decision"], tuple(part["group"])) for part in json.loads(tree)]
+            supernet = Partition(space, parts, [supernet.network, *_copies(supernet.network, len(leaves(parts)) - 1)])
+        except (ValueError, KeyError, TypeError):
+            pass  # of another space: the whole supernet says so better
+    supernet.load(path)
+    return supernet
+
+
+def _copies(network: nn.Module, n: int) -> list[nn.Module]:
+    return [deepcopy(network) for _ in range(n)]
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    return {"parent": part.parent, "decision": part.decision, "group": list(part.group)}
