@@ -35,6 +35,9 @@ class Resampled:
     value: float
     drawn: np.ndarray
 
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        return Resampled(value=self.value - other.value, drawn=self.drawn - other.drawn)
+
     @property
     def estimate(self) -> Estimate:
         """The value with its 95% percentile interval."""
@@ -119,7 +122,7 @@ def rank_agreement(
             architectures=len(accuracies),
             not_finite=int(np.sum(~np.isfinite(np.asarray(scores[name], dtype=float)))),
             **{measure: resampled.estimate for measure, resampled in measures.items()},
-            lead={b: _lead(measures["spearman"], found[b]["spearman"]).estimate for b in rivals[name]},
+            lead={b: (measures["spearman"] - found[b]["spearman"]).estimate for b in rivals[name]},
         )
         for name, measures in found.items()
     }
@@ -202,10 +205,6 @@ def _ranked_worst(scores: np.ndarray) -> np.ndarray:
 
 def _places(architectures: int, top_percent: float) -> int:
     return max(1, round(architectures * top_percent / 100))
-
-
-def _lead(score: Resampled, baseline: Resampled) -> Resampled:
-    return Resampled(value=score.value - baseline.value, drawn=score.drawn - baseline.drawn)
 
 
 class _Ordered:
