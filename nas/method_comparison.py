@@ -15,6 +15,8 @@ import numpy as np
 from nas.estimate import Estimate
 from nas.rank_agreement import MEASURES, Resampled, resampled_agreement
 
+LEAST = {"spearman": -1.0, "kendall": -1.0, "top_precision": 0.0}
+"""Of each measure; the greatest of all is 1. Intervals of measures end there."""
 _NORMAL_97_5 = 1.959964
 
 
@@ -87,10 +89,19 @@ def mean_estimate(seeds: Sequence[Resampled]) -> Estimate:
 def _ranked(seeds: Mapping[int, Mapping[str, Resampled]], *, lead: Mapping[str, Estimate]) -> Ranked:
     return Ranked(
         seeds=tuple(seeds),
-        measures={name: mean_estimate([found[name] for found in seeds.values()]) for name in MEASURES},
+        measures={
+            name: _within(mean_estimate([found[name] for found in seeds.values()]), LEAST[name], 1.0)
+            for name in MEASURES
+        },
         of_seeds={name: tuple(found[name].value for found in seeds.values()) for name in MEASURES},
         lead=lead,
     )
+
+
+def _within(estimate: Estimate, least: float, most: float) -> Estimate:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return Estimate(estimate.value, max(estimate.low, least), min(estimate.high, most))
 
 
 def _leads(
