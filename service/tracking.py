@@ -39,8 +39,8 @@ from service.store import ENVIRONMENT, check_answers, check_free, check_writable
 __all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "sync", "sync_benchmark", "view_link"]
 
 ARTIFACTS = (
-    *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl"),
-    *("search/hypervolume.json", "search/proxies.json", "ranking.json", "ranking.csv"),
+    *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
+    *("search/hypervolume.json", "search/proxies.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png"),
 )
 
