@@ -7,11 +7,12 @@ are held still, and gradients of single steps are drawn: path and batch by the d
 of the two, or uniformly. The variance is the total one, E|g|^2 - |E g|^2 over all shared weights, before clipping;
 weights that a path does not use have gradient zero. Printed are ratios to uniform with bootstrap 95 % intervals.
 `weighted` multiplies losses by (uniform probability / probability), which makes the mean gradient that of uniform
-sampling; as published there are no such weights, and means differ.
+sampling; as published there are no such weights, and means differ. So a second table has the ratios of the variance to
+the squared norm of the mean gradient of the same kind: noise to signal.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from supernets.training.example_importance import ExampleImportance
 
 KINDS = ("uniform", "path", "data", "path and data")
 CLIP_NORM = 5.0
+RESAMPLES = 1000
+Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
 def main() -> None:
@@ -50,13 +53,22 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = {int(epoch) for epoch in arguments.at.split(",")}
     training = make_training(arguments)
-    table = Table(title=f"variance of the gradient / that of uniform sampling, {arguments.draws} draws, 95 % intervals")
-    for heading in ("epoch", "tau", "uniform E|g|^2", *KINDS[1:], *(f"{kind}, weighted" for kind in KINDS[1:])):
-        table.add_column(heading, justify="right")
+    console, tables = Console(width=180), {name: _table(f"{name}, divided by that of uniform") for name in MEASURES}
     for epoch, tau in training.epochs(arguments.epochs):
         if epoch in chosen:
-            table.add_row(str(epoch), f"{tau:.2f}", *measured(training, arguments.draws, (arguments.seed, epoch)))
-            Console(width=200).print(table)
+            drawn = measured(training, arguments.draws, (arguments.seed, epoch))
+            console.print(f"epoch {epoch}: {', '.join(f'{name} {row[0]}' for name, row in drawn.items())}")
+            for name, row in drawn.items():
+                tables[name].add_row(str(epoch), f"{tau:.2f}", *row)
+    for table in tables.values():
+        console.print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=f"{title}, 95 % intervals")
+    for heading in ("epoch", "tau", "uniform", *KINDS[1:], *(f"{kind}, weighted" for kind in KINDS[1:])):
+        table.add_column(heading, justify="right")
+    return table
 
 
 # ---- the training -------------------------------------------------------------------------------------------------
@@ -148,16 +160,18 @@ def make_training(arguments: argparse.Namespace) -> Training:
 # ---- the variance -------------------------------------------------------------------------------------------------
 
 
-def measured(training: Training, draws: int, entropy: tuple[int, int]) -> list[str]:
-    """Mean squared norm under uniform sampling, then the ratio of each other kind to it, without and with weights."""
+def measured(training: Training, draws: int, entropy: tuple[int, int]) -> dict[str, list[str]]:
+    """Each measure under uniform sampling, then its ratio for each other kind, without and with weights."""
     uniform = products(training, "uniform", draws, weighted=False, entropy=entropy)
-    cells = [f"{np.diag(uniform).mean():.4g}"]
+    ones = np.ones(draws)
+    rows = {name: [f"{measure(uniform, ones):.4g}"] for name, measure in MEASURES.items()}
     for weighted in (False, True):
         for kind in KINDS[1:]:
             other = products(training, kind, draws, weighted=weighted, entropy=entropy)
-            value, low, high = ratio(other, uniform, np.random.default_rng(entropy))
-            cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
-    return cells
+            for name, measure in MEASURES.items():
+                value, low, high = ratio(measure, other, uniform, np.random.default_rng(entropy))
+                rows[name].append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+    return rows
 
 
 def products(training: Training, kind: str, draws: int, *, weighted: bool, entropy: tuple[int, int]) -> np.ndarray:
@@ -192,22 +206,31 @@ def path_weight(path: PathAdaptive, architecture: Architecture) -> float:
     return float(np.prod([1 / (len(choices) * probabilities[choices.index(c)]) for c in architecture.values()]))
 
 
-def ratio(other: np.ndarray, uniform: np.ndarray, generator: np.random.Generator) -> tuple[float, float, float]:
-    """Ratio of two variances with the ends of its bootstrap interval, from inner products [K, K]."""
-    drawn = []
-    for _ in range(1000):
-        counts = [np.bincount(generator.integers(len(g), size=len(g)), minlength=len(g)) for g in (other, uniform)]
-        drawn.append(variance(other, counts[0]) / variance(uniform, counts[1]))
-    ones = [np.ones(len(g)) for g in (other, uniform)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return variance(other, ones[0]) / variance(uniform, ones[1]), float(low), float(high)
-
-
 def variance(inner: np.ndarray, counts: np.ndarray) -> float:
     """Total variance of gradients that count so often [K], from their inner products [K, K]."""
     total = counts.sum()
     mean_square = (counts * np.diag(inner)).sum() / total
     return float((mean_square - counts @ inner @ counts / total**2) * total / (total - 1))
+
+
+def noise_to_signal(inner: np.ndarray, counts: np.ndarray) -> float:
+    """The variance in parts of the squared norm of the mean."""
+    return variance(inner, counts) / float(counts @ inner @ counts / counts.sum() ** 2)
+
+
+MEASURES = {"variance": variance, "noise to signal": noise_to_signal}
+
+
+def ratio(
+    measure: Measure, other: np.ndarray, uniform: np.ndarray, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Ratio of a measure of two sets of gradients with the ends of its bootstrap interval."""
+    drawn = []
+    for _ in range(RESAMPLES):
+        counts = [np.bincount(generator.integers(len(g), size=len(g)), minlength=len(g)) for g in (other, uniform)]
+        drawn.append(measure(other, counts[0]) / measure(uniform, counts[1]))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return measure(other, np.ones(len(other))) / measure(uniform, np.ones(len(uniform))), float(low), float(high)
 
 
 if __name__ == "__main__":
