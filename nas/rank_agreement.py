@@ -20,6 +20,31 @@ _KENDALL_ROWS = 2000
 _CHUNK_ENTRIES = 2_000_000  # resamples x architectures held at a time
 
 
+MEASURES = ("spearman", "kendall", "top_precision")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """A measure of one score, and the same on bootstrap resamples of the architectures.
+
+    Attributes:
+        value: On all architectures.
+        drawn: On each resample [R]; resample r is the same for every score.
+    """
+
+    value: float
+    drawn: np.ndarray
+
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        return Resampled(value=self.value - other.value, drawn=self.drawn - other.drawn)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its 95% percentile interval."""
+        low, high = np.quantile(self.drawn, (0.025, 0.975))
+        return Estimate(float(self.value), float(low), float(high))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How one score ranks architectures of known accuracy.
@@ -89,21 +114,44 @@ def rank_agreement(
     Raises:
         ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
     """
-    columns, accuracies = _checked(scores, accuracies, top_percent, resamples)
-    drawn = _bootstrap(columns, accuracies, _places(len(accuracies), top_percent), resamples, seed)
-    taus = _kendall_bootstrap(columns, accuracies, resamples, seed)
-    rivals = {name: [b for b in baselines if b in columns and name not in baselines] for name in columns}
-    rhos = {name: spearman(column, accuracies) for name, column in columns.items()}
+    found = resampled_agreement(scores, accuracies, top_percent=top_percent, resamples=resamples, seed=seed)
+    rivals = {name: [b for b in baselines if b in found and name not in baselines] for name in found}
     return {
         name: Agreement(
             name=name,
             architectures=len(accuracies),
-            not_finite=int(np.sum(~np.isfinite(column))),
-            spearman=_estimate(rhos[name], drawn[name][0]),
-            kendall=_estimate(kendall(column, accuracies), taus[name]),
-            top_precision=_estimate(top_precision(column, accuracies, top_percent=top_percent), drawn[name][1]),
-            lead={b: _estimate(rhos[name] - rhos[b], drawn[name][0] - drawn[b][0]) for b in rivals[name]},
+            not_finite=int(np.sum(~np.isfinite(np.asarray(scores[name], dtype=float)))),
+            **{measure: resampled.estimate for measure, resampled in measures.items()},
+            lead={b: (measures["spearman"] - found[b]["spearman"]).estimate for b in rivals[name]},
         )
+        for name, measures in found.items()
+    }
+
+
+def resampled_agreement(
+    scores: Mapping[str, np.ndarray],
+    accuracies: np.ndarray,
+    *,
+    top_percent: float = 10.0,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Resampled]]:
+    """Every measure of `MEASURES` of every score with its bootstrap, to be combined further; as `rank_agreement`.
+
+    Raises:
+        ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
+    """
+    columns, accuracies = _checked(scores, accuracies, top_percent, resamples)
+    drawn = _bootstrap(columns, accuracies, _places(len(accuracies), top_percent), resamples, seed)
+    taus = _kendall_bootstrap(columns, accuracies, resamples, seed)
+    return {
+        name: {
+            "spearman": Resampled(value=spearman(column, accuracies), drawn=drawn[name][0]),
+            "kendall": Resampled(value=kendall(column, accuracies), drawn=taus[name]),
+            "top_precision": Resampled(
+                value=top_precision(column, accuracies, top_percent=top_percent), drawn=drawn[name][1]
+            ),
+        }
         for name, column in columns.items()
     }
 
@@ -157,11 +205,6 @@ def _ranked_worst(scores: np.ndarray) -> np.ndarray:
 
 def _places(architectures: int, top_percent: float) -> int:
     return max(1, round(architectures * top_percent / 100))
-
-
-def _estimate(value: float, drawn: np.ndarray) -> Estimate:
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Estimate(float(value), float(low), float(high))
 
 
 class _Ordered:

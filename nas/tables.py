@@ -165,6 +165,7 @@ class Table:
         Raises:
             ValueError: The column is missing, its provenance unknown, a value no accuracy, or an architecture has two.
         """
+        numbers = self.numbers(column)
         known = PUBLISHED.get((self.space.name, column))
         if provenance is not None and known is not None:
             require_same(provenance, known)
@@ -175,7 +176,7 @@ class Table:
                 f"{self.path}: say of what provenance {column!r} is: dataset, epochs, split and seeds"
                 + (f"; known are {', '.join(published)}" if published else "")
             )
-        percent = self.numbers(column) * provenance.percent
+        percent = numbers * provenance.percent
         outside = np.flatnonzero((percent < 0) | (percent > 100))
         if len(outside):
             limit = f"0 to {100 / provenance.percent:g} ({provenance.unit})"

@@ -89,6 +89,7 @@ def outcome_metrics(folder: Path) -> dict[str, Any]:
     metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "test_accuracy")}
     agreements = read_json(folder / "search" / "proxies.json") or {}
     metrics |= {f"proxy_spearman/{name}": agreement["spearman"][0] for name, agreement in agreements.items()}
+    metrics |= (read_json(folder / "ranking.json") or {}).get("metrics", {})
     return metrics | {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
 
 
@@ -126,6 +127,8 @@ def status_of(folder: Path, *, final: bool) -> str:
     """The status of the run of a job; without a result it runs, or has failed or was killed if nobody works on it."""
     result = read_json(folder / "result.json")
     if result is None:
+        if final and (folder / "ranking.json").exists():  # trained and ranked is all that was wanted
+            return "FINISHED"
         last = read_lines(folder / "progress.jsonl")[0][-1:]
         ended = "FAILED" if last and last[0]["event"] == "failed" else "KILLED"
         return ended if final else "RUNNING"

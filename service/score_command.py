@@ -78,7 +78,7 @@ def requested_job(request: Request) -> Job:
     elif "space" not in fields:
         raise InvalidJob(["--space: must be given unless a job is named; see: nas list space"])
     if request.data:
-        fields["data"] = {"source": "folder" if _is_image_folder(request.data) else "npz", "path": str(request.data)}
+        fields["data"] = data_fields(request.data)
     if request.proxies:
         names = [name.strip() for name in request.proxies.split(",") if name.strip()]
         fields["proxies"] = {**fields.get("proxies", {}), "names": names}
@@ -145,8 +145,10 @@ def job_and_space(request: Request) -> tuple[Job, Space]:
     return job, build_space(job)
 
 
-def _is_image_folder(path: Path) -> bool:
-    return path.is_dir() and not list(path.glob("*.npz"))
+def data_fields(path: Path) -> dict[str, str]:
+    """The `data` of a job for a file or folder of images: a folder without npz files is one of images."""
+    is_image_folder = path.is_dir() and not list(path.glob("*.npz"))
+    return {"source": "folder" if is_image_folder else "npz", "path": str(path)}
 
 
 def _lines(path: Path) -> int:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ from service.mlflow_format import (
 )
 from service.store import ENVIRONMENT, check_answers, check_free, check_writable, database_of, default_uri, run_server
 
-__all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "sync", "view_link"]
+__all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "sync", "sync_benchmark", "view_link"]
 
 ARTIFACTS = (
-    *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl"),
+    *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
     *("search/hypervolume.json", "search/proxies.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
 )
@@ -180,6 +180,29 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
     return result
 
 
+def sync_benchmark(folder: Path, config: TrackingConfig) -> SyncResult:
+    """Brings MLflow up to date with the summary of a benchmark of several jobs, which have runs of their own.
+
+    Args:
+        folder: Holds `benchmark.json`: id, created, name, params and metrics; other files there become artifacts.
+        config: Where to log.
+    """
+    content = json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))
+    uri = config.uri or default_uri()
+    result = SyncResult(uri=uri, experiment=config.experiment)
+    if not config.enabled:
+        return result
+    try:
+        client = _client(uri)
+        job = {"id": content["id"], "created": content["created"], "job": {"name": content["name"]}}
+        mirror = _Mirror(client=client, folder=folder, job=job, experiment=_experiment(client, config.experiment, uri))
+        run_id = mirror.log_benchmark(content)
+    except Exception as error:  # as in `sync`
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return replace(result, error=f"{type(error).__name__}: {line[:300]}")
+    return replace(result, synced=True, experiment_id=mirror.experiment.experiment_id, run_id=run_id)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Mirror:
     """One job folder and the experiment that it is written to."""
@@ -206,6 +229,19 @@ class _Mirror:
             members = self._log_front(run, {r.data.tags["nas.key"]: r for r in runs if "nas.key" in r.data.tags})
         self._set_status(run, status_of(self.folder, final=final))
         return memory, members
+
+    def log_benchmark(self, content: Mapping[str, Any]) -> str:
+        """One run for the summary of a benchmark; returns its id. The jobs have its id as tag `nas.benchmark`."""
+        tags = {"nas.benchmark": self.job["id"], "nas.kind": "benchmark", **source_tags(self.job)}
+        query = f"tags.`nas.benchmark` = '{self.job['id']}' and tags.`nas.kind` = 'benchmark'"
+        runs = self.client.search_runs([self.experiment.experiment_id], query, max_results=1)
+        name = self.job["job"]["name"]
+        run = runs[0] if runs else self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=name)
+        self._log(run, metrics=content["metrics"], params=content["params"])
+        for file in sorted(path.name for path in self.folder.iterdir() if path.suffix in (".csv", ".json")):
+            self._upload(run.info.run_id, file, None)
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return run.info.run_id
 
     # ---- the summary run
 
@@ -298,7 +334,11 @@ class _Mirror:
         tags = {"mlflow.note.content": "  \n".join(lines), "mlflow.loggedArtifacts": tables}
         if result.get("reason"):
             tags["nas.reason"] = text_of(result["reason"])
-        self._log(run, metrics=metrics, tags=tags)
+        params: dict[str, Any] = {}
+        if ranking := read_json(self.folder / "ranking.json"):
+            tags["nas.benchmark"] = ranking["benchmark"]
+            params = {"method": ranking["method"], **{f"ranking.{name}": v for name, v in ranking["judging"].items()}}
+        self._log(run, metrics=metrics, params=params, tags=tags)
         self.client.log_dict(run_id, table_of(rows), "candidates.json")
         for name in ARTIFACTS:
             self._upload(run_id, name, str(Path(name).parent) if "/" in name else None)

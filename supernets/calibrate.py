@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _Statistics:
-    """Weighted averages of the batch means and variances of one norm layer."""
+class NormStatistics:
+    """Weighted averages of the batch means and variances of one norm layer; `observe` is a hook before its forward."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -30,6 +30,13 @@ class _Statistics:
         self.mean = self.mean + mean * len(x)
         self.var = self.var + var * len(x)
 
+    @torch.no_grad()
+    def write(self, norm: Any) -> None:
+        """Set the running statistics of a norm that saw images; one of a supernet may have more channels than ran."""
+        if isinstance(self.mean, Tensor) and isinstance(self.var, Tensor):
+            norm.running_mean[: len(self.mean)] = self.mean / self.images
+            norm.running_var[: len(self.var)] = self.var / self.images
+
 
 @torch.no_grad()
 def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
@@ -43,7 +50,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         ValueError: No batch was given.
     """
     norms: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    statistics = [_Statistics() for _ in norms]
+    statistics = [NormStatistics() for _ in norms]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     with ExitStack() as stack:
@@ -55,8 +62,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     if not seen:
         raise ValueError("calibrate needs at least one batch of images, got none")
     for norm, measured, momentum in zip(norms, statistics, momenta):
-        norm.running_mean.copy_(measured.mean / measured.images)
-        norm.running_var.copy_(measured.var / measured.images)
+        measured.write(norm)
         norm.momentum = momentum
         norm.num_batches_tracked.fill_(1)
     return model.eval()

@@ -26,7 +26,8 @@ from supernets.training.checkpoint import CHECKPOINT, final_optimizer_state, rea
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.few_shot_budget import Budget, MakePhases, lengths, passes, passes_per_epoch, scoring_passes
-from supernets.training.loop import Observer, TrainingImages, train
+from supernets.training.images import TrainingImages
+from supernets.training.loop import Observer, train
 from supernets.training.phases import Phase
 from supernets.training.split_config import SplitConfig
 from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible

@@ -1,0 +1,173 @@
+"""Accuracy of many subnets with inherited weights, on the supernet itself: nothing is extracted.
+
+Batch norm is by the statistics of each validation batch, as published one-shot rankings on NAS-Bench-201 do it, or
+calibrated on training images first, which gives what extracting, calibrating and testing each subnet gives. Running
+statistics of the supernet, its modes and its active architecture are afterwards what they were before.
+
+Paper: PA&DA, arXiv 2302.14772 (batch statistics, as in the released code); Once-for-All, arXiv 1908.09791
+(calibration).
+Differs: images are shared out equally among the batches, so that no subnet is judged by the statistics of a small rest.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from search_spaces import Architecture
+from search_spaces.elastic import ElasticBatchNorm2d
+from supernets import Supernet
+from supernets.calibrate import NormStatistics
+
+BatchNorm = Literal["batch", "calibrated"]
+OnChunk = Callable[[int, np.ndarray], None]
+Norm = ElasticBatchNorm2d | _BatchNorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingImages:
+    """What all architectures are judged on, kept on the device of the supernet.
+
+    Attributes:
+        batches: Validation images [B, C, H, W] and labels [B].
+        calibration: Training images [B, C, H, W] for calibrated batch norm.
+    """
+
+    batches: Sequence[tuple[Tensor, Tensor]]
+    calibration: Sequence[Tensor] = ()
+
+    @classmethod
+    def of(
+        cls,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        *,
+        device: torch.device,
+        calibration: Iterable[Tensor] = (),
+        batch_size: int | None = None,
+    ) -> "RankingImages":
+        """Images on the device, channels last.
+
+        Args:
+            batches: Validation images and labels.
+            device: Of the supernet.
+            calibration: Batches for batch norm; they stay as they are.
+            batch_size: Most images of a batch, which then all have the same size within one; None for the batches as
+                they come.
+
+        Raises:
+            ValueError: There are no images.
+        """
+        given = list(batches)
+        if not sum(len(labels) for _, labels in given):
+            raise ValueError("ranking needs at least one image, got none")
+        if batch_size is not None:
+            given = _equal(given, batch_size)
+        return cls(
+            batches=[(_on(images, device), labels.to(device)) for images, labels in given],
+            calibration=[_on(images, device) for images in calibration],
+        )
+
+    @property
+    def count(self) -> int:
+        """Validation images."""
+        return sum(len(labels) for _, labels in self.batches)
+
+
+@torch.inference_mode()
+def rank(
+    supernet: Supernet,
+    architectures: Sequence[Architecture],
+    images: RankingImages,
+    *,
+    batch_norm: BatchNorm = "batch",
+    chunk: int = 200,
+    on_chunk: OnChunk = lambda done, percent: None,
+    bf16: bool = True,
+) -> np.ndarray:
+    """Top-1 accuracy of each architecture, in percent [N].
+
+    Args:
+        supernet: On its device.
+        architectures: Of its space.
+        images: What they are judged on.
+        batch_norm: `batch` for the statistics of each batch; `calibrated` for those of the calibration images.
+        chunk: Architectures between two moments at which the host waits for the device.
+        on_chunk: Called then with the number done before and the accuracies of the chunk.
+        bf16: Whether CUDA computes in bfloat16 autocast.
+
+    Raises:
+        ValueError: Calibration is asked for without images, or `chunk` is not positive.
+        InvalidArchitecture: One is not of the space of the supernet.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    if batch_norm == "calibrated" and not images.calibration:
+        raise ValueError("batch_norm 'calibrated' needs calibration images, got none")
+    device = images.batches[0][0].device
+    norms = [module for module in supernet.modules() if isinstance(module, Norm)]
+    percents: list[np.ndarray] = []
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda")
+    with _as_before(supernet, norms), autocast:
+        supernet.eval()
+        for start in range(0, len(architectures), chunk):
+            part = architectures[start : start + chunk]
+            right = torch.zeros(len(part), dtype=torch.int64, device=device)
+            for place, architecture in enumerate(part):
+                supernet.activate(architecture)
+                _prepare(supernet, norms, images.calibration if batch_norm == "calibrated" else ())
+                for batch, labels in images.batches:
+                    right[place] += (supernet(batch).argmax(dim=1) == labels).sum()
+            percents.append(100.0 * right.cpu().numpy() / images.count)
+            on_chunk(start, percents[-1])
+    return np.concatenate(percents) if percents else np.zeros(0)
+
+
+def _prepare(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Tensor]) -> None:
+    """Let the norms follow the statistics of each batch or, with calibration images, have those of the active subnet.
+
+    Statistics are averaged over batches by their sizes, as `supernets.calibrate` does it.
+    """
+    for norm in norms:
+        norm.training = True
+    if not calibration:
+        return
+    statistics = [NormStatistics() for _ in norms]
+    hooks = [norm.register_forward_pre_hook(measured.observe) for norm, measured in zip(norms, statistics)]
+    for batch in calibration:
+        supernet(batch)
+    for hook, norm, measured in zip(hooks, norms, statistics):
+        hook.remove()
+        norm.training = False
+        measured.write(norm)
+
+
+@contextmanager
+def _as_before(supernet: Supernet, norms: Sequence[Norm]) -> Iterator[None]:
+    """Puts modes, statistics of norms and the active architecture back, whatever happens."""
+    modes = {module: module.training for module in supernet.modules()}
+    buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False)]
+    active = supernet.active
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        supernet.activate(active)
+
+
+def _on(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device).contiguous(memory_format=torch.channels_last)
+
+
+def _equal(batches: Sequence[tuple[Tensor, Tensor]], batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    """The same images in as few batches of at most `batch_size` as there can be, their sizes equal within one."""
+    images, labels = (torch.cat(parts) for parts in zip(*batches))
+    count = -(-len(labels) // batch_size)
+    return list(zip(images.tensor_split(count), labels.tensor_split(count)))
