@@ -347,9 +347,11 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
     same_end = [".".join(known) for known in valid if known[-1] == path[-1]]
     if same_end:
         raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
-    section = [known[1] for known in valid if len(known) > 1 and len(path) > 1 and known[0] == path[0]]
-    if section:
-        raise ValueError(f"--set {setting!r}: {path[0]} has no field {path[1]!r}{suggestion(path[1], section)}")
+    for depth in range(len(path) - 1, 0, -1):  # the innermost section that there is
+        names = dict.fromkeys(known[depth] for known in valid if len(known) > depth and known[:depth] == path[:depth])
+        if names:
+            where = ".".join(path[:depth])
+            raise ValueError(f"--set {setting!r}: {where} has no field {path[depth]!r}{suggestion(path[depth], names)}")
     top = dict.fromkeys(known[0] for known in valid)
     raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")
 

@@ -187,9 +187,8 @@ class Work:
         done = self.folder / "supernet.safetensors"
         if done.exists() or self.supernet_from is not None:
             return
-        split: SplitConfig | None = getattr(self.job.train, "split", None)
-        if split is not None:
-            self.supernet = self._train_parts(split)
+        if self.job.train.split is not None:
+            self.supernet = self._train_parts(self.job.train.split)
         else:
             train(
                 self.supernet,
@@ -209,9 +208,13 @@ class Work:
 
     def _train_parts(self, split: SplitConfig) -> Supernet:
         """Train with splits between stages."""
+        try:
+            samplers.split_budget(self.job.train, self.space, self.data.train.steps(self.job.train.batch_size))
+        except ValueError as error:
+            raise InvalidJob([str(error)]) from error
         return train_few_shot(
             self.supernet,
-            lambda part, epochs: phases(part, replace(self.job.train, epochs=epochs), samplers.maker(self.job.train)),
+            samplers.part_phases(self.job.train),
             self.data.train,
             self.job.train,
             split,

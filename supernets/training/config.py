@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from supernets.training.split_config import SplitConfig
+
 Schedule = Literal["whole", "progressive_shrinking"]
 _OTHER_SCHEDULES = ("fair", "sandwich", "shift", "sorted")  # samplers that say by themselves what a step trains
 _WEIGHTS_NEED = "false unless examples is importance"
@@ -23,8 +25,10 @@ class TrainConfig:
         examples: Order of the training images: `uniform`, every image once an epoch, or `importance`, the data half
             of PA&DA: drawn with replacement in proportion to how far the prediction was off.
         example_weights: Whether images drawn by importance have weights that make the gradient unbiased.
-        epochs: Passes over the training images in all, shared out among the phases of the schedule. This one knob
-            scales a schedule; the published progressive shrinking is 605.
+        split: How the supernet is split into parts on the way (few-shot training, gradient matching); `null` for not.
+        epochs: Passes over the training images in all, shared out among the phases of the schedule, and among all
+            parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
+            605.
         batch_size: Images of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
@@ -48,6 +52,7 @@ class TrainConfig:
     sampler_options: dict[str, Any] = field(default_factory=dict)
     examples: Literal["uniform", "importance"] = "uniform"
     example_weights: bool = False
+    split: SplitConfig | None = None
     epochs: float = 10.0
     batch_size: int = 128
     lr: float = 0.1
