@@ -15,6 +15,8 @@ from nas.data.samples import channel_statistics, decode
 from nas.data.sources import open_source
 from nas.data.splits import split
 from nas.data.streamed_images import random_crop_box
+from search_spaces.nasbench201 import nasbench201
+from supernets import Supernet, TrainConfig, phases, train
 
 CPU = torch.device("cpu")
 SIZE = 16
@@ -271,6 +273,27 @@ def test_workers_change_nothing(npz: Path):
     config = {"source": "npz", "path": str(npz), "in_memory": False}
     alone, workers = (load(DataConfig(**config, workers=n)).train for n in (0, 2))
     assert same(list(alone.batches(8, epoch=0, seed=0)), list(workers.batches(8, epoch=0, seed=0)))
+
+
+def test_workers_see_the_order_of_every_epoch(npz: Path):
+    config = {"source": "npz", "path": str(npz), "in_memory": False}
+    alone, workers = (load(DataConfig(**config, workers=n)).train for n in (0, 2))
+    for epoch in range(2):
+        order = torch.randint(len(alone), (len(alone),), generator=torch.Generator().manual_seed(epoch))
+        options = {"epoch": epoch, "seed": 0, "order": order}
+        assert same(list(alone.batches(8, **options)), list(workers.batches(8, **options)))
+
+
+def test_training_draws_images_by_importance_from_either_storage(images):
+    space = nasbench201(width=2, cells=1, image_size=SIZE, classes=3)
+    config = TrainConfig(examples="importance", example_weights=True, epochs=3, batch_size=8, lr=0.02)
+    events: list[dict] = []
+    train(Supernet(space), phases(space, config), images, config, observer=events.append)
+    learned = [event["examples"] for event in events if event["event"] == "sampler"]
+    assert len(learned) == 3
+    assert learned[0]["effective_fraction"] == pytest.approx(1), "the first epoch counts for nothing, as published"
+    assert 0.3 < learned[2]["effective_fraction"] < 0.999
+    assert all(0 < summary["mean_indicator"] < 2**0.5 for summary in learned)
 
 
 def test_streamed_and_decoded_images_are_the_same(npz: Path):
