@@ -31,6 +31,7 @@ from service.ranking_run import Judging, Run
 from service.ranking_workers import in_processes
 from service.reading import read_fields
 from service.recorder import Observer, stage_seconds
+from service.samplers import split_budget
 from service.score_command import data_fields
 
 TOP_PERCENT = 5.0
@@ -133,10 +134,20 @@ def plan(request: Request) -> Plan:
         for name, job in jobs.items():
             method, label = METHODS[name], f"{name.replace('+', '-')}-seed{seed}"
             seeded = with_budget(replace(job, seed=seed, name=f"{space.name}-{label}"), method, space, epochs)
+            _check_split(name, seeded, space, epoch_steps)
             folder = prepare_folder(seeded, request.output / label)
             spent = passes(seeded, method, space, epoch_steps)
             runs.append(Run(method=name, job=seeded, folder=folder, passes=spent))
     return Plan(base=base, space=space, truth=truth, runs=runs, judging=request.judging, output=request.output)
+
+
+def _check_split(method: str, job: Job, space: Space, epoch_steps: int) -> None:
+    if job.train.split is None:
+        return
+    try:
+        split_budget(job.train, space, epoch_steps)
+    except ValueError as error:
+        raise InvalidJob([f"{method}: {error}; set it with: --set {method}:train.split.repeats=…"]) from error
 
 
 def _fields(request: Request) -> dict[str, Any]:
