@@ -106,8 +106,9 @@ class InvertedResidual(nn.Module):
         return out + x if self.shortcut else out
 
     def hidden_channels(self) -> list[HiddenChannels]:
-        """The expanded channels, and those inside squeeze-excite; none where the block does not expand."""
-        if isinstance(self.expand, nn.Identity):
+        """The expanded channels, and those inside squeeze-excite; none where the block does not expand, or always runs
+        with all of them."""
+        if isinstance(self.expand, nn.Identity) or isinstance(self.project.conv, nn.Conv2d):
             return []
         carriers = _carriers(self.expand.conv) + _carriers(self.expand.norm)
         carriers += _carriers(self.depthwise.conv) + _carriers(self.depthwise.norm) + _carriers(self.project.conv, 1)

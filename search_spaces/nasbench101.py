@@ -1,7 +1,8 @@
 """NAS-Bench-101: a cell is any small graph of three operations.
 
 Paper: Ying et al., NAS-Bench-101, arXiv 1902.09635.
-Differs: weights are those of torch's default initialisation and batch norms have torch's default momentum.
+Differs: there is no supernet, since the channels of an operation follow the whole graph of its cell. Weights are those
+of torch's default initialisation and batch norms have torch's default momentum.
 """
 
 from collections.abc import Mapping

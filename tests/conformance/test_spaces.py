@@ -2,14 +2,16 @@
 
 import json
 import pickle
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 
-from search_spaces import Space
+from search_spaces import Architecture, Space
+from search_spaces.elastic import Elastic, governed
 from service import catalogue
-from supernets import Supernet
+from supernets import Supernet, sort_channels
 from tests.search_spaces.counting import counted_costs
 from tests.supernets.helpers import scrambled
 
@@ -21,7 +23,8 @@ OPTIONS = {
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
-SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "nasbench201", "darts", "nasbench_macro", "proxyless"]
+CHOICE_SUPERNETS = ["nasbench201", "darts", "nasbench_macro", "proxyless"]
+SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", *CHOICE_SUPERNETS]
 
 
 def made(name: str) -> Space:
@@ -35,6 +38,11 @@ def space(request):
 
 @pytest.fixture(params=SUPERNETS, scope="module")
 def elastic_space(request):
+    return made(request.param)
+
+
+@pytest.fixture(params=CHOICE_SUPERNETS, scope="module")
+def choice_space(request):
     return made(request.param)
 
 
@@ -174,7 +182,7 @@ def test_extracted_subnet_equals_active_supernet_and_has_the_stated_cost(elastic
         with torch.no_grad():
             assert (subnet(x) - supernet(x)).abs().max() <= 1e-5
             assert subnet(x).shape == (2, space.classes)
-        assert sum(p.numel() for p in subnet.parameters()) == space.costs([architecture]).params[0]
+        assert counted_costs(subnet, space.input_shape) == tuple(int(c[0]) for c in space.costs([architecture]))
 
 
 def test_memory_format_does_not_change_the_function(elastic_space):
@@ -183,3 +191,132 @@ def test_memory_format_does_not_change_the_function(elastic_space):
     plain = supernet(x)
     last = supernet.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
     assert torch.allclose(plain, last, atol=1e-4)
+
+
+# ---- supernets whose decisions choose between operations ------------------------------------------------------------
+
+
+def drawn(space: Space, n: int = 3) -> list[Architecture]:
+    return [space.smallest(), *(space.sample(np.random.default_rng(seed)) for seed in range(n)), space.largest()]
+
+
+def test_weights_of_an_extracted_subnet_load_into_the_network_of_its_architecture(choice_space):
+    supernet = scrambled(Supernet(choice_space)).eval()
+    x = torch.randn(2, *choice_space.input_shape)
+    for architecture in drawn(choice_space):
+        extracted = supernet.extract(architecture)
+        alone = choice_space.subnet(architecture).eval()
+        assert list(alone.state_dict()) == list(extracted.state_dict())
+        assert not any(isinstance(module, Elastic) for module in extracted.modules())
+        alone.load_state_dict(extracted.state_dict())
+        assert torch.equal(alone(x), extracted(x))
+
+
+def test_only_active_operations_have_gradients(choice_space):
+    supernet = Supernet(choice_space).train()
+    x = torch.randn(4, *choice_space.input_shape)
+    for architecture in drawn(choice_space):
+        supernet.zero_grad(set_to_none=True)
+        supernet.activate(architecture)
+        supernet(x).square().sum().backward()
+        reached = [p for p in supernet.parameters() if p.grad is not None]
+        # in NAS-Bench-201 an operation may lead nowhere
+        count = choice_space.costs([architecture]).params[0]
+        assert sum(p.numel() for p in reached) == count or choice_space.name == "nasbench201"
+        assert 0 < sum(p.numel() for p in reached) <= count
+
+
+def test_governed_modules_are_all_that_differs_between_architectures(choice_space):
+    supernet = Supernet(choice_space)
+    pairs = list(governed(supernet))
+    known = {(d.name, choice) for d in choice_space.decisions for choice in d.choices}
+    assert {(decision, choice) for decision, choice, _ in pairs} <= known
+    modules = {id(module) for module in supernet.modules()}
+    assert all(id(module) in modules for _, _, module in pairs)
+    somewhere = {id(p) for _, _, module in pairs for p in module.parameters()}
+    everywhere = {id(p) for p in supernet.parameters()} - somewhere
+    for architecture in drawn(choice_space):
+        supernet.zero_grad(set_to_none=True)
+        supernet.activate(architecture)
+        supernet(torch.randn(2, *choice_space.input_shape)).square().sum().backward()
+        reached = {id(p) for p in supernet.parameters() if p.grad is not None}
+        chosen = [module for decision, choice, module in pairs if architecture[decision] == choice]
+        assert everywhere <= reached <= everywhere | {id(p) for module in chosen for p in module.parameters()}
+
+
+def test_activation_and_extraction_draw_no_random_numbers(choice_space):
+    supernet = Supernet(choice_space)
+    before = torch.get_rng_state()
+    supernet.extract(choice_space.smallest())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_copies_are_independent(choice_space):
+    supernet = scrambled(Supernet(choice_space)).eval()
+    x = torch.randn(2, *choice_space.input_shape)
+    first, second = drawn(choice_space, 2)[1:3]
+    supernet.activate(first)
+    expected = supernet(x)
+    copied = deepcopy(supernet)
+    assert torch.equal(copied(x), expected)
+    copied.activate(second)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert torch.equal(supernet(x), expected)
+    assert copied.active == second
+    assert not copied(x).any()
+
+
+def test_saved_supernets_are_loaded_again(choice_space, tmp_path):
+    supernet = scrambled(Supernet(choice_space)).eval()
+    supernet.save(tmp_path / "s.safetensors")
+    other = Supernet(choice_space).eval()
+    other.load(tmp_path / "s.safetensors")
+    x = torch.randn(2, *choice_space.input_shape)
+    for architecture in drawn(choice_space, 2):
+        supernet.activate(architecture)
+        other.activate(architecture)
+        assert torch.equal(other(x), supernet(x))
+
+
+def test_one_hot_mixtures_equal_the_architecture(choice_space):
+    supernet = scrambled(Supernet(choice_space)).eval()
+    x = torch.randn(2, *choice_space.input_shape)
+    for architecture in drawn(choice_space):
+        supernet.activate(architecture)
+        expected = supernet(x)
+        values = {d: {choice: 1.0} if not d.endswith("inputs") else choice for d, choice in architecture.items()}
+        supernet.relax(choice_space.relaxation(values))
+        assert torch.allclose(supernet(x), expected, atol=1e-6)
+        supernet.activate(architecture)
+        assert torch.equal(supernet(x), expected)
+
+
+def test_a_mixture_cannot_be_extracted(choice_space):
+    supernet = Supernet(choice_space)
+    name, choices = next((d.name, d.choices) for d in choice_space.decisions if not d.name.endswith("inputs"))
+    supernet.relax(choice_space.relaxation(dict(choice_space.largest()) | {name: {choices[-1]: 0.5}}))
+    with pytest.raises(ValueError, match="mixture of choices: activate an architecture before extracting it"):
+        supernet.extract()
+
+
+def test_mixtures_pass_gradients_to_every_weight_of_a_choice(choice_space):
+    supernet = Supernet(choice_space).train()
+    weights = {
+        d.name: {choice: torch.tensor(1 / len(d.choices), requires_grad=True) for choice in d.choices}
+        for d in choice_space.decisions
+        if not d.name.endswith("inputs")
+    }
+    supernet.relax(choice_space.relaxation(dict(choice_space.largest()) | weights))
+    supernet(torch.randn(2, *choice_space.input_shape)).square().sum().backward()
+    for decision, of_choices in weights.items():
+        reached = [choice for choice, weight in of_choices.items() if weight.grad is not None]
+        assert reached == [choice for choice in of_choices if choice != "none"], decision
+
+
+def test_there_are_no_channels_to_sort(choice_space):
+    supernet = scrambled(Supernet(choice_space)).eval()
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    sort_channels(supernet)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())

@@ -7,9 +7,11 @@ from torch import nn
 
 from search_spaces import InvalidArchitecture
 from search_spaces.cell_operations import OPERATION_SETS, OPERATIONS, FactorisedReduce, ReLUConvNorm
-from search_spaces.darts import darts, from_genotype, to_genotype
+from search_spaces.darts import PRIMITIVES, darts, from_genotype, to_genotype
+from search_spaces.elastic import ElasticBatchNorm2d, governed
 from search_spaces.genotype import Genotype, parse_genotype
 from search_spaces.genotype_network import GenotypeNetwork, Skeleton, genotype_costs
+from supernets import Supernet
 from tests.search_spaces.counting import counted_costs
 
 IMAGENET = {"width": 48, "cells": 14, "image_size": 224, "classes": 1000, "stem": "imagenet"}
@@ -283,3 +285,105 @@ def test_drop_path_drops_in_training_only_and_keeps_the_mean():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         darts(**options)
+
+
+# ---- the supernet ---------------------------------------------------------------------------------------------------
+
+TINY = {"width": 4, "cells": 3, "image_size": 8}
+
+
+def supernet_with_statistics(space):
+    supernet = Supernet(space).eval()
+    generator = torch.Generator().manual_seed(0)
+    for module in supernet.modules():
+        if isinstance(module, ElasticBatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return supernet
+
+
+def test_an_edge_has_the_same_weights_whichever_input_of_its_node_it_is():
+    space = darts(**TINY)
+    supernet = Supernet(space)
+    base = dict(space.largest())
+    as_second = base | {"normal.node3.inputs": "0-1", "normal.node3.op2": "dil_conv_3x3"}
+    as_first = base | {"normal.node3.inputs": "1-2", "normal.node3.op1": "dil_conv_3x3"}
+    cells = []
+    for values in (as_second, as_first):
+        supernet.activate(space.architecture(values))
+        cells.append(supernet.extract().cells[0].edge1_3.state_dict())
+    assert all(torch.equal(tensor, cells[1][name]) for name, tensor in cells[0].items())
+    named = {(d, c, id(m)) for d, c, m in governed(supernet.network.cells[0])}
+    edge = supernet.network.cells[0].edges["edge1_3"]
+    for decision in ("normal.node3.op1", "normal.node3.op2"):
+        assert (decision, "dil_conv_3x3", id(edge["dil_conv_3x3"])) in named
+
+
+def test_governed_modules_are_those_of_every_edge_that_an_input_may_use():
+    cell = Supernet(darts(**TINY)).network.cells[0]
+    found: dict[str, set[tuple[str, str]]] = {}
+    names = {id(m): name for name, edge in cell.edges.items() for m in (edge, *edge.values())}
+    for decision, choice, module in governed(cell):
+        found.setdefault(decision, set()).add((choice, names[id(module)]))
+    assert found["normal.node4.op1"] == {(o, f"edge{state}_4") for o in PRIMITIVES for state in (0, 1, 2)}
+    assert found["normal.node4.op2"] == {(o, f"edge{state}_4") for o in PRIMITIVES for state in (1, 2, 3)}
+    assert ("1-3", "edge1_4") in found["normal.node4.inputs"]
+    assert len(found["normal.node4.inputs"]) == 2 * 6
+    assert len(found) == 3 * 4
+
+
+def test_cells_follow_the_decisions_of_their_own_kind():
+    space = darts(**TINY)
+    supernet = Supernet(space)
+    assert [cell.name for cell in supernet.network.cells] == ["normal", "reduce", "reduce"]
+    values = dict(space.largest()) | {"reduce.node2.op1": "skip_connect", "normal.node2.op1": "avg_pool_3x3"}
+    cells = supernet.extract(space.architecture(values)).cells
+    assert [type(cell.edge0_2) for cell in cells] == [nn.AvgPool2d, FactorisedReduce, FactorisedReduce]
+
+
+def test_the_published_supernet_has_norms_without_weights_and_one_after_each_pooling():
+    space = darts(**TINY, shared_affine=False)
+    supernet = supernet_with_statistics(space)
+    for cell in supernet.network.cells:
+        assert {m.weight is None for m in cell.modules() if isinstance(m, ElasticBatchNorm2d)} == {True}
+        assert {m.bias is None for m in cell.modules() if isinstance(m, nn.Conv2d)} == {True}
+    pooled = space.architecture(dict(space.largest()) | {"normal.node2.op1": "max_pool_3x3"})
+    kinds = [type(module) for module in supernet.extract(pooled).cells[0].edge0_2]
+    assert kinds == [nn.MaxPool2d, nn.BatchNorm2d]
+    x = torch.randn(2, *space.input_shape)
+    for seed in range(5):
+        subnet = supernet.extract(space.sample(np.random.default_rng(seed)))
+        with torch.no_grad():
+            assert (subnet(x) - supernet(x)).abs().max() <= 1e-5
+
+
+def test_a_mixture_of_operations_is_their_weighted_sum():
+    """Logits are linear in the last node of the last cell, and one cell is the last one."""
+    space = darts(width=4, cells=1, image_size=8)
+    supernet = supernet_with_statistics(space)
+    kind = supernet.network.cells[0].name
+    base = dict(space.sample(np.random.default_rng(1)))
+    x, alone = torch.randn(2, *space.input_shape), {}
+    for operation in ("skip_connect", "sep_conv_5x5"):
+        supernet.activate(space.architecture(base | {f"{kind}.node5.op2": operation}))
+        alone[operation] = supernet(x)
+    supernet.relax(space.relaxation(base | {f"{kind}.node5.op2": {"skip_connect": 0.25, "sep_conv_5x5": 0.75}}))
+    expected = 0.25 * alone["skip_connect"] + 0.75 * alone["sep_conv_5x5"]
+    assert torch.allclose(supernet(x), expected, atol=1e-5)
+
+
+def test_inputs_of_a_node_cannot_be_mixed():
+    space = darts(**TINY)
+    mixture = space.relaxation(dict(space.largest()) | {"normal.node3.inputs": {"0-1": 0.5, "1-2": 0.5}})
+    with pytest.raises(TypeError, match=r"normal.node3.inputs says what a node reads: .*'0-1', '1-2'.* cannot be"):
+        Supernet(space).relax(mixture)
+
+
+def test_drop_path_acts_on_the_supernet_in_training_only():
+    space = darts(**TINY, drop_path=0.5)
+    supernet = supernet_with_statistics(space)
+    x = torch.randn(8, *space.input_shape)
+    with torch.no_grad():
+        assert torch.equal(supernet(x), supernet(x))
+        assert not torch.equal(supernet.train()(x), supernet(x))
+    assert supernet.extract().drop_path == 0.5

@@ -16,7 +16,10 @@ from search_spaces.elastic import (
     ElasticLinear,
     ElasticResize,
     Size,
+    elastic_layers,
+    following_layers,
     governed,
+    with_shared_norms,
 )
 
 KERNEL = Size("kernel", {3: 3, 5: 5, 7: 7})
@@ -176,6 +179,31 @@ def test_governed_modules_are_those_that_a_choice_lets_run():
     }
     stage = ElasticDepth([torch.nn.Identity(), torch.nn.Identity()], Size("depth", {1: 1, 2: 2}))
     assert [(c, m is stage.blocks[0]) for _, c, m in governed(stage)] == [(1, True), (2, True), (2, False)]
+
+
+def test_only_layers_that_follow_a_decision_are_activated():
+    norm, wide = ElasticBatchNorm2d(4), ElasticBatchNorm2d(WIDTH)
+    edge = ElasticChoice("edge", {"one": ElasticBatchNorm2d(4), "two": torch.nn.Sequential(depthwise())})
+    network = torch.nn.Sequential(norm, torch.nn.Sequential(wide), torch.nn.ReLU(), edge)
+    assert elastic_layers(network) == [norm, wide, edge]
+    assert following_layers(network) == [wide, edge]
+    for layer in following_layers(network):
+        layer.activate(Architecture({"expand": 1, "kernel": 5, "edge": "two"}))
+    conv = edge.operation("two")[0]
+    assert (wide.active_size, conv.active_kernel, conv.active_in) == (8, 5, 8)
+
+
+def test_shared_norms_replace_all_plain_ones_and_keep_their_settings():
+    def plain(affine: bool) -> torch.nn.Module:
+        norm = torch.nn.BatchNorm2d(3, eps=1e-3, momentum=0.3, affine=affine)
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.ModuleDict({"norm": norm})).eval()
+
+    for given, kept, expected in ((True, True, True), (True, False, False), (False, True, False)):
+        network = with_shared_norms(plain(given), affine=kept)
+        norm = network[1]["norm"]
+        assert isinstance(norm, ElasticBatchNorm2d)
+        assert (norm.eps, norm.momentum, norm.training) == (1e-3, 0.3, False)
+        assert (norm.weight is not None) is (norm.bias is not None) is expected
 
 
 def test_sizes_cannot_be_mixed():

@@ -7,8 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from search_spaces import InvalidArchitecture
+from search_spaces.cell_operations import ReLUConvNorm
+from search_spaces.elastic import ElasticBatchNorm2d, governed
 from search_spaces.nasbench201 import (
     Cell,
     canonical_key,
@@ -21,6 +24,7 @@ from search_spaces.nasbench201 import (
     to_string,
     unique_key,
 )
+from supernets import Supernet
 from tests.search_spaces.counting import counted_costs
 
 
@@ -160,3 +164,49 @@ def test_bad_cell_codes_are_refused(digits):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nasbench201(**options)
+
+
+# ---- the supernet ---------------------------------------------------------------------------------------------------
+
+
+def with_other_statistics(network: nn.Module) -> nn.Module:
+    """Norms have seen something, so that leaving one out would show."""
+    for module in network.modules():
+        if isinstance(module, ElasticBatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+def test_norms_of_the_published_supernet_have_no_weights_and_its_convolutions_have_biases():
+    space = nasbench201(width=4, cells=1, image_size=8, shared_affine=False)
+    supernet = with_other_statistics(Supernet(space)).eval()
+    x = torch.randn(2, *space.input_shape)
+    operations = [m for _, _, m in governed(supernet) if isinstance(m, ReLUConvNorm)]
+    assert len(operations) == 3 * 6 * 2  # cells, edges, kernel sizes
+    assert all(o.norm.weight is None and o.norm.bias is None and o.conv.bias is not None for o in operations)
+    outside = [m for m in supernet.modules() if isinstance(m, ElasticBatchNorm2d) and m.weight is not None]
+    assert len(outside) == 1 + 2 * 2 + 1  # stem, residual blocks, head
+    for seed in range(5):
+        subnet = supernet.extract(space.sample(np.random.default_rng(seed)))
+        with torch.no_grad():
+            assert (subnet(x) - supernet(x)).abs().max() <= 1e-5
+    cells = [m for m in supernet.extract(space.largest()).modules() if isinstance(m, Cell)]
+    inside = [m for cell in cells for m in cell.modules()]
+    assert {m.bias is not None for m in inside if isinstance(m, nn.Conv2d)} == {True}
+    assert {m.affine for m in inside if isinstance(m, nn.BatchNorm2d)} == {False}
+
+
+def test_every_cell_follows_the_same_decisions_with_weights_of_its_own():
+    space = nasbench201(width=4, cells=2, image_size=8)
+    convolutions = [m for d, choice, m in governed(space.build()) if (d, choice) == ("edge1_3", "nor_conv_3x3")]
+    assert len({id(m) for m in convolutions}) == 3 * 2
+    assert not [m for d, choice, m in governed(space.build()) if choice == "none"]
+
+
+def test_a_cell_of_nothing_gives_zeros_in_the_supernet_too():
+    space = nasbench201(width=4, cells=1, image_size=8)
+    supernet = Supernet(space)
+    supernet.activate(space.architecture({decision.name: "none" for decision in space.decisions}))
+    cell = next(m for m in supernet.modules() if isinstance(m, Cell))
+    assert not cell(torch.randn(1, 4, 8, 8)).any()

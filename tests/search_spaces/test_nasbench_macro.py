@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from search_spaces import InvalidArchitecture
+from search_spaces.elastic import governed
 from search_spaces.nasbench_macro import canonical_key, nasbench_macro, to_string
+from supernets import Supernet
 from tests.search_spaces.counting import counted_costs
 
 
@@ -92,3 +94,26 @@ def test_bad_strings_are_refused(digits):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nasbench_macro(**options)
+
+
+def test_a_mixture_in_the_last_layer_is_the_weighted_sum_of_its_operations():
+    space = nasbench_macro(width=4, head_width=16, image_size=8)
+    supernet = Supernet(space).eval()
+    features = supernet.network.layers
+    x = torch.randn(2, 4, 8, 8)
+    base = dict(space.sample(np.random.default_rng(0)))
+    alone = {}
+    for operation in ("identity", "mb3_k3", "mb6_k5"):
+        supernet.activate(space.architecture(base | {"layer8": operation}))
+        alone[operation] = features(x)
+    weights = {"identity": 0.2, "mb3_k3": 0.3, "mb6_k5": 0.5}
+    supernet.relax(space.relaxation(base | {"layer8": weights}))
+    expected = sum(weight * alone[operation] for operation, weight in weights.items())
+    assert torch.allclose(features(x), expected, atol=1e-6)
+
+
+def test_the_skeleton_of_a_supernet_is_an_option():
+    space = nasbench_macro(width=6, depths=(1, 2), head_width=20, image_size=11, channels=1, classes=4)
+    supernet = Supernet(space)
+    assert supernet(torch.randn(2, 1, 11, 11)).shape == (2, 4)
+    assert {decision for decision, _, _ in governed(supernet)} == {"layer1", "layer2", "layer3"}

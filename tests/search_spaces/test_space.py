@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import Architecture, Costs, Decision, InvalidArchitecture, Space
+from search_spaces import Architecture, Costs, Decision, InvalidArchitecture, Relaxation, Space
 
 
 @pytest.fixture
@@ -140,6 +140,73 @@ def test_decisions_are_checked():
         Decision("kernel", (3,), parent="depth")
     with pytest.raises(ValueError, match="before its parent"):
         Space(name="s", decisions=(Decision("kernel", (3,), "depth", (1,)), Decision("depth", (1,))))
+
+
+# ---- mixtures of architectures --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def layers() -> Space:
+    """Two decisions that do not depend on each other, one of numbers and one of names."""
+    return Space(name="layers", decisions=(Decision("kernel", (3, 5)), Decision("op", ("skip", "conv", "pool"))))
+
+
+def test_a_relaxation_holds_a_choice_or_weights_for_every_decision(layers):
+    weights = {"conv": torch.tensor(0.25), "skip": 0.75}
+    relaxation = layers.relaxation({"op": weights, "kernel": 5.0})
+    assert list(relaxation) == ["kernel", "op"]
+    assert relaxation["kernel"] == 5
+    assert isinstance(relaxation["kernel"], int)
+    assert relaxation["op"] == weights
+    assert relaxation["op"]["conv"] is weights["conv"]  # so that gradients reach it
+    assert isinstance(relaxation, Relaxation)
+    assert not isinstance(relaxation, Architecture)
+
+
+def test_every_architecture_is_a_relaxation_too(layers):
+    for values in all_values(layers):
+        architecture = layers.architecture(values)
+        assert dict(layers.relaxation(architecture)) == dict(architecture)
+        one_hot = layers.relaxation({decision: {choice: 1.0} for decision, choice in values.items()})
+        assert {decision: next(iter(weights)) for decision, weights in one_hot.items()} == values
+
+
+def test_changing_the_given_weights_does_not_change_the_relaxation(layers):
+    weights = {"conv": 1.0}
+    relaxation = layers.relaxation({"kernel": 3, "op": weights})
+    weights["skip"] = 0.5
+    assert dict(relaxation["op"]) == {"conv": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kernel": 3}, r"'op' has no value; choose one of \('skip', 'conv', 'pool'\), or weights of them"),
+        ({"kernel": 3, "op": {}}, "'op' has no value; choose one of"),
+        ({"kernel": 3, "op": None}, "'op' has no value; choose one of"),
+        ({}, r"'kernel' has no value; choose one of \(3, 5\), or weights of them"),
+        ({"kernel": 3, "op": {"conv": 0.5, "identity": 0.5}}, "op = 'identity' is not one of"),
+        ({"kernel": {7: 1.0}, "op": "conv"}, r"kernel = 7 is not one of \(3, 5\)"),
+        ({"kernel": 7, "op": "conv"}, r"kernel = 7 is not one of \(3, 5\)"),
+        ({"kernel": 3, "op": "conv", "stride": 2}, "space 'layers' has no decision 'stride'; it has kernel, op"),
+    ],
+)
+def test_invalid_relaxations_name_decision_value_and_choices(layers, values, message):
+    with pytest.raises(InvalidArchitecture, match=message) as caught:
+        layers.relaxation(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_choices_that_a_restriction_left_out_are_refused(layers):
+    part = layers.restrict({"op": ("conv", "pool")})
+    with pytest.raises(InvalidArchitecture, match=r"op = 'skip' is not one of \('conv', 'pool'\)"):
+        part.relaxation({"kernel": 3, "op": {"skip": 0.5, "conv": 0.5}})
+
+
+def test_spaces_whose_decisions_depend_on_each_other_cannot_be_relaxed(space, pairs):
+    for dependent in (space, pairs):
+        with pytest.raises(ValueError, match=f"space '{dependent.name}' has decisions that depend on others"):
+            dependent.relaxation(dependent.largest())
 
 
 # ---- spaces with a fold: unordered pairs of digits whose sum is even ------------------------------------------------
