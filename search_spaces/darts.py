@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,11 +53,9 @@ def input_pairs(node: int) -> tuple[str, ...]:
     return tuple(f"{first}-{second}" for first, second in pairs)
 
 
-def _states(pair: Choice) -> tuple[int, ...]:
-    """The states of an input pair."""
-    return tuple(int(state) for state in str(pair).split("-"))
-
-
+_STATES: dict[Choice, tuple[int, ...]] = {
+    pair: tuple(int(state) for state in pair.split("-")) for node in NODES for pair in input_pairs(node)
+}
 _DECISIONS_OF_NODE = {
     (cell, node): tuple(f"{cell}.node{node}.{part}" for part in ("inputs", "op1", "op2"))
     for cell in CELLS
@@ -147,7 +146,7 @@ class ElasticCell(Elastic):
             if inputs is None or None in chosen:
                 continue
             self._running[node] = []
-            for state, operations in zip(_states(inputs), chosen):
+            for state, operations in zip(_STATES[inputs], chosen):
                 edge = self._edge(state, node)
                 weights: Mapping = operations if isinstance(operations, Mapping) else {operations: None}
                 terms = [(weight, edge[name]) for name, weight in weights.items()]
@@ -162,7 +161,7 @@ class ElasticCell(Elastic):
         for node in NODES:
             inputs, *operations = _DECISIONS_OF_NODE[self.name, node]
             for pair in input_pairs(node):
-                for state in _states(pair):
+                for state in _STATES[pair]:
                     yield inputs, pair, self._edge(state, node)
             for states, decision in zip((range(node - 1), range(1, node)), operations):
                 for state in states:
@@ -188,8 +187,7 @@ class ElasticCell(Elastic):
         return GenotypeCell(preprocess, nodes, NODES).train(self.training)
 
 
-@dataclass(frozen=True)
-class _Term:
+class _Term(NamedTuple):
     """What a node adds up: a state and the operations on it, with weights where they are a mixture."""
 
     state: int

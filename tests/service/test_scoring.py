@@ -206,9 +206,9 @@ def test_images_with_nan_are_refused() -> None:
 
 def test_a_space_without_supernet_is_refused_before_training(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
-    job.write_text("name: a\nspace: {name: nasbench201}\ndata: {source: noise}\n")
+    job.write_text("name: a\nspace: {name: nasbench101}\ndata: {source: noise}\n")
     lines = lines_of_failure(nas("run", str(job), "--output", str(tmp_path / "run")))
     assert lines == [
-        "nas: space.name: nasbench201 has no supernet to train; its architectures are scored with: nas score"
+        "nas: space.name: nasbench101 has no supernet to train; its architectures are scored with: nas score"
     ]
     assert not (tmp_path / "run").exists()
