@@ -66,10 +66,16 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
 def field_paths(cls: type, above: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every field that is no dataclass itself, with its type."""
     for name, hint in field_types(cls).items():
-        if isinstance(hint, type) and is_dataclass(hint):
-            yield from field_paths(hint, (*above, name))
-        else:
+        inner = section(hint)
+        if inner is not None:
+            yield from field_paths(inner, (*above, name))
+        if inner is not hint:
             yield (*above, name), hint
+
+
+def section(hint: Any) -> type | None:
+    """The dataclass that a type is, be it that or null; None for any other type."""
+    return next((part for part in _alternatives(hint) if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -82,8 +88,8 @@ def type_at(cls: type, path: Sequence[str]) -> Any:
     """The type that a path leads to: a field, or an element of a list or a mapping; None where it leads nowhere."""
     hint: Any = cls
     for name in path:
-        if isinstance(hint, type) and is_dataclass(hint):
-            hint = field_types(hint).get(name)
+        if (inside := section(hint)) is not None:
+            hint = field_types(inside).get(name)
             continue
         inner = [part for part in _alternatives(hint) if get_args(part)]
         hint = get_args(inner[0])[-1] if inner else (Any if hint in (Any, dict, list) else None)
@@ -160,7 +166,7 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
         return _range_mistake(cls, path, str(detail["ctx"]["error"]))
     hint = type_at(cls, path)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        valid = field_types(type_at(cls, path[:-1]))
+        valid = field_types(_owner(cls, path[:-1]))
         return path, f"{'.'.join(path)}: unknown field (got {show(value)}){suggestion(path[-1], valid)}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return path, f"{'.'.join(path)}: missing; must be {describe(hint)}"
@@ -168,11 +174,17 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
     return path, f"{'.'.join(path)}: must be {allowed}, got {show(value)}"
 
 
+def _owner(cls: type, path: Path) -> type:
+    """The dataclass that a path leads to."""
+    found = section(type_at(cls, path))
+    assert found is not None
+    return found
+
+
 def _range_mistake(cls: type, path: Path, message: str) -> tuple[Path, str]:
     """A dataclass names the field first: "lr must be …" at `train` is a mistake of `train.lr`."""
     name, _, rest = message.partition(" ")
-    owner = type_at(cls, path)
-    if name in field_types(owner):
+    if name in field_types(_owner(cls, path)):
         rest = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", rest)
         return (*path, name), f"{'.'.join((*path, name))}: {rest}"
     return path, f"{'.'.join(path)}: {message}" if path else message
@@ -183,9 +195,9 @@ def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping
     owner: Any = cls
     for depth, name in enumerate(path):
         hint = field_types(owner).get(name)
-        inside = isinstance(hint, type) and is_dataclass(hint) and isinstance(data.get(name), dict)
-        if inside and depth + 1 < len(path) and path[depth + 1] in data[name]:
-            owner, data = hint, data[name]
+        inside, held = section(hint), data.get(name)
+        if inside is not None and isinstance(held, dict) and path[depth + 1 :] and path[depth + 1] in held:
+            owner, data = inside, held
             continue
         if isinstance(data.get(name), dict) and path[depth + 1 :] and path[depth + 1] in data[name]:
             del data[name][path[depth + 1]]  # one entry of a field with free names

@@ -30,7 +30,7 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report, samplers
+from service import catalogue, report, samplers, splits
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -187,8 +187,7 @@ class Work:
         done = self.folder / "supernet.safetensors"
         if done.exists() or self.supernet_from is not None:
             return
-        split: SplitConfig | None = getattr(self.job.train, "split", None)
-        if split is not None:
+        if (split := splits.wanted(self.job.train)) is not None:
             self.supernet = self._train_parts(split)
         else:
             train(

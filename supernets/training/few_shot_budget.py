@@ -67,7 +67,7 @@ class Budget:
         Raises:
             ValueError: There are too few decisions to split, or too few passes.
         """
-        decisions = _splittable(space, split)
+        decisions = splittable(space, split)
         most = max(len(d.choices) for d in decisions) if split.groups is None else split.groups
         parts = [most**stage for stage in range(split.rounds + 1)]
         shares = _shares(parts, split)
@@ -98,8 +98,12 @@ def _shares(parts: list[int], split: SplitConfig) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _splittable(space: Space, split: SplitConfig) -> list[Decision]:
-    """The decisions that may be split, surely enough of them for all rounds."""
+def splittable(space: Space, split: SplitConfig) -> list[Decision]:
+    """The decisions that may be split, surely enough of them for all rounds.
+
+    Raises:
+        ValueError: There are too few.
+    """
     decisions = eligible(space, space, split.decisions, split.groups)
     by_name = {decision.name: decision for decision in space.decisions}
     names = {decision.name for decision in decisions}
