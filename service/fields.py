@@ -64,19 +64,18 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
 
 
 def field_paths(cls: type, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every field that is no dataclass itself, with its type; one that may be null besides stands for itself too."""
+    """Every field that is no dataclass itself, with its type."""
     for name, hint in field_types(cls).items():
         inner = section(hint)
-        if inner is not hint or inner is None:
-            yield (*above, name), hint
         if inner is not None:
             yield from field_paths(inner, (*above, name))
+        if inner is not hint:
+            yield (*above, name), hint
 
 
 def section(hint: Any) -> type | None:
-    """The dataclass that a field holds, be it always or where it is not null; None for any other field."""
-    found = [part for part in _alternatives(hint) if isinstance(part, type) and is_dataclass(part)]
-    return found[0] if len(found) == 1 else None
+    """The dataclass that a type is, be it that or null; None for any other type."""
+    return next((part for part in _alternatives(hint) if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
         return _range_mistake(cls, path, str(detail["ctx"]["error"]))
     hint = type_at(cls, path)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        valid = field_types(section(type_at(cls, path[:-1])) or cls)
+        valid = field_types(_owner(cls, path[:-1]))
         return path, f"{'.'.join(path)}: unknown field (got {show(value)}){suggestion(path[-1], valid)}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return path, f"{'.'.join(path)}: missing; must be {describe(hint)}"
@@ -175,11 +174,17 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
     return path, f"{'.'.join(path)}: must be {allowed}, got {show(value)}"
 
 
+def _owner(cls: type, path: Path) -> type:
+    """The dataclass that a path leads to."""
+    found = section(type_at(cls, path))
+    assert found is not None
+    return found
+
+
 def _range_mistake(cls: type, path: Path, message: str) -> tuple[Path, str]:
     """A dataclass names the field first: "lr must be …" at `train` is a mistake of `train.lr`."""
     name, _, rest = message.partition(" ")
-    owner = section(type_at(cls, path))
-    if owner is not None and name in field_types(owner):
+    if name in field_types(_owner(cls, path)):
         rest = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", rest)
         return (*path, name), f"{'.'.join((*path, name))}: {rest}"
     return path, f"{'.'.join(path)}: {message}" if path else message
@@ -190,9 +195,9 @@ def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping
     owner: Any = cls
     for depth, name in enumerate(path):
         hint = field_types(owner).get(name)
-        inside = section(hint) if isinstance(data.get(name), dict) else None
-        if inside is not None and depth + 1 < len(path) and path[depth + 1] in data[name]:
-            owner, data = inside, data[name]
+        inside, held = section(hint), data.get(name)
+        if inside is not None and isinstance(held, dict) and path[depth + 1 :] and path[depth + 1] in held:
+            owner, data = inside, held
             continue
         if isinstance(data.get(name), dict) and path[depth + 1 :] and path[depth + 1] in data[name]:
             del data[name][path[depth + 1]]  # one entry of a field with free names

@@ -19,7 +19,7 @@ from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set, samplers
+from service import proxy_set, samplers, splits
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
 from service.reading import read_fields, split_setting, with_setting
@@ -236,6 +236,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
             yield from space_mistakes
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
+        yield from splits.mistakes(job.train, space)
     yield from _constraint_mistakes(job, space)
 
 

@@ -20,7 +20,7 @@ from nas.data.splits import split
 from nas.method_comparison import Ranked, compare
 from nas.rank_agreement import kendall, spearman, top_precision
 from search_spaces import Space
-from service import ranking_run, tracking
+from service import ranking_run, splits, tracking
 from service.catalogue import resolve
 from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space, job_file, job_of, require_supernet_space
@@ -31,7 +31,6 @@ from service.ranking_run import Judging, Run
 from service.ranking_workers import in_processes
 from service.reading import read_fields
 from service.recorder import Observer, stage_seconds
-from service.samplers import split_budget
 from service.score_command import data_fields
 
 TOP_PERCENT = 5.0
@@ -145,7 +144,7 @@ def _check_split(method: str, job: Job, space: Space, epoch_steps: int) -> None:
     if job.train.split is None:
         return
     try:
-        split_budget(job.train, space, epoch_steps)
+        splits.budget(job.train, space, epoch_steps)
     except ValueError as error:
         raise InvalidJob([f"{method}: {error}; set it with: --set {method}:train.split.repeats=…"]) from error
 

@@ -30,7 +30,7 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report, samplers
+from service import catalogue, report, samplers, splits
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -209,12 +209,12 @@ class Work:
     def _train_parts(self, split: SplitConfig) -> Supernet:
         """Train with splits between stages."""
         try:
-            samplers.split_budget(self.job.train, self.space, self.data.train.steps(self.job.train.batch_size))
+            splits.budget(self.job.train, self.space, self.data.train.steps(self.job.train.batch_size))
         except ValueError as error:
             raise InvalidJob([str(error)]) from error
         return train_few_shot(
             self.supernet,
-            samplers.part_phases(self.job.train),
+            splits.part_phases(self.job.train),
             self.data.train,
             self.job.train,
             split,

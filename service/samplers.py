@@ -1,7 +1,6 @@
 """From the name of a sampler in a job to what makes it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from search_spaces import Space
 from service.catalogue import resolve
@@ -9,7 +8,6 @@ from service.fields import keyword_mistakes
 from supernets.samplers import build_sampler
 from supernets.samplers.sampler import GIVEN
 from supernets.training import MakeSampler, TrainConfig, phases
-from supernets.training.few_shot_budget import Budget, MakePhases, splittable
 
 
 def maker(config: TrainConfig) -> MakeSampler:
@@ -46,29 +44,6 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
         return
     if not callable(getattr(made[0].sampler, "draw", None)):
         yield f"train.sampler: {config.sampler} has no method draw(generator), so it is no sampler"
-    if config.split is not None:
-        try:
-            splittable(space, config.split)
-        except ValueError as error:
-            yield f"train.split.{error}"
-
-
-def part_phases(config: TrainConfig) -> MakePhases:
-    """Makes what a part of a space is trained on for so many epochs."""
-    return lambda part, epochs: phases(part, replace(config, epochs=epochs), maker(config))
-
-
-def split_budget(config: TrainConfig, space: Space, epoch_steps: int) -> Budget:
-    """What the stages of a training with splits may spend.
-
-    Raises:
-        ValueError: It is too little, with the field in front.
-    """
-    assert config.split is not None
-    try:
-        return Budget.of(space, part_phases(config)(space, config.epochs), epoch_steps, config.split)
-    except ValueError as error:
-        raise ValueError(f"train.split.{error}") from error
 
 
 def _placed(message: str, options: list[str]) -> str:

@@ -46,6 +46,7 @@ class PerPart:
         self.halving = halving and len(spaces) > 1
         self.rung = (evaluations or 0) / (1 + ceil(log2(len(spaces))))
         self.found: list[dict[Architecture, tuple[np.ndarray, float]]] = [{} for _ in spaces]
+        self._asked: dict[Architecture, int] = {}
         self._turn = 0
         self._rungs = 1
 
@@ -57,14 +58,20 @@ class PerPart:
     def ask(self) -> list[Architecture]:
         for _ in self.alive:
             if asked := self.searchers[self.part].ask():
+                self._asked.update(dict.fromkeys(asked, self.part))
                 return asked
             self._turn += 1  # nothing is left to be found there
         return []
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        self.searchers[self.part].tell(architectures, losses, violations)
-        told = {a: (row, float(v)) for a, row, v in zip(architectures, losses, violations) if np.isfinite(row).all()}
-        self.found[self.part].update(told)
+        parts = np.array([self._asked[architecture] for architecture in architectures])
+        for part in sorted(set(parts.tolist())):
+            rows = np.flatnonzero(parts == part)
+            mine = [architectures[int(i)] for i in rows]
+            self.searchers[part].tell(mine, losses[rows], violations[rows])
+            told = zip(mine, losses[rows], violations[rows])
+            self.found[part].update({a: (row, float(v)) for a, row, v in told if np.isfinite(row).all()})
+        self._asked.clear()
         self._turn = (self._turn + 1) % len(self.alive)
         if self.halving and self._turn == 0 and sum(map(len, self.found)) >= self._rungs * self.rung:
             self._rungs += 1

@@ -2,17 +2,33 @@
 
 import json
 import multiprocessing
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
 from torch import nn
 
 from search_spaces import Decision, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
-from supernets import Partition, SplitConfig, Supernet, TrainConfig, Uniform, phases, train, train_few_shot
+from supernets import (
+    Partition,
+    Processes,
+    SplitConfig,
+    Supernet,
+    TrainConfig,
+    Uniform,
+    load_supernet,
+    phases,
+    processes,
+    train,
+    train_few_shot,
+)
 from supernets.samplers import PathAdaptive
 from supernets.training import few_shot
 from tests.killing import kill_after_progress
@@ -369,6 +385,45 @@ def test_a_folder_of_another_split_or_a_damaged_one_is_refused(tmp_path):
     (tmp_path / "part0" / "split.json").write_text("{")
     with pytest.raises(ValueError, match=r"split.json can't be read as a split .* delete it to split again"):
         trained(split, folder=tmp_path)
+
+
+# ---- several processes ----------------------------------------------------------------------------------------------
+
+
+def _train_together(siblings: Processes | None, folder: Path | None) -> Partition:
+    images = Images()
+    images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
+    settings = config(momentum=0.0, clip_norm=None, epochs=12, checkpoint_every_s=30)
+    torch.manual_seed(0)
+    supernet = Supernet(chain()).double()
+
+    def make_phases(part: Space, epochs: float):
+        return phases(part, replace(settings, epochs=epochs))
+
+    split = splitting(rounds=1, restart=False)
+    return train_few_shot(supernet, make_phases, images, settings, split, folder=folder, processes=siblings)
+
+
+def _worker(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with processes(torch.device("cpu")) as siblings:
+        partition = _train_together(siblings, Path(folder) / "train")
+        partition.save(Path(folder) / f"rank{rank}")
+
+
+@pytest.mark.timeout(180)
+def test_two_processes_split_and_train_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_worker, args=(port, str(tmp_path)), nprocs=2)
+    whole = _train_together(None, None)
+    first, second = (load_file(tmp_path / f"rank{rank}") for rank in (0, 1))
+    assert load_supernet(chain(), tmp_path / "rank0").tree() == whole.tree()
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(first[name], second[name]), f"{name} differs between the processes"
+        assert torch.allclose(first[name], tensor, rtol=1e-7, atol=1e-9), name
 
 
 # ---- settings -------------------------------------------------------------------------------------------------------
