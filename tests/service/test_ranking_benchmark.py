@@ -337,3 +337,34 @@ def test_architectures_of_the_plan_are_rows_of_the_table(tmp_path: Path) -> None
     plan = benchmark.plan(request(tmp_path))
     assert len(set(plan.truth.rows.architectures)) == 10
     assert all(isinstance(a, Architecture) for a in plan.truth.rows.architectures)
+
+
+def test_every_method_is_a_job_of_the_same_passes_whatever_the_recipe_says(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: a\nspace: {name: nasbench201, options: {shared_affine: false}}\n"
+        "train: {sampler: path_adaptive, sampler_options: {floor: 0.1}, examples: importance, epochs: 20}\n"
+    )
+    wanted = request(tmp_path, source=str(recipe), space=None, methods=",".join(METHODS), seeds=1, epochs=None)
+    plan = benchmark.plan(wanted)
+    jobs = {run.method: run.job for run in plan.runs}
+    assert list(jobs) == list(METHODS)
+    assert all(run.passes == pytest.approx(plan.runs[0].passes, abs=4) for run in plan.runs)
+    assert (jobs["uniform"].train.sampler, jobs["uniform"].train.examples) == ("uniform", "uniform")
+    assert jobs["uniform"].train.sampler_options == {}
+    assert jobs["fair"].train.epochs == 4
+    assert jobs["pa_da+gm"].train.split is not None
+    assert jobs["pa_da"].train.split is None
+    assert (jobs["pa_da"].train.sampler, jobs["pa_da"].train.examples) == ("path_adaptive", "importance")
+
+
+def test_split_supernets_are_ranked_through_their_parts(tmp_path: Path) -> None:
+    sets = [s for s in SETS if "batch_size" not in s] + [
+        *("train.batch_size=4", "pa_da+gm:train.split.rounds=1", "pa_da+gm:train.split.repeats=1"),
+    ]
+    comparison, _ = performed(request(tmp_path, sets=sets, methods="pa_da+gm", seeds=1, epochs=1.5))
+    (run,) = comparison.plan.runs
+    events = [json.loads(line) for line in (run.folder / "progress.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events].count("split") == 1
+    again = performed(request(tmp_path, sets=sets, methods="pa_da+gm", seeds=1, epochs=1.5))[0]
+    assert again.ranked == comparison.ranked
