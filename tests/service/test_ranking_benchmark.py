@@ -204,6 +204,7 @@ def test_killed_in_training_and_in_ranking_it_ends_as_if_it_had_not_been(tmp_pat
     assert len(journal.read_text().splitlines()) == len(lines)
 
 
+@pytest.mark.slow
 def test_processes_come_to_the_same_as_one(finished, tmp_path: Path) -> None:
     comparison, said = performed(request(tmp_path, seeds=1), workers=2)
     assert sorted(line.partition(":")[0] for line in said) == ["sandwich, seed 0", "uniform, seed 0"]
