@@ -110,21 +110,24 @@ def rank(
         raise ValueError("batch_norm 'calibrated' needs calibration images, got none")
     device = images.batches[0][0].device
     norms = [module for module in supernet.modules() if isinstance(module, Norm)]
-    percents: list[np.ndarray] = []
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda")
-    with _as_before(supernet, norms), autocast:
+    calibration = images.calibration if batch_norm == "calibrated" else ()
+    percents = [np.zeros(0)]
+    with (
+        _as_before(supernet, norms),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda"),
+    ):
         supernet.eval()
         for start in range(0, len(architectures), chunk):
             part = architectures[start : start + chunk]
             right = torch.zeros(len(part), dtype=torch.int64, device=device)
             for place, architecture in enumerate(part):
                 supernet.activate(architecture)
-                _prepare(supernet, norms, images.calibration if batch_norm == "calibrated" else ())
+                _prepare(supernet, norms, calibration)
                 for batch, labels in images.batches:
                     right[place] += (supernet(batch).argmax(dim=1) == labels).sum()
             percents.append(100.0 * right.cpu().numpy() / images.count)
             on_chunk(start, percents[-1])
-    return np.concatenate(percents) if percents else np.zeros(0)
+    return np.concatenate(percents)
 
 
 def _prepare(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Tensor]) -> None:

@@ -165,7 +165,7 @@ class Table:
         Raises:
             ValueError: The column is missing, its provenance unknown, a value no accuracy, or an architecture has two.
         """
-        numbers = self.numbers(column)
+        self._require(column)
         known = PUBLISHED.get((self.space.name, column))
         if provenance is not None and known is not None:
             require_same(provenance, known)
@@ -176,7 +176,7 @@ class Table:
                 f"{self.path}: say of what provenance {column!r} is: dataset, epochs, split and seeds"
                 + (f"; known are {', '.join(published)}" if published else "")
             )
-        percent = numbers * provenance.percent
+        percent = self.numbers(column) * provenance.percent
         outside = np.flatnonzero((percent < 0) | (percent > 100))
         if len(outside):
             limit = f"0 to {100 / provenance.percent:g} ({provenance.unit})"
@@ -208,8 +208,7 @@ class Table:
         return {architecture: values[row] for architecture, row in self.row_of.items()}
 
     def _parsed(self, column: str, parse: Callable[[str], float], allowed: str) -> np.ndarray:
-        if column not in self.cells:
-            raise ValueError(f"{self.path} has no column {column!r}; it has {', '.join(self.cells)}")
+        self._require(column)
         values = np.empty(len(self))
         for row, text in enumerate(self.cells[column]):
             try:
@@ -217,6 +216,10 @@ class Table:
             except ValueError:
                 raise ValueError(f"{self._cell(column, row)} must be {allowed}") from None
         return values
+
+    def _require(self, column: str) -> None:
+        if column not in self.cells:
+            raise ValueError(f"{self.path} has no column {column!r}; it has {', '.join(self.cells)}")
 
     def _cell(self, column: str, row: int) -> str:
         return f"{self.path}, line {self.lines[row]}: {column} = {self.cells[column][row]!r}"

@@ -38,34 +38,33 @@ class Method:
         return job.train.subnets_per_step or self.subnets
 
 
+_PA_DA = {"sampler": "path_adaptive", "examples": "importance"}
+_GM = {"rounds": 2, "groups": 2}
+
 METHODS: Mapping[str, Method] = {
     "uniform": Method("one random subnet a step (SPOS)", {"sampler": "uniform", "subnets_per_step": 1}),
+    "fair": Method("every choice once in every step (FairNAS)", {"sampler": "fair"}, subnets=_ALL_CHOICES),
     "sandwich": Method(
         "largest, smallest and two random subnets a step, distilled in place",
         {"sampler": "sandwich", "subnets_per_step": 4},
-        subnets=4,
     ),
-    "fair": Method("every choice once in every step (FairNAS)", {"sampler": "fair"}, subnets=_ALL_CHOICES),
-    "pa_da": Method(
-        "paths and images drawn by gradient norms (PA&DA)", {"sampler": "path_adaptive", "examples": "importance"}
-    ),
+    "pa_da": Method("paths and images drawn by gradient norms (PA&DA)", _PA_DA),
     "path_adaptive": Method("the path half of PA&DA", {"sampler": "path_adaptive"}),
-    "data_adaptive": Method("the data half of PA&DA", {"sampler": "uniform", "examples": "importance"}),
-    "gm": Method(
-        "two splits in two groups by gradient matching (GM-NAS)",
-        {"sampler": "uniform", "split": {"rounds": 2, "groups": 2}},
-    ),
+    "data_adaptive": Method("the data half of PA&DA", {"examples": "importance"}),
+    "gm": Method("two splits in two groups by gradient matching (GM-NAS)", {"split": _GM}),
     "few_shot": Method(
-        "one split with every choice alone (few-shot NAS)",
-        {"sampler": "uniform", "split": {"rounds": 1, "groups": None}},
+        "one split with every choice alone, weights inherited (few-shot NAS)",
+        {"split": {"rounds": 1, "groups": None, "restart": False}},
     ),
-    "pa_da+gm": Method(
-        "PA&DA with two gradient-matching splits",
-        {"sampler": "path_adaptive", "examples": "importance", "split": {"rounds": 2, "groups": 2}},
-    ),
+    "pa_da+gm": Method("PA&DA with two gradient-matching splits", {**_PA_DA, "split": _GM}),
     "shift": Method("bins of cost, the least trained preferred (ShiftNAS)", {"sampler": "shift"}),
-    "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}, subnets=4),
+    "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}),
 }
+_UNLESS_SAID: Mapping[str, Any] = {
+    **{"sampler": "uniform", "sampler_options": {}, "subnets_per_step": None},
+    **{"examples": "uniform", "example_weights": False, "split": None},
+}
+"""What a method does not say is not that of the job: a recipe may describe one of the methods itself."""
 
 
 def with_budget(job: Job, method: Method, space: Space, epochs: float) -> Job:
@@ -114,7 +113,8 @@ def for_all(sets: Sequence[str]) -> list[str]:
 
 def for_one(sets: Sequence[str], name: str) -> list[str]:
     """What a method sets, then what the user sets for it, written METHOD:path=value."""
-    own = [f"train.{field}={json.dumps(value)}" for field, value in METHODS[name].train.items()]
+    fields = {**_UNLESS_SAID, **METHODS[name].train}
+    own = [f"train.{field}={json.dumps(value)}" for field, value in fields.items()]
     return [*own, *(setting.partition(":")[2] for setting in sets if _method_of(setting) == name)]
 
 
