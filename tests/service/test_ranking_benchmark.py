@@ -346,8 +346,11 @@ def test_every_method_is_a_job_of_the_same_passes_whatever_the_recipe_says(tmp_p
         "name: a\nspace: {name: nasbench201, options: {shared_affine: false}}\n"
         "train: {sampler: path_adaptive, sampler_options: {floor: 0.1}, examples: importance, epochs: 20}\n"
     )
+    cheap = [f"{m}:train.split.{s}" for m in ("gm", "few_shot", "pa_da+gm") for s in ("rounds=1", "repeats=1")]
     wanted = request(tmp_path, source=str(recipe), space=None, methods=",".join(METHODS), seeds=1, epochs=None)
-    plan = benchmark.plan(wanted)
+    with pytest.raises(InvalidJob, match=r"gm: train.split.repeats: must be lower .* of 80 passes in all"):
+        benchmark.plan(wanted)
+    plan = benchmark.plan(replace(wanted, sets=[*SETS, *cheap]))
     jobs = {run.method: run.job for run in plan.runs}
     assert list(jobs) == list(METHODS)
     assert all(run.passes == pytest.approx(plan.runs[0].passes, abs=4) for run in plan.runs)

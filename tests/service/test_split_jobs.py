@@ -1,7 +1,6 @@
 """Jobs whose supernet is split while it is trained."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,8 @@ from search_spaces import Architecture
 from service.jobs import InvalidJob, build_space, job_of, load_job
 from service.prepare import prepare_folder
 from service.runner import run
-from supernets import Partition, Supernet, TrainConfig, load_supernet
+from supernets import Partition, Supernet, load_supernet
 
-pytestmark = pytest.mark.skipif(
-    "split" not in {field.name for field in fields(TrainConfig)}, reason="jobs have no field train.split yet"
-)
 SETS = [
     *("data.image_size=8", "train.epochs=2", "train.batch_size=64", "train.split.rounds=1", "train.split.repeats=1"),
     *("train.split.decisions=[stage1.depth, stage2.depth]", "search.evaluations=16", "search.population=4"),
