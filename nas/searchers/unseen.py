@@ -1,0 +1,125 @@
+"""Members of a space that were not evaluated yet, near those that a searcher would like."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nas.searchers.initial import initial_encodings
+from search_spaces import Architecture, Space
+
+_ENUMERABLE = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
+_NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
+_FAR_ROUNDS = 64
+
+
+class Unseen:
+    """Keeps what a searcher proposes new, distinct, and within the exactly known limits.
+
+    What takes the place of a proposal that is none of these is found by redrawing few of its decisions, more with every
+    round that finds nothing; where limits are broken, the moves that break them less are kept.
+
+    Args:
+        space: Where to search.
+        violation: Exact violations [N] of encodings [N, D].
+        generator: Of all redraws.
+    """
+
+    def __init__(
+        self, space: Space, violation: Callable[[np.ndarray], np.ndarray], generator: np.random.Generator
+    ) -> None:
+        self.space, self.violation, self.generator = space, violation, generator
+        self._told: set[bytes] = set()
+        self._asked: set[bytes] = set()
+        self._all: np.ndarray | None = None
+
+    def tell(self, architectures: Sequence[Architecture]) -> None:
+        """These are known; what else was taken is forgotten."""
+        self._told.update(_key(self.space.encode(architecture)) for architecture in architectures)
+        self._asked.clear()
+
+    def is_told(self, encodings: np.ndarray) -> np.ndarray:
+        """Which canonical encodings [N, D] are known, as booleans [N]."""
+        return np.array([_key(row) in self._told for row in encodings], dtype=bool)
+
+    def random(self, n: int) -> np.ndarray:
+        """Up to `n` random encodings [n, D], as `take`."""
+        return self.take(initial_encodings(self.space, n, self.generator, self.violation, extremes=False), n)
+
+    def take(self, proposals: np.ndarray, n: int) -> np.ndarray:
+        """Up to `n` encodings [n, D] that were neither told nor taken since; fewer only where none are left.
+
+        Where all that is left was taken since the last `tell`, it is given again.
+
+        Args:
+            proposals: Encodings [N, D], the best first; they may be known, doubled, no members or outside limits.
+            n: How many.
+        """
+        taken = self._found(proposals, n, self._told | self._asked)
+        if len(taken) == 0:
+            taken = self._found(proposals, n, self._told)
+        self._asked.update(_key(row) for row in taken)
+        return taken
+
+    def _found(self, proposals: np.ndarray, n: int, excluded: set[bytes]) -> np.ndarray:
+        excluded = set(excluded)
+        valid = self.space.valid(proposals)
+        seeds = self.space.canonical(proposals[valid]) if valid.any() else self.space.sample_encodings(n, self.generator)
+        found = self._accepted(seeds, n, excluded)
+        rounds = _NEAR_ROUNDS if self._is_enumerable else _FAR_ROUNDS
+        for step in range(rounds):
+            if len(found) >= n:
+                break
+            seeds, moved = self._moved(seeds[: n - len(found)], 2.0 ** (step / 8))
+            found += self._accepted(moved, n - len(found), excluded)
+        if len(found) < n:
+            if self._is_enumerable:
+                rest = self.generator.permutation(self._everything())
+            else:
+                rest = initial_encodings(self.space, n, self.generator, self.violation, extremes=False)
+            found += self._accepted(rest, n - len(found), excluded)
+        return np.array(found, dtype=np.int64).reshape(len(found), len(self.space.decisions))
+
+    def _accepted(self, encodings: np.ndarray, n: int, excluded: set[bytes]) -> list[np.ndarray]:
+        """The first `n` of canonical encodings that may be proposed; they are excluded from now on."""
+        found: list[np.ndarray] = []
+        inside = self.violation(encodings) <= 0 if len(encodings) else ()
+        for row, feasible in zip(encodings, inside):
+            if len(found) == n:
+                break
+            if feasible and _key(row) not in excluded:
+                excluded.add(_key(row))
+                found.append(row)
+        return found
+
+    def _moved(self, seeds: np.ndarray, genes: float) -> tuple[np.ndarray, np.ndarray]:
+        """Seeds of the next round, and members [M, D] with about `genes` decisions redrawn, M up to their number."""
+        redrawn = self.generator.integers(0, self.space.choice_counts, size=seeds.shape)
+        chosen = self.generator.random(seeds.shape) < min(1.0, genes / seeds.shape[1])
+        chosen[np.arange(len(seeds)), self.generator.integers(seeds.shape[1], size=len(seeds))] = True
+        moved = np.where(chosen, redrawn, seeds)
+        valid = self.space.valid(moved)
+        if not valid.any():
+            return seeds, moved[:0]
+        moved[valid] = self.space.canonical(moved[valid])
+        before = self.violation(seeds)
+        if (before > 0).any():
+            closer = valid.copy()
+            closer[valid] = self.violation(moved[valid]) < before[valid]
+            seeds = np.where(closer[:, None], moved, seeds)
+        return seeds, moved[valid]
+
+    @property
+    def _is_enumerable(self) -> bool:
+        return float(np.prod(self.space.choice_counts.astype(float))) <= _ENUMERABLE
+
+    def _everything(self) -> np.ndarray:
+        """All members, once each [M, D], in a fixed order."""
+        if self._all is None:
+            counts = self.space.choice_counts
+            rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
+            self._all = np.unique(self.space.canonical(rows[self.space.valid(rows)]), axis=0)
+        return self._all
+
+
+def _key(encoding: np.ndarray) -> bytes:
+    return np.ascontiguousarray(encoding, dtype=np.int64).tobytes()
