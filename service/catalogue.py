@@ -102,6 +102,7 @@ PREDICTORS = {
     "ridge": Entry("nas.predictors.ridge:Ridge", "linear, its penalty chosen by leave-one-out error"),
     "gp": Entry("nas.predictors.gaussian_process:GaussianProcess", "Gaussian process: smooth, with uncertainty"),
     "mlp": Entry("nas.predictors.mlp:MLP", "several small perceptrons; their spread is the uncertainty"),
+    "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
 KINDS = {
