@@ -4,15 +4,14 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 """
 
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import LatencyConfig
@@ -20,15 +19,16 @@ from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set
+from service import proxy_set, searcher_set
+from service.arguments import option_mistakes
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
-from service.fields import Checked, check_fields, describe, field_paths, show
+from service.fields import Checked, check_fields, field_paths, show
 from service.reading import read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
-FREE_FORM = {("space", "options"), ("search", "constraints"), ("proxies", "options")}
+FREE_FORM = {("space", "options"), ("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")}
 JOB_FILES = (".yaml", ".yml", ".json")
 
 
@@ -219,7 +219,6 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
             shape = check_data(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
-    yield from _catalogue_mistakes("searcher", "search.searcher", [job.search.searcher])
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
@@ -232,6 +231,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         if shape is not None and not option_mistakes:
             space, space_mistakes = _try_space(job, shape)
             yield from space_mistakes
+    yield from searcher_set.mistakes(job.search, space)
     yield from _constraint_mistakes(job, space)
 
 
@@ -261,20 +261,7 @@ def _option_mistakes(job: Job) -> Iterator[str]:
     except ValueError as error:
         yield f"space.name: {error}"
         return
-    signature = inspect.signature(function)
-    hints = get_type_hints(function)
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
-        return
-    for name, value in job.space.options.items():
-        path = f"space.options.{name}"
-        if name not in signature.parameters:
-            valid = suggestion(name, signature.parameters)
-            yield f"{path}: {job.space.name} has no such option (got {show(value)}){valid}"
-        elif name in hints:
-            try:
-                TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
-            except ValidationError:
-                yield f"{path}: must be {describe(hints[name])}, got {show(value)}"
+    yield from option_mistakes(function, named=job.space.name, path="space.options", options=job.space.options)
 
 
 def _try_space(job: Job, shape: DataShape) -> tuple[Space | None, list[str]]:

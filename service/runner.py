@@ -29,7 +29,7 @@ from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_b
 from nas.search import Problem, search
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report
+from service import catalogue, report, searcher_set
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -227,19 +227,14 @@ class Work:
         header = {
             "space": self.space.name,
             "searcher": config.searcher,
+            **({"searcher_options": config.searcher_options} if config.searcher_options else {}),
             **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
             "objectives": self.problem.describe(),
             "population": config.population,
             "seed": self.job.seed,
         }
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
-        searcher = catalogue.resolve("searcher", config.searcher)(
-            self.space,
-            objectives=len(config.objectives),
-            population=config.population,
-            seed=self.job.seed,
-            violation=self.problem.exact_violation,
-        )
+        searcher = searcher_set.make(config, self.space, self.job.seed, self.problem.exact_violation)
         try:
             return search(
                 self.proxies.filtered(searcher),

@@ -20,10 +20,9 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.problems.static import StaticProblem
 
 from nas.searchers.initial import initial_encodings
-from nas.searchers.unseen import Unseen
+from nas.searchers.unseen import Unseen, members_near
 from search_spaces import Architecture, Space
 
-_REPAIR_TRIES = 32
 _OUTSIDE = 1e9  # violation of a candidate that has none because it failed
 
 
@@ -37,23 +36,7 @@ class CanonicalRepair(RoundingRepair):
     def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
         rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
         encodings = np.clip(rounded, 0, self.space.choice_counts - 1)
-        outside = np.flatnonzero(~self.space.valid(encodings))
-        for _ in range(_REPAIR_TRIES):
-            if len(outside) == 0:
-                break
-            moved = self._moved(encodings[outside])
-            inside = self.space.valid(moved)
-            encodings[outside[inside]] = moved[inside]
-            outside = outside[~inside]
-        if len(outside) > 0:
-            encodings[outside] = self.space.sample_encodings(len(outside), self.generator)
-        return self.space.canonical(encodings)
-
-    def _moved(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D] with two genes each redrawn on average."""
-        redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
-        chosen = self.generator.random(encodings.shape) < 2.0 / encodings.shape[1]
-        return np.where(chosen, redrawn, encodings)
+        return self.space.canonical(members_near(self.space, encodings, self.generator))
 
 
 class Generations(ABC):

@@ -7,13 +7,13 @@ asks the predictors 20,000 times; its last population is evaluated. It is a gene
 for two, U-NSGA-III for more; simulated binary crossover (0.9 of the pairs, eta 15; with U-NSGA-III all, eta 30) and
 polynomial mutation (0.02 of the genes, eta 20), rounded.
 Differs: the first population has no doubles. Duplicates are told by the canonical form, where the release compares
-decisions that have no effect, too; features are of the canonical form. What was evaluated before is not evaluated again:
-in its place stands the best of what else the inner search visited, by predicted rank and crowding. The inner search has
-another seed in every round, the release the same. The order of the objectives is kept, the number of evaluations is
-exact, and the last predicted population is not returned: only what was evaluated counts. The paper has no limits: exact
-ones are constraints of the inner search, and how far evaluated candidates broke limits that are measured is predicted as
-one more target, a constraint too. Candidates that failed teach nothing. With more than two objectives there are as many
-reference directions as members; the release has 20.
+decisions that have no effect, too; features are of the canonical form. What was evaluated before is not evaluated
+again: in its place stands the best of what else the inner search visited, by predicted rank and crowding. The inner
+search has another seed in every round, the release the same. The order of the objectives is kept, the number of
+evaluations is exact, and the last predicted population is not returned: only what was evaluated counts. The paper has
+no limits: exact ones are constraints of the inner search, and how far evaluated candidates broke limits that are
+measured is predicted as one more target, a constraint too. Candidates that failed teach nothing. Reference directions
+of more than two objectives are as many as members at equal steps; the release has 20 of least energy.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +27,10 @@ from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
-from pymoo.util.ref_dirs import get_reference_directions
 
 from nas.predictors import Predictor, RidgeOrSVR
 from nas.searchers.generations import CanonicalRepair
-from nas.searchers.nsga3 import direction_steps
-from nas.searchers.ranking import rank_and_crowding
+from nas.searchers.nsga3 import reference_directions
 from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Space
 
@@ -68,13 +66,16 @@ class Linas:
         if population < 2:
             raise ValueError(f"population must be at least 2, got {population}")
         if inner_evaluations < population:
-            raise ValueError(f"inner_evaluations must be at least the population, {population}; got {inner_evaluations}")
+            raise ValueError(
+                f"inner_evaluations must be at least the population, {population}; got {inner_evaluations}"
+            )
         self.space, self.objectives, self.seed, self.violation = space, objectives, seed, violation
         self.population, self.inner_evaluations, self.predictor = population, inner_evaluations, predictor
         self._unseen = Unseen(space, violation, np.random.default_rng([seed, 0]))
         self._rows: dict[Architecture, tuple[np.ndarray, np.ndarray, float]] = {}
         self._liked: np.ndarray | None = None
         self._rounds = 0
+        self._directions = reference_directions(objectives, population) if objectives > 2 else None
 
     def ask(self) -> list[Architecture]:
         usable = [row for row in self._rows.values() if np.isfinite(row[1]).all() and np.isfinite(row[2])]
@@ -101,15 +102,15 @@ class Linas:
         seed = int(np.random.default_rng([self.seed, self._rounds]).integers(1 << 31))
         algorithm.setup(predicted, termination=("n_gen", generations), seed=seed, verbose=False)
         algorithm.run()
-        last = algorithm.pop[np.lexsort(rank_and_crowding(algorithm.pop.get("F"), algorithm.pop.get("CV")[:, 0]).T[::-1])]
+        last = algorithm.pop
+        order = best_first(last.get("F"), last.get("CV")[:, 0])
         others, losses, outside = predicted.visited()
-        others = others[np.lexsort(rank_and_crowding(losses, outside).T[::-1])]
-        return np.concatenate([last.get("X").astype(np.int64), others])
+        return np.concatenate([last.get("X")[order].astype(np.int64), others[best_first(losses, outside)]])
 
     def _algorithm(self) -> GeneticAlgorithm:
         """The inner search, from a random population."""
         generator = np.random.default_rng([self.seed, self._rounds, 1])
-        many = self.objectives > 2
+        many = self._directions is not None
         parts: dict[str, Any] = {
             "pop_size": self.population,
             "sampling": self.space.sample_encodings(self.population, generator),
@@ -120,11 +121,7 @@ class Linas:
         }
         if self.objectives == 1:
             return GA(**parts)
-        return UNSGA3(self._directions(), **parts) if many else NSGA2(**parts)
-
-    def _directions(self) -> np.ndarray:
-        steps = direction_steps(self.objectives, self.population)
-        return get_reference_directions("das-dennis", self.objectives, n_partitions=steps)
+        return NSGA2(**parts) if self._directions is None else UNSGA3(self._directions, **parts)
 
 
 class _Predicted(Problem):

@@ -10,6 +10,7 @@ rounded up to a multiple of four. An offspring that was evaluated before gives w
 from math import comb
 from typing import Any
 
+import numpy as np
 from pymoo.algorithms.moo.nsga3 import NSGA3 as PymooNSGA3
 from pymoo.util.ref_dirs import get_reference_directions
 
@@ -26,14 +27,22 @@ def direction_steps(objectives: int, most: int) -> int:
     return steps
 
 
+def reference_directions(objectives: int, population: int) -> np.ndarray:
+    """Directions [N, K] at equal steps, up to as many as the population has members.
+
+    Raises:
+        ValueError: The population is smaller than the number of objectives.
+    """
+    directions = get_reference_directions(
+        "das-dennis", objectives, n_partitions=direction_steps(objectives, population)
+    )
+    if len(directions) > population:
+        raise ValueError(f"population must be at least the number of objectives, {objectives}; got {population}")
+    return directions
+
+
 class NSGA3(Generations):
     """NSGA-III by pymoo's ask and tell; a generation is what is told together."""
 
     def _algorithm(self, objectives: int, **parts: Any) -> PymooNSGA3:
-        steps = direction_steps(objectives, parts["pop_size"])
-        directions = get_reference_directions("das-dennis", objectives, n_partitions=steps)
-        if len(directions) > parts["pop_size"]:
-            raise ValueError(
-                f"population is {parts['pop_size']}; NSGA-III of {objectives} objectives needs {len(directions)} or more"
-            )
-        return PymooNSGA3(directions, **parts)
+        return PymooNSGA3(reference_directions(objectives, parts["pop_size"]), **parts)

@@ -4,18 +4,18 @@ Paper: Cai et al., Once-for-All: Train One Network and Specialize it for Efficie
 on specialised deployment. Population 100; the best quarter are the parents of the next generation and survive; half of
 it are mutants, half crossovers; rates 0.1, and 0.5 for the resolution, as in the released library.
 Differs: candidates are evaluated as they are, where the paper asks its predictor in 500 generations; what is budgeted
-is evaluations. Children that break an exact limit, or were evaluated before, are redrawn a limited number of times, then
-moved until they do not: the release redraws without end and evaluates duplicates again. Limits on what is measured put
-a candidate behind all that keep them. The paper has one objective; with several, parents are chosen by non-dominated
-rank and crowding, as in NSGA-II. What the release redraws together, kernel size and expansion of a block, are here all
-decisions whose names are equal up to the last dot.
+is evaluations. Children that break an exact limit, or were evaluated before, are redrawn a limited number of times and
+then moved until they do not: the release redraws without end and evaluates duplicates again. Limits on what is measured
+put a candidate behind all that keep them. The paper has one objective; with several, parents are chosen by
+non-dominated rank and crowding, as in NSGA-II. What the release redraws together, kernel size and expansion of a block,
+are here all decisions whose names are equal up to the last dot.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nas.searchers.ranking import rank_and_crowding
+from nas.searchers.ranking import best_first
 from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Space
 
@@ -92,10 +92,7 @@ class OfaEvolution:
 
     def _select(self) -> None:
         """Keep the parents of the next generation."""
-        if self._losses.shape[1] == 1:
-            order = np.lexsort((self._losses[:, 0], self._violations))
-        else:
-            order = np.lexsort(rank_and_crowding(self._losses, self._violations).T[::-1])
+        order = best_first(self._losses, self._violations)
         # told twice, as where a space is nearly exhausted, a candidate is one parent
         _, first = np.unique(self.space.canonical(self._genes[order]), axis=0, return_index=True)
         kept = order[np.sort(first)[: self.parents]]

@@ -4,6 +4,14 @@ import moocore
 import numpy as np
 
 
+def best_first(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
+    """The order [N] of candidates: by violation, then the one loss, or non-dominated rank and crowding where losses
+    [N, K] are several; of equal ones the first comes first."""
+    if losses.shape[1] == 1:
+        return np.lexsort((losses[:, 0], violations))
+    return np.lexsort(rank_and_crowding(losses, violations).T[::-1])
+
+
 def rank_and_crowding(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
     """Violation, non-dominated rank and negative crowding distance [N, 3]: the lower, the better, in this order.
 

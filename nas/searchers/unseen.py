@@ -10,6 +10,7 @@ from search_spaces import Architecture, Space
 _ENUMERABLE = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
+_REPAIR_TRIES = 32
 
 
 class Unseen:
@@ -62,8 +63,9 @@ class Unseen:
 
     def _found(self, proposals: np.ndarray, n: int, excluded: set[bytes]) -> np.ndarray:
         excluded = set(excluded)
-        valid = self.space.valid(proposals)
-        seeds = self.space.canonical(proposals[valid]) if valid.any() else self.space.sample_encodings(n, self.generator)
+        if len(proposals) == 0:
+            proposals = self.space.sample_encodings(n, self.generator)
+        seeds = self.space.canonical(members_near(self.space, proposals, self.generator))
         found = self._accepted(seeds, n, excluded)
         rounds = _NEAR_ROUNDS if self._is_enumerable else _FAR_ROUNDS
         for step in range(rounds):
@@ -119,6 +121,24 @@ class Unseen:
             rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
             self._all = np.unique(self.space.canonical(rows[self.space.valid(rows)]), axis=0)
         return self._all
+
+
+def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Encodings [N, D] where they are members; the others are moved until they are, or drawn anew."""
+    encodings = encodings.copy()
+    outside = np.flatnonzero(~space.valid(encodings))
+    for _ in range(_REPAIR_TRIES):
+        if len(outside) == 0:
+            return encodings
+        shape = (len(outside), encodings.shape[1])
+        redrawn = generator.integers(0, space.choice_counts, size=shape)
+        moved = np.where(generator.random(shape) < 2.0 / shape[1], redrawn, encodings[outside])  # two genes on average
+        inside = space.valid(moved)
+        encodings[outside[inside]] = moved[inside]
+        outside = outside[~inside]
+    if len(outside) > 0:
+        encodings[outside] = space.sample_encodings(len(outside), generator)
+    return encodings
 
 
 def _key(encoding: np.ndarray) -> bytes:
