@@ -31,5 +31,5 @@ def test_options_of_spaces_are_keywords_with_defaults_and_documented(name):
 
 def test_anything_outside_is_named_by_its_place():
     assert catalogue.resolve("space", "search_spaces.mobilenet_v3:small_mobilenet_v3").__name__ == "small_mobilenet_v3"
-    with pytest.raises(ValueError, match="did you mean nsga2"):
+    with pytest.raises(ValueError, match="did you mean nsga"):
         catalogue.resolve("searcher", "nsga")
