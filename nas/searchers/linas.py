@@ -36,6 +36,7 @@ from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Space
 
 _LEAST_ROWS = 5  # as many as there are folds
+_MATINGS = 10  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
 
 
 class Linas:
@@ -101,6 +102,7 @@ class Linas:
         algorithm = self._algorithm()
         generations = max(1, self.inner_evaluations // self.population)
         seed = int(np.random.default_rng([self.seed, self._rounds]).integers(1 << 31))
+        algorithm.mating.n_max_iterations = _MATINGS
         algorithm.setup(predicted, termination=("n_gen", generations), seed=seed, verbose=False)
         algorithm.run()
         last = algorithm.pop
