@@ -11,6 +11,8 @@ _ENUMERABLE = 1 << 16  # rows of choices up to which a space is listed, so that 
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
+_QUIET_ROUNDS = 16  # rounds without a move that breaks limits less
+_MOVES = 16  # of each seed in such a round
 
 
 class Unseen:
@@ -65,13 +67,13 @@ class Unseen:
         excluded = set(excluded)
         if len(proposals) == 0:
             proposals = self.space.sample_encodings(n, self.generator)
-        seeds = self.space.canonical(members_near(self.space, proposals, self.generator))
+        seeds = self._within_limits(self.space.canonical(members_near(self.space, proposals, self.generator)))
         found = self._accepted(seeds, n, excluded)
         rounds = _NEAR_ROUNDS if self._is_enumerable else _FAR_ROUNDS
         for step in range(rounds):
             if len(found) >= n:
                 break
-            seeds, moved = self._moved(seeds[: n - len(found)], 2.0 ** (step / 8))
+            moved = self._moved(seeds[: n - len(found)], 2.0 ** (step / 8))
             found += self._accepted(moved, n - len(found), excluded)
         if len(found) < n:
             if self._is_enumerable:
@@ -93,22 +95,33 @@ class Unseen:
                 found.append(row)
         return found
 
-    def _moved(self, seeds: np.ndarray, genes: float) -> tuple[np.ndarray, np.ndarray]:
-        """Seeds of the next round, and members [M, D] with about `genes` decisions redrawn, M up to their number."""
-        redrawn = self.generator.integers(0, self.space.choice_counts, size=seeds.shape)
-        chosen = self.generator.random(seeds.shape) < min(1.0, genes / seeds.shape[1])
-        chosen[np.arange(len(seeds)), self.generator.integers(seeds.shape[1], size=len(seeds))] = True
-        moved = np.where(chosen, redrawn, seeds)
-        valid = self.space.valid(moved)
-        if not valid.any():
-            return seeds, moved[:0]
-        moved[valid] = self.space.canonical(moved[valid])
-        before = self.violation(seeds)
-        if (before > 0).any():
-            closer = valid.copy()
-            closer[valid] = self.violation(moved[valid]) < before[valid]
-            seeds = np.where(closer[:, None], moved, seeds)
-        return seeds, moved[valid]
+    def _within_limits(self, seeds: np.ndarray) -> np.ndarray:
+        """Seeds [N, D], those outside the limits moved as long as moves break them less, if need be to the inside."""
+        seeds, outside = seeds.copy(), self.violation(seeds)
+        quiet = 0
+        while quiet < _QUIET_ROUNDS and (outside > 0).any():
+            rows = np.flatnonzero(outside > 0).repeat(_MOVES)
+            moved = self._redrawn(seeds[rows], 1.0)
+            valid = self.space.valid(moved)
+            rows, moved = rows[valid], self.space.canonical(moved[valid])
+            broken = self.violation(moved) if len(moved) else np.empty(0)
+            order = np.argsort(-broken, kind="stable")  # of one seed's moves, the least broken is written last
+            order = order[broken[order] < outside[rows[order]]]
+            seeds[rows[order]], outside[rows[order]] = moved[order], broken[order]
+            quiet = 0 if len(order) else quiet + 1
+        return seeds
+
+    def _moved(self, seeds: np.ndarray, genes: float) -> np.ndarray:
+        """Members [M, D] with about `genes` decisions redrawn, M up to the number of seeds."""
+        moved = self._redrawn(seeds, genes)
+        return self.space.canonical(moved[self.space.valid(moved)])
+
+    def _redrawn(self, encodings: np.ndarray, genes: float) -> np.ndarray:
+        """Encodings [N, D] with one decision redrawn, and each of the others so that there are about `genes` more."""
+        redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
+        chosen = self.generator.random(encodings.shape) < min(1.0, genes / encodings.shape[1])
+        chosen[np.arange(len(encodings)), self.generator.integers(encodings.shape[1], size=len(encodings))] = True
+        return np.where(chosen, redrawn, encodings)
 
     @property
     def _is_enumerable(self) -> bool:
