@@ -25,7 +25,8 @@ class SearchConfig:
     """Settings of one search.
 
     Args:
-        searcher: Catalogue name (`nsga2`, `random`, `regularized_evolution`) or `package.module:object`.
+        searcher: Catalogue name (`nas list searcher`) or `package.module:object`.
+        searcher_options: Further keyword arguments of the searcher, such as ``{parent_share: 0.5}``.
         evaluations: Distinct architectures to evaluate.
         population: Architectures of one generation.
         objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
@@ -36,6 +37,7 @@ class SearchConfig:
     """
 
     searcher: str = "nsga2"
+    searcher_options: dict[str, Any] = field(default_factory=dict)
     evaluations: int = 200
     population: int = 24
     objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])

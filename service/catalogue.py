@@ -59,9 +59,16 @@ SAMPLERS = {
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
+    "nsga3": Entry("nas.searchers.nsga3:NSGA3", "the same by reference directions, for three objectives and more"),
+    "age_moea": Entry("nas.searchers.age_moea:AgeMoea", "the same, adapting to the shape of the front"),
+    "linas": Entry("nas.searchers.linas:Linas", "asks predictors of all that was evaluated, for few evaluations"),
+    "ofa_evolution": Entry("nas.searchers.ofa_evolution:OfaEvolution", "Once-for-All: the best quarter has children"),
     "regularized_evolution": Entry(
         "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample, the oldest dies"
     ),
+    "optuna_tpe": Entry("nas.searchers.optuna_samplers:OptunaTPE", "Parzen estimators by Optuna"),
+    "optuna_gp": Entry("nas.searchers.optuna_samplers:OptunaGP", "Gaussian process by Optuna"),
+    "optuna_nsga3": Entry("nas.searchers.optuna_samplers:OptunaNSGA3", "NSGA-III by Optuna"),
     "random": Entry("nas.searchers.random:Random", "draws architectures uniformly: the baseline to beat"),
 }
 OBJECTIVES = {
@@ -113,6 +120,7 @@ PREDICTORS = {
     "ridge": Entry("nas.predictors.ridge:Ridge", "linear, its penalty chosen by leave-one-out error"),
     "gp": Entry("nas.predictors.gaussian_process:GaussianProcess", "Gaussian process: smooth, with uncertainty"),
     "mlp": Entry("nas.predictors.mlp:MLP", "several small perceptrons; their spread is the uncertainty"),
+    "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
 KINDS = {

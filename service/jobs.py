@@ -19,7 +19,7 @@ from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set, samplers, splits
+from service import proxy_set, samplers, searcher_set, splits
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
 from service.reading import read_fields, split_setting, with_setting
@@ -29,7 +29,7 @@ from supernets.training.config import TrainConfig
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
 FREE_FORM = {
     *(("space", "options"), ("train", "sampler_options")),
-    *(("search", "constraints"), ("proxies", "options")),
+    *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
 JOB_FILES = (".yaml", ".yml", ".json")
 
@@ -221,7 +221,6 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
             shape = check_data(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
-    yield from _catalogue_mistakes("searcher", "search.searcher", [job.search.searcher])
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
@@ -237,6 +236,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
+    yield from searcher_set.mistakes(job.search, space)
     yield from _constraint_mistakes(job, space)
 
 

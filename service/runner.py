@@ -30,7 +30,7 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report, samplers, splits
+from service import catalogue, report, samplers, searcher_set, splits
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
@@ -259,6 +259,7 @@ class Work:
         header = {
             "space": self.space.name,
             "searcher": config.searcher,
+            **({"searcher_options": config.searcher_options} if config.searcher_options else {}),
             **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
             "objectives": self.problem.describe(),
             "population": config.population,
@@ -281,16 +282,11 @@ class Work:
 
     def _searcher(self, space: Space, part: int | None = None) -> Searcher:
         """The searcher of the space, or of one part of it, with a seed of its own."""
-        config, violation = self.job.search, self.problem.exact_violation
-        return catalogue.resolve("searcher", config.searcher)(
-            space,
-            objectives=len(config.objectives),
-            population=config.population,
-            seed=self.job.seed
-            if part is None
-            else int(np.random.SeedSequence((self.job.seed, part)).generate_state(1)[0]),
-            violation=violation if part is None else violation_within(space, self.space, violation),
-        )
+        seed, violation = self.job.seed, self.problem.exact_violation
+        if part is not None:
+            seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
+            violation = violation_within(space, self.space, violation)
+        return searcher_set.make(self.job.search, space, seed, violation)
 
     def _searcher_per_leaf(self) -> Searcher:
         """A searcher for each part of a supernet that was split."""

@@ -7,6 +7,7 @@ from nas.predictors.mlp import MLP
 from nas.predictors.parzc import ParZC
 from nas.predictors.predictor import Prediction, Predictor
 from nas.predictors.ridge import Ridge
+from nas.predictors.ridge_svr import RidgeOrSVR
 
 __all__ = [
     "MLP",
@@ -16,6 +17,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Ridge",
+    "RidgeOrSVR",
     "diff_kendall",
     "diff_kendall_loss",
 ]

@@ -1,8 +1,15 @@
-"""Which architectures a search evaluates."""
+"""Which architectures a search evaluates.
 
+Those of Optuna are in `nas.searchers.optuna_samplers`, so that nothing else needs Optuna.
+"""
+
+from nas.searchers.age_moea import AgeMoea
 from nas.searchers.auto_score import AutoScore, cost_scores
 from nas.searchers.filtered import Filtered, Score
+from nas.searchers.linas import Linas
 from nas.searchers.nsga2 import NSGA2
+from nas.searchers.nsga3 import NSGA3
+from nas.searchers.ofa_evolution import OfaEvolution
 from nas.searchers.per_part import PerPart, violation_within
 from nas.searchers.random import Random
 from nas.searchers.regularized_evolution import RegularizedEvolution
@@ -10,8 +17,12 @@ from nas.searchers.searcher import Searcher
 
 __all__ = [
     "NSGA2",
+    "NSGA3",
+    "AgeMoea",
     "AutoScore",
     "Filtered",
+    "Linas",
+    "OfaEvolution",
     "PerPart",
     "Random",
     "RegularizedEvolution",

@@ -1,111 +1,23 @@
 """NSGA-II on the integer encoding.
 
 Paper: Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE TEC 6(2), 2002.
-Differs: genes are choices, so crossover takes each gene from either parent and mutation is polynomial with rounding;
-all of it is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such. Offspring that are no
-member of the space are moved gene by gene until they are, or drawn anew.
+Differs: the operators are those of all generations here, see `nas.searchers.generations`.
 """
 
-from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
-import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.population import Population
-from pymoo.core.problem import Problem
-from pymoo.operators.crossover.ux import UX
-from pymoo.operators.mutation.pm import PM
-from pymoo.operators.repair.rounding import RoundingRepair
-from pymoo.problems.static import StaticProblem
 
-from nas.searchers.initial import initial_encodings
-from search_spaces import Architecture, Space
-
-_REPAIR_TRIES = 32
+from nas.searchers.generations import Generations
 
 
-class _CanonicalRepair(RoundingRepair):
-    """Round genes, make members of what is none, and fold to canonical form."""
-
-    def __init__(self, space: Space, generator: np.random.Generator) -> None:
-        super().__init__()
-        self.space, self.generator = space, generator
-
-    def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
-        rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
-        encodings = np.clip(rounded, 0, self.space.choice_counts - 1)
-        outside = np.flatnonzero(~self.space.valid(encodings))
-        for _ in range(_REPAIR_TRIES):
-            if len(outside) == 0:
-                break
-            moved = self._moved(encodings[outside])
-            inside = self.space.valid(moved)
-            encodings[outside[inside]] = moved[inside]
-            outside = outside[~inside]
-        if len(outside) > 0:
-            encodings[outside] = self.space.sample_encodings(len(outside), self.generator)
-        return self.space.canonical(encodings)
-
-    def _moved(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D] with two genes each redrawn on average."""
-        redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
-        chosen = self.generator.random(encodings.shape) < 2.0 / encodings.shape[1]
-        return np.where(chosen, redrawn, encodings)
-
-
-class NSGA2:
+class NSGA2(Generations):
     """NSGA-II by pymoo's ask and tell; a generation is what is told together.
 
-    Args:
-        space: Where to search.
-        objectives: Number of objectives.
-        population: Size of the population and of each generation.
-        seed: Of the whole search.
-        violation: Exact violations [N] of encodings [N, D], for the first population.
+    An offspring that was evaluated before is asked for again, which costs nothing, and may rejoin the population.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        *,
-        objectives: int,
-        population: int,
-        seed: int,
-        violation: Callable[[np.ndarray], np.ndarray],
-    ) -> None:
-        self.space, self.population, self.violation = space, population, violation
-        self.generator = np.random.default_rng(seed)
-        self._asked = False
-        self.problem = Problem(
-            n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
-        )
-        self.algorithm = PymooNSGA2(
-            pop_size=population,
-            sampling=self._first(extremes=True),
-            crossover=UX(prob=0.9),
-            mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
-            repair=_CanonicalRepair(space, np.random.default_rng([seed, 1])),
-            eliminate_duplicates=True,
-        )
-        self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
+    replaces_known: ClassVar[bool] = False
 
-    def ask(self) -> list[Architecture]:
-        if self._asked and not self.algorithm.is_initialized:  # pymoo would give the same first population again
-            encodings = self._first(extremes=False)
-        else:
-            asked = self.algorithm.ask()
-            encodings = [] if asked is None else asked.get("X")
-        self._asked = True
-        return [self.space.decode(encoding) for encoding in encodings]
-
-    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
-        outside = np.where(np.isfinite(violations), violations, 1e9)
-        finite = np.where(np.isfinite(losses), losses, 0.0)
-        told = Population.new("X", np.stack([self.space.encode(architecture) for architecture in architectures]))
-        Evaluator().eval(StaticProblem(self.problem, F=finite, G=outside[:, None]), told)
-        self.algorithm.tell(infills=told)
-
-    def _first(self, *, extremes: bool) -> np.ndarray:
-        """Encodings [N, D] of a first population, others at every call."""
-        return initial_encodings(self.space, self.population, self.generator, self.violation, extremes=extremes)
+    def _algorithm(self, objectives: int, **parts: Any) -> PymooNSGA2:
+        return PymooNSGA2(**parts)

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import moocore
 import numpy as np
 
 from nas.searchers.initial import initial_encodings
+from nas.searchers.ranking import rank_and_crowding
 from search_spaces import Architecture, InvalidArchitecture, Space
 
 _REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further
@@ -105,31 +105,6 @@ class RegularizedEvolution:
         members = list(self.alive)
         if self.objectives == 1:
             return min((members[i] for i in drawn), key=lambda m: (m.violation, m.losses[0])).architecture
-        keys = _rank_and_crowding(members).tolist()
+        violations = np.array([member.violation for member in members])
+        keys = rank_and_crowding(np.stack([member.losses for member in members]), violations).tolist()
         return members[min(drawn, key=keys.__getitem__)].architecture
-
-
-def _rank_and_crowding(members: Sequence[_Member]) -> np.ndarray:
-    """Violation, non-dominated rank and negative crowding distance [N, 3]: the lower, the better, in this order."""
-    keys = np.array([(m.violation, np.inf, 0.0) for m in members])
-    feasible = [i for i, m in enumerate(members) if m.violation <= 0 and np.isfinite(m.losses).all()]
-    if feasible:
-        losses = np.stack([members[i].losses for i in feasible])
-        ranks = moocore.pareto_rank(losses)
-        keys[feasible, 1] = ranks
-        for rank in np.unique(ranks):
-            front = ranks == rank
-            keys[np.array(feasible)[front], 2] = -_crowding(losses[front])
-    return keys
-
-
-def _crowding(losses: np.ndarray) -> np.ndarray:
-    """Crowding distances [N] of the points [N, K] of one front; infinite at its ends."""
-    distances = np.zeros(len(losses))
-    for column in losses.T:
-        order = np.argsort(column, kind="stable")
-        span = column[order[-1]] - column[order[0]]
-        distances[order[[0, -1]]] = np.inf
-        if span > 0:
-            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
-    return distances

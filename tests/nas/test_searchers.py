@@ -8,7 +8,8 @@ from nas.objectives import Bound
 from nas.rank_agreement import spearman
 from nas.search import search
 from nas.searchers import AutoScore, Filtered, cost_scores
-from nas.searchers.regularized_evolution import RegularizedEvolution, _crowding
+from nas.searchers.ranking import crowding
+from nas.searchers.regularized_evolution import RegularizedEvolution
 from search_spaces import Decision, InvalidArchitecture, Space
 from search_spaces.mobilenet_v3 import small_mobilenet_v3
 from tests.nas.helpers import Leading, bits, problem
@@ -171,7 +172,7 @@ def test_with_several_objectives_rank_comes_before_crowding():
     losses = np.array([[4.0, 5.0], [0, 3], [1, 1.9], [2, 1.8], [3, 0]])
     searcher.tell(names, losses, np.zeros(5))
     assert {searcher._tournament() for _ in range(20)} == {names[1], names[4]}
-    np.testing.assert_allclose(_crowding(losses[1:]), [np.inf, 2 / 3 + 1.2 / 3, 2 / 3 + 1.9 / 3, np.inf])
+    np.testing.assert_allclose(crowding(losses[1:]), [np.inf, 2 / 3 + 1.2 / 3, 2 / 3 + 1.9 / 3, np.inf])
 
 
 def test_evolution_climbs_where_random_search_does_not():

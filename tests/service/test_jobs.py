@@ -21,7 +21,7 @@ space:
   options: {kernel: [3], stage_widths: abc}
 train: {epochs: -1, lr: 0, batch_size: true}
 search:
-  searcher: nsga3
+  searcher: nsga4
   evaluations: ten
   objectives: [accuracy, latency]
   constraints: {macs: "<5", acuracy: ">= 60", accuracy: ">= 160", params: 5}
@@ -38,7 +38,7 @@ EXPECTED = {
     "train.epochs": ("-1", "more than 0"),
     "train.lr": ("0", "more than 0"),
     "train.batch_size": ("true", "a whole number"),
-    "search.searcher": ("'nsga3'", "did you mean nsga2?", "random"),
+    "search.searcher": ("'nsga4'", "did you mean nsga", "random"),
     "search.evaluations": ("'ten'", "a whole number"),
     "search.objectives": ("'latency'", "did you mean latency_ms?", "params"),
     "search.constraints.macs": ("'<5'", "<= number"),

@@ -1,0 +1,175 @@
+"""LINAS: predictors learn from all that was evaluated, a long evolutionary search on them says what to evaluate next.
+
+Paper: Sarah et al., A Hardware-Aware System for Accelerating Deep Neural Network Optimization, arXiv 2202.12954,
+algorithm 1 (ConcurrentNAS); LINAS is its name in the released successor, DyNAS-T, whose settings these are. Every round
+a predictor of each objective is trained anew on one-hot features, and an evolutionary search from a random population
+asks the predictors 20,000 times; its last population is evaluated. It is a genetic algorithm for one objective, NSGA-II
+for two, U-NSGA-III for more; simulated binary crossover (0.9 of the pairs, eta 15; with U-NSGA-III all, eta 30) and
+polynomial mutation (0.02 of the genes, eta 20), rounded.
+Differs: the first population has no doubles. Duplicates are told by the canonical form, where the release compares
+decisions that have no effect, too; features are of the canonical form. What was evaluated before is not evaluated
+again: in its place stands the best of what else the inner search visited, by predicted rank and crowding. The inner
+search has another seed in every round, the release the same. The order of the objectives is kept, the number of
+evaluations is exact, and the last predicted population is not returned: only what was evaluated counts. The paper has
+no limits: exact ones are constraints of the inner search, and how far evaluated candidates broke limits that are
+measured is predicted as one more target, a constraint too. Candidates that failed teach nothing. Reference directions
+of more than two objectives are as many as members at equal steps; the release has 20 of least energy.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.unsga3 import UNSGA3
+from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.core.problem import Problem
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+
+from nas.predictors import Predictor, RidgeOrSVR
+from nas.searchers.generations import CanonicalRepair
+from nas.searchers.nsga3 import reference_directions
+from nas.searchers.ranking import best_first
+from nas.searchers.unseen import Unseen
+from search_spaces import Architecture, Space
+
+_LEAST_ROWS = 5  # as many as there are folds
+_MATINGS = 10  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
+
+
+class Linas:
+    """LINAS; a round is what is told together.
+
+    Asked again before it is told, it proposes what the same inner search liked next.
+
+    Args:
+        space: Where to search.
+        objectives: Number of objectives.
+        seed: Of the whole search.
+        violation: Exact violations [N] of encodings [N, D].
+        population: Architectures of a round, and members of the inner search.
+        inner_evaluations: Predictions of one inner search.
+        predictor: Makes the predictor of one objective.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: int,
+        seed: int,
+        violation: Callable[[np.ndarray], np.ndarray],
+        population: int = 50,
+        inner_evaluations: int = 20_000,
+        predictor: Callable[[], Predictor] = RidgeOrSVR,
+    ) -> None:
+        if population < 2:
+            raise ValueError(f"population must be at least 2, got {population}")
+        if inner_evaluations < population:
+            raise ValueError(
+                f"inner_evaluations must be at least the population, {population}; got {inner_evaluations}"
+            )
+        self.space, self.objectives, self.seed, self.violation = space, objectives, seed, violation
+        self.population, self.inner_evaluations, self.predictor = population, inner_evaluations, predictor
+        self._unseen = Unseen(space, violation, np.random.default_rng([seed, 0]))
+        self._rows: dict[Architecture, tuple[np.ndarray, np.ndarray, float]] = {}
+        self._liked: np.ndarray | None = None
+        self._rounds = 0
+        self._directions = reference_directions(objectives, population) if objectives > 2 else None
+
+    def ask(self) -> list[Architecture]:
+        usable = [row for row in self._rows.values() if np.isfinite(row[1]).all() and np.isfinite(row[2])]
+        if len(self._rows) < self.population or len(usable) < _LEAST_ROWS:
+            encodings = self._unseen.random(max(self.population - len(self._rows), _LEAST_ROWS))
+        else:
+            if self._liked is None:
+                self._rounds += 1
+                self._liked = self._inner_search(usable)
+            encodings = self._unseen.take(self._liked, self.population)
+        return [self.space.decode(encoding) for encoding in encodings]
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        for architecture, loss, violation in zip(architectures, losses, violations):
+            self._rows.setdefault(architecture, (self.space.encode(architecture), loss, float(violation)))
+        self._unseen.tell(architectures)
+        self._liked = None
+
+    def _inner_search(self, rows: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
+        """Canonical encodings [N, D] that an inner search visited, its last population first, then the best."""
+        predicted = _Predicted(self.space, rows, self.violation, self.predictor)
+        algorithm = self._algorithm()
+        generations = max(1, self.inner_evaluations // self.population)
+        seed = int(np.random.default_rng([self.seed, self._rounds]).integers(1 << 31))
+        algorithm.mating.n_max_iterations = _MATINGS
+        algorithm.setup(predicted, termination=("n_gen", generations), seed=seed, verbose=False)
+        algorithm.run()
+        last = algorithm.pop
+        order = best_first(last.get("F"), last.get("CV")[:, 0])
+        others, losses, outside = predicted.visited()
+        return np.concatenate([last.get("X")[order].astype(np.int64), others[best_first(losses, outside)]])
+
+    def _algorithm(self) -> GeneticAlgorithm:
+        """The inner search, from a random population."""
+        generator = np.random.default_rng([self.seed, self._rounds, 1])
+        many = self._directions is not None
+        parts: dict[str, Any] = {
+            "pop_size": self.population,
+            "sampling": self.space.sample_encodings(self.population, generator),
+            "crossover": SBX(prob=1.0 if many else 0.9, eta=30 if many else 15, vtype=float),
+            "mutation": PM(prob=1.0, prob_var=0.02, eta=20, vtype=float),
+            "repair": CanonicalRepair(self.space, generator),
+            "eliminate_duplicates": True,
+        }
+        if self.objectives == 1:
+            return GA(**parts)
+        return NSGA2(**parts) if self._directions is None else UNSGA3(self._directions, **parts)
+
+
+class _Predicted(Problem):
+    """The search problem as the predictors see it."""
+
+    def __init__(
+        self,
+        space: Space,
+        rows: Sequence[tuple[np.ndarray, np.ndarray, float]],
+        violation: Callable[[np.ndarray], np.ndarray],
+        predictor: Callable[[], Predictor],
+    ) -> None:
+        encodings, losses, violations = (np.array(part) for part in zip(*rows))
+        columns = len(space.decisions)
+        super().__init__(n_var=columns, n_obj=losses.shape[1], n_ieq_constr=1, xl=0, xu=space.choice_counts - 1)
+        self.space, self.violation = space, violation
+        features = self._features(encodings)
+        self.predictors = [predictor().fit(features, column) for column in losses.T]
+        self.limits = predictor().fit(features, violations) if (violations > 0).any() else None
+        self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def visited(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What was asked for: distinct encodings [N, D], predicted losses [N, K] and violations [N]."""
+        encodings, losses, violations = (np.concatenate(parts) for parts in zip(*self._seen))
+        _, first = np.unique(encodings, axis=0, return_index=True)
+        first = np.sort(first)
+        return encodings[first], losses[first], violations[first]
+
+    def _evaluate(self, x: np.ndarray, out: dict[str, np.ndarray], *args: Any, **kwargs: Any) -> None:
+        encodings = np.asarray(x, dtype=np.int64)
+        features = self._features(encodings)
+        losses = np.stack([predictor.predict(features).mean for predictor in self.predictors], axis=1)
+        violations = self.violation(encodings)
+        if self.limits is not None:
+            violations = violations + np.maximum(0.0, self.limits.predict(features).mean)
+        self._seen.append((encodings, losses, violations))
+        out["F"], out["G"] = losses, violations[:, None]
+
+    def _features(self, encodings: np.ndarray) -> np.ndarray:
+        return one_hot(self.space, encodings)
+
+
+def one_hot(space: Space, encodings: np.ndarray) -> np.ndarray:
+    """One-hot features [N, total number of choices] of canonical encodings [N, D], a one for every decision."""
+    offsets = np.concatenate([[0], np.cumsum(space.choice_counts)])
+    features = np.zeros((len(encodings), offsets[-1]))
+    np.put_along_axis(features, offsets[:-1] + encodings, 1.0, axis=1)
+    return features

@@ -1,0 +1,158 @@
+"""Members of a space that were not evaluated yet, near those that a searcher would like."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nas.searchers.initial import initial_encodings
+from search_spaces import Architecture, Space
+
+_ENUMERABLE = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
+_NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
+_FAR_ROUNDS = 64
+_REPAIR_TRIES = 32
+_QUIET_ROUNDS = 16  # rounds without a move that breaks limits less
+_MOVES = 16  # of each seed in such a round
+
+
+class Unseen:
+    """Keeps what a searcher proposes new, distinct, and within the exactly known limits.
+
+    What takes the place of a proposal that is none of these is found by redrawing few of its decisions, more with every
+    round that finds nothing; where limits are broken, the moves that break them less are kept.
+
+    Args:
+        space: Where to search.
+        violation: Exact violations [N] of encodings [N, D].
+        generator: Of all redraws.
+    """
+
+    def __init__(
+        self, space: Space, violation: Callable[[np.ndarray], np.ndarray], generator: np.random.Generator
+    ) -> None:
+        self.space, self.violation, self.generator = space, violation, generator
+        self._told: set[bytes] = set()
+        self._asked: set[bytes] = set()
+        self._all: np.ndarray | None = None
+
+    def tell(self, architectures: Sequence[Architecture]) -> None:
+        """These are known; what else was taken is forgotten."""
+        self._told.update(_key(self.space.encode(architecture)) for architecture in architectures)
+        self._asked.clear()
+
+    def is_told(self, encodings: np.ndarray) -> np.ndarray:
+        """Which canonical encodings [N, D] are known, as booleans [N]."""
+        return np.array([_key(row) in self._told for row in encodings], dtype=bool)
+
+    def random(self, n: int) -> np.ndarray:
+        """Up to `n` random encodings [n, D], as `take`."""
+        return self.take(initial_encodings(self.space, n, self.generator, self.violation, extremes=False), n)
+
+    def take(self, proposals: np.ndarray, n: int) -> np.ndarray:
+        """Up to `n` encodings [n, D] that were neither told nor taken since; fewer only where none are left.
+
+        Where all that is left was taken since the last `tell`, it is given again.
+
+        Args:
+            proposals: Encodings [N, D], the best first; they may be known, doubled, no members or outside limits.
+            n: How many.
+        """
+        taken = self._found(proposals, n, self._told | self._asked)
+        if len(taken) == 0:
+            taken = self._found(proposals, n, self._told)
+        self._asked.update(_key(row) for row in taken)
+        return taken
+
+    def _found(self, proposals: np.ndarray, n: int, excluded: set[bytes]) -> np.ndarray:
+        excluded = set(excluded)
+        if len(proposals) == 0:
+            proposals = self.space.sample_encodings(n, self.generator)
+        seeds = self._within_limits(self.space.canonical(members_near(self.space, proposals, self.generator)))
+        found = self._accepted(seeds, n, excluded)
+        rounds = _NEAR_ROUNDS if self._is_enumerable else _FAR_ROUNDS
+        for step in range(rounds):
+            if len(found) >= n:
+                break
+            moved = self._moved(seeds[: n - len(found)], 2.0 ** (step / 8))
+            found += self._accepted(moved, n - len(found), excluded)
+        if len(found) < n:
+            if self._is_enumerable:
+                rest = self.generator.permutation(self._everything())
+            else:
+                rest = initial_encodings(self.space, n, self.generator, self.violation, extremes=False)
+            found += self._accepted(rest, n - len(found), excluded)
+        return np.array(found, dtype=np.int64).reshape(len(found), len(self.space.decisions))
+
+    def _accepted(self, encodings: np.ndarray, n: int, excluded: set[bytes]) -> list[np.ndarray]:
+        """The first `n` of canonical encodings that may be proposed; they are excluded from now on."""
+        found: list[np.ndarray] = []
+        inside = self.violation(encodings) <= 0 if len(encodings) else ()
+        for row, feasible in zip(encodings, inside):
+            if len(found) == n:
+                break
+            if feasible and _key(row) not in excluded:
+                excluded.add(_key(row))
+                found.append(row)
+        return found
+
+    def _within_limits(self, seeds: np.ndarray) -> np.ndarray:
+        """Seeds [N, D], those outside the limits moved as long as moves break them less, if need be to the inside."""
+        seeds, outside = seeds.copy(), self.violation(seeds)
+        quiet = 0
+        while quiet < _QUIET_ROUNDS and (outside > 0).any():
+            rows = np.flatnonzero(outside > 0).repeat(_MOVES)
+            moved = self._redrawn(seeds[rows], 1.0)
+            valid = self.space.valid(moved)
+            rows, moved = rows[valid], self.space.canonical(moved[valid])
+            broken = self.violation(moved) if len(moved) else np.empty(0)
+            order = np.argsort(-broken, kind="stable")  # of one seed's moves, the least broken is written last
+            order = order[broken[order] < outside[rows[order]]]
+            seeds[rows[order]], outside[rows[order]] = moved[order], broken[order]
+            quiet = 0 if len(order) else quiet + 1
+        return seeds
+
+    def _moved(self, seeds: np.ndarray, genes: float) -> np.ndarray:
+        """Members [M, D] with about `genes` decisions redrawn, M up to the number of seeds."""
+        moved = self._redrawn(seeds, genes)
+        return self.space.canonical(moved[self.space.valid(moved)])
+
+    def _redrawn(self, encodings: np.ndarray, genes: float) -> np.ndarray:
+        """Encodings [N, D] with one decision redrawn, and each of the others so that there are about `genes` more."""
+        redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
+        chosen = self.generator.random(encodings.shape) < min(1.0, genes / encodings.shape[1])
+        chosen[np.arange(len(encodings)), self.generator.integers(encodings.shape[1], size=len(encodings))] = True
+        return np.where(chosen, redrawn, encodings)
+
+    @property
+    def _is_enumerable(self) -> bool:
+        return float(np.prod(self.space.choice_counts.astype(float))) <= _ENUMERABLE
+
+    def _everything(self) -> np.ndarray:
+        """All members, once each [M, D], in a fixed order."""
+        if self._all is None:
+            counts = self.space.choice_counts
+            rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
+            self._all = np.unique(self.space.canonical(rows[self.space.valid(rows)]), axis=0)
+        return self._all
+
+
+def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Encodings [N, D] where they are members; the others are moved until they are, or drawn anew."""
+    encodings = encodings.copy()
+    outside = np.flatnonzero(~space.valid(encodings))
+    for _ in range(_REPAIR_TRIES):
+        if len(outside) == 0:
+            return encodings
+        shape = (len(outside), encodings.shape[1])
+        redrawn = generator.integers(0, space.choice_counts, size=shape)
+        moved = np.where(generator.random(shape) < 2.0 / shape[1], redrawn, encodings[outside])  # two genes on average
+        inside = space.valid(moved)
+        encodings[outside[inside]] = moved[inside]
+        outside = outside[~inside]
+    if len(outside) > 0:
+        encodings[outside] = space.sample_encodings(len(outside), generator)
+    return encodings
+
+
+def _key(encoding: np.ndarray) -> bytes:
+    return np.ascontiguousarray(encoding, dtype=np.int64).tobytes()

@@ -1,0 +1,43 @@
+"""The searcher of a job."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from nas.search import SearchConfig
+from nas.searchers import Searcher
+from search_spaces import Space
+from service.catalogue import resolve
+from service.fields import keyword_mistakes
+
+_GIVEN = ("space", "objectives", "population", "seed", "violation")
+
+
+def make(config: SearchConfig, space: Space, seed: int, violation: Callable[[np.ndarray], np.ndarray]) -> Searcher:
+    """The searcher of a job; `violation` gives exact violations [N] of encodings [N, D]."""
+    return resolve("searcher", config.searcher)(
+        space,
+        objectives=len(config.objectives),
+        population=config.population,
+        seed=seed,
+        violation=violation,
+        **config.searcher_options,
+    )
+
+
+def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
+    """What is wrong with the name of a searcher, its options, and where the space is known with their values."""
+    try:
+        searcher = resolve("searcher", config.searcher)
+    except ValueError as error:
+        yield f"search.searcher: {error}"
+        return
+    path = "search.searcher_options"
+    found = list(keyword_mistakes(searcher, config.searcher_options, path=path, owner=config.searcher, hidden=_GIVEN))
+    yield from found
+    if found or space is None:
+        return
+    try:
+        make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
+    except ValueError as error:
+        yield f"search.searcher: {config.searcher}: {error}"

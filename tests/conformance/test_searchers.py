@@ -1,0 +1,248 @@
+"""What every searcher of the catalogue promises."""
+
+import moocore
+import numpy as np
+import pytest
+
+from nas.journal import Journal
+from nas.objectives import Bound
+from nas.predictors import Ridge
+from nas.search import search
+from search_spaces import Space
+from search_spaces.mobilenet_v3 import small_mobilenet_v3
+from search_spaces.nasbench101 import nasbench101
+from service import catalogue
+from tests.nas.helpers import Leading, bits, problem
+from tests.nas.test_search import Interrupted, without_times
+from tests.nas.test_searchers import gapped_bits
+
+OPTIONS = {"linas": {"inner_evaluations": 160, "predictor": Ridge}}
+ASKS_AGAIN = {"nsga2", "random", "regularized_evolution"}  # may ask for what is known, which costs nothing
+SPACES = {
+    "bits": lambda: bits(10),
+    "conditional": lambda: small_mobilenet_v3(depths=(1, 2), expands=(2, 3), kernels=(3, 5)),
+    "folded": nasbench101,
+    "gapped": gapped_bits,
+}
+
+
+SLOW = {"optuna_gp"}  # fits a model at every ask
+PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in catalogue.SEARCHERS]
+
+
+@pytest.fixture(params=PARAMS)
+def name(request):
+    return request.param
+
+
+def made(name, space, *, objectives=2, population=8, seed=0, violation=lambda encodings: np.zeros(len(encodings))):
+    searcher = catalogue.resolve("searcher", name)
+    options = {"objectives": objectives, "population": population, "seed": seed, "violation": violation}
+    return searcher(space, **options, **OPTIONS.get(name, {}))
+
+
+def losses_of(space: Space, architectures, objectives):
+    """Smooth in the choices; the first objective wants late ones, the others want early ones."""
+    encodings = np.stack([space.encode(architecture) for architecture in architectures])
+    weights = 1 + np.arange(encodings.shape[1]) % 3
+    columns = [-(encodings @ weights), encodings.sum(axis=1), (encodings[:, ::2]).sum(axis=1)]
+    return np.stack(columns[:objectives], axis=1).astype(float)
+
+
+def proposals(name, space, *, objectives, asks=6, seed=3):
+    """What is asked over some asks, of which changing parts are told in a changing order."""
+    searcher, generator, seen = made(name, space, objectives=objectives, seed=seed), np.random.default_rng(1), []
+    for step in range(asks):
+        asked = list(dict.fromkeys(a for _ in range(1 + step % 3) for a in searcher.ask()))
+        assert asked
+        seen.append(asked)
+        part = generator.permutation(len(asked))[: generator.integers(1, len(asked) + 1) if step else len(asked)]
+        told = [asked[i] for i in part]
+        violations = (generator.random(len(told)) < 0.2) * generator.random(len(told))
+        losses = losses_of(space, told, objectives)
+        failed = generator.random(len(told)) < 0.1
+        losses[failed], violations[failed] = np.inf, np.inf
+        searcher.tell(told, losses, violations)
+    return seen
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_any_part_of_several_asks_may_be_told_and_the_same_is_asked_again_by_replay(name, kind):
+    space = SPACES[kind]()
+    for objectives in (1, 2, 3) if kind == "bits" else (2,):
+        seen = proposals(name, space, objectives=objectives)
+        assert all(architecture in space for asked in seen for architecture in asked)
+        assert seen == proposals(name, space, objectives=objectives)
+        assert seen != proposals(name, space, objectives=objectives, seed=4)
+
+
+def test_a_slow_searcher_replays_and_asks_for_news_too():
+    for name in SLOW:
+        seen = proposals(name, bits(6), objectives=2, asks=3)
+        assert seen == proposals(name, bits(6), objectives=2, asks=3)
+        assert len({architecture for asked in seen[:2] for architecture in asked}) == sum(map(len, seen[:2]))
+
+
+def test_global_randomness_is_neither_used_nor_moved(name):
+    import torch
+
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002 - the global state is what is looked at
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    once = proposals(name, bits(8), objectives=2)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    assert once == proposals(name, bits(8), objectives=2)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_what_is_known_is_not_asked_for_while_others_remain(name, kind):
+    if name in ASKS_AGAIN:
+        pytest.skip("what is known costs nothing")
+    space, known = SPACES[kind](), set()
+    searcher = made(name, space)
+    while len(known) < 40:
+        asked = [a for _ in range(2) for a in searcher.ask()]
+        assert asked
+        assert len(set(asked)) == len(asked)
+        assert not known & set(asked)
+        searcher.tell(asked, losses_of(space, asked, 2), np.zeros(len(asked)))
+        known |= set(asked)
+
+
+@pytest.mark.parametrize("kind", ["bits", "gapped"])
+def test_a_small_space_is_searched_to_its_end(name, kind):
+    space = bits(4) if kind == "bits" else gapped_bits()
+    if kind == "gapped" and name in ASKS_AGAIN | {"optuna_tpe", "linas"}:
+        pytest.skip("may end early, after many asks for what is known, or takes long")
+    done = search(made(name, space), problem(space), Journal(None, {}), space=space, evaluations=1000)
+    assert len(done) == (16 if kind == "bits" else 2**8 - 8 - 70 - 8)
+    assert name in ASKS_AGAIN or not made_exhausted(name, space).ask()
+
+
+def made_exhausted(name, space):
+    """A searcher that was told of everything."""
+    searcher = made(name, space)
+    while asked := searcher.ask():
+        searcher.tell(asked, losses_of(space, asked, 2), np.zeros(len(asked)))
+    return searcher
+
+
+@pytest.mark.parametrize("most", [2, 5])
+def test_exact_limits_are_kept(name, most):
+    space = bits(14)
+    task = problem(space, macs=Bound(high=most))
+    searcher = made(name, space, violation=task.exact_violation)
+    for _ in range(4):
+        asked = searcher.ask()
+        searcher.tell(
+            asked, losses_of(space, asked, 2), task.exact_violation(np.stack([space.encode(a) for a in asked]))
+        )
+        assert name in ASKS_AGAIN or all(sum(architecture.values()) <= most for architecture in asked)
+    objective = Leading()
+    searcher = made(name, space, violation=task.exact_violation)
+    task = problem(space, objective, macs=Bound(high=most))
+    assert len(search(searcher, task, Journal(None, {}), space=space, evaluations=30)) == 30
+    assert all(sum(architecture.values()) <= most for architecture in objective.calls)
+
+
+def test_limits_on_what_is_measured_are_learned(name):
+    if name == "random":
+        pytest.skip("learns nothing")
+    space = bits(12)
+    feasible = {}
+    for compared in (name, "random"):
+        shares = []
+        for seed in range(3):
+            task = problem(space, accuracy=Bound(low=3))
+            searcher = made(compared, space, population=16, seed=seed)
+            done = search(searcher, task, Journal(None, {}), space=space, evaluations=100)
+            shares.append(np.mean([evaluation.status == "ok" for evaluation in done]))
+        feasible[compared] = np.mean(shares)
+    assert feasible[name] > 1.4 * feasible["random"]
+
+
+def test_candidates_that_fail_do_not_stop_a_search(name):
+    class Moody(Leading):
+        def evaluate(self, architecture):
+            if architecture["bit3"]:
+                raise RuntimeError("out of memory")
+            return super().evaluate(architecture)
+
+    space = bits(8)
+    done = search(made(name, space), problem(space, Moody()), Journal(None, {}), space=space, evaluations=40)
+    assert len(done) == 40
+    assert {e.status for e in done} == {"ok", "failed"}
+
+
+def test_a_search_of_which_everything_fails_ends_with_its_budget(name):
+    class Broken(Leading):
+        def evaluate(self, architecture):
+            raise RuntimeError("out of memory")
+
+    space = bits(8)
+    done = search(made(name, space), problem(space, Broken()), Journal(None, {}), space=space, evaluations=30)
+    assert [e.status for e in done] == ["failed"] * 30
+
+
+def test_a_resumed_search_writes_the_journal_of_an_uninterrupted_one(tmp_path, name):
+    space, evaluations = bits(10), 50
+
+    def run(path, stop=None, objective=None):
+        def observe(event):
+            if event["done"] == stop:
+                raise Interrupted
+
+        journal = Journal(path, {"seed": 0})
+        try:
+            task = problem(space, objective, accuracy=Bound(low=1))
+            search(made(name, space), task, journal, space=space, evaluations=evaluations, observer=observe)
+        finally:
+            journal.close()
+
+    run(tmp_path / "whole.jsonl")
+    for stop in (5, evaluations - 10):
+        with pytest.raises(Interrupted):
+            run(tmp_path / "parts.jsonl", stop)
+    objective = Leading()
+    run(tmp_path / "parts.jsonl", objective=objective)
+    assert without_times(tmp_path / "whole.jsonl") == without_times(tmp_path / "parts.jsonl")
+    assert len(objective.calls) == 10
+
+
+# ---- quality ---------------------------------------------------------------------------------------------------------
+
+
+def table(space: Space):
+    """Losses of any encodings: an accuracy with interactions of neighbouring decisions, and the cost."""
+    generator = np.random.default_rng(7)
+    d = len(space.decisions)
+    gain, pairs = generator.gamma(1.0, size=d), 0.5 * generator.normal(size=d - 1)
+
+    def losses(encodings):
+        accuracy = encodings @ gain + (encodings[:, 1:] * encodings[:, :-1]) @ pairs
+        return np.stack([-accuracy, encodings.sum(axis=1)], axis=1).astype(float)
+
+    return losses
+
+
+def found_hypervolume(name, seed, evaluations):
+    space = bits(18)
+    losses = table(space)
+    searcher, seen = made(name, space, population=16, seed=seed), {}
+    while len(seen) < evaluations:
+        asked = searcher.ask()
+        points = losses(np.stack([space.encode(architecture) for architecture in asked]))
+        searcher.tell(asked, points, np.zeros(len(asked)))
+        seen.update({a: point for a, point in zip(asked, points) if a in seen or len(seen) < evaluations})
+    return moocore.hypervolume(np.array(list(seen.values())), ref=[0.0, 18.0])
+
+
+def test_fronts_are_better_than_those_of_random_search(name):
+    if name == "random":
+        pytest.skip("the one to beat")
+    ours = [found_hypervolume(name, seed, 100) for seed in range(3)]
+    random = [found_hypervolume("random", seed, 100) for seed in range(8)]
+    assert np.mean(ours) > np.mean(random) + np.std(random)
