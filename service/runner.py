@@ -283,10 +283,10 @@ class Work:
     def _searcher(self, space: Space, part: int | None = None) -> Searcher:
         """The searcher of the space, or of one part of it, with a seed of its own."""
         seed, violation = self.job.seed, self.problem.exact_violation
-        if part is not None:
-            seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
-            violation = violation_within(space, self.space, violation)
-        return searcher_set.make(self.job.search, space, seed, violation)
+        if part is None:
+            return searcher_set.make(self.job.search, space, seed, violation)
+        own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
+        return searcher_set.make(self.job.search, space, own_seed, violation_within(space, self.space, violation))
 
     def _searcher_per_leaf(self) -> Searcher:
         """A searcher for each part of a supernet that was split."""

@@ -116,7 +116,7 @@ def test_show_of_nothing_known_suggests() -> None:
 
 @pytest.mark.parametrize("command", ["run", "train", "profile"])
 def test_all_mistakes_of_a_job_are_printed_and_no_folder_is_made(command: str, in_empty_folder: Path) -> None:
-    bad = settings("train.epochs=-1", "search.searcher=nsga3", "train.epoch=5")
+    bad = settings("train.epochs=-1", "search.searcher=nsga4", "train.epoch=5")
     lines = lines_of_failure(nas(command, "quickstart", *bad))
     assert [line.split(": ")[1] for line in lines] == ["--set 'train.epoch=5'", "train.epochs", "search.searcher"]
     assert not list(in_empty_folder.iterdir())
