@@ -24,7 +24,7 @@ from search_spaces import Architecture, Space
 _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
 _PARENTS = 64
-_MARGIN = 0.1  # of the front's extent, by which the reference lies behind its worst
+_MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
 _WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
 _LEAST_GAIN = 1e-9
 
@@ -170,7 +170,6 @@ class Surrogate:
         chosen: list[int] = []
         for _ in range(min(self.batch, len(pool))):
             gains = _gains(front, beliefs)
-            gained += 0.0
             gains[: len(pending)] = -1
             gains[chosen] = -1
             pick = int(np.argmax(gains))
@@ -223,12 +222,11 @@ class Surrogate:
 
 
 def _front(points: np.ndarray, feasible: np.ndarray) -> Front:
-    """The front to improve on, with a reference a little behind it."""
-    best = points[moocore.is_nondominated(points)]
-    ideal, nadir, worst = best.min(axis=0), best.max(axis=0), points.max(axis=0)
-    span = np.where(nadir > ideal, nadir - ideal, worst - ideal)
-    span = np.where(span > 0, span, np.maximum(1e-6, np.abs(ideal)))
-    return Front(feasible, nadir + _MARGIN * span, ideal)
+    """The front to improve on. The reference is a little behind the worst of all: one behind the worst of the front
+    would be blind to what is dearer and better."""
+    ideal, worst = points.min(axis=0), points.max(axis=0)
+    span = np.where(worst > ideal, worst - ideal, np.maximum(1e-6, np.abs(ideal)))
+    return Front(feasible, worst + _MARGIN * span, ideal)
 
 
 def _gains(front: Front, beliefs: Beliefs) -> np.ndarray:
