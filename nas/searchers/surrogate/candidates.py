@@ -57,6 +57,10 @@ class Candidates:
         genes = np.where(self.space.active(first) | crossed, genes, self._filled(first, generator))
         return self._news(self._feasible(self._mutated(genes, generator)), excluded)
 
+    def allowed(self, encodings: np.ndarray, excluded: Collection[bytes]) -> np.ndarray:
+        """Those among encodings [N, D] that may be proposed, once each, in their order."""
+        return self._news(self._feasible(encodings), excluded)
+
     def _mutated(self, genes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """One decision redrawn among its other choices, others with the probability that redraws one on average."""
         counts = self.space.choice_counts

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from nas.searchers.surrogate.candidates import Candidates, key
+from nas.searchers.surrogate.candidates import Candidates
 from search_spaces import Space
 
 _DRAWN = 1024
@@ -16,10 +16,9 @@ def first_pool(
 ) -> np.ndarray:
     """Random architectures that may be proposed, and the smallest and the largest where they may [P, D]."""
     ends = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
-    allowed = np.asarray(candidates.violation(ends)) <= 0
-    ends = np.array([row for row in ends[allowed] if key(row) not in excluded]).reshape(-1, ends.shape[1])
-    drawn = candidates.random(_DRAWN, generator, excluded)
-    pool = np.concatenate([ends.astype(np.int64), drawn])
+    pool = np.concatenate(
+        [candidates.allowed(ends, excluded), candidates.random(_DRAWN, generator, excluded)],
+    )
     _, first = np.unique(pool, axis=0, return_index=True)
     return pool[np.sort(first)]
 

@@ -14,9 +14,11 @@ import moocore
 import numpy as np
 
 from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
+from nas.predictors.ranking_ensemble import RankingEnsemble
 from nas.searchers.surrogate.beliefs import Beliefs, Exact, Model, Models
 from nas.searchers.surrogate.candidates import Candidates, key
 from nas.searchers.surrogate.design import first_pool, spread
+from nas.searchers.surrogate.earlier import Earlier
 from nas.searchers.surrogate.features import Columns, Features
 from nas.searchers.surrogate.gain import Front
 from search_spaces import Architecture, Space
@@ -85,10 +87,13 @@ class Surrogate:
         self.initial = initial or min(population, max(4, evaluations // 10) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
         self.inner_evaluations = inner_evaluations or 4000
-        self.standard_errors = standard_errors
+        self.standard_errors, self.model = standard_errors, model
         self.candidates = Candidates(space, violation)
-        self.features = Features(space, np.random.default_rng([seed, 0]), further)
+        earlier = Earlier.of(space, list(warm_start), objectives, exact or {}, seed)
+        columns = [*further] if earlier is None else [*earlier.columns(), *further]
+        self.features = Features(space, np.random.default_rng([seed, 0]), columns)
         self.models = Models(self._make_model, objectives, exact or {}, limits or {})
+        self._earlier_front = np.zeros((0, len(space.decisions)), dtype=np.int64) if earlier is None else earlier.front
         self.expected_gain: float | None = None
         self._told: dict[bytes, _Told] = {}
         self._asked: dict[bytes, np.ndarray] = {}
@@ -125,6 +130,8 @@ class Surrogate:
             self._learn()
 
     def _make_model(self) -> Model:
+        if self.model == "ensemble":
+            return RankingEnsemble(seed=self.seed)
         return GroupedGaussianProcess(groups=self.features.groups, numeric=self.features.numeric, seed=self.seed)
 
     def _learn(self) -> None:
@@ -144,12 +151,16 @@ class Surrogate:
     # ---- the first design -----------------------------------------------------------------------------------------
 
     def _first(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        pool = first_pool(self.space, self.candidates, generator, self._known())
+        known = self._known()
+        earlier = self.candidates.allowed(self._earlier_front, known)
+        taken = earlier[np.unique(np.linspace(0, len(earlier) - 1, min(n // 2, len(earlier))).round().astype(int))]
+        known.update(map(key, taken))
+        pool = first_pool(self.space, self.candidates, generator, known)
         if len(pool) == 0:
-            return pool
+            return taken
         costs = self.features.costs(pool)[:, :1]
         place = costs[:, 0] if costs.shape[1] else generator.random(len(pool))
-        return pool[spread(pool, place, n, self.space.active(pool))]
+        return np.concatenate([taken, pool[spread(pool, place, n - len(taken), self.space.active(pool))]])
 
     def _known(self) -> set[bytes]:
         return {*self._told, *self._asked}
