@@ -47,6 +47,9 @@ SPACES = {
     ),
 }
 SEARCHERS = {
+    "surrogate": Entry(
+        "nas.searchers.surrogate:Surrogate", "a model says what is worth evaluating: for few, dear evaluations"
+    ),
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
     "regularized_evolution": Entry(
         "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample, the oldest dies"

@@ -9,9 +9,10 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -232,13 +233,20 @@ class Work:
             "population": config.population,
             "seed": self.job.seed,
         }
+        make = catalogue.resolve("searcher", config.searcher)
+        known = _accepted(
+            make, evaluations=config.evaluations, exact=self.problem.computed, limits=self.problem.loss_limits
+        )
+        if "evaluations" in known:  # what is asked follows it
+            header["evaluations"] = config.evaluations
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
-        searcher = catalogue.resolve("searcher", config.searcher)(
+        searcher = make(
             self.space,
             objectives=len(config.objectives),
             population=config.population,
             seed=self.job.seed,
             violation=self.problem.exact_violation,
+            **known,
         )
         try:
             return search(
@@ -328,6 +336,12 @@ class Work:
         place = self.supernet_from or self.folder
         if not (place / "supernet.safetensors").exists():
             raise InvalidJob([f"{place} holds no trained supernet (supernet.safetensors): run `nas train` first"])
+
+
+def _accepted(make: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """The options that a constructor has parameters for."""
+    parameters = signature(make).parameters
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 def save_weights(subnet: nn.Module, path: Path) -> None:

@@ -234,9 +234,7 @@ class _Density:
         )
         return float(value), gradient + off / self.spread
 
-    def _by_group(
-        self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray, plain: np.ndarray
-    ) -> np.ndarray:
+    def _by_group(self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray, plain: np.ndarray) -> np.ndarray:
         """Derivative of the likelihood by the relevance of each group [G]."""
         both = amplitudes[1] * pull * smooth
         only = amplitudes[2] * pull * plain

@@ -190,11 +190,11 @@ class Models:
         if not broken.any() or only_limits or len(violations) < _LEAST_ROWS:
             self._violation = None
             return
-        finite = violations[broken & ~failed]
-        typical = float(np.median(finite)) if len(finite) else 1.0
-        graded = np.where(failed, 1.0, violations / (violations + typical)) if typical > 0 else broken.astype(float)
+        far = np.where(failed, 0.0, violations)
+        typical = float(np.median(far[broken & ~failed])) if (broken & ~failed).any() else 1.0
+        graded = np.where(failed, 1.0, far / (far + typical))
         self._violation = self._violation or self._make()
-        self._violation.fit(features, np.where(broken, 0.25 + np.nan_to_num(graded, nan=1.0), -0.5))
+        self._violation.fit(features, np.where(broken, 0.25 + graded, -0.5))
 
     def believe(self, encodings: np.ndarray, features: np.ndarray) -> Beliefs:
         """What is believed of canonical encodings [M, D] with features [M, F]."""

@@ -58,7 +58,7 @@ class Earlier:
         models = []
         for k in range(objectives):
             if k not in exact:
-                model = GroupedGaussianProcess(groups=features.groups, numeric=features.numeric, seed=seed)
+                model = GroupedGaussianProcess(groups=features.groups.tolist(), numeric=features.numeric, seed=seed)
                 models.append(model.fit(seen, Warp.of(losses[:, k])(losses[:, k])))
         best = moocore.is_nondominated(losses, keep_weakly=False)
         order = np.argsort(losses[best, -1], kind="stable")

@@ -18,9 +18,9 @@ class Features:
     """Encodings as columns in groups: each decision one-hot, and numbers.
 
     A decision is a group of columns in which different choices are 1 apart, inactive being a choice of its own. Where
-    the choices are numbers, half of that distance is by their order. Numbers are the logarithms of exact costs, how
-    often each choice occurs among decisions of the same kind (their sum, where choices are numbers), by stage and in all,
-    and further columns; each is a group of its own, standardised over random architectures.
+    the choices are numbers, half of that distance is by their order. Numbers are the logarithms of exact costs, further
+    columns, and how often each choice occurs among decisions of the same kind (their sum, where choices are numbers),
+    in all and by stage; each is a group of its own, standardised over random architectures.
 
     Args:
         space: Of the architectures.
@@ -50,9 +50,7 @@ class Features:
     def __call__(self, encodings: np.ndarray) -> np.ndarray:
         """Of canonical encodings [N, D]: [N, F]."""
         active = self.space.active(encodings)
-        choices = [
-            table[np.where(active[:, i], encodings[:, i] + 1, 0)] for i, table in zip(self._free, self._tables)
-        ]
+        choices = [table[np.where(active[:, i], encodings[:, i] + 1, 0)] for i, table in zip(self._free, self._tables)]
         numbers = self._numbers(encodings)
         numbers = (np.where(np.isfinite(numbers), numbers, self._mean) - self._mean) / self._scale
         return np.concatenate([*choices, np.clip(numbers, -5, 5)[:, self._kept]], axis=1)

@@ -7,6 +7,7 @@ Differs: a belief is a few weighted values, so that any distribution may be behi
 value; boxes come from slicing one objective after the other, which for up to three objectives is small enough.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import moocore
@@ -87,7 +88,7 @@ def _sliced(points: np.ndarray, last: np.ndarray) -> np.ndarray:
         return np.array([[[0], [top]]]) if top > 0 else np.zeros((0, 2, 1), dtype=int)
     edges = np.unique(np.concatenate([[0, last[-1]], points[:, -1]]))
     parts = []
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in pairwise(edges.tolist()):
         within = points[points[:, -1] <= low][:, :-1]
         if len(within) > 1:
             within = np.unique(within[moocore.is_nondominated(within, keep_weakly=False)], axis=0)

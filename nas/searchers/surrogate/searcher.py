@@ -84,9 +84,9 @@ class Surrogate:
         inner_evaluations: int | None = None,
     ) -> None:
         self.space, self.objectives, self.seed = space, objectives, seed
-        self.initial = initial or min(population, max(4, evaluations // 10) if evaluations else population)
+        self.initial = initial or min(population, max(4, round(evaluations**0.5)) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
-        self.inner_evaluations = inner_evaluations or 4000
+        self.inner_evaluations = inner_evaluations or (4000 if self.batch > 1 else 2000)
         self.standard_errors, self.model = standard_errors, model
         self.candidates = Candidates(space, violation)
         earlier = Earlier.of(space, list(warm_start), objectives, exact or {}, seed)
@@ -132,7 +132,9 @@ class Surrogate:
     def _make_model(self) -> Model:
         if self.model == "ensemble":
             return RankingEnsemble(seed=self.seed)
-        return GroupedGaussianProcess(groups=self.features.groups, numeric=self.features.numeric, seed=self.seed)
+        return GroupedGaussianProcess(
+            groups=self.features.groups.tolist(), numeric=self.features.numeric, seed=self.seed
+        )
 
     def _learn(self) -> None:
         told = list(self._told.values())
