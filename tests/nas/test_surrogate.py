@@ -196,10 +196,9 @@ def test_failures_far_off_do_not_hide_what_differs_among_the_good():
 # ---- features and candidates -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "space", [small_mobilenet_v3(), ofa_mobilenet_v3(), nasbench101(), bits(6)], ids=lambda s: s.name
-)
+@pytest.mark.parametrize("make", [small_mobilenet_v3, ofa_mobilenet_v3, nasbench101, bits])
 def test_features_differ_where_architectures_do(make):
+    space = make()
     space = make()
     encodings = np.unique(space.sample_encodings(60, np.random.default_rng(1)).astype(np.int64), axis=0)
     features = Features(space, np.random.default_rng(0))
