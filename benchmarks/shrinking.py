@@ -2,10 +2,11 @@
 
     python -m benchmarks.shrinking cifar10.npz --epochs 8 --seeds 3 --output runs/shrinking
 
-The split is one by gradient matching. Every variant trains for the same number of forward and backward passes (a split takes those of its scoring from them);
-then NSGA-II searches accuracy on held-out training images against MACs. Printed is the share of the box from chance to
-100 % accuracy and from 0 to the MACs of the largest subnet that the front dominates. Differences are paired by seed;
-with few seeds their 95 % intervals (Student's t) are wide. The same command goes on where an earlier one stopped.
+The split is one by gradient matching. Every variant trains for the same number of forward and backward passes (a split
+takes those of its scoring from them); then NSGA-II searches accuracy on held-out training images against MACs. Printed
+is the share of the box from chance to 100 % accuracy and from 0 to the MACs of the largest subnet that the front
+dominates. Differences are paired by seed; with few seeds their 95 % intervals (Student's t) are wide. The same command
+goes on where an earlier one stopped.
 """
 
 import argparse
@@ -74,11 +75,8 @@ def share_dominated(folder: Path, job_fields: dict[str, Any]) -> float:
     space = build_space(job)
     most, chance = float(space.costs([space.largest()]).macs[0]), 100 / space.classes
     _, evaluations = read_evaluations(folder / "search" / "journal.jsonl")
-    points = [
-        ((100 - e.values["accuracy"]) / (100 - chance), e.values["macs"] / most)
-        for e in evaluations
-        if e.status == "ok"
-    ]
+    found = [evaluation.values for evaluation in evaluations if evaluation.status == "ok"]
+    points = [((100 - values["accuracy"]) / (100 - chance), values["macs"] / most) for values in found]
     return float(moocore.hypervolume(np.array(points), ref=np.ones(2)))
 
 

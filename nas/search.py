@@ -84,6 +84,27 @@ class Problem:
         maximise = {objective.name: objective.maximise for objective in self.objectives}
         return [(name, maximise[name]) for name in self.optimised]
 
+    @property
+    def computed(self) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
+        """Index of an optimised objective that is exact -> losses [N] of encodings [N, D]."""
+        exact = {cost.name: cost for cost in self.exact}
+        return {i: exact[name].evaluate_encodings for i, name in enumerate(self.optimised) if name in exact}
+
+    @property
+    def loss_limits(self) -> dict[int, float]:
+        """Index of an optimised objective that is measured -> largest loss its bound allows; none at all where these
+        do not say everything that the bounds on measured objectives do."""
+        measured = {name: bound for name, bound in self.bounds.items() if name not in {c.name for c in self.exact}}
+        limits = {}
+        for i, (name, maximise) in enumerate(self.directions):
+            bound = measured.pop(name, Bound())
+            limit, other = (bound.low, bound.high) if maximise else (bound.high, bound.low)
+            if other is not None:
+                return {}
+            if limit is not None:
+                limits[i] = -limit if maximise else limit
+        return {} if measured else limits
+
     def describe(self) -> list[dict[str, Any]]:
         """Every objective, for journals and reports; `optimised` ones first, in their order."""
         described = [describe(o, self.bounds.get(o.name)) for o in self.objectives]

@@ -266,6 +266,8 @@ class Work:
             "seed": self.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
+        if searcher_set.takes(config, "evaluations"):  # what is asked follows it
+            header["evaluations"] = config.evaluations
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
         searcher = self._searcher(self.space) if not config.per_leaf else self._searcher_per_leaf()
         try:
@@ -284,7 +286,8 @@ class Work:
         """The searcher of the space, or of one part of it, with a seed of its own."""
         seed, violation = self.job.seed, self.problem.exact_violation
         if part is None:
-            return searcher_set.make(self.job.search, space, seed, violation)
+            known = {"exact": self.problem.computed, "limits": self.problem.loss_limits}
+            return searcher_set.make(self.job.search, space, seed, violation, known)
         own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
         return searcher_set.make(self.job.search, space, own_seed, violation_within(space, self.space, violation))
 

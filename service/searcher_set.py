@@ -1,6 +1,8 @@
 """The searcher of a job."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -10,19 +12,43 @@ from search_spaces import Space
 from service.catalogue import resolve
 from service.fields import keyword_mistakes
 
-_GIVEN = ("space", "objectives", "population", "seed", "violation")
+_GIVEN = (
+    *("space", "objectives", "population", "seed", "violation"),
+    *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start"),
+)
 
 
-def make(config: SearchConfig, space: Space, seed: int, violation: Callable[[np.ndarray], np.ndarray]) -> Searcher:
-    """The searcher of a job; `violation` gives exact violations [N] of encodings [N, D]."""
+def make(
+    config: SearchConfig,
+    space: Space,
+    seed: int,
+    violation: Callable[[np.ndarray], np.ndarray],
+    known: Mapping[str, Any] | None = None,
+) -> Searcher:
+    """The searcher of a job.
+
+    Args:
+        config: Of the search.
+        space: Where it searches.
+        seed: Of everything random in it.
+        violation: Exact violations [N] of encodings [N, D].
+        known: What else is known of the search, for searchers that have an argument of this name.
+    """
+    offered = {"evaluations": config.evaluations, **(known or {})}
     return resolve("searcher", config.searcher)(
         space,
         objectives=len(config.objectives),
         population=config.population,
         seed=seed,
         violation=violation,
+        **{name: value for name, value in offered.items() if takes(config, name)},
         **config.searcher_options,
     )
+
+
+def takes(config: SearchConfig, name: str) -> bool:
+    """Whether the searcher has an argument of this name."""
+    return name in signature(resolve("searcher", config.searcher)).parameters
 
 
 def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:

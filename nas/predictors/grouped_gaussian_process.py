@@ -1,0 +1,253 @@
+"""Gaussian process regression on groups of features, each of a relevance that is learned under a prior.
+
+Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9.
+Differs: the kernel, a sum of three. A linear one; an exponential of the distance over all groups, which for one-hot
+groups falls by a factor with every decision that differs; and the same over the numeric groups only. The relevance of a
+group scales its part in all three, with a log-normal prior, so that a few dozen rows suffice for as many groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from nas.predictors.predictor import Prediction, Standardiser, feature_rows, fitted, training_data
+
+_JITTER = 1e-8
+_BATCH_ROWS = 4096
+_AMPLITUDES = 3
+_LOG_NOISE_FLOOR = np.log(1e-5)
+
+
+class Posterior(NamedTuple):
+    """What is believed of M rows.
+
+    Attributes:
+        mean: Expected target [M].
+        std: Standard deviation of what the features determine [M], without noise.
+        factor: [R, M]; what rows i and j have in common is `prior(i)[j]` less the product of columns i and j.
+        prior: Covariances [M] of row i with all before anything was seen; None where there is nothing but the factor,
+            whose products are then added.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    factor: np.ndarray
+    prior: "_PriorRows | None"
+
+    def covariance(self, row: int) -> np.ndarray:
+        """Of one row with all [M]."""
+        common = self.factor[:, row] @ self.factor
+        return common if self.prior is None else self.prior(row) - common
+
+
+class _PriorRows:
+    def __init__(self, kernel: "_Kernel", features: np.ndarray, scale: float) -> None:
+        self.kernel, self.features, self.scale = kernel, features, scale
+
+    def __call__(self, row: int) -> np.ndarray:
+        return self.scale**2 * self.kernel(self.features[row : row + 1], self.features)[0]
+
+
+class _Kernel:
+    """The sum of kernels with given parameters, on centred features.
+
+    Args:
+        parameters: Logarithms of three amplitudes, of the relevance of each group, and of the noise variance.
+        groups: Group of every column [F].
+        numeric: Whether each group is numeric [G].
+    """
+
+    def __init__(self, parameters: np.ndarray, groups: np.ndarray, numeric: np.ndarray) -> None:
+        self.amplitudes = np.exp(parameters[:_AMPLITUDES])
+        self.noise = float(np.exp(parameters[-1]))
+        self.relevance = np.exp(parameters[_AMPLITUDES:-1])
+        self.scale = np.sqrt(self.relevance[groups])
+        self.numeric_columns = numeric[groups]
+
+    def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """[M, F] and [N, F] to [M, N]."""
+        linear, smooth, plain = self.amplitudes
+        a, b = left * self.scale, right * self.scale
+        product = a @ b.T
+        total = linear * product + smooth * np.exp(-_squared(a, b, product))
+        if self.numeric_columns.any():
+            a, b = a[:, self.numeric_columns], b[:, self.numeric_columns]
+            total += plain * np.exp(-_squared(a, b, a @ b.T))
+        return total
+
+    def diagonal(self, features: np.ndarray) -> np.ndarray:
+        linear, smooth, plain = self.amplitudes
+        plain = plain if self.numeric_columns.any() else 0.0
+        return linear * ((features * self.scale) ** 2).sum(1) + smooth + plain
+
+
+class _Fitted(NamedTuple):
+    centre: np.ndarray
+    targets: Standardiser
+    kernel: _Kernel
+    features: np.ndarray
+    lower: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(kw_only=True)
+class GroupedGaussianProcess:
+    """A predictor that knows which columns belong together, for up to a few thousand rows.
+
+    The standard deviation is that of what the features determine, without the noise. Fitted again, it starts from the
+    parameters it found before.
+
+    Attributes:
+        groups: Group of every column, 0 to G-1; None makes every column a numeric group.
+        numeric: The groups that are numbers; others are one-hot, scaled so that two different choices are 1 apart.
+        iterations: Steps of the first maximisation of the likelihood; later ones take a third of it.
+        likelihood_rows: Rows the likelihood is computed of, drawn where there are more.
+        seed: Of that draw.
+    """
+
+    groups: Sequence[int] | None = None
+    numeric: Sequence[int] = ()
+    iterations: int = 40
+    likelihood_rows: int = 200
+    seed: int = 0
+    parameters: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
+    _state: _Fitted | None = field(default=None, init=False, repr=False, compare=False)
+
+    def fit(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray | None = None) -> Self:
+        """Learn targets [N] from features [N, F]; `variances` [N] of known errors of the targets add to the noise."""
+        x, y = training_data(features, targets)
+        groups, numeric = self._grouping(x.shape[1])
+        centre, scaled_y = x.mean(0), Standardiser.of(y)
+        x, z = x - centre, scaled_y(y)
+        known = np.zeros(len(z)) if variances is None else np.asarray(variances) / float(scaled_y.scale) ** 2
+        self._maximise(x, z, known, (groups, numeric))
+        assert self.parameters is not None
+        kernel = _Kernel(self.parameters, groups, numeric)
+        covariance = kernel(x, x)
+        covariance[np.diag_indices(len(x))] += kernel.noise + known + _JITTER
+        lower = cholesky(covariance, lower=True, check_finite=False)
+        weights = cho_solve((lower, True), z, check_finite=False)
+        self._state = _Fitted(centre, scaled_y, kernel, x, lower, weights)
+        return self
+
+    def predict(self, features: np.ndarray) -> Prediction:
+        state = fitted(self._state)
+        x = feature_rows(features, columns=len(state.centre))
+        parts = [self.posterior(x[start : start + _BATCH_ROWS]) for start in range(0, len(x), _BATCH_ROWS)]
+        return Prediction(
+            np.concatenate([np.zeros(0), *(part.mean for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.std for part in parts)]),
+        )
+
+    def posterior(self, features: np.ndarray) -> Posterior:
+        """What is believed of features [M, F], together."""
+        state = fitted(self._state)
+        x = feature_rows(features, columns=len(state.centre)) - state.centre
+        scale = float(state.targets.scale)
+        cross = state.kernel(state.features, x)
+        factor = solve_triangular(state.lower, cross, lower=True, check_finite=False)
+        variance = np.maximum(state.kernel.diagonal(x) - (factor**2).sum(0), 1e-12)
+        mean = state.targets.mean + scale * (state.weights @ cross)
+        return Posterior(mean, scale * np.sqrt(variance), scale * factor, _PriorRows(state.kernel, x, scale))
+
+    def denoised(self, variances: np.ndarray) -> np.ndarray:
+        """The targets [N] that were fitted, freed of their known errors as far as the others tell."""
+        state = fitted(self._state)
+        scale = float(state.targets.scale)
+        # with A the covariance of all targets, A^-1 z are the weights, and z less its expected error is z - V A^-1 z
+        z = state.lower @ (state.lower.T @ state.weights) - np.asarray(variances) / scale**2 * state.weights
+        return state.targets.mean + scale * z
+
+    def _grouping(self, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.groups is None:
+            return np.arange(columns), np.ones(columns, dtype=bool)
+        groups = np.asarray(self.groups)
+        if groups.shape != (columns,):
+            raise ValueError(f"groups names {len(groups)} columns; the features have {columns}")
+        return groups, np.isin(np.arange(groups.max() + 1), self.numeric)
+
+    def _maximise(
+        self, x: np.ndarray, z: np.ndarray, known: np.ndarray, grouping: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        """Find the parameters of the largest posterior density."""
+        if len(x) > self.likelihood_rows:
+            rows = np.random.default_rng([self.seed, len(x)]).permutation(len(x))[: self.likelihood_rows]
+            x, z, known = x[rows], z[rows], known[rows]
+        density = _Density(x, z, known, grouping)
+        first = self.parameters is None or len(self.parameters) != len(density.centre)
+        start = density.centre if first else self.parameters
+        steps = self.iterations if first else max(1, self.iterations // 3)
+        found = minimize(density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps})
+        self.parameters = found.x
+
+
+class _Density:
+    """Negative log of likelihood times prior, and its gradient, as a function of the parameters."""
+
+    def __init__(
+        self, x: np.ndarray, z: np.ndarray, known: np.ndarray, grouping: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        self.z, self.known = z, known
+        self.groups, self.numeric = grouping
+        count = len(self.numeric)
+        columns = [x[:, self.groups == group] for group in range(count)]
+        self.products = np.stack([part @ part.T for part in columns])
+        self.norms = np.stack([(part**2).sum(1) for part in columns])
+        others = max(1, int((~self.numeric).sum()))
+        relevance = np.where(self.numeric, np.log(0.1), np.log(2.0 / others))
+        self.centre = np.concatenate([np.log([0.3, 0.5, 0.3]), relevance, [np.log(0.1)]])
+        self.spread = np.concatenate([np.full(_AMPLITUDES, 1.5), np.full(count, 0.7), [1.0]])
+        lowest = np.concatenate([self.centre[:-1] - 7, [_LOG_NOISE_FLOOR]])
+        self.bounds = list(zip(lowest, np.append(self.centre[:-1] + 5, np.log(2.0))))
+
+    def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        amplitudes, noise = np.exp(parameters[:_AMPLITUDES]), np.exp(parameters[-1])
+        relevance = np.exp(parameters[_AMPLITUDES:-1])
+        linear = np.tensordot(relevance, self.products, axes=1)
+        smooth = np.exp(-self._distances(relevance, linear))
+        reduced = np.where(self.numeric, relevance, 0.0)
+        plain = np.exp(-self._distances(reduced, np.tensordot(reduced, self.products, axes=1)))
+        if not self.numeric.any():
+            plain = np.zeros_like(plain)
+        parts = [linear, smooth, plain]
+        covariance = sum(amplitude * part for amplitude, part in zip(amplitudes, parts))
+        covariance[np.diag_indices(len(self.z))] += noise + self.known + _JITTER
+        try:
+            lower = cholesky(covariance, lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return 1e10, np.zeros_like(parameters)
+        inverse = cho_solve((lower, True), np.eye(len(self.z)), check_finite=False)
+        weights = inverse @ self.z
+        off = (parameters - self.centre) / self.spread
+        value = 0.5 * self.z @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off
+        pull = 0.5 * (inverse - np.outer(weights, weights))
+        gradient = np.concatenate(
+            [
+                [amplitude * np.vdot(pull, part) for amplitude, part in zip(amplitudes, parts)],
+                relevance * self._by_group(pull, amplitudes, smooth, plain),
+                [noise * np.trace(pull)],
+            ]
+        )
+        return float(value), gradient + off / self.spread
+
+    def _by_group(self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        """Derivative of the likelihood by the relevance of each group [G]."""
+        both = amplitudes[1] * pull * smooth
+        only = amplitudes[2] * pull * plain
+        flat = self.products.reshape(len(self.products), -1)
+        # a group's squared distances are norms of both rows less twice their product
+        total = flat @ (amplitudes[0] * pull + 2 * both).ravel() - 2 * self.norms @ both.sum(1)
+        return total + np.where(self.numeric, 2 * flat @ only.ravel() - 2 * self.norms @ only.sum(1), 0.0)
+
+    def _distances(self, relevance: np.ndarray, product: np.ndarray) -> np.ndarray:
+        norms = relevance @ self.norms
+        return np.maximum(norms[:, None] + norms[None] - 2 * product, 0.0)
+
+
+def _squared(left: np.ndarray, right: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """Squared distances [M, N] of rows whose inner products are known."""
+    return np.maximum((left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * product, 0.0)

@@ -1,0 +1,69 @@
+"""What an earlier search of the same space says, on another device or of another training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+
+from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
+from nas.searchers.surrogate.beliefs import Exact, Warp
+from nas.searchers.surrogate.features import Columns, Features
+from search_spaces import Architecture, Space
+
+_LEAST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A model of each objective that is not computed, learned from the earlier losses alone.
+
+    Its predictions are columns for the models of this search. So neither unit nor scale of the losses matters, how far
+    they are believed is learned from the evaluations of this search, and where they say nothing they do no harm.
+
+    Attributes:
+        features: What these models see.
+        models: Of each objective.
+        front: Non-dominated architectures [N, D] of the earlier search, by the last objective.
+    """
+
+    features: Features
+    models: list[GroupedGaussianProcess]
+    front: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        space: Space,
+        rows: Sequence[tuple[Architecture, Sequence[float]]],
+        objectives: int,
+        exact: Mapping[int, Exact],
+        seed: int,
+    ) -> "Earlier | None":
+        """None where fewer than ten rows have finite losses.
+
+        Raises:
+            ValueError: A row has another number of losses.
+        """
+        wrong = next((row for row in rows if len(row[1]) != objectives), None)
+        if wrong is not None:
+            raise ValueError(f"warm_start: {dict(wrong[0])} has {len(wrong[1])} losses; the search has {objectives}")
+        kept = [(architecture, row) for architecture, row in rows if np.isfinite(row).all()]
+        if len(kept) < _LEAST_ROWS:
+            return None
+        encodings = np.stack([space.encode(architecture) for architecture, _ in kept])
+        losses = np.array([row for _, row in kept], dtype=float)
+        features = Features(space, np.random.default_rng([seed, 2]))
+        seen = features(encodings)
+        models = []
+        for k in range(objectives):
+            if k not in exact:
+                model = GroupedGaussianProcess(groups=features.groups.tolist(), numeric=features.numeric, seed=seed)
+                models.append(model.fit(seen, Warp.of(losses[:, k])(losses[:, k])))
+        best = moocore.is_nondominated(losses, keep_weakly=False)
+        order = np.argsort(losses[best, -1], kind="stable")
+        return cls(features, models, encodings[best][order])
+
+    def columns(self) -> list[Columns]:
+        """The predictions, as columns."""
+        return [lambda encodings: np.stack([m.predict(self.features(encodings)).mean for m in self.models], axis=1)]
