@@ -45,6 +45,9 @@ SPACES = {
     "nasbench_macro": Entry(
         "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
     ),
+    "conv_macro": Entry(
+        "search_spaces.conv_macro:conv_macro", "TangleNAS: widths and kernels of four convolutions, 6,561 of them"
+    ),
 }
 SEARCHERS = {
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),

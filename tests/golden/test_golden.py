@@ -51,6 +51,13 @@ SPACES = {
         (387_882, 7_713_280),
         "NAS-Bench-Macro, arXiv 2103.11922: 3^8 architectures; params and flops of 22222222 and 00000000 in its table",
     ),
+    "conv_macro": (
+        {},
+        3**8,
+        (7_725_450, 431_104_640),
+        (3_228_954, 35_062_400),
+        "TangleNAS, AutoML-Conf 2024: 3^8 architectures; costs counted by hand from its layers, see its own test",
+    ),
 }
 
 
