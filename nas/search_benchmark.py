@@ -4,6 +4,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import moocore
@@ -192,6 +193,7 @@ class Comparison:
         evaluations: Of each run, at most.
         hypervolumes: Searcher -> curves [S, N].
         best: Searcher -> best value of the first objective so far [S, N], as it is written in the table.
+        lengths: Searcher -> evaluations of each run [S]; fewer where it had nothing new to propose.
         overheads: Searcher -> seconds for each candidate [S], wall time, processor time and the worst round [S, 3].
         volume: The true hypervolume, or that of everything found by anyone.
         is_true: Whether it is the true one.
@@ -202,6 +204,7 @@ class Comparison:
     evaluations: int
     hypervolumes: Mapping[str, np.ndarray]
     best: Mapping[str, np.ndarray]
+    lengths: Mapping[str, np.ndarray]
     overheads: Mapping[str, np.ndarray]
     volume: float
     is_true: bool
@@ -210,6 +213,14 @@ class Comparison:
     def share(self, searcher: str) -> np.ndarray:
         """Curves [S, N] as a share of the volume."""
         return self.hypervolumes[searcher] / self.volume if self.volume > 0 else self.hypervolumes[searcher]
+
+    @cached_property
+    def curves(self) -> dict[str, dict[str, Curve]]:
+        """Searcher -> `hypervolume_share` and `best`, after each evaluation."""
+        return {
+            name: {"hypervolume_share": Curve.of(self.share(name)), "best": Curve.of(self.best[name])}
+            for name in self.best
+        }
 
     def evaluations_to_final(self, searcher: str, other: str) -> np.ndarray:
         """Evaluations [S] until a searcher has the final median hypervolume of another."""
@@ -241,6 +252,7 @@ def compare(problem: BenchmarkProblem, runs: Mapping[str, Sequence[Run]], evalua
             name: sign * np.stack([best_curve(run.losses, evaluations) for run in searcher_runs])
             for name, searcher_runs in runs.items()
         },
+        lengths={name: np.array([len(run.losses) for run in searcher_runs]) for name, searcher_runs in runs.items()},
         overheads={
             name: np.array([[run.overhead_s, run.overhead_cpu_s, run.overhead_worst_s] for run in searcher_runs])
             for name, searcher_runs in runs.items()

@@ -27,7 +27,7 @@ def finished_runs(
             for measure, estimate in report.figures_of(comparison, searcher, targets).items():
                 ends = (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
                 metrics |= {f"{measure}{end}": value for end, value in ends}
-            for measure, curve in report.curves_of(comparison, searcher).items():
+            for measure, curve in comparison.curves[searcher].items():
                 for end in ("median", "low", "high"):
                     values = getattr(curve, end)
                     curves[f"{measure}_{end}"] = [(int(step), float(values[step - 1])) for step in steps]

@@ -34,6 +34,7 @@ _COLOURS = (
     "#a16207",
 )
 _DRAWN_POINTS = 120
+_SHOWN_FROM = 0.1
 
 
 def targets_of(searchers: Sequence[str], asked: Sequence[str] = ()) -> list[str]:
@@ -74,7 +75,7 @@ def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
     first = comparison.problem.directions[0][0]
     runs = len(next(iter(comparison.best.values())))
     title = f"{comparison.problem.name}: {comparison.evaluations} evaluations, {runs} runs; medians, 95 % intervals"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=_ended_early(comparison), caption_justify="left")
     table.add_column("searcher", style="bold", no_wrap=True)
     numbers = [f"hypervolume, % of {of}", first, *(["regret"] if comparison.best_possible is not None else [])]
     for column in [*numbers, *(f"evaluations to {target}'s" for target in targets), "own ms each", "own CPU ms"]:
@@ -87,6 +88,17 @@ def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
         cells += [f"{found[key].value * 1000:.2f}" for key in ("overhead_s", "overhead_cpu_s")]
         table.add_row(name, *cells)
     return table
+
+
+def _ended_early(comparison: Comparison) -> str | None:
+    """Which runs had nothing new to propose before all evaluations were spent."""
+    short = {name: int((lengths < comparison.evaluations).sum()) for name, lengths in comparison.lengths.items()}
+    said = [
+        f"{count} of {len(comparison.lengths[name])} runs of {name} ended early"
+        for name, count in short.items()
+        if count
+    ]
+    return f"{'; '.join(said)}: nothing new was proposed" if said else None
 
 
 def moments_table(comparison: Comparison) -> Table:
@@ -135,19 +147,11 @@ def write_curves(path: Path, comparisons: Sequence[Comparison]) -> Path:
     rows = []
     for comparison in comparisons:
         for name in comparison.best:
-            curves = curves_of(comparison, name)
+            curves = comparison.curves[name]
             columns = [getattr(curves[measure], end) for measure in measures for end in ends]
             for step, numbers in enumerate(zip(*columns), start=1):
                 rows.append([comparison.problem.name, name, step, *map(_cell, numbers)])
     return _write_csv(path, header, rows)
-
-
-def curves_of(comparison: Comparison, searcher: str) -> dict[str, Curve]:
-    """Share of the hypervolume and best value of the first objective, after each evaluation."""
-    return {
-        "hypervolume_share": Curve.of(comparison.share(searcher)),
-        "best": Curve.of(comparison.best[searcher]),
-    }
 
 
 def _cell(value: float | None) -> str:
@@ -198,6 +202,8 @@ def _figure(comparison: Comparison) -> Any:
             line = {"color": colour, "width": 2}
             median = {"name": name, "legendgroup": name, "showlegend": column == 1, "line": line}
             figure.add_scatter(x=steps, y=_plain(curve.median[steps - 1]), mode="lines", row=1, col=column, **median)
+    for column, measure in enumerate(labels, start=1):
+        figure.update_yaxes(range=_visible(comparison, measure), row=1, col=column)
     figure.update_xaxes(title_text="evaluations")
     figure.update_layout(template="plotly_white", height=440, hovermode="x unified", margin={"t": 40, "b": 50})
     return figure
@@ -216,6 +222,7 @@ def image(comparisons: Sequence[Comparison]) -> bytes:
             axes.grid(color="#e2e8f0", linewidth=0.8)
             axes.set(xlabel="evaluations", ylabel=label)
             axes.set_title(comparison.problem.name, loc="left", fontsize=11)
+            axes.set_ylim(_visible(comparison, measure))
             for colour, name in zip(_colours(len(comparison.best)), comparison.best):
                 steps, curve = _drawn(comparison, name, measure)
                 axes.plot(steps, _gaps(curve.median[steps - 1]), color=colour, linewidth=1.6, label=name)
@@ -237,7 +244,17 @@ def _drawn(comparison: Comparison, searcher: str, measure: str) -> tuple[np.ndar
     """Evaluations at which a curve is drawn, and the curve."""
     count = min(_DRAWN_POINTS, comparison.evaluations)
     steps = np.unique(np.linspace(1, comparison.evaluations, count).round().astype(int))
-    return steps, curves_of(comparison, searcher)[measure]
+    return steps, comparison.curves[searcher][measure]
+
+
+def _visible(comparison: Comparison, measure: str) -> tuple[float, float]:
+    """The part of an axis in which searchers differ: what medians are from the first tenth of the evaluations on."""
+    first = max(0, round(_SHOWN_FROM * comparison.evaluations) - 1)
+    shown = np.concatenate([comparison.curves[name][measure].median[first:] for name in comparison.best])
+    shown = shown[np.isfinite(shown)]
+    low, high = (float(shown.min()), float(shown.max())) if len(shown) else (0.0, 1.0)
+    margin = 0.08 * (high - low) or 0.01
+    return low - margin, high + margin
 
 
 def _colours(count: int) -> list[str]:

@@ -4,12 +4,13 @@ They are for benchmarks of searchers; `nas.objectives.tabular` has the accuracy 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from nas.estimate import Estimate
 from nas.predictors import Predictor
-from search_spaces import Architecture, Space
+from search_spaces import Architecture, Decision, Space
 
 IN_TABLE = "in_table"
 
@@ -36,7 +37,7 @@ def _packed(encodings: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpace(Space):
-    """A space of which only the architectures of a table are drawn; it has the same members otherwise.
+    """A space in which draws and mutations are architectures of a table; it has the same members otherwise.
 
     Attributes:
         drawn: Their canonical encodings [N, D].
@@ -44,8 +45,19 @@ class TableSpace(Space):
 
     drawn: np.ndarray
 
+    @cached_property
+    def rows(self) -> EncodedRows:
+        """Where each architecture stands."""
+        return EncodedRows(self.drawn)
+
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
         return self.drawn[generator.integers(len(self.drawn), size=n)]
+
+    def _mutant(
+        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float, least: int
+    ) -> Architecture | None:
+        mutant = super()._mutant(architecture, free, generator, rate, least)
+        return None if mutant is None or self.rows.find(self._indices(mutant)[None])[0] < 0 else mutant
 
 
 class InTable:
@@ -53,15 +65,15 @@ class InTable:
 
     name, unit, maximise = IN_TABLE, "", True
 
-    def __init__(self, space: Space, rows: EncodedRows) -> None:
-        self.space, self.rows = space, rows
+    def __init__(self, space: TableSpace) -> None:
+        self.space = space
 
     def evaluate(self, architecture: Architecture) -> Estimate:
         return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
         """Zeros and ones [N] of encodings [N, D]."""
-        return (self.rows.find(self.space.canonical(encodings)) >= 0).astype(float)
+        return (self.space.rows.find(self.space.canonical(encodings)) >= 0).astype(float)
 
 
 class Column:
@@ -71,18 +83,16 @@ class Column:
         name: In records.
         maximise: Whether more is better.
         space: Of the table.
-        rows: Where each architecture stands.
-        values: Of the column, in the order of the rows.
+        values: Of the column, in the order of the rows of the space.
     """
 
     unit = ""
 
-    def __init__(self, name: str, maximise: bool, space: Space, rows: EncodedRows, values: np.ndarray) -> None:
-        self.name, self.maximise = name, maximise
-        self.space, self.rows, self.values = space, rows, values
+    def __init__(self, name: str, maximise: bool, space: TableSpace, values: np.ndarray) -> None:
+        self.name, self.maximise, self.space, self.values = name, maximise, space, values
 
     def evaluate(self, architecture: Architecture) -> Estimate:
-        row = int(self.rows.find(self.space.encode(architecture)[None])[0])
+        row = int(self.space.rows.find(self.space.encode(architecture)[None])[0])
         if row < 0:
             raise LookupError(f"the table has no architecture {dict(architecture)}")
         return Estimate(float(self.values[row]))
