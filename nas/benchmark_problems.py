@@ -341,9 +341,7 @@ def _feasible(values: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> 
                 [f">= {low:g}"] * (bound.low is not None) + [f"<= {high:g}"] * (bound.high is not None)
             )
             others = " under the other limits" if i else ""
-            raise ValueError(
-                f"limit: no architecture has {name} {limit}; the best that is reachable{others} is {best:g}"
-            )
+            raise ValueError(f"limit: no architecture has {name} {limit}; the best reachable{others} is {best:g}")
         feasible = kept
     return feasible
 

@@ -152,7 +152,7 @@ def test_one_architecture_with_two_values_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     table(path, rows()[:4])
     text = path.read_text()
-    path.write_text(text + text.splitlines()[1].replace(",0.0,", ",9.0,") + "\n")
+    path.write_text(text + text.splitlines()[1].replace(",0,0", ",9,0") + "\n")
     with pytest.raises(ValueError, match="lines 2 and 6: one architecture has two values of good"):
         tabular_problem("b", Table.read(path, SPACE), BOTH)
 

@@ -72,7 +72,7 @@ def test_the_command_writes_tables_and_figures_and_goes_on(tmp_path):
 
 
 def run_slowly(folder: str) -> None:
-    plan = plan_of(Path(folder), searchers=["regularized_evolution"], seeds=40, evaluations=60)
+    plan = plan_of(Path(folder), searchers=["regularized_evolution"], seeds=30, evaluations=40)
     runs.perform(plan, Path(folder), lambda event: None, workers=1)
 
 
@@ -84,11 +84,11 @@ def test_killed_and_started_again_it_ends_with_the_same_runs_as_in_two_processes
     with (killed / runs.JOURNAL).open("a") as file:
         file.write('{"key": "half a li')
     run_slowly(str(killed))
-    plan = plan_of(whole, searchers=["regularized_evolution"], seeds=40, evaluations=60)
+    plan = plan_of(whole, searchers=["regularized_evolution"], seeds=30, evaluations=40)
     comparisons = runs.perform(plan, whole, lambda event: None, workers=2)
     assert journal(killed) == journal(whole)
-    assert len(journal(whole)) == 40
-    assert comparisons[0].hypervolumes["regularized_evolution"].shape == (40, 60)
+    assert len(journal(whole)) == 30
+    assert comparisons[0].hypervolumes["regularized_evolution"].shape == (30, 40)
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
