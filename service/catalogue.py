@@ -48,6 +48,9 @@ SPACES = {
     "proxyless": Entry(
         "search_spaces.proxyless:proxyless", "ProxylessNAS: 21 layers, each a skip or a MobileNet block, 2.2e17 of them"
     ),
+    "conv_macro": Entry(
+        "search_spaces.conv_macro:conv_macro", "TangleNAS: widths and kernels of four convolutions, 6,561 of them"
+    ),
 }
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets, the single-path baseline"),

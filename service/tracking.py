@@ -8,7 +8,7 @@ times, and adds only what the server does not have yet.
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,18 @@ from service.mlflow_format import (
 )
 from service.store import ENVIRONMENT, check_answers, check_free, check_writable, database_of, default_uri, run_server
 
-__all__ = ["Links", "SyncResult", "TrackingConfig", "default_uri", "serve", "sync", "sync_benchmark", "view_link"]
+__all__ = [
+    "FinishedRun",
+    "Links",
+    "SyncResult",
+    "TrackingConfig",
+    "default_uri",
+    "log_finished",
+    "serve",
+    "sync",
+    "sync_benchmark",
+    "view_link",
+]
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
@@ -382,6 +393,52 @@ class _Mirror:
         key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state(members, objectives)
         if self.experiment.tags.get(key) != state:
             self.client.set_experiment_tag(self.experiment.experiment_id, key, state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """Something that is over and is logged as it is, such as one searcher of a benchmark.
+
+    Args:
+        name: Of the run.
+        params: Settings.
+        tags: As MLflow has them.
+        metrics: Final numbers; those that are not finite are left out.
+        curves: Metric -> steps and values.
+        files: Uploaded as artifacts.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, Any]
+    curves: Mapping[str, Sequence[tuple[int, float]]]
+    files: Sequence[Path] = ()
+
+
+def log_finished(runs: Iterable[FinishedRun], *, uri: str | None = None, experiment: str = "benchmarks") -> str | None:
+    """Logs runs that are over, each as a new one; one line that says why not, where MLflow cannot be used."""
+    try:
+        from mlflow.entities import Metric, Param
+
+        client = _client(uri or default_uri())
+        found = _experiment(client, experiment, uri or default_uri())
+        for run in runs:
+            made = client.create_run(found.experiment_id, tags=dict(run.tags), run_name=run.name)
+            points = [(name, value, 0) for name, value in run.metrics.items()]
+            points += [(name, value, step) for name, curve in run.curves.items() for step, value in curve]
+            now = made.info.start_time
+            metrics = [Metric(allowed_name(name), v, now, step) for name, v, step in points if finite(v) is not None]
+            for start in range(0, len(metrics), 1000):  # what a server takes at once
+                client.log_batch(made.info.run_id, metrics=metrics[start : start + 1000])
+            params = [Param(allowed_name(name), text_of(value)) for name, value in run.params.items()]
+            client.log_batch(made.info.run_id, params=params)
+            for path in run.files:
+                client.log_artifact(made.info.run_id, str(path))
+            client.set_terminated(made.info.run_id)
+    except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the work
+        return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:300]}"
+    return None
 
 
 def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:

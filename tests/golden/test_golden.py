@@ -59,6 +59,13 @@ SPACES = {
         "ProxylessNAS, arXiv 1812.00332: six blocks in 21 layers, a skip in 15; extremes: ours, by the formulas that "
         "give the released networks' params (tests/search_spaces/test_proxyless.py)",
     ),
+    "conv_macro": (
+        {},
+        3**8,
+        (7_725_450, 431_104_640),
+        (3_228_954, 35_062_400),
+        "TangleNAS, AutoML-Conf 2024: 3^8 architectures; costs counted by hand from its layers, see its own test",
+    ),
 }
 
 

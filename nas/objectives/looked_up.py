@@ -1,0 +1,112 @@
+"""Objectives that are known beforehand: any column of a table, or a predictor taken at its word.
+
+They are for benchmarks of searchers; `nas.objectives.tabular` has the accuracy of a search that is meant.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nas.estimate import Estimate
+from nas.predictors import Predictor
+from search_spaces import Architecture, Decision, Space
+
+IN_TABLE = "in_table"
+
+
+class EncodedRows:
+    """Rows of a table by the canonical encodings [N, D] of their architectures, which are distinct."""
+
+    def __init__(self, encodings: np.ndarray) -> None:
+        packed = _packed(encodings)
+        self._order = np.argsort(packed, kind="stable")
+        self._sorted = packed[self._order]
+
+    def find(self, encodings: np.ndarray) -> np.ndarray:
+        """The row [M] of each canonical encoding [M, D], -1 where the table has none."""
+        packed = _packed(encodings)
+        places = np.minimum(np.searchsorted(self._sorted, packed), len(self._sorted) - 1)
+        return np.where(self._sorted[places] == packed, self._order[places], -1)
+
+
+def _packed(encodings: np.ndarray) -> np.ndarray:
+    rows = np.ascontiguousarray(encodings, dtype=">u2")
+    return rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).reshape(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpace(Space):
+    """A space in which draws and mutations are architectures of a table; it has the same members otherwise.
+
+    Attributes:
+        drawn: Their canonical encodings [N, D].
+    """
+
+    drawn: np.ndarray
+
+    @cached_property
+    def rows(self) -> EncodedRows:
+        """Where each architecture stands."""
+        return EncodedRows(self.drawn)
+
+    def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        return self.drawn[generator.integers(len(self.drawn), size=n)]
+
+    def _mutant(
+        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float, least: int
+    ) -> Architecture | None:
+        mutant = super()._mutant(architecture, free, generator, rate, least)
+        return None if mutant is None or self.rows.find(self._indices(mutant)[None])[0] < 0 else mutant
+
+
+class InTable:
+    """Whether a table has an architecture: 1 or 0, known without evaluating anything."""
+
+    name, unit, maximise = IN_TABLE, "", True
+
+    def __init__(self, space: TableSpace) -> None:
+        self.space = space
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
+
+    def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
+        """Zeros and ones [N] of encodings [N, D]."""
+        return (self.space.rows.find(self.space.canonical(encodings)) >= 0).astype(float)
+
+
+class Column:
+    """A column of a table as an objective.
+
+    Args:
+        name: In records.
+        maximise: Whether more is better.
+        space: Of the table.
+        values: Of the column, in the order of the rows of the space.
+    """
+
+    unit = ""
+
+    def __init__(self, name: str, maximise: bool, space: TableSpace, values: np.ndarray) -> None:
+        self.name, self.maximise, self.space, self.values = name, maximise, space, values
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        row = int(self.space.rows.find(self.space.encode(architecture)[None])[0])
+        if row < 0:
+            raise LookupError(f"the table has no architecture {dict(architecture)}")
+        return Estimate(float(self.values[row]))
+
+
+class Predicted:
+    """What a fitted predictor says of an architecture, taken as the truth of an oracle."""
+
+    unit = ""
+
+    def __init__(self, name: str, maximise: bool, space: Space, predictor: Predictor) -> None:
+        self.name, self.maximise = name, maximise
+        self.space, self.predictor = space, predictor
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        features = self.space.features(self.space.encode(architecture)[None])
+        return Estimate(float(self.predictor.predict(features).mean[0]))

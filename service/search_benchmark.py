@@ -1,0 +1,223 @@
+"""Searchers on problems with known answers, many seeds each, remembered run by run: `nas benchmark search`."""
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.benchmark_problems import BenchmarkProblem
+from nas.objectives import describe
+from nas.search_benchmark import Comparison, Run, compare, make_searcher, run_search
+from service import catalogue, crew
+from service.folder import read_lines
+from service.jobs import InvalidJob
+from service.recorder import Observer
+
+JOURNAL = "runs.jsonl"
+_ROUNDS = 5  # generations of the default population within the evaluations
+_MOST_MEMBERS = 50
+_GIVEN = ("space", "objectives", "seed", "violation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which searches to run.
+
+    Attributes:
+        problems: On what.
+        searchers: Names.
+        seeds: Runs of each searcher, with seeds from 0 on.
+        evaluations: Of each run; None for what each problem takes by default.
+        population: Of each searcher; None for a fifth of the evaluations, 50 at most.
+        options: Searcher -> further keyword arguments.
+    """
+
+    problems: Sequence[BenchmarkProblem]
+    searchers: Sequence[str]
+    seeds: int = 50
+    evaluations: int | None = None
+    population: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def settings(self, problem: BenchmarkProblem, searcher: str) -> dict[str, Any]:
+        """How a searcher is made for a problem, besides its seed."""
+        evaluations = self.evaluations or problem.default_evaluations
+        if problem.front is not None:
+            evaluations = min(evaluations, problem.rows)
+        population = self.population or min(_MOST_MEMBERS, max(2, evaluations // _ROUNDS))
+        options = dict(self.options.get(searcher, {}))
+        population = options.pop("population", population)
+        return {"evaluations": evaluations, "population": population, "options": options}
+
+
+class Task(NamedTuple):
+    """One run: places in the plan and the key under which it is remembered."""
+
+    problem: int
+    searcher: str
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Does the runs of a plan, in this process or in another."""
+
+    plan: Plan
+
+    def __call__(self, task: Task) -> Run:
+        problem = self.plan.problems[task.problem]
+        settings = self.plan.settings(problem, task.searcher)
+        make = catalogue.resolve("searcher", task.searcher)
+        searcher = make_searcher(make, problem, seed=task.seed, **settings)
+        return run_search(problem, searcher, settings["evaluations"])
+
+
+def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether there are such searchers with such options, before any table is read.
+
+    Raises:
+        InvalidJob: With all mistakes.
+    """
+    mistakes = [] if searchers else ["--searcher: must name at least one; see: nas list searcher"]
+    for name in dict.fromkeys([*searchers, *options]):
+        try:
+            make = catalogue.resolve("searcher", name)
+        except ValueError as error:
+            mistakes.append(f"{'--searcher' if name in searchers else '--set'}: {error}")
+            continue
+        allowed = [option for option in inspect.signature(make).parameters if option not in _GIVEN]
+        mistakes += [
+            f"--set: {name} has no option {option!r}{catalogue.suggestion(option, allowed)}"
+            for option in options.get(name, {})
+            if option not in allowed
+        ]
+    if mistakes:
+        raise InvalidJob(mistakes)
+
+
+def check(plan: Plan) -> None:
+    """Make every searcher once, so that values that it does not take come to light before any run.
+
+    Raises:
+        InvalidJob: With all mistakes.
+    """
+    mistakes = []
+    for name in plan.searchers:
+        make = catalogue.resolve("searcher", name)
+        try:
+            for problem in plan.problems:
+                make_searcher(make, problem, seed=0, **plan.settings(problem, name))
+        except (ValueError, TypeError) as error:
+            mistakes.append(f"--searcher: {name}: {error}")
+    if mistakes:
+        raise InvalidJob(mistakes)
+
+
+def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -> list[Comparison]:
+    """Do what is not in the journal of the folder yet; all runs compared, problem by problem.
+
+    Args:
+        plan: What to run.
+        folder: Where the journal is.
+        observer: Told of progress.
+        workers: Processes; 0 for one a core.
+
+    Raises:
+        InvalidJob: The journal is damaged, or a process was killed.
+    """
+    tasks = list(_tasks(plan))
+    known = _remembered(folder / JOURNAL)
+    missing = [task for task in tasks if task.key not in known]
+    done = len(tasks) - len(missing)
+    observer({"event": "search", "done": done, "total": len(tasks)})
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+        try:
+            for task, run in crew.computed(Runner(plan), missing, workers=workers or crew.cores()):
+                journal.write(json.dumps(_record(plan, task, run)) + "\n")
+                journal.flush()
+                known[task.key] = run
+                done += 1
+                observer({"event": "search", "done": done, "total": len(tasks)})
+        except crew.WorkerEnded as error:
+            raise InvalidJob([f"{error}; the same command goes on where it stopped"]) from error
+    return [_comparison(plan, place, tasks, known) for place in range(len(plan.problems))]
+
+
+def _comparison(plan: Plan, place: int, tasks: Sequence[Task], known: Mapping[str, Run]) -> Comparison:
+    problem = plan.problems[place]
+    runs: dict[str, list[Run]] = {name: [] for name in plan.searchers}
+    for task in tasks:
+        if task.problem == place:
+            runs[task.searcher].append(known[task.key])
+    return compare(problem, runs, max(plan.settings(problem, name)["evaluations"] for name in plan.searchers))
+
+
+def _tasks(plan: Plan) -> Iterator[Task]:
+    """Seed by seed, so that an interrupted benchmark has as much of one searcher as of another."""
+    digests = [_digest(problem) for problem in plan.problems]
+    for seed in range(plan.seeds):
+        for place, problem in enumerate(plan.problems):
+            for searcher in plan.searchers:
+                settings = plan.settings(problem, searcher)
+                text = json.dumps([digests[place], searcher, seed, settings], sort_keys=True, default=str)
+                yield Task(place, searcher, seed, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _digest(problem: BenchmarkProblem) -> str:
+    """What makes a problem another one: space, objectives, limits, and all values that can be looked up."""
+    described = [describe(o, problem.problem.bounds.get(o.name)) for o in problem.problem.objectives]
+    digest = hashlib.sha256(json.dumps([problem.space.name, described, problem.problem.optimised]).encode())
+    for part in (
+        getattr(problem.space, "drawn", None),
+        *(getattr(o, "values", None) for o in problem.problem.measured),
+    ):
+        digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+    digest.update(repr(problem.notes).encode() if problem.front is None else b"")
+    return digest.hexdigest()
+
+
+def _record(plan: Plan, task: Task, run: Run) -> dict[str, Any]:
+    """A line of the journal; evaluations outside the limits are null."""
+    losses = [row if np.isfinite(row).all() else None for row in run.losses]
+    return {
+        "key": task.key,
+        "problem": plan.problems[task.problem].name,
+        "searcher": task.searcher,
+        "seed": task.seed,
+        "overhead_s": run.overhead_s,
+        "overhead_cpu_s": run.overhead_cpu_s,
+        "overhead_worst_s": run.overhead_worst_s,
+        "objectives": len(plan.problems[task.problem].directions),
+        "losses": [None if row is None else row.tolist() for row in losses],
+    }
+
+
+def _remembered(path: Path) -> dict[str, Run]:
+    """The runs of a journal by key; half a line that a killed process left is cut off."""
+    try:
+        records, end = read_lines(path)
+        runs = {record["key"]: _run(record) for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidJob([f"{path} is damaged ({error}); give another --output"]) from error
+    if path.exists():
+        os.truncate(path, end)
+    return runs
+
+
+def _run(record: Mapping[str, Any]) -> Run:
+    outside = [np.inf] * record["objectives"]
+    rows = [outside if row is None else row for row in record["losses"]]
+    return Run(
+        losses=np.array(rows, dtype=float).reshape(len(rows), record["objectives"]),
+        overhead_s=record["overhead_s"],
+        overhead_cpu_s=record["overhead_cpu_s"],
+        overhead_worst_s=record["overhead_worst_s"],
+    )
