@@ -130,7 +130,7 @@ def test_targets_are_those_that_take_part():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--searcher", "nsga"], "'nsga' is no searcher; did you mean nsga2"),
+        (["--searcher", "rando"], "'rando' is no searcher; did you mean random"),
         (["--objectives", "accuracy:max"], "has no column 'accuracy'; it has c1"),
         (["--objectives", "acc"], "objectives are written name:max or name:min"),
         (["--limit", "ms<=0"], "no architecture has ms <= 0; the best reachable is 2"),
