@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from service.environment import environment, version
 from service.folder import read_json, write_json
-from service.jobs import InvalidJob, Job, to_dict
+from service.jobs import InvalidJob, Job, SpaceConfig, to_dict
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
 _LEFT_BY_A_START = {"lock"}
@@ -177,11 +177,24 @@ def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
 
 
 def _check_same(job: Job, folder: Path) -> None:
-    there, here = saved_job(folder), json.loads(json.dumps(to_dict(job)))
+    here, unset = (json.loads(json.dumps(to_dict(j))) for j in (job, Job(name="job", space=SpaceConfig(name="any"))))
+    there = _completed(saved_job(folder), unset)
     different = differences(there, here)
     if different:
         advice = f"give another --output, or go on with that job: nas run {folder}"
         raise InvalidJob([f"--output: {folder} holds another job; {advice}", *different])
+
+
+def _completed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job, with the defaults of those that an earlier version did not have."""
+    completed = dict(defaults)
+    for name, value in fields.items():
+        below = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            completed[name] = _completed(value, below)
+        else:
+            completed[name] = value
+    return completed
 
 
 def _foreign(folder: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from nas.data import check_data
 from service.catalogue import KINDS, recipes, resolve
-from service.jobs import InvalidJob, Job, build_space, load_job, to_dict
+from service.jobs import InvalidJob, Job, build_space, job_of, load_job, to_dict
 from service.prepare import check_supernet, differences, locked, prepare_folder, write_json
 
 MANY_MISTAKES = """
@@ -385,3 +385,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"x": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+def test_a_folder_of_an_earlier_version_goes_on_where_only_new_fields_are_missing(tmp_path):
+    job = job_of({"name": "kept", "space": {"name": "small_mobilenet_v3", "options": {"depths": [1, 2]}}})
+    folder = prepare_folder(job, tmp_path / "job")
+    content = json.loads((folder / "job.json").read_text())
+    del content["job"]["search"]["searcher_options"], content["job"]["proxies"]
+    (folder / "job.json").write_text(json.dumps(content))
+    assert prepare_folder(job, folder) == folder
+    del content["job"]["space"]["options"]["depths"]
+    (folder / "job.json").write_text(json.dumps(content))
+    with pytest.raises(InvalidJob, match=r"space.options.depths: null there, \[1, 2\] now"):
+        prepare_folder(job, folder)
