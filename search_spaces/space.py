@@ -371,7 +371,7 @@ class Space:
         Where the space has a fold, this is about the canonical encodings.
         """
         if self.fold is not None:
-            return np.array([self._folded(row).active for row in encodings]).reshape(encodings.shape)
+            return np.array([self._folded(row).active for row in encodings], dtype=bool).reshape(encodings.shape)
         active = np.ones(encodings.shape, dtype=bool)
         for column, (parent, allowed) in self._parents.items():
             active[:, column] = active[:, parent] & allowed[encodings[:, parent]]
@@ -383,7 +383,7 @@ class Space:
         Rows that are no members stay as they are.
         """
         if self.fold is not None:
-            return np.array([self._folded(row).encoding for row in encodings]).reshape(encodings.shape)
+            return np.array([self._folded(row).encoding for row in encodings], dtype=np.int64).reshape(encodings.shape)
         return np.where(self.active(encodings), encodings, 0)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:

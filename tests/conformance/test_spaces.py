@@ -77,6 +77,12 @@ def test_encodings_round_trip(space):
         assert space.encode(architecture).tolist() == encoding.tolist()
 
 
+def test_no_encodings_are_whole_numbers_as_well(space):
+    none = np.empty((0, len(space.decisions)), dtype=np.int64)
+    assert (space.canonical(none).dtype, space.active(none).dtype, space.valid(none).dtype) == (np.int64, bool, bool)
+    assert space.canonical(none).shape == none.shape
+
+
 def test_mutants_are_other_members(space):
     generator = np.random.default_rng(0)
     for _ in range(50):
