@@ -1,6 +1,6 @@
 """What SLURM says of jobs, asked without waiting for the answer.
 
-``squeue`` alone has to do: without an accounting database there is no ``sacct``, and what is built on it waits for ever.
+``squeue`` alone has to do: without an accounting database there is no ``sacct``, and who asks only that waits for ever.
 It forgets a job `MinJobAge` (300 s by default) after its end; then ``sacct`` is asked, where it answers.
 """
 
@@ -10,15 +10,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
 FORGOTTEN = "FORGOTTEN"  # neither waiting nor running, and how it ended is not known
-OPEN = frozenset(
-    "PENDING RUNNING CONFIGURING COMPLETING REQUEUED REQUEUE_FED REQUEUE_HOLD RESIZING RESV_DEL_HOLD SIGNALING "
-    "SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED".split()
-)
-NOT_THE_JOBS_FAULT = frozenset(("PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "REVOKED"))
+OPEN = {
+    *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "COMPLETING", "STAGE_OUT"),
+    *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+}
+NOT_THE_JOBS_FAULT = {"PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "REVOKED"}
 _PATIENCE_S = 60.0
 _SQUEUE = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%N|%r|%j"]
 _SACCT = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,NodeList", "-j"]
@@ -94,15 +95,13 @@ class _Question:
     """A command that is started now and read when it has answered."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline = time.monotonic() + _PATIENCE_S
-        try:
+        with suppress(FileNotFoundError):  # not installed: answered with nothing
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.DEVNULL
             )
-        except FileNotFoundError:
-            pass  # not installed: answered with nothing
 
     @property
     def answered(self) -> bool:
