@@ -17,18 +17,20 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from service.executors.executor import (
     CANCELLED,
     FAILED,
+    LOG,
     LOST,
     PROCESS,
     STATE,
@@ -105,7 +107,8 @@ class Slurm:
         try:
             _sbatch(self._submission_folder("check"), ticket, 1, "--test-only")
         except Refused as error:
-            raise InvalidJob([f"--queue: SLURM refuses this job: {error}"]) from error
+            needs = ", ".join(f"{name} {value}" for name, value in asdict(ticket.resources).items() if value)
+            raise InvalidJob([f"--queue: SLURM refuses this job ({needs}): {error}"]) from error
 
     def submit(self, folders: Sequence[Path]) -> None:
         require_slurm()
@@ -132,18 +135,10 @@ class Slurm:
             if lock is not None:
                 with lock:
                     end(folder, CANCELLED, "cancelled before it ran")
-        for start in range(0, len(ids), _IDS_PER_CALL):
-            with suppress(subprocess.TimeoutExpired):
-                subprocess.run(
-                    ["scancel", *ids[start : start + _IDS_PER_CALL]],
-                    capture_output=True,
-                    timeout=_PATIENCE_S,
-                    check=False,
-                )
+        _scancel(ids)
 
     def tick(self) -> list[Path]:
-        for folder in [folder for folder in self.open if is_over(folder)]:
-            self._forget(folder)
+        self._forget([folder for folder in self.open if is_over(folder)])
         self.states.renew([place.id or "" for place in self.open.values()])
         again = []
         for folder, place in list(self.open.items()):
@@ -152,6 +147,8 @@ class Slurm:
             if state is None or state.is_open:
                 self._ended.pop(folder, None)
             else:
+                if state.held_for_good and place.id is not None:
+                    _scancel([place.id])
                 with suppress(OSError):  # the disk is full and the like: the next tick tries again
                     again += [folder] if self._over_or_again(folder, place, state) else []
         self._send(again)
@@ -193,20 +190,26 @@ class Slurm:
         times = f"{attempts(folder)} times" if attempts(folder) > 1 else "once"
         said = "no longer knows it" if state.state == FORGOTTEN else f"says {state.state}"
         where = f" on {state.nodes}" if state.nodes else ""
-        try:
+        output = ""
+        with suppress(OSError):
             output = (self._submission_folder(place.submission) / f"{place.id}_0_log.out").read_text(errors="replace")
-        except OSError:
-            output = ""
-        last = next(
-            (f"; last words: {line.strip()[:200]}" for line in reversed(output.splitlines()) if line.strip()), ""
-        )
-        return f"ended without a result {times}; SLURM {said}{where}{last}"
+        errors = [line.strip() for line in output.splitlines() if "error:" in line]
+        last = f" ({errors[-1][:200]})" if errors else ""
+        return f"ended without a result {times}; SLURM {said}{where}{last}; see {LOG}"
 
-    def _forget(self, folder: Path) -> None:
-        place = self.open.pop(folder)
-        self._ended.pop(folder, None)
-        if not any(other.submission == place.submission for other in self.open.values()):
-            self._described.pop(place.submission, None)
+    def _forget(self, folders: Sequence[Path]) -> None:
+        """Jobs that are over. What SLURM would start all the same, having lost sight of it, is called off."""
+        places = [self.open.pop(folder) for folder in folders]
+        waiting = [job for job, state in (self.states.listed or {}).items() if state.state == "PENDING"]
+        _scancel([place.id for place in places if place.id in waiting and place.id])
+        for folder in folders:
+            self._ended.pop(folder, None)
+        still = {place.submission for place in self.open.values()}
+        for submission in {place.submission for place in places if place.submission} - still:
+            self._described.pop(submission, None)
+            sent = self.queue / SUBMISSIONS / submission
+            if all(is_over(Path(path)) for path in _folders(sent)):
+                shutil.rmtree(sent, ignore_errors=True)
 
     # ---- where jobs are -------------------------------------------------------------------------------------------
 
@@ -251,7 +254,7 @@ class Slurm:
             if self._described.get(submission) != content:
                 self._described[submission] = content
                 with suppress(OSError):
-                    write_json(self._submission_folder(submission) / "states.json", content)
+                    write_json(self._submission_folder(submission) / "states.json", content, durable=False)
 
     # ---- sending --------------------------------------------------------------------------------------------------
 
@@ -286,7 +289,7 @@ class Slurm:
 
     def _note(self, folder: Path, **changed: Any) -> None:
         state = {"attempt": attempts(folder) or 1, "executor": "slurm", **read_object(folder / STATE)}
-        write_json(folder / STATE, {**state, **changed})
+        write_json(folder / STATE, {**state, **changed}, durable=False)  # lost: the job is sent again, and runs once
 
 
 def placement(queue: Path, folder: Path) -> dict[str, str]:
@@ -298,6 +301,21 @@ def placement(queue: Path, folder: Path) -> dict[str, str]:
         return {}
     said = read_object(place / "states.json").get(str(state.get("index")), ["", "", ""])
     return {"id": f"{array}_{state.get('index')}", "state": said[0], "reason": said[1], "nodes": said[2]}
+
+
+def _folders(submission: Path) -> list[str]:
+    """The job folders of a submission, as they were sent."""
+    try:
+        return json.loads((submission / "jobs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+
+
+def _scancel(jobs: Sequence[str]) -> None:
+    for start in range(0, len(jobs), _IDS_PER_CALL):
+        command = ["scancel", *jobs[start : start + _IDS_PER_CALL]]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False)
 
 
 def _sbatch(place: Path, ticket: Ticket, count: int, *flags: str) -> str | None:

@@ -36,7 +36,12 @@ class State(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether it waits or runs, or may do so again."""
-        return self.state in OPEN
+        return self.state in OPEN and not self.held_for_good
+
+    @property
+    def held_for_good(self) -> bool:
+        """Whether it waits for an administrator, because a node could not start it."""
+        return self.state == "PENDING" and self.reason.replace("_", " ").startswith("launch failed requeued held")
 
 
 @dataclass

@@ -49,6 +49,12 @@ class Cluster:
         """SIGKILL to one daemon: `slurmctld`, or `slurmd-<node>`."""
         os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGKILL)
 
+    def has_saved(self) -> bool:
+        """Whether the controller, if it died now, would know which jobs run."""
+        saved = self.folder / "state" / "job_state"
+        last = max((self.folder / "log").glob("slurmd-*.log"), key=lambda log: log.stat().st_mtime)
+        return saved.exists() and saved.stat().st_mtime > last.stat().st_mtime
+
     def start_controller(self) -> None:
         self.call("slurmctld", "-f", str(self.conf))
 
