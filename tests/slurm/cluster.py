@@ -56,7 +56,9 @@ class Cluster:
         return saved.exists() and saved.stat().st_mtime > last.stat().st_mtime
 
     def start_controller(self) -> None:
+        """It knows the GPUs of its nodes again when they have told it of them."""
         self.call("slurmctld", "-f", str(self.conf))
+        self.call("scontrol", "reconfigure")
 
     def start_node(self, node: str) -> None:
         self.call("slurmd", "-f", str(self.conf), "-N", node)
