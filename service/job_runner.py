@@ -80,7 +80,7 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
         with _Stop(folder).listening() as stop:
             _work(folder, read_ticket(folder), stop)
         return OVER
-    lock = lock or try_lock(folder)
+    lock = lock or try_lock(folder, patience_s=1.0)
     if lock is None:
         return BUSY
     with lock:
@@ -114,6 +114,9 @@ def _run_locked(folder: Path) -> int:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
+        if is_cancelled(folder):  # whatever being stopped made of it
+            end(folder, CANCELLED, "cancelled while it was running")
+            return OVER
         traceback.print_exc()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         end(folder, FAILED, f"{type(error).__name__}: {reason}", traceback=traceback.format_exc())
