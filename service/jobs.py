@@ -5,7 +5,7 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from nas.search import SearchConfig
 from search_spaces import Space
 from service import proxy_set, samplers, searcher_set, splits
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
+from service.errors import InvalidJob
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
 from service.reading import read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
@@ -32,14 +33,6 @@ FREE_FORM = {
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
 JOB_FILES = (".yaml", ".yml", ".json")
-
-
-class InvalidJob(ValueError):
-    """A job that cannot be run; `mistakes` has one line for each thing that is wrong."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = list(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +105,31 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
     return job_of(fields, sets)
 
 
-def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
+def job_of(
+    data: Mapping[str, Any], sets: Sequence[str] = (), *, shape_of: Callable[[DataConfig], DataShape] = check_data
+) -> Job:
     """The job with these fields, as nested mappings, and settings on top of them.
+
+    Args:
+        data: The fields.
+        sets: Settings such as ``train.epochs=5``; values are YAML.
+        shape_of: Looks at the data; who checks many jobs on the same data remembers what it said.
 
     Raises:
         InvalidJob: With all mistakes at once.
     """
+    data, mistakes = with_settings(data, sets)
+    checked = check_fields(Job, data, PLACEHOLDERS)
+    order = list(Job.__dataclass_fields__)
+    found = [*checked.mistakes.values(), *_deep_mistakes(checked, shape_of)]
+    mistakes += sorted(found, key=lambda line: _place(line, order))
+    if mistakes or checked.tree is None:
+        raise InvalidJob(mistakes)
+    return checked.tree
+
+
+def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+    """The fields with settings on top of them, and what is wrong with the settings."""
     mistakes: list[str] = []
     for setting in sets:
         try:
@@ -129,13 +141,7 @@ def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
             data = with_setting(data, path, value)
         except ValueError as error:
             mistakes.append(str(error))
-    checked = check_fields(Job, data, PLACEHOLDERS)
-    order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *_deep_mistakes(checked)]
-    mistakes += sorted(found, key=lambda line: _place(line, order))
-    if mistakes or checked.tree is None:
-        raise InvalidJob(mistakes)
-    return checked.tree
+    return data, mistakes
 
 
 def _place(line: str, order: Sequence[str]) -> int:
@@ -208,7 +214,7 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
 # ---- what the types cannot say ------------------------------------------------------------------------------------
 
 
-def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
+def _deep_mistakes(checked: Checked[Job], shape_of: Callable[[DataConfig], DataShape]) -> Iterator[str]:
     """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
@@ -218,7 +224,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
     shape: DataShape | None = None
     if checked.sound("data"):
         try:
-            shape = check_data(job.data)
+            shape = shape_of(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
     objectives = [name for name in job.search.objectives if name not in PROXIES]

@@ -111,7 +111,8 @@ class Ticket:
         executor: Name of the executor in the catalogue.
         order: Jobs of equal priority start in this order.
         stages: Of `service.runner`, or ``retrain``.
-        call: ``package.module:function`` to call with the folder and an observer, instead of the stages of a job.
+        call: ``package.module:function``, called with the folder and an observer instead of the stages of a job.
+        arguments: More, by name, of that function.
         supernet_from: Folder whose supernet is searched or retrained; relative to the queue folder, or absolute.
         front_from: Folder whose front is retrained, as above.
         retrain: Options of `service.retraining.retrain`: `members`, `epochs`, `lr`.
@@ -129,6 +130,7 @@ class Ticket:
     order: int = 0
     stages: Sequence[str] = ()
     call: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     supernet_from: str | None = None
     front_from: str | None = None
     retrain: Mapping[str, Any] = field(default_factory=dict)

@@ -55,7 +55,7 @@ class Local:
 
     Args:
         queue: The queue folder; its `settings.json` is a `SlotConfig`, and `grace_s`: how long a cancelled job may
-            take to end by itself.
+            take to end by itself, `machine_wait_s`: how long to wait after a disk was full and the like.
     """
 
     queue: Path
@@ -67,6 +67,7 @@ class Local:
         settings = read_object(self.queue / SETTINGS)
         self.slots = Slots(settings_of(settings))
         self.grace_s = float(settings.get("grace_s", _GRACE_S))
+        self.machine_wait_s = float(settings.get("machine_wait_s", _MACHINE_WAIT_S))
 
     def mistakes(self, ticket: Ticket) -> list[str]:
         return self.slots.mistakes(ticket.resources)
@@ -81,12 +82,12 @@ class Local:
                 end_if_idle(folder, FAILED, str(error))
                 continue
             impossible = self.slots.mistakes(ticket.resources)
-            if is_locked(folder):
-                self.running[folder] = _Running()
-            elif impossible:
+            if impossible:
                 end_if_idle(folder, FAILED, "; ".join(impossible))
+            elif attempts(folder) > 0:  # of an earlier process: the next tick sees whether it still runs
+                self.running[folder] = _Running()
             else:
-                self._queue_again(folder)
+                self.queued[folder] = ticket
 
     def cancel(self, folders: Sequence[Path]) -> None:
         for folder in folders:
@@ -97,20 +98,37 @@ class Local:
         for folder, job in list(self.running.items()):
             if self._is_alive(folder, job):
                 self._stop_if_cancelled(folder, job)
-            else:
-                self._bury(folder, job)
+            elif self._is_due(folder):
+                with self._later_if_not_writable(folder):
+                    self._bury(folder, job)
         for folder in [folder for folder in self.queued if is_over(folder) or is_cancelled(folder)]:
-            if is_over(folder) or end_cancelled(folder):
-                del self.queued[folder]
+            with self._later_if_not_writable(folder):
+                if is_over(folder) or end_cancelled(folder):
+                    del self.queued[folder]
         self._start_all()
         return [*self.running, *self.queued]
 
-    # ---- jobs that run ------------------------------------------------------------------------------------------------
+    def _is_due(self, folder: Path) -> bool:
+        return self.not_before.get(folder, 0.0) <= time.monotonic()
+
+    @contextmanager
+    def _later_if_not_writable(self, folder: Path) -> Iterator[None]:
+        """A full disk or a folder that became read-only ends no job: what was due is done when it can be."""
+        try:
+            yield
+        except OSError as error:
+            print(f"{folder.name}: put off, its folder cannot be written: {error}", file=sys.stderr, flush=True)
+            self.not_before[folder] = time.monotonic() + self.machine_wait_s
+
+    # ---- jobs that run
 
     def _is_alive(self, folder: Path, job: _Running) -> bool:
         if job.process is not None:
             return job.process.poll() is None
-        return is_locked(folder) and processes.is_alive(folder)
+        if not is_locked(folder):
+            return False
+        starting = not (folder / PROCESS).exists()
+        return bool(processes.members(folder)) if starting else processes.is_alive(folder)
 
     def _stop_if_cancelled(self, folder: Path, job: _Running) -> None:
         if not is_cancelled(folder):
@@ -128,15 +146,19 @@ class Local:
             return  # someone who is being killed still holds it
         if job.taken is not None:
             job.taken.close()
-        del self.running[folder]
         if not is_over(folder):
             self._queue_again(folder)
+        del self.running[folder]
 
     def _queue_again(self, folder: Path) -> None:
-        """Queues a job that nobody runs; its last attempt, if there was one, ended without a result."""
-        processes.kill(folder)
-        ticket, noted, number = read_ticket(folder), read_object(folder / PROCESS), attempts(folder)
+        """Queues a job whose last attempt ended without a result."""
+        noted, number = read_object(folder / PROCESS), attempts(folder)
         if is_cancelled(folder) and end_cancelled(folder):
+            return
+        try:
+            ticket = read_ticket(folder)
+        except ValueError as error:
+            end_if_idle(folder, FAILED, str(error))
             return
         if noted.get("stopped") and number > 0:
             self._note(folder, number - 1)
@@ -146,17 +168,17 @@ class Local:
             end_if_idle(folder, LOST, f"ended {number} times without a result; last: {why}")
             return
         elif noted.get("failure"):
-            self.not_before[folder] = time.monotonic() + _MACHINE_WAIT_S
+            self.not_before[folder] = time.monotonic() + self.machine_wait_s
         self.queued[folder] = ticket
 
-    # ---- jobs that wait -----------------------------------------------------------------------------------------------
+    # ---- jobs that wait
 
     def _start_all(self) -> None:
         """Starts what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
         waits_for_gpus = waits_for_cpus = False
         for folder in sorted(self.queued, key=lambda f: (-self.queued[f].priority, self.queued[f].order, f.name)):
             ticket = self.queued[folder]
-            if self.not_before.get(folder, 0.0) > time.monotonic():
+            if not self._is_due(folder):
                 continue
             needs_gpus = ticket.resources.gpus > 0
             if waits_for_gpus if needs_gpus else waits_for_cpus:
@@ -170,24 +192,25 @@ class Local:
                 waits_for_cpus = True
 
     def _start(self, folder: Path, ticket: Ticket, taken: Taken) -> None:
-        """Starts the runner; where the folder cannot be written, tries again after a while."""
+        """Starts the runner, which is handed the locks; they are held without a gap."""
+        process = None
         try:
-            lock = try_lock(folder)
-            if lock is None:
+            with self._later_if_not_writable(folder):
+                lock = try_lock(folder, patience_s=0.1)
+                if lock is not None:
+                    with lock:
+                        self._note(folder, attempts(folder) + 1, taken)
+                        (folder / PROCESS).unlink(missing_ok=True)
+                        process = self._spawn(folder, taken, lock.fileno())
+        finally:
+            if process is None:
                 taken.close()
-                del self.queued[folder]
-                self.running[folder] = _Running()
-                return
-            with lock:
-                self._note(folder, attempts(folder) + 1, taken)
-                process = self._spawn(folder, taken, lock.fileno())
-        except OSError as error:
-            taken.close()
-            print(f"{folder.name}: cannot be started now: {error}", file=sys.stderr, flush=True)
-            self.not_before[folder] = time.monotonic() + _MACHINE_WAIT_S
-            return
-        del self.queued[folder]
-        self.running[folder] = _Running(process, taken)
+        if process is not None:
+            del self.queued[folder]
+            self.running[folder] = _Running(process, taken)
+        elif self._is_due(folder):  # someone runs it, such as a person with `nas run`
+            del self.queued[folder]
+            self.running[folder] = _Running()
 
     def _spawn(self, folder: Path, taken: Taken, lock: int) -> subprocess.Popen[bytes]:
         marked = {**os.environ, **taken.environment(), processes.MARK: str(folder.resolve())}
