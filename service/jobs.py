@@ -20,10 +20,10 @@ from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
 from service import proxy_set, samplers, searcher_set, splits
-from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
+from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
 from service.errors import InvalidJob
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
-from service.reading import read_fields, split_setting, with_setting
+from service.reading import job_file, read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
@@ -32,7 +32,6 @@ FREE_FORM = {
     *(("space", "options"), ("train", "sampler_options")),
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
-JOB_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +147,6 @@ def _place(line: str, order: Sequence[str]) -> int:
     """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
     section = re.split(r"[.:]", line)[0]
     return order.index(section) if section in order else -1
-
-
-def job_file(source: str | Path) -> Path:
-    """The file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
-
-    Raises:
-        ValueError: There is none.
-    """
-    path, known = Path(source), recipes()
-    if str(source) in known:
-        return known[str(source)]
-    if path.is_dir():
-        if (path / "job.json").is_file():
-            return path / "job.json"
-        raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
-    if path.suffix in JOB_FILES:
-        return path
-    if path.exists():
-        raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
-    raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
 
 
 def require_supernet_space(job: Job) -> None:
@@ -361,8 +340,3 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
             raise ValueError(f"--set {setting!r}: {where} has no field {path[depth]!r}{suggestion(path[depth], names)}")
     top = dict.fromkeys(known[0] for known in valid)
     raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")
-
-
-def _recipe_hint(name: str) -> str:
-    known: Mapping[str, Path] = recipes()
-    return f"recipes: {', '.join(known)}" if name not in known else f"the recipe: nas run {name}"

@@ -82,13 +82,14 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A pipeline as it is written."""
+    """A pipeline as it is written; `place` is the folder that its job files are looked for in."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     stages: list[dict[str, Any]]
     job: Any = None
+    place: str = "."
 
 
 def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, source: str) -> list[Draft]:
@@ -97,7 +98,7 @@ def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, sourc
     Raises:
         InvalidJob: With all mistakes at once.
     """
-    checked = check_fields(_File, fields, {"name": "pipeline", "stages": []})
+    checked = check_fields(_File, {**fields, "place": str(Path(source).parent)}, {"name": "pipeline", "stages": []})
     if checked.mistakes or checked.tree is None:
         raise InvalidJob(list(checked.mistakes.values()))
     stages = _stages(checked.tree)
@@ -105,7 +106,7 @@ def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, sourc
     mistakes: list[str] = []
     for stage in order:
         try:
-            made[stage.name] = _draft(stage, checked.tree, made, sets, ticket, check, Path(source).parent)
+            made[stage.name] = _draft(stage, checked.tree, made, sets=sets, ticket=ticket, check=check)
         except (InvalidJob, ValueError) as error:
             mistakes += [f"stage {stage.name}: {line}" for line in str(error).splitlines()]
             made[stage.name] = Draft(key=stage.name, ticket=ticket)
@@ -152,13 +153,7 @@ def _ordered(stages: Mapping[str, Stage]) -> list[Stage]:
 
 
 def _draft(
-    stage: Stage,
-    file: _File,
-    made: Mapping[str, Draft],
-    sets: Sequence[str],
-    ticket: Ticket,
-    check: Checker,
-    place: Path,
+    stage: Stage, file: _File, made: Mapping[str, Draft], *, sets: Sequence[str], ticket: Ticket, check: Checker
 ) -> Draft:
     """The draft of one stage; those that it needs are made already."""
     run = stage.run or ("search" if stage.source else "all")
@@ -168,7 +163,7 @@ def _draft(
         raise InvalidJob([f"run: {run} trains a supernet of its own, so it takes no `from`"])
     source = _Source.of(stage.source, made) if stage.source else None
     written = stage.job or file.job
-    fields = source.fields if source and not written else _job_fields(written, place)
+    fields = source.fields if source and not written else _job_fields(written, file.place)
     settings = [f"{path}={_as_setting(value)}" for path, value in stage.settings.items()]
     job = check.job(fields, [*settings, *sets, f"name={file.name}-{stage.name}"])
     if run == "retrain":
@@ -227,12 +222,12 @@ class _Source:
             raise InvalidJob([f"{different[0]}; the supernet of {self.key} must be of the same space and images"])
 
 
-def _job_fields(written: Any, place: Path) -> Mapping[str, Any]:
+def _job_fields(written: Any, place: str) -> Mapping[str, Any]:
     if isinstance(written, Mapping):
         return written
     if written is None:
         raise InvalidJob(["job: missing; give it to the stage or to the whole pipeline"])
-    beside = place / str(written)
+    beside = Path(place) / str(written)
     return read_source(str(beside) if beside.is_file() else str(written))
 
 

@@ -413,7 +413,8 @@ def _keep_settings(where: Queue, **given: Any) -> None:
     known = read_object(where.folder / SETTINGS)
     settings = {**known, **{name: value for name, value in given.items() if value is not None}}
     try:
-        if Slots(settings_of(settings)).gpus or settings != known:
-            write_json(where.folder / SETTINGS, settings)
+        Slots(settings_of(settings)).gpus  # noqa: B018 - it says which of them do not exist
     except ValueError as error:
         fail(f"--{error}")
+    if settings != known:
+        write_json(where.folder / SETTINGS, settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import InvalidJob
 from service.fields import check_fields
-from service.reading import read_fields
+from service.reading import job_file, read_fields
 
 if TYPE_CHECKING:
     from service.jobs import Job
@@ -28,8 +28,6 @@ def read_source(source: str) -> Mapping[str, Any]:
     Raises:
         InvalidJob: There is none, or it cannot be read.
     """
-    from service.jobs import job_file
-
     return readable(lambda text: read_fields(job_file(text)), source)
 
 
