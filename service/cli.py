@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, queue_commands, ranking_command, scoring_commands, tables
+from service import (
+    benchmark_commands,
+    catalogue,
+    queue_commands,
+    ranking_command,
+    scoring_commands,
+    submit_command,
+    tables,
+)
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -206,7 +214,8 @@ def retrain(
 
 
 app.command(rich_help_panel="Run")(scoring_commands.score)
-for command in ("submit", "jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
+app.command(rich_help_panel="Queue")(submit_command.submit)
+for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
     app.command(command, rich_help_panel="Queue")(getattr(queue_commands, command))
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)

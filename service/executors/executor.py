@@ -47,10 +47,11 @@ class Executor(Protocol):
     `tick` for the folders of one queue (it holds the lock of the queue); `cancel` is for any.
     """
 
-    def mistakes(self, ticket: "Ticket") -> list[str]:
-        """Why such a job could never run here, one line each; asked before anything is written. Empty where it could.
+    def check(self, ticket: "Ticket") -> None:
+        """Whether such a job could ever run here; asked before anything is written.
 
-        What the machine lacks altogether (no `sbatch`) is an `InvalidJob` of the constructor that says what to install.
+        Raises:
+            InvalidJob: It could not: the request is wrong, or something has to be installed.
         """
 
     def submit(self, folders: Sequence[Path]) -> None:

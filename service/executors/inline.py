@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.errors import InvalidJob
 from service.executors.executor import FAILED, Ticket, end_cancelled, end_if_idle, is_cancelled, is_over
 from service.job_runner import BUSY, OVER, run_job
 
@@ -13,10 +14,9 @@ class Inline:
     def __init__(self, queue: Path) -> None:
         self.waiting: list[Path] = []
 
-    def mistakes(self, ticket: Ticket) -> list[str]:
+    def check(self, ticket: Ticket) -> None:
         if ticket.resources.nodes > 1:
-            return [f"nodes: must be 1 in one process, got {ticket.resources.nodes}; use --queue slurm"]
-        return []
+            raise InvalidJob([f"--nodes: must be 1 in one process, got {ticket.resources.nodes}; use --queue slurm"])
 
     def submit(self, folders: Sequence[Path]) -> None:
         self.waiting += [folder for folder in folders if folder not in self.waiting]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.errors import InvalidJob
 from service.executors import processes
 from service.executors.executor import (
     FAILED,
@@ -69,8 +70,10 @@ class Local:
         self.grace_s = float(settings.get("grace_s", _GRACE_S))
         self.machine_wait_s = float(settings.get("machine_wait_s", _MACHINE_WAIT_S))
 
-    def mistakes(self, ticket: Ticket) -> list[str]:
-        return self.slots.mistakes(ticket.resources)
+    def check(self, ticket: Ticket) -> None:
+        found = self.slots.mistakes(ticket.resources)
+        if found:
+            raise InvalidJob([f"--{line}" for line in found])
 
     def submit(self, folders: Sequence[Path]) -> None:
         for folder in folders:
