@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import (
+    benchmark_commands,
+    catalogue,
+    queue_commands,
+    ranking_command,
+    scoring_commands,
+    submit_command,
+    tables,
+)
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -48,6 +56,10 @@ def top(
       nas ui                     look at the result in the browser
       nas list                   what there is: recipes, spaces, proxies, …
       nas score --help           score architectures without training
+
+    [bold]Many jobs[/]
+      nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
+      nas watch                                    what becomes of them
 
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
@@ -202,6 +214,9 @@ def retrain(
 
 
 app.command(rich_help_panel="Run")(scoring_commands.score)
+app.command(rich_help_panel="Queue")(submit_command.submit)
+for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
+    app.command(command, rich_help_panel="Queue")(getattr(queue_commands, command))
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
 benchmark.command("search")(benchmark_commands.benchmark_search)

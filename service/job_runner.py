@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,7 +81,7 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the first, which decides when
         _work(folder, read_ticket(folder), lambda event: None)
         return OVER
-    lock = lock or try_lock(folder)
+    lock = lock or try_lock(folder, patience_s=1.0)
     if lock is None:
         return BUSY
     with lock:
@@ -117,6 +117,9 @@ def _run_locked(folder: Path) -> int:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
+        if is_cancelled(folder):  # whatever being stopped made of it
+            end(folder, CANCELLED, "cancelled while it was running")
+            return OVER
         if distributed.lost_another(error):
             raise  # no fault of the job: it goes on in the next attempt
         traceback.print_exc()
@@ -132,7 +135,8 @@ class _Stop:
     folder: Path
     asked: float | None = None  # when SIGTERM came, of the monotonic clock
     saved: int = 0  # checkpoint at that time
-    said: float = field(default=float("-inf"))
+    said: float = float("-inf")
+    began: tuple[str, float, float] = ("", 0.0, 0.0)  # the present stage, how far it was at first, when that was
 
     @contextmanager
     def listening(self) -> Iterator["_Stop"]:
@@ -169,14 +173,18 @@ class _Stop:
     def __call__(self, event: dict[str, Any]) -> None:
         """The observer of a job: notes how far it is, now and then."""
         self.check(event)
-        now = time.monotonic()
+        now, stage = processes.since_boot_s(), str(event.get("event"))
         done, total = event.get("done", event.get("step")), event.get("total", event.get("steps"))
-        if done is None or not total or (now - self.said < _ACTIVITY_EVERY_S and done < total):
+        if done is None or not total:
+            return
+        if self.began[0] != stage:
+            self.began = (stage, done, now)
+        elif now - self.said < _ACTIVITY_EVERY_S and done < total:
             return
         self.said = now
-        stage = {"stage": event["event"], "done": done, "total": total, "boot_s": processes.since_boot_s()}
+        noted = {"stage": stage, "done": done, "total": total, "boot_s": now}
         with suppress(OSError):  # it is for people only
-            write_json(self.folder / ACTIVITY, stage)
+            write_json(self.folder / ACTIVITY, {**noted, "first": self.began[1], "since_boot_s": self.began[2]})
 
 
 def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
@@ -184,7 +192,7 @@ def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None
     os.chdir(ticket.directory)
     queue = folder.parent
     if ticket.call is not None:
-        return _called(ticket.call)(folder, stop)
+        return _called(ticket.call)(folder, stop, **ticket.arguments)
     from rich.console import Console
 
     from service.progress import ProgressDisplay
@@ -217,7 +225,7 @@ def _staged(queue: Path, folder: Path, ticket: Ticket, observer: Observer) -> di
     return {"retrained": len(records)}
 
 
-def _called(name: str) -> Callable[[Path, Observer], dict[str, Any] | None]:
+def _called(name: str) -> Callable[..., dict[str, Any] | None]:
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

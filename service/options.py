@@ -22,3 +22,6 @@ Output = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
 ]
+QueueFolder = Annotated[
+    Path, typer.Option("--queue-folder", metavar="DIR", help="Where the jobs are; private to you.", show_default=True)
+]

@@ -24,6 +24,7 @@ unpickled, and no decision needs a clock.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -39,12 +40,19 @@ FINISHED, FAILED, CANCELLED, LOST, SKIPPED = "finished", "failed", "cancelled", 
 
 
 class Executor(Protocol):
-    """Starts job folders and looks after them until they are over.
+    """Starts job folders and looks after them until they are over; made from the queue folder.
 
     The order of calls is free; every method may be called again, by this process or by a later one, with folders that
     were queued, run or ended before: what is true is in the folders. Only one process at a time calls `submit` and
     `tick` for the folders of one queue (it holds the lock of the queue); `cancel` is for any.
     """
+
+    def check(self, ticket: "Ticket") -> None:
+        """Whether such a job could ever run here; asked before anything is written.
+
+        Raises:
+            InvalidJob: It could not: the request is wrong, or something has to be installed.
+        """
 
     def submit(self, folders: Sequence[Path]) -> None:
         """Takes prepared folders whose dependencies are over; returns at once.
@@ -62,7 +70,7 @@ class Executor(Protocol):
     def tick(self) -> list[Path]:
         """Does what is due: starts jobs, notices dead ones, starts those again up to their attempts.
 
-        Never waits for a job. Returns the folders that are still open.
+        Never waits for a job (`inline` does: it is for trying things out). Returns the folders that are still open.
         """
 
 
@@ -104,7 +112,8 @@ class Ticket:
         executor: Name of the executor in the catalogue.
         order: Jobs of equal priority start in this order.
         stages: Of `service.runner`, or ``retrain``.
-        call: ``package.module:function`` to call with the folder and an observer, instead of the stages of a job.
+        call: ``package.module:function``, called with the folder and an observer instead of the stages of a job.
+        arguments: More, by name, of that function.
         supernet_from: Folder whose supernet is searched or retrained; relative to the queue folder, or absolute.
         front_from: Folder whose front is retrained, as above.
         retrain: Options of `service.retraining.retrain`: `members`, `epochs`, `lr`.
@@ -122,6 +131,7 @@ class Ticket:
     order: int = 0
     stages: Sequence[str] = ()
     call: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     supernet_from: str | None = None
     front_from: str | None = None
     retrain: Mapping[str, Any] = field(default_factory=dict)
@@ -182,15 +192,33 @@ def is_cancelled(folder: Path) -> bool:
     return (folder / CANCEL).exists()
 
 
-def try_lock(folder: Path) -> IO[str] | None:
-    """The lock of a job folder, or None where a runner holds it; closing it, or dying, lets it go."""
+def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
+    """The lock of a job folder, or None where a runner holds it; closing it, or dying, lets it go.
+
+    Args:
+        folder: The job folder.
+        patience_s: How long to try; whoever only looks at a job holds its lock for an instant.
+    """
     file = (folder / LOCK).open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                file.close()
+                return None
+            time.sleep(0.02)
+        else:
+            return file
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a runner holds the lock."""
+    file = try_lock(folder)
+    if file is not None:
         file.close()
-        return None
-    return file
+    return file is None
 
 
 def sign_lock(file: IO[str]) -> None:
@@ -205,3 +233,19 @@ def end(folder: Path, status: str, reason: str | None = None, **more: Any) -> No
     """Writes the result of a job whose lock the caller holds, unless it has one."""
     if not is_over(folder):
         write_json(folder / RESULT, {"status": status, "reason": reason, **more, "attempts": attempts(folder)})
+
+
+def end_if_idle(folder: Path, status: str, reason: str) -> bool:
+    """Writes the result of a job that nobody runs; False where someone does."""
+    lock = try_lock(folder)
+    if lock is None:
+        return False
+    with lock:
+        end(folder, status, reason)
+    return True
+
+
+def end_cancelled(folder: Path) -> bool:
+    """Ends a job that was asked to stop, if nobody runs it; False where someone does."""
+    began = (folder / PROCESS).exists()
+    return end_if_idle(folder, CANCELLED, "cancelled while it was running" if began else "cancelled before it started")

@@ -28,7 +28,13 @@ def since_boot_s() -> float:
 def this() -> dict[str, Any]:
     """The content of `process.json` for the calling process."""
     own = os.getpid()
-    return {"pid": own, "session": os.getsid(0), "began": _began(own), "boot": boot(), "boot_s": since_boot_s()}
+    return {
+        "pid": own,
+        "leads_session": os.getsid(0) == own,
+        "began": _began(own),
+        "boot": boot(),
+        "boot_s": since_boot_s(),
+    }
 
 
 def is_alive(folder: Path) -> bool:
@@ -43,7 +49,7 @@ def is_alive(folder: Path) -> bool:
 def members(folder: Path) -> list[int]:
     """Processes of a job: of its session, or marked with its folder; only of this start of this machine."""
     noted = read_object(folder / PROCESS)
-    session = noted.get("session") if noted.get("boot") == boot() else None
+    session = noted.get("pid") if noted.get("leads_session") and noted.get("boot") == boot() else None
     if session is not None and _began(session) not in (None, noted.get("began")):
         session = None  # the number belongs to someone else by now
     marked = f"{MARK}={folder.resolve()}".encode()
@@ -57,10 +63,10 @@ def members(folder: Path) -> list[int]:
 
 
 def terminate(folder: Path) -> None:
-    """Asks all processes of a job to end."""
-    for process in members(folder):
+    """Asks the runner of a job for a clean stop; its children end with it."""
+    if is_alive(folder):
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGTERM)
+            os.kill(read_object(folder / PROCESS)["pid"], signal.SIGTERM)
 
 
 def kill(folder: Path) -> None:

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from service.errors import InvalidJob
 from service.executors.executor import (
     CANCELLED,
     FAILED,
@@ -37,6 +38,7 @@ from service.executors.executor import (
     Ticket,
     attempts,
     end,
+    end_cancelled,
     is_cancelled,
     is_over,
     read_object,
@@ -88,7 +90,7 @@ class Slurm:
         self.open: dict[Path, _Place] = {}
         self.states = JobStates(ask_every_s)
         self._ended: dict[Path, float] = {}  # since when SLURM says so of a job without result
-        self._described: dict[str, dict[str, Any]] = {}
+        self._described: dict[Path, State] = {}
 
     def check(self, ticket: Ticket) -> None:
         """Whether SLURM would take a job, before anything is queued.
@@ -96,8 +98,6 @@ class Slurm:
         Raises:
             InvalidJob: SLURM is not here, the request is wrong, or SLURM refuses it.
         """
-        from service.jobs import InvalidJob
-
         require_slurm()
         if "%" in str(self.queue) or not str(self.queue).isprintable():
             raise InvalidJob([f"--queue-folder: {self.queue}: SLURM wants a path without '%' and control characters"])
@@ -131,10 +131,7 @@ class Slurm:
                 continue
             if place is not None and place.id is not None:
                 ids.append(place.id)
-            lock = try_lock(folder)
-            if lock is not None:
-                with lock:
-                    end(folder, CANCELLED, "cancelled before it ran")
+            end_cancelled(folder)
         _scancel(ids)
 
     def tick(self) -> list[Path]:
@@ -160,8 +157,9 @@ class Slurm:
     def _over_or_again(self, folder: Path, place: _Place, state: State) -> bool:
         """Whether a job that SLURM says has ended is to be sent again; else it gets its result, or is waited for."""
         waited = time.monotonic() - self._ended.setdefault(folder, time.monotonic())
-        if place.id is not None and state.state in ("COMPLETED", FORGOTTEN) and waited < self.result_delay_s:
-            return False
+        may_change = place.id is not None and state.state in ("COMPLETED", FORGOTTEN)
+        if (may_change or read_object(folder / PROCESS).get("failure")) and waited < self.result_delay_s:
+            return False  # its result is not seen here yet, or the disk that was full has to be emptied first
         lock = try_lock(folder)
         if lock is None:
             return False  # it runs all the same: started twice, or on a node that the controller has lost
@@ -204,9 +202,9 @@ class Slurm:
         _scancel([place.id for place in places if place.id in waiting and place.id])
         for folder in folders:
             self._ended.pop(folder, None)
+            self._described.pop(folder, None)
         still = {place.submission for place in self.open.values()}
         for submission in {place.submission for place in places if place.submission} - still:
-            self._described.pop(submission, None)
             sent = self.queue / SUBMISSIONS / submission
             if all(is_over(Path(path)) for path in _folders(sent)):
                 shutil.rmtree(sent, ignore_errors=True)
@@ -244,17 +242,15 @@ class Slurm:
         return folder
 
     def _describe(self) -> None:
-        """Leaves for `placement` what SLURM said last."""
-        now: dict[str, dict[str, Any]] = {}
-        for place in self.open.values():
-            state = place.id and (self.states.listed or {}).get(place.id)
-            if state:
-                now.setdefault(place.submission, {})[str(place.index)] = [state.state, state.reason, state.nodes]
-        for submission, content in now.items():
-            if self._described.get(submission) != content:
-                self._described[submission] = content
-                with suppress(OSError):
-                    write_json(self._submission_folder(submission) / "states.json", content, durable=False)
+        """Leaves in `state.json` what SLURM said last, for people."""
+        for folder, place in self.open.items():
+            state = (self.states.listed or {}).get(place.id or "")
+            if state is None or self._described.get(folder) == state:
+                continue
+            self._described[folder] = state
+            waits = f"SLURM {place.id}: {state.reason}" if state.state == "PENDING" and state.reason else ""
+            with suppress(OSError):
+                self._note(folder, id=place.id, slurm=state.state, nodes=state.nodes, reason=waits)
 
     # ---- sending --------------------------------------------------------------------------------------------------
 
@@ -290,17 +286,6 @@ class Slurm:
     def _note(self, folder: Path, **changed: Any) -> None:
         state = {"attempt": attempts(folder) or 1, "executor": "slurm", **read_object(folder / STATE)}
         write_json(folder / STATE, {**state, **changed}, durable=False)  # lost: the job is sent again, and runs once
-
-
-def placement(queue: Path, folder: Path) -> dict[str, str]:
-    """Where a job is in SLURM, for people: `id`, `state`, `reason` and `nodes`, as far as they are known."""
-    state = read_object(folder / STATE)
-    place = queue / SUBMISSIONS / str(state.get("submission"))
-    array = read_object(place / "submitted.json").get("id")
-    if array is None:
-        return {}
-    said = read_object(place / "states.json").get(str(state.get("index")), ["", "", ""])
-    return {"id": f"{array}_{state.get('index')}", "state": said[0], "reason": said[1], "nodes": said[2]}
 
 
 def _folders(submission: Path) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.catalogue import suggestion
+from service.errors import InvalidJob
 from service.executors.distributed import process_count
 from service.executors.executor import Resources, Ticket
 from service.fields import show
@@ -31,8 +32,6 @@ def require_slurm() -> None:
     Raises:
         InvalidJob: Its commands or submitit are not installed.
     """
-    from service.jobs import InvalidJob
-
     if shutil.which("sbatch") is None or shutil.which("squeue") is None:
         where = "submit on a login node of the cluster, or install it (Debian: apt-get install slurm-wlm munge)"
         raise InvalidJob([f"--queue: slurm needs SLURM, and there is no sbatch here; {where}; or use --queue local"])
@@ -52,7 +51,7 @@ def mistakes(resources: Resources, options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if name.replace("_", "-") not in OPTIONS:
             yield f"options.{name}: no option of sbatch that a job may set{suggestion(name, OPTIONS)}"
-        elif isinstance(value, bool):
+        elif value is True:
             continue
         elif not isinstance(value, str | int) or not _PLAIN.fullmatch(str(value)):
             yield f"options.{name}: must be true, a whole number or a plain word, got {show(value)}"
@@ -63,7 +62,7 @@ def parameters(ticket: Ticket) -> dict[str, Any]:
     needs, options = ticket.resources, {name.replace("_", "-"): value for name, value in ticket.options.items()}
     processes = process_count(ticket)
     per_process = math.ceil(needs.cpus / processes) if needs.cpus else None
-    further = {name: value for name, value in options.items() if value is not False and name != "wckey"}
+    further = {name: value for name, value in options.items() if name != "wckey"}
     if ticket.priority < 0:
         further.setdefault("nice", -100 * ticket.priority)
     return {

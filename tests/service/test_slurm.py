@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import InvalidJob
 from service.executors.executor import Resources, Ticket, is_over
-from service.executors.slurm import Slurm, placement
+from service.executors.slurm import Slurm
 from service.folder import write_json
-from service.jobs import InvalidJob
 from tests.slurm.cluster import Cluster, cluster, poll
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def drive(driver: Slurm, until: Callable[[], object] | None = None, limit_s: flo
         is_open = driver.tick()
         return bool(until()) if until else not is_open
 
-    assert poll(step, limit_s), {folder.name: placement(driver.queue, folder) for folder in driver.open}
+    assert poll(step, limit_s), {folder.name: state(folder) for folder in driver.open}
 
 
 def trace(folder: Path) -> list[dict]:
@@ -89,6 +89,13 @@ def trace(folder: Path) -> list[dict]:
 
 def result(folder: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
+
+
+def job_id(folder: Path) -> str:
+    """What SLURM calls a job."""
+    noted = state(folder)
+    sent = folder.parent / ".slurm" / noted["submission"] / "submitted.json"
+    return f"{json.loads(sent.read_text())['id']}_{noted['index']}"
 
 
 def state(folder: Path) -> dict:
@@ -120,7 +127,7 @@ def test_six_jobs_are_one_array_and_never_share_a_gpu(slurm, tmp_path):
     folders = make(tmp_path / "queue", 6)
     driver = executor(tmp_path / "queue")
     driver.submit(folders)
-    ids = [placement(driver.queue, folder)["id"] for folder in folders]
+    ids = [job_id(folder) for folder in folders]
     drive(driver)
     assert len({name.partition("_")[0] for name in ids}) == 1
     assert [result(folder)["status"] for folder in folders] == ["finished"] * 6, [result(f) for f in folders]
@@ -307,7 +314,7 @@ def test_scancel_by_hand_is_a_cancellation(slurm, tmp_path):
     driver.submit([running, waiting])
     drive(driver, lambda: trace(running))
     for folder in (running, waiting):
-        slurm.call("scancel", placement(driver.queue, folder)["id"])
+        slurm.call("scancel", job_id(folder))
     drive(driver)
     assert [result(folder)["status"] for folder in (running, waiting)] == ["cancelled"] * 2
 
@@ -335,7 +342,7 @@ def test_a_job_that_is_warned_of_its_time_limit_goes_on_in_a_next_run(slurm, tmp
     driver.submit([folder])
     assert poll(lambda: len(trace(folder)) >= 2, 60)
     slurm.call("scontrol", "update", f"JobId={placement(driver.queue, folder)['id']}", "TimeLimit=1")
-    slurm.call("scancel", "--signal=USR2", placement(driver.queue, folder)["id"])
+    slurm.call("scancel", "--signal=USR2", job_id(folder))
     assert poll(lambda: is_over(folder), 90), slurm.call("squeue", "-l")
     print(f"\ntime limit: went on after {recovery_s(folder):.1f} s")
     assert result(folder)["status"] == "finished"
