@@ -21,6 +21,7 @@ OPEN = {
 }
 NOT_THE_JOBS_FAULT = {"PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "REVOKED"}
 _PATIENCE_S = 60.0
+_SURELY_LISTED_S = 60.0  # after its end, unless a cluster is set up in a strange way
 _SQUEUE = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%N|%r|%j"]
 _SACCT = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,NodeList", "-j"]
 
@@ -89,7 +90,11 @@ class JobStates:
         text, self._squeue = self._squeue.text, None
         if text is None:
             return  # the controller is away, so nothing is known
-        self.listed, self.asked = read_states(text), self._put
+        before, self.listed = self.listed or {}, read_states(text)
+        if self._put - self.asked < _SURELY_LISTED_S:  # an element of an array that is cancelled early is gone at once
+            gone = {job for job, state in before.items() if state.state == "PENDING"} - self.listed.keys()
+            self.ended.update({job: State("CANCELLED") for job in gone})
+        self.asked = self._put
         if self._sacct is None:
             self._forgotten = [job for job in jobs if job not in self.listed and job not in self.ended]
             if self._forgotten:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -279,9 +280,14 @@ def test_a_controller_killed_too_early_starts_jobs_twice_and_they_run_once(monke
         drive(driver, lambda: trace(folders[0]))
         up.kill_daemon("slurmctld")
         up.start_controller()
-        drive(driver, lambda: is_over(folders[0]))
-        with suppress(subprocess.CalledProcessError):  # it is closed no more
-            up.call("scontrol", "update", "NodeName=ALL", "State=RESUME")
+
+        def opened() -> bool:
+            """An administrator opens the node again whenever it was closed."""
+            with suppress(subprocess.CalledProcessError):
+                up.call("scontrol", "update", f"NodeName={platform.node().partition('.')[0]}", "State=RESUME")
+            return all(is_over(folder) for folder in folders)
+
+        drive(driver, opened)
         drive(driver)
         assert [result(folder)["status"] for folder in folders] == ["finished"] * 3
         assert all(whole_and_in_order(folder, 20) for folder in folders)
@@ -341,7 +347,7 @@ def test_a_job_that_is_warned_of_its_time_limit_goes_on_in_a_next_run(slurm, tmp
     driver = executor(tmp_path / "queue")
     driver.submit([folder])
     assert poll(lambda: len(trace(folder)) >= 2, 60)
-    slurm.call("scontrol", "update", f"JobId={placement(driver.queue, folder)['id']}", "TimeLimit=1")
+    slurm.call("scontrol", "update", f"JobId={job_id(folder)}", "TimeLimit=1")
     slurm.call("scancel", "--signal=USR2", job_id(folder))
     assert poll(lambda: is_over(folder), 90), slurm.call("squeue", "-l")
     print(f"\ntime limit: went on after {recovery_s(folder):.1f} s")
