@@ -213,7 +213,9 @@ class Slurm:
 
     def _state(self, place: _Place) -> State | None:
         if place.id is not None:
-            return self.states.of(place.id, place.since)
+            state = self.states.of(place.id, place.since)
+            other = state is not None and state.name and not state.name.endswith(f".{place.submission}")
+            return State(FORGOTTEN) if other else state  # a controller that lost its memory counts from 1 again
         asked_since = self.states.listed is not None and self.states.asked >= place.since
         return State(FORGOTTEN) if asked_since else None  # whoever sent it died before SLURM had it
 

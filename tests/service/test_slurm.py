@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,11 @@ def used(up: Cluster, monkeypatch) -> Iterator[Cluster]:
     up.cancel_all()
 
 
-def make(queue: Path, count: int, function: str = "epochs", *, settings=None, **ticket) -> list[Path]:
+def make(queue: Path, number: int, function: str = "epochs", *, settings=None, **ticket) -> list[Path]:
     """Folders of jobs that call a function of `tests.slurm.work`."""
     queue.mkdir(exist_ok=True)
     folders = []
-    for _ in range(count):
+    for _ in range(number):
         order = len([path for path in queue.iterdir() if path.is_dir()])
         folder = queue / f"job-{order:03d}"
         folder.mkdir()
@@ -281,10 +281,14 @@ def test_a_controller_killed_too_early_starts_jobs_twice_and_they_run_once(monke
         up.kill_daemon("slurmctld")
         up.start_controller()
 
+        ticks = count()
+
         def opened() -> bool:
-            """An administrator opens the node again whenever it was closed."""
-            with suppress(subprocess.CalledProcessError):
-                up.call("scontrol", "update", f"NodeName={platform.node().partition('.')[0]}", "State=RESUME")
+            """An administrator opens the node again when it was closed."""
+            if next(ticks) % 50 == 49:
+                up.call("scontrol", "reconfigure")
+                with suppress(subprocess.CalledProcessError):
+                    up.call("scontrol", "update", f"NodeName={platform.node().partition('.')[0]}", "State=RESUME")
             return all(is_over(folder) for folder in folders)
 
         drive(driver, opened)
