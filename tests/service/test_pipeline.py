@@ -66,7 +66,7 @@ def test_stages_become_jobs_that_wait_for_each_other():
         ([{"name": "train"}, {"name": "b", "after": ["trian"]}], "after: 'trian' is no stage; did you mean train?"),
         ([{"name": "a"}, {"name": "b", "from": "nowhere"}], "from: 'nowhere' is no stage or job folder"),
         ([{"name": "a"}, {"name": "a"}], "stage a: the name is given twice"),
-        ([{"name": "a", "run": "tran"}], "run must be one of all, train, search, retrain, got 'tran'"),
+        ([{"name": "a", "run": "tran"}], "run: must be one of all, train, search, retrain, got 'tran'"),
         ([{"name": "a", "run": "search"}], "stage a: run: search needs `from`"),
         ([{"name": "a", "epoch": 3}], "epoch: unknown field"),
         ([{"name": "a", "settings": {"train.epoch": 3}}], "stage a: --set 'train.epoch=3'"),
