@@ -120,7 +120,7 @@ def test_a_pipeline_gets_as_far_as_it_can_and_no_job_loads_mlflow(tmp_path):
     folders = dict(zip([s["name"] for s in stages], [None] * 5))
     for folder in queue.add(drafts(content, tracked, TICKET, "study.yaml")):
         folders[read_ticket(folder).name.removeprefix("study-")] = folder
-    finish(queue, start_worker(queue))
+    finish(queue, start_worker(queue), patience_s=800)
     states = {name: result(folder)["status"] for name, folder in folders.items()}
     assert states == {
         **{"supernet": "finished", "wrong": "failed", "small": "finished", "tuned": "finished", "never": "skipped"}
