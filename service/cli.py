@@ -229,7 +229,7 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor or queue."),
     ] = None,
 ) -> None:
     """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.

@@ -44,7 +44,8 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
         data: Field values as read from a file.
         placeholders: What to go on with where a required field at the root is missing or wrong.
     """
-    adapter = _adapter(cls)
+    root: Any = cls
+    adapter: TypeAdapter[T] = _adapter(root)
     checked: Checked[T] = Checked()
     remaining = copy.deepcopy(dict(data))
     for _ in range(1 + 2 * sum(1 for _ in field_paths(cls)) + len(data)):
@@ -65,7 +66,7 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
 
 
 @cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 

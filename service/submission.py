@@ -56,6 +56,8 @@ class Checker:
         if mistakes:
             raise InvalidJob(mistakes)
         device, seed = data.get("device", "auto"), data.get("seed", 0)
+        if re.fullmatch(r"cuda:\d+", str(device)):
+            raise InvalidJob([f"device: {device!r} can't be asked for in a queue, which chooses the GPU; use cuda"])
         unpinned = {**data, "device": "auto" if device == "cuda" else device}
         alike = repr({**unpinned, "seed": None})
         if alike not in self.known:
@@ -66,6 +68,4 @@ class Checker:
             if shallow.mistakes or shallow.tree is None:
                 raise InvalidJob(list(shallow.mistakes.values()))
             job = replace(job, seed=shallow.tree.seed)
-        if re.fullmatch(r"cuda:\d+", job.device):
-            raise InvalidJob([f"device: {job.device!r} can't be asked for in a queue, which chooses the GPU; use cuda"])
         return replace(job, device=device) if device == "cuda" else job

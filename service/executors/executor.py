@@ -230,8 +230,8 @@ def sign_lock(file: IO[str]) -> None:
 
 
 def end(folder: Path, status: str, reason: str | None = None, **more: Any) -> None:
-    """Writes the result of a job whose lock the caller holds, unless it has one."""
-    if not is_over(folder):
+    """Writes the result of a job whose lock the caller holds, unless it has one or its folder was removed."""
+    if folder.is_dir() and not is_over(folder):
         write_json(folder / RESULT, {"status": status, "reason": reason, **more, "attempts": attempts(folder)})
 
 

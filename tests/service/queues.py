@@ -69,9 +69,9 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
         time.sleep(0.02)
 
 
-def finish(queue: Queue, worker: subprocess.Popen[bytes]) -> None:
+def finish(queue: Queue, worker: subprocess.Popen[bytes], patience_s: float = _PATIENCE_S) -> None:
     """Waits until all jobs are over and the worker has ended; nothing is left running then."""
-    assert worker.wait(_PATIENCE_S) == 0
+    assert worker.wait(patience_s) == 0
     for folder in queue.folders():
         assert is_over(folder), folder.name
         assert processes.members(folder) == [], f"{folder.name}: left running"
