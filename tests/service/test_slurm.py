@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidJob
-from service.executors.executor import Resources, Ticket, is_over
+from service.executors import processes
+from service.executors.executor import PROCESS, Resources, Ticket, is_over, read_object
 from service.executors.slurm import Slurm
 from service.folder import write_json
 from tests.slurm.cluster import Cluster, cluster, poll
@@ -431,20 +432,24 @@ def test_every_job_ends_with_one_result_whatever_is_killed(slurm, tmp_path, jobs
     chance = random.Random(0)
     driver = executor(tmp_path / "queue")
     driver.submit(folders)
-    start, killed, results = time.monotonic(), [], {}
+    start, seen, killed, results = time.monotonic(), set(), [], {}
 
     def harm() -> bool:
-        running = [folder for folder in folders if trace(folder) and not is_over(folder)]
-        if running and len(killed) < kills and chance.random() < 0.5:
-            process = trace(chance.choice(running))[-1]["pid"]
-            if process not in killed and alive(process):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-                    killed.append(process)
+        """SIGKILL to some of the runners, as soon as they are seen or a little later."""
         for folder in folders:
             if is_over(folder):
                 written = (folder / "result.json").stat().st_mtime_ns
                 assert results.setdefault(folder, written) == written, "a result was written twice"
+                continue
+            process = read_object(folder / PROCESS).get("pid")
+            if process is None or process in seen or len(killed) == kills:
+                continue
+            seen.add(process)
+            if chance.random() < 0.6:
+                time.sleep(chance.uniform(0.0, 0.3))
+                if processes.is_alive(folder) and not is_over(folder):
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
         return len(results) == jobs
 
     drive(driver, harm, limit_s=2500)
