@@ -41,7 +41,10 @@ def first_use(tmp_path_factory):
     """A working directory after the very first job, and what `sync` printed there: making the store takes seconds."""
     folder = tmp_path_factory.mktemp("first")
     start_job(folder / "job")
-    code = "import service.tracking as t, service.store as s; r = t.sync('job', final=False); print(r.error, s.default_uri() == r.uri, end='')"
+    code = (
+        "from service.store import default_uri as u; from service.tracking import sync;"
+        "r = sync('job', final=False); print(r.error, u() == r.uri, end='')"
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(service.__file__).parents[1])}
     return folder, subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
