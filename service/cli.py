@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import benchmark_commands, catalogue, compare_commands, ranking_command, scoring_commands, tables
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -271,6 +271,10 @@ def show(
         else:
             known = [*catalogue.recipes(), *(key for table in catalogue.KINDS.values() for key in table)]
             fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
+
+
+app.command(rich_help_panel="Look")(compare_commands.compare)
+app.command(rich_help_panel="Look")(compare_commands.report)
 
 
 @app.command(rich_help_panel="Look")

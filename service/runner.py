@@ -331,6 +331,7 @@ class Work:
             self.folder / "front.json",
             {
                 "objectives": self.problem.describe(),
+                "space": self.space.describe(),
                 "decisions": [decision.name for decision in self.space.decisions],
                 "latency": conditions(self.device, self.space.input_shape, self.job.latency),
                 "members": [_member(evaluation) for evaluation in kept],
@@ -362,6 +363,8 @@ class Work:
             member["weights"] = f"front/{member['key']}.safetensors"
             save_weights(subnet, self.folder / member["weights"])
             member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(EVALUATION_BATCH))
+        splits_read = {"validation": self.data.validation, "test": self.data.test}
+        front["images"] = {name: len(split) for name, split in splits_read.items()}
         write_json(self.folder / "front.json", front)
         self.recorder({"event": "test", "done": len(front["members"]), "total": len(front["members"])})
         report.write_report(self.folder)
