@@ -72,6 +72,7 @@ def compare(
 
 def report(
     runs: Runs,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +83,6 @@ def report(
     budgets: Budgets = None,
     reference: Reference = None,
     uri: Uri = None,
-    *,
     anyway: Anyway = False,
 ) -> None:
     """Write one page about one job or several, for people who never saw architecture search.

@@ -35,9 +35,7 @@ def _summary(findings: Findings) -> Table:
     for front in findings.fronts:
         ranges = []
         for axis in shown:
-            values = [
-                v for member in front.members if (v := finite(axis.of(member["values"].get(axis.name)))) is not None
-            ]
+            values = [v for member in front.members if (v := axis.of(member["values"].get(axis.name))) is not None]
             ranges.append(f"{min(values):.4g} to {max(values):.4g}" if values else "-")
         share = f"{100 * findings.comparison.hypervolume[front.name]:.1f} %"
         table.add_row(front.name, str(len(front.members)), *ranges, share)

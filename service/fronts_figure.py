@@ -71,7 +71,7 @@ def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
 def _draw(figure: Any, picture: Picture, colour: str) -> None:
     """The three traces of one front, without coordinates: those follow the choice of the cost."""
     name, quiet = picture.title, {"hoverinfo": "skip", "showlegend": False, "legendgroup": picture.title}
-    figure.add_scatter(mode="markers", marker={"color": colour, "size": 5, "opacity": 0.18}, **quiet)
+    figure.add_scatter(mode="markers", marker={"color": colour, "size": 5, "opacity": 0.3}, **quiet)
     figure.add_scatter(mode="lines", line={"shape": "hv", "color": colour, "width": 1.5}, **quiet)
     figure.add_scatter(
         mode="markers",

@@ -25,11 +25,11 @@ from service.fronts_text import (
 )
 
 _STYLE = """
-body{font-family:system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1e293b;line-height:1.5}
+body{font-family:system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1e293b;line-height:1.5}
 h1{font-size:1.7em;margin-bottom:.2em}h2{margin-top:2em;border-bottom:1px solid #e2e8f0;padding-bottom:.2em}
 p,li{max-width:52em}.lead{font-size:1.15em}.quiet{color:#64748b}.mark{background:#fef3c7;padding:.6em .9em}
 table{border-collapse:collapse;margin:1em 0;font-size:.93em;display:block;overflow-x:auto}
-th,td{padding:.35em .8em;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
+th,td{padding:.35em .65em;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
 th{color:#475569;font-weight:600}th:first-child,td:first-child{text-align:left}
 code{background:#f1f5f9;padding:.1em .3em}dt{font-weight:600;margin-top:.6em}dd{margin-left:1.2em}
 """.strip()
@@ -128,7 +128,7 @@ def _lead(findings: Findings) -> Iterable[str]:
 def _numbers(findings: Findings, front: Front, member: Mapping[str, Any]) -> str:
     shown = [value_text(member, axis) for axis in (findings.axes.quality, *findings.axes.costs[:1])]
     tested = tested_text(front, member)
-    return ", ".join([*shown, *([f"{tested} on images never seen before"] if tested != "-" else [])])
+    return ", ".join([*shown, *([f"{tested} % on images never seen before"] if tested != "-" else [])])
 
 
 def _choice(findings: Findings) -> Iterable[str]:

@@ -6,6 +6,7 @@ times, and adds only what the server does not have yet.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,38 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
     status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
     write_json(folder / "tracking.json", {**status, **memory})
     return result
+
+
+def catch_up(jobs: Path, uri: str) -> list[Path]:
+    """Logs the jobs that are not whole in a store and that nobody works on: those that ran while it was away, and those
+    that were killed.
+
+    Args:
+        jobs: The folder of job folders.
+        uri: Only jobs that are logged in this store are looked at.
+
+    Returns:
+        The folders that are logged now.
+    """
+    waiting = [folder for folder in sorted(path.parent for path in jobs.glob("*/job.json")) if _lacks(folder, uri)]
+    if not waiting:
+        return []
+    from service.jobs import InvalidJob
+    from service.prepare import locked
+
+    logged = []
+    for folder in waiting:
+        with suppress(InvalidJob, OSError), locked(folder):  # in use, or not ours to write
+            if sync(folder, final=True).synced:
+                logged.append(folder)
+    return logged
+
+
+def _lacks(folder: Path, uri: str) -> bool:
+    """Whether a job is to be logged in this store, and is not yet; a damaged folder is not."""
+    try:
+        config, own_uri = store_of(folder)
+        known = read_json(folder / "tracking.json") or {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return config.enabled and own_uri == uri and not known.get("synced")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.mlflow_format import Links, links
-from service.store import check_free, database_of, run_server
+from service.store import LOOPBACK, Serving, database_of, run_server
 from service.tracking_store import connect
 
 
@@ -27,12 +27,7 @@ def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
 
 
 def serve(
-    uri: str,
-    host: str = "127.0.0.1",
-    port: int = 5000,
-    *,
-    experiment: str = "espalier",
-    echo: Callable[[str], Any] = print,
+    uri: str, serving: Serving | None = None, *, experiment: str = "espalier", echo: Callable[[str], Any] = print
 ) -> int:
     """Shows a store in the browser until interrupted; of a server that runs elsewhere only the links are printed.
 
@@ -41,19 +36,23 @@ def serve(
 
     Raises:
         FileNotFoundError: There is no such database yet.
-        OSError: The port is taken, or the store cannot be reached.
+        OSError: The port is taken, what a login needs is missing, or the store cannot be reached.
     """
+    serving = serving or Serving()
+    elsewhere = uri.startswith("http")
     database = database_of(uri)
     if database is not None and not database.exists():
         raise FileNotFoundError(f"there is no MLflow store at {database} yet: it is made by the first job")
-    if not uri.startswith("http"):
-        check_free(host, port)
-    base = uri if uri.startswith("http") else f"http://{host}:{port}"
+    if not elsewhere:
+        serving.check()
+    base = uri if elsewhere else f"http://{serving.host}:{serving.port}"
     try:
         found = view_link(uri, experiment, base=base)
         echo(f"charts: {found.charts}\nruns:   {found.runs}")
     except LookupError:
         echo(base)
-    if uri.startswith("http"):
+    if elsewhere:
         return 0
-    return run_server(uri, host, port)
+    if serving.host not in LOOPBACK and not serving.auth:
+        echo(f"whoever reaches {serving.host}:{serving.port} can read, change and delete runs; --auth asks for a login")
+    return run_server(uri, serving)
