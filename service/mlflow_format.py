@@ -63,7 +63,7 @@ def member_params(job: Mapping[str, Any], member: Mapping[str, Any], decisions: 
     """What a member of the front is: the search that it is of, its space, and every decision, `-` where inactive."""
     architecture = member["architecture"]
     names = dict.fromkeys([*decisions, *architecture])
-    search = {"search": f"{job['job']['name']} {job['id'][:6]}", "space": job["job"]["space"]["name"]}
+    search = {"search": f"{job['id'][:6]} {job['job']['name']}", "space": job["job"]["space"]["name"]}
     return search | {name: architecture.get(name, "-") for name in names}
 
 

@@ -132,6 +132,6 @@ def test_two_searches_have_equal_names_and_colours_of_their_own(tmp_path, uri, f
     members = client.search_runs([experiment], "tags.`nas.kind` = 'member'", max_results=100)
     assert len({frozenset(run.data.params) for run in members}) == 1
     assert len({frozenset(run.data.metrics) for run in members}) == 1
-    assert {run.data.params["search"] for run in members} == {"a 111111", "b 222222"}
+    assert {run.data.params["search"] for run in members} == {"111111 a", "222222 b"}
     colours = {run.data.tags["mlflow.runColor"]: run.data.params["search"] for run in members}
     assert len(colours) == 2
