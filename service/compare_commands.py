@@ -62,7 +62,7 @@ def compare(
     """
     with readable_errors(also=(OSError, ImportError)):
         if len(set(runs)) < 2:
-            fail(f"compare: needs two runs or more, got {runs[0]!r} alone; one front is shown by: nas show {runs[0]}")
+            fail(f"compare: needs two runs or more, got {runs[0]} alone; one front is shown by: nas show {runs[0]}")
         with _findings(runs, _Asked(objectives, budgets, reference, uri, anyway)) as findings:
             from service import compare_tables
 
