@@ -164,7 +164,7 @@ MISTAKES = [
     (["compare", "first", "second", "--objectives", "accuracy,latency"], "did you mean latency_ms"),
     (
         ["compare", "first", "second", "--budgets", "1,fast"],
-        "--budgets: above 0 such as 1,2.5, got 'fast'",
+        "numbers above 0 such as 1,2.5, got 'fast'",
     ),
     (["compare", "first", "second", "--reference", "accuracy=50"], "must name every objective, latency_ms is missing"),
     (["compare", "first", "second", "--reference", "accuracy=x,latency_ms=1"], "must be NAME=NUMBER, got 'accuracy=x'"),
