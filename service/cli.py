@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import (
+    benchmark_commands,
+    catalogue,
+    compare_commands,
+    ranking_command,
+    scoring_commands,
+    tables,
+    tracking_commands,
+)
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -273,46 +281,10 @@ def show(
             fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
 
 
-@app.command(rich_help_panel="Look")
-def ui(
-    uri: Annotated[str | None, typer.Option(help="Tracking store. [dim]Default: runs/mlflow.db here[/]")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
-    experiment: Annotated[str, typer.Option(help="Experiment that the printed link opens.")] = "espalier",
-) -> None:
-    """Open the MLflow pages of all jobs; Ctrl-C ends it.
-
-    [bold]Examples[/]
-      nas ui                              jobs that ran in this directory
-      nas ui --port 8080
-      nas ui --uri http://tracking:5000   links to a server elsewhere
-    """
-    with readable_errors(also=(OSError, ImportError)):
-        from service import tracking
-
-        status = tracking.serve(uri or tracking.default_uri(), host, port, experiment=experiment, echo=typer.echo)
-    raise typer.Exit(status)
-
-
-@app.command(rich_help_panel="Look")
-def sync(folder: Folder) -> None:
-    """Log a job folder in MLflow, now; what is there already is left alone.
-
-    For jobs that ran while the server was away or MLflow was missing. May be repeated.
-
-    [bold]Examples[/]
-      nas sync runs/my
-    """
-    with readable_errors(also=(OSError, ImportError)):
-        from service import tracking
-        from service.prepare import locked, saved_job
-
-        saved_job(folder)
-        with locked(folder):
-            result = tracking.sync(folder, final=True)
-    if result.error:
-        fail(f"sync: {result.error}", status=1)
-    typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+app.command(rich_help_panel="Look")(compare_commands.compare)
+app.command(rich_help_panel="Look")(compare_commands.report)
+app.command(rich_help_panel="Look")(tracking_commands.ui)
+app.command(rich_help_panel="Look")(tracking_commands.sync)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -30,13 +31,14 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report, samplers, searcher_set, splits
+from service import catalogue, report, samplers, searcher_set, splits, system_metrics, tracking
 from service.environment import environment
-from service.folder import write_json
+from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space
+from service.mlflow_format import created_ms
 from service.profiling import profile_architectures, torch_device
 from service.proxies_in_search import SearchProxies
-from service.recorder import Observer, Recorder, stage_seconds
+from service.recorder import Mirror, Observer, Recorder, stage_seconds
 from supernets import (
     Partition,
     Processes,
@@ -63,6 +65,7 @@ def run(
     *,
     stages: Sequence[str] = STAGES,
     supernet_from: Path | None = None,
+    mirror: Mirror | None = tracking.sync,
 ) -> dict[str, Any]:
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
 
@@ -72,16 +75,17 @@ def run(
         observer: Receives every event.
         stages: Which stages, in the order of `STAGES`.
         supernet_from: Job folder whose trained supernet is searched instead of training one.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that.
     """
     result_path = folder / "result.json"
     if result_path.exists():
         return json.loads(result_path.read_text())
     device = torch_device(job.device)
     with processes(device) as siblings:
-        recorder = Recorder(folder, job, observer, siblings)
+        recorder = Recorder(folder, job, observer, siblings, mirror)
         work = Work(folder, job, device, recorder, siblings, supernet_from)
         work.check_latency_bound()
-        with recorder.closing():
+        with recorder.closing(), _watched(folder, recorder):
             for stage in stages:
                 if siblings.is_first or stage == "train":
                     with recorder.stage(stage):
@@ -91,6 +95,14 @@ def run(
             write_json(result_path, result)
             recorder.sync(final=True)
     return result
+
+
+def _watched(folder: Path, recorder: Recorder) -> AbstractContextManager[None]:
+    """How busy the machine is, kept by the first of several processes."""
+    described = read_json(folder / "job.json")
+    if described is None or not recorder.siblings.is_first:
+        return nullcontext()
+    return system_metrics.sampled(recorder.keep, created_s=created_ms(described) / 1000)
 
 
 @dataclass
@@ -319,6 +331,8 @@ class Work:
             self.folder / "front.json",
             {
                 "objectives": self.problem.describe(),
+                "space": self.space.describe(),
+                "decisions": [decision.name for decision in self.space.decisions],
                 "latency": conditions(self.device, self.space.input_shape, self.job.latency),
                 "members": [_member(evaluation) for evaluation in kept],
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
@@ -349,6 +363,8 @@ class Work:
             member["weights"] = f"front/{member['key']}.safetensors"
             save_weights(subnet, self.folder / member["weights"])
             member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(EVALUATION_BATCH))
+        splits_read = {"validation": self.data.validation, "test": self.data.test}
+        front["images"] = {name: len(split) for name, split in splits_read.items()}
         write_json(self.folder / "front.json", front)
         self.recorder({"event": "test", "done": len(front["members"]), "total": len(front["members"])})
         report.write_report(self.folder)

@@ -17,7 +17,7 @@ from service.cli import app
 from service.progress import ProgressDisplay, duration
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["run", "train", "search", "profile", "retrain", "score", "list", "show", "ui", "sync"]
+COMMANDS = ["run", "train", "search", "profile", "retrain", "score", "list", "show", "ui", "sync", "compare", "report"]
 TINY = ["train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_images=64"]
 FAST = ["latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false"]
 
