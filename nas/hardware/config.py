@@ -6,12 +6,10 @@ from typing import Any, Literal, NamedTuple
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _LEAST = (("batch_size", 1), ("threads", 1), ("repeats", 5), ("warmup_s", 0), ("min_time_ms", 0))
-_USER, _HOST, _PORT = (
-    r"(?:(?P<user>[^@/:\s-][^@/:\s]*)@)?",
-    r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*)",
-    r"(?::(?P<port>\d{1,5}))?",
+_SSH = re.compile(
+    r"ssh://(?:(?P<user>[^@/:\s-][^@/:\s]*)@)?"
+    r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*)(?::(?P<port>\d{1,5}))?(?:/(?P<place>cpu|cuda)?)?"
 )
-_SSH = re.compile(rf"ssh://{_USER}{_HOST}{_PORT}(?:/(?P<place>cpu|cuda)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +24,8 @@ class LatencyConfig:
         min_time_ms: Forward passes are timed in groups at least this long.
         backend: What runs the networks: a catalogue name, or `package.module:object`.
         precision: Of weights and activations; `int8` quantises weights once and activations at every pass.
-        device: `here` for this machine, or `ssh://user@host[:port]` for the processor of another one, with `/cuda` behind
-            it for its CUDA device.
+        device: `here` for this machine, or `ssh://user@host[:port]` for another one: its processor, or its CUDA device
+            with `/cuda` at the end.
         timeout_s: A network that needs longer in all is given up as too slow.
         max_interval: Widest 95% interval accepted, as a share of the value; wider ones are measured on for a while and
             fail then.

@@ -1,7 +1,7 @@
 """Latency of plain networks, here or on another machine.
 
-All networks take turns, so that a machine that slows down for a while slows all of them alike. Each turn is a visit, see
-`nas.hardware.timing`; what the visits say together is in `nas.hardware.measurement`.
+All networks take turns, so that a machine that slows down for a while slows all of them alike. Each turn is a visit,
+see `nas.hardware.timing`; what the visits say together is in `nas.hardware.measurement`.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nas.estimate import Estimate
-from nas.hardware.backends import Backend, find
+from nas.hardware.backends import find
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
 from nas.hardware.here import ThisMachine, device_name
 from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width

@@ -11,7 +11,7 @@ from nas.estimate import Estimate
 from nas.hardware.config import Conditions
 
 LEAST_REACH = 0.02
-"""No single run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""
+"""No run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""
 
 _MAD_OF_FEW = {2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.200, 7: 1.140, 8: 1.129, 9: 1.107}
 """The median absolute deviation of few numbers is too small by these factors (Croux and Rousseeuw, 1992)."""

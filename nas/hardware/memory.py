@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_iter
 def peak_memory_mb(model: nn.Module, images: Tensor) -> float:
     """Megabytes of weights, input and the most of activations that live at once in one pass.
 
-    On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory that
-    an operation uses inside itself is not seen on a CPU.
+    On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory
+    that an operation uses inside itself is not seen on a CPU.
 
     Args:
         model: A plain network in evaluation mode.

@@ -1,4 +1,7 @@
-"""Energy counters of a machine, where it has some: RAPL of processors, NVML of NVIDIA devices. Standard library only."""
+"""Energy counters of a machine, where it has some: RAPL of processors, NVML of NVIDIA devices.
+
+Only the standard library is needed; NVML is asked through nvidia-ml-py where that is installed.
+"""
 
 from __future__ import annotations
 

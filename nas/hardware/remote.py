@@ -1,7 +1,7 @@
 """Measuring on another machine through `ssh`: our side of the connection.
 
-The agent's source goes through the standard input of the `ssh` program, then requests and results as lines of JSON. Every
-visit has an id; its result is written to a journal here before it is acknowledged, and kept there until it is. So
+The agent's source goes through the standard input of the `ssh` program, then requests and results as lines of JSON.
+Every visit has an id; its result is written to a journal here before it is acknowledged, and kept there until it is. So
 whatever is cut and whenever, nothing is measured twice and nothing is lost.
 """
 
@@ -62,7 +62,7 @@ class ResultJournal:
         self.known: dict[str, dict[str, Any]] = {}
         self.session = uuid.uuid4().hex
         if path is None:
-            self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")
+            self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         else:
             self._file = path.open("a+", encoding="utf-8")
         self._file.seek(0)
@@ -223,7 +223,7 @@ class _Connection:
         host, port, _ = ssh_address(config.device)
         command = f"{config.python} -u -c {shlex.quote(START)}"
         place = ["-p", str(port)] if port else []
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
                 ["ssh", *OPTIONS, *config.ssh_options, *place, host, command],

@@ -53,7 +53,9 @@ def quantised(model: bytes) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
             # signed weights have no fast convolution in ONNX Runtime on every processor, unsigned ones have
-            quantize_dynamic(onnx.load_from_string(model), path, weight_type=QuantType.QUInt8)
+            network = onnx.load_from_string(model)
+            del network.graph.value_info[:]  # shapes are inferred anew, and those of weights laid out anew would differ
+            quantize_dynamic(network, path, weight_type=QuantType.QUInt8)
             return path.read_bytes()
     finally:
         logging.getLogger().removeFilter(_no_advice)
