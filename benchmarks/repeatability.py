@@ -1,7 +1,7 @@
 """How well latency repeats: the same networks measured in two processes, some seconds apart.
 
     python -m benchmarks.repeatability --backend torch
-    python -m benchmarks.repeatability --backend onnxruntime --networks 30 --pause 20 --rounds 2
+    python -m benchmarks.repeatability --backend onnxruntime --networks 30 --pause 20 --rounds 4
 
 Prints the rank correlation of the two runs (Spearman), the median difference, and how often the interval of the first
 holds the value of the second.
@@ -97,7 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="here")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pause", type=float, default=20.0, help="seconds between the runs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--once", action="store_true", help="one run, as JSON")

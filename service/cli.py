@@ -217,9 +217,7 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(
-            metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor or backend."
-        ),
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor, backend."),
     ] = None,
 ) -> None:
     """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors, backends.

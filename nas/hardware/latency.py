@@ -22,7 +22,7 @@ from nas.hardware.remote import OtherMachine, Visit
 
 __all__ = ["LatencyConfig", "Meter", "conditions", "measure", "measure_latency", "mistakes"]
 
-VISITS = 5
+VISITS = 10
 """Turns of each network; the repeats are shared among them."""
 
 EXTRA_ROUNDS = 3

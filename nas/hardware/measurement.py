@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from nas.estimate import Estimate
 from nas.hardware.config import Conditions
@@ -13,8 +12,8 @@ from nas.hardware.config import Conditions
 LEAST_REACH = 0.02
 """No run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""
 
-_MAD_OF_FEW = {2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.200, 7: 1.140, 8: 1.129, 9: 1.107}
-"""The median absolute deviation of few numbers is too small by these factors (Croux and Rousseeuw, 1992)."""
+CALM = 0.05
+"""The share of the times that is taken for undisturbed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +42,19 @@ class MeasurementFailed(RuntimeError):
 def latency_of(visits: Sequence[Sequence[float]]) -> Estimate:
     """Latency from the times of several visits, with the 95% interval for the value of another run.
 
-    The lower quartile of a visit is what the network takes when little disturbs it; the median over the visits is the
-    latency. Visits lie apart in time, so that their spread shows how the machine drifts; the interval holds all of that
-    spread instead of the part that averaging leaves, because another run meets another moment of the drift.
+    Other programs never make a network faster, they make it slower even where they leave it the core, because they take
+    the caches. So what the fastest twentieth of the times reaches comes back in the next run, and the median does not.
+    How far a visit is from that at its best says how disturbed the machine is. Another run meets another disturbance,
+    which averaging over one run does not make smaller: the interval reaches as far to both sides as three quarters of
+    the visits are off.
 
     Args:
         visits: Milliseconds, one sequence a visit.
     """
-    logs = np.array([math.log(np.quantile(times, 0.25)) for times in visits])
-    n, centre = len(logs), float(np.median(logs))
-    if n < 2:
-        low, high = np.log(np.min(visits[0])), np.log(np.quantile(visits[0], 0.75))
-        reach = max(LEAST_REACH, centre - low, high - centre)
-    else:
-        factor = _MAD_OF_FEW.get(n, n / (n - 0.8))
-        spread = 1.4826 * factor * float(np.median(np.abs(logs - centre)))
-        reach = max(LEAST_REACH, float(student.ppf(0.975, n - 1)) * spread * math.sqrt(1 + math.pi / 2 / n))
-    return Estimate(math.exp(centre), math.exp(centre - reach), math.exp(centre + reach))
+    value = float(np.quantile(np.concatenate([np.asarray(times, dtype=float) for times in visits]), CALM))
+    best = [min(times) for times in visits] if len(visits) > 1 else visits[0]
+    reach = max(LEAST_REACH, math.log(float(np.quantile(best, 0.75)) / value))
+    return Estimate(value, value * math.exp(-reach), value * math.exp(reach))
 
 
 def relative_width(latency: Estimate) -> float:

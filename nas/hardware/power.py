@@ -50,7 +50,7 @@ def _number(path: str) -> float:
 
 def _nvml(index: int) -> Callable[[], float | None]:
     try:
-        import pynvml  # type: ignore[import-not-found, unused-ignore]
+        import pynvml
     except ImportError:
         return _unknown
     try:

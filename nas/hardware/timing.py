@@ -105,7 +105,8 @@ def visit(network: Network, plan: Plan) -> dict[str, Any]:
                 _warm_up(network, plan, clock)
             else:
                 _group_ms(network, clock)  # brings its weights back into the caches
-            before, times = plan.energy_j(), []
+            times: list[float] = []
+            before = plan.energy_j()
             while len(times) < plan.groups and (not times or time.perf_counter() < end):
                 times.append(_group_ms(network, clock))
             after = plan.energy_j()
