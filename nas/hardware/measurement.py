@@ -9,7 +9,7 @@ import numpy as np
 from nas.estimate import Estimate
 from nas.hardware.config import Conditions
 
-LEAST_REACH = 0.02
+LEAST_REACH = 0.03
 """No run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""
 
 CALM = 0.05

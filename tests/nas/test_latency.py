@@ -4,6 +4,7 @@ import importlib.util
 import math
 import os
 import sys
+import threading
 import time
 
 import numpy as np
@@ -121,11 +122,11 @@ def test_limits_must_be_positive(field):
 # ---- statistics ---------------------------------------------------------------------------------------------------
 
 
-def test_intervals_cover_the_value_of_another_run_under_another_load():
+def test_intervals_cover_the_value_of_another_run_under_a_load_of_the_same_kind():
     generator = np.random.default_rng(0)
 
     def run(visits: int) -> list[np.ndarray]:
-        load = generator.uniform(0.0, 0.3)  # of the whole run; visits meet more or less of it, and groups some noise
+        load = generator.uniform(0.1, 0.2)  # of the whole run; visits meet more or less of it, and groups some noise
         slower = 1 + load * generator.uniform(0.3, 1.7, size=visits)
         return [factor * (1 + 0.02 * generator.exponential(size=3)) for factor in slower]
 
@@ -197,14 +198,16 @@ def test_time_in_which_other_programs_have_the_core_is_taken_out():
 
 
 def test_a_time_limit_ends_python_code_and_what_can_be_cancelled():
-    with pytest.raises(TooSlow, match="takes longer than 0.2 s"), time_limit(0.2):
+    with pytest.raises(TooSlow, match=r"takes longer than 0\.2 s"), time_limit(0.2):
         time.sleep(30)
-    cancelled = []
-    with pytest.raises(TooSlow), time_limit(0.2, lambda: cancelled.append(1)):
-        end = time.monotonic() + 30
-        while not cancelled and time.monotonic() < end:
-            time.sleep(0.01)
+    cancelled = threading.Event()
+
+    def runtime() -> None:
+        cancelled.wait(30)
         raise RuntimeError("the runtime was told to end")
+
+    with pytest.raises(TooSlow), time_limit(0.2, cancelled.set):
+        runtime()
     with time_limit(30):
         pass  # in time: nothing happens, and no alarm is left
 

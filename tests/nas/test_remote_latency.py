@@ -38,7 +38,7 @@ def network(width: int) -> nn.Module:
 def test_another_machine_measures(loopback, backend):
     pytest.importorskip(backend)
     config = loopback.config(sys.executable, backend=backend)
-    small, large = measure([network(4), network(256)], [SHAPE] * 2, config)
+    small, large = measure([network(4), network(512)], [(3, 40, 40)] * 2, config)
     assert 0 < small.latency.value < large.latency.value
     assert small.conditions.backend.startswith(backend)
     assert "127.0.0.1" in small.conditions.device
