@@ -147,7 +147,7 @@ def test_outliers_do_not_move_the_latency():
 
 def test_wild_times_have_wide_intervals_and_calm_ones_narrow():
     calm, wild = latency_of([[1.0, 1.001]] * 5), latency_of([[t, t] for t in (1.0, 1.5, 0.7, 2.0, 1.2)])
-    assert relative_width(calm) < 0.05
+    assert relative_width(calm) < 0.07
     assert relative_width(wild) > 0.5
 
 
