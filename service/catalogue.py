@@ -129,6 +129,14 @@ PREDICTORS = {
     "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
+BACKENDS = {
+    "torch": Entry("nas.hardware.backends.torch:Backend", "PyTorch, operation by operation; also over ssh"),
+    "torch_compile": Entry("nas.hardware.backends.torch_compile:Backend", "PyTorch compiled by torch.compile"),
+    "onnxruntime": Entry("nas.hardware.backends.onnxruntime:Backend", "ONNX Runtime on CPU or CUDA; also over ssh"),
+    "openvino": Entry("nas.hardware.backends.openvino:Backend", "OpenVINO on the processor"),
+    "cuda_graph": Entry("nas.hardware.backends.cuda_graph:Backend", "PyTorch on CUDA, the pass captured as one graph"),
+    "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
+}
 KINDS = {
     "space": SPACES,
     "sampler": SAMPLERS,
@@ -136,6 +144,7 @@ KINDS = {
     "objective": OBJECTIVES,
     "proxy": PROXIES,
     "predictor": PREDICTORS,
+    "backend": BACKENDS,
 }
 
 

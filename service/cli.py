@@ -145,15 +145,18 @@ def profile(
     sets: Sets = None,
     device: Device = None,
 ) -> None:
-    """Measure latency on this machine, without training anything.
+    """Measure latency on this machine or another one, without training anything.
 
     Of a job: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. Shown is the median with its 95 % interval.
+    Of the folder of a finished job: its front, anew. The 95 % interval is that for another run.
+    Another machine needs sshd, python3 and onnxruntime (or torch); nothing is installed there.
 
     [bold]Examples[/]
       nas profile cifar10 --set data.path=cifar10.npz --samples 20
       nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
       nas profile runs/my                           the front of a finished job
+      nas profile my.yaml --set latency.backend=onnxruntime --set latency.precision=int8
+      nas profile my.yaml --set latency.backend=onnxruntime --device ssh://user@board:22
     """
     with readable_errors():
         job = load(source, sets, device)
@@ -222,10 +225,10 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor, backend."),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.
+    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors, backends.
 
     Anything else is written package.module:object and imported from there.
 
@@ -233,6 +236,7 @@ def list_names(
       nas list                   everything
       nas list space             the search spaces
       nas list proxy             scores without training
+      nas list backend           what runs networks while they are measured
       nas show quickstart        more about one of them
     """
     named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}

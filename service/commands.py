@@ -96,7 +96,8 @@ def console() -> Console:
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
     from service.jobs import load_job
 
-    return load_job(source, [*(sets or []), *([f"device={device}"] if device else [])])
+    field = "latency.device" if str(device).startswith("ssh:") else "device"
+    return load_job(source, [*(sets or []), *([f"{field}={device}"] if device else [])])
 
 
 @contextmanager

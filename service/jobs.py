@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import LatencyConfig
+from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
@@ -221,6 +222,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
             shape = check_data(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
+    if checked.sound("latency"):
+        yield from _latency_mistakes(job, checked.sound("device"))
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
@@ -249,6 +252,21 @@ def _device_mistakes(device: str) -> Iterator[str]:
             f"there are {count}, cuda:0 to cuda:{count - 1}" if count else "PyTorch finds none here; use auto or cpu"
         )
         yield f"device: {device!r} is no CUDA device of this machine; {there}"
+
+
+def _latency_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
+    """A backend that does not exist, is not installed, or cannot do what is asked."""
+    unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
+    yield from unknown
+    if not unknown and device_is_known:
+        yield from (f"latency.{line}" for line in latency_mistakes(job.latency, device_type(job.device)))
+
+
+def device_type(name: str) -> str:
+    """`cpu` or `cuda`, for a device as a job names it."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name.partition(":")[0]
 
 
 def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[str]:

@@ -20,5 +20,11 @@ Output = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N, short for --set device=…; "
+        "ssh://user@host[:port] measures latency there, short for --set latency.device=…",
+    ),
 ]

@@ -21,6 +21,7 @@ from service.figures import (
     probabilities_png,
 )
 from service.folder import candidates, finite, job_name, read_json, read_lines, write_whole
+from service.tables import conditions_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -137,7 +138,7 @@ def summary_lines(folder: Path) -> list[str]:
         lines.append(f"cheapest:      {_one_line(min(members, key=_cheapest))}")
     lines += proxy_lines(folder)
     if front.get("latency"):
-        lines.append(f"latency of {_device(front['latency'])}")
+        lines.append(f"latency of {conditions_line(front['latency'])}")
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
@@ -165,19 +166,6 @@ def _one_line(member: Record) -> str:
     if finite(values.get("latency_ms")) is not None:
         parts.append(f"{_latency(member)} ms")
     return f"{member['key']}  {', '.join(parts)}"
-
-
-def _device(latency: Record) -> str:
-    threads = latency.get("threads")
-    parts = [
-        latency.get("device"),
-        latency.get("backend"),
-        latency.get("precision"),
-        f"batch {latency.get('batch_size', '?')}",
-    ]
-    if threads:
-        parts.append(f"{threads} thread{'s' if threads != 1 else ''}")
-    return ", ".join(str(part) for part in parts if part)
 
 
 def _duration(seconds: float) -> str:

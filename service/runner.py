@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from nas.archive import contenders, hypervolume, pareto_front
 from nas.data import Data, load_data
-from nas.hardware.latency import conditions
+from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from nas.journal import Evaluation, Journal, read_evaluations
-from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import Accuracy, Cost, Latency, Objective, parse_bound, top1_percent
 from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
@@ -36,7 +36,7 @@ from service.environment import environment
 from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space
 from service.mlflow_format import created_ms
-from service.profiling import profile_architectures, torch_device
+from service.profiling import measure_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Mirror, Observer, Recorder, stage_seconds
 from supernets import (
@@ -182,16 +182,27 @@ class Work:
         """Refuse a latency limit that even the smallest architecture breaks, before anything is trained."""
         text = self.job.search.constraints.get("latency_ms")
         high = parse_bound(text).high if text else None
+        self._check_other_machine()
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
-        smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
-        if smallest.low is not None and smallest.low > high:
-            raise InvalidJob(
-                [
-                    f"search.constraints.latency_ms: {text} can't be met: the smallest architecture of "
-                    f"{self.space.name} takes {smallest.value:.3g} ms on this machine"
-                ]
-            )
+        smallest = measure_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
+        smallest_is = f"the smallest architecture of {self.space.name}"
+        if isinstance(smallest, MeasurementFailed):
+            raise InvalidJob([f"search.constraints.latency_ms: {smallest_is} has no latency: {smallest}"])
+        latency, place = smallest.latency, "on this machine" if not self.job.latency.is_remote else "there"
+        if latency.low is not None and latency.low > high:
+            takes = f"{smallest_is} takes {latency.value:.3g} ms {place}"
+            raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {takes}"])
+
+    def _check_other_machine(self) -> None:
+        """Refuse a machine that cannot measure, before anything is trained."""
+        if not self.job.latency.is_remote or (self.folder / "front.json").exists():
+            return
+        try:
+            with Meter(self.job.latency) as meter:
+                meter.conditions(self.device, self.space.input_shape)
+        except DeviceUnreachable as error:
+            raise InvalidJob([f"latency.device: {error}"]) from error
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -323,8 +334,8 @@ class Work:
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
         front = contenders(evaluations, self.problem.directions)
         self.recorder({"event": "measure", "done": 0, "total": len(front)})
-        again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
-        measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]
+        again = self.latency.measure_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
+        measured = [_with_latency(evaluation, measurement) for evaluation, measurement in zip(front, again)]
         kept, dropped = self._still_on_front(measured)
         self.recorder({"event": "measure", "done": len(front), "total": len(front)})
         write_json(
@@ -333,7 +344,7 @@ class Work:
                 "objectives": self.problem.describe(),
                 "space": self.space.describe(),
                 "decisions": [decision.name for decision in self.space.decisions],
-                "latency": conditions(self.device, self.space.input_shape, self.job.latency),
+                "latency": self.latency.meter.conditions(self.device, self.space.input_shape).to_dict(),
                 "members": [_member(evaluation) for evaluation in kept],
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
             },
@@ -342,7 +353,7 @@ class Work:
     def _still_on_front(self, measured: list[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
         dropped = []
         for i, evaluation in enumerate(measured):
-            if self.problem.violation(evaluation.values) > 0:
+            if evaluation.status == "ok" and self.problem.violation(evaluation.values) > 0:
                 reason = f"latency_ms = {evaluation.values['latency_ms']:.4g} is outside its limit when measured again"
                 measured[i] = replace(evaluation, status="infeasible", reason=reason)
         kept = pareto_front(measured, self.problem.directions)
@@ -401,7 +412,11 @@ def save_weights(subnet: nn.Module, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _with_latency(evaluation: Evaluation, estimate: Estimate) -> Evaluation:
+def _with_latency(evaluation: Evaluation, measured: Measurement | MeasurementFailed) -> Evaluation:
+    """An evaluation with the latency measured again; it has failed where that has."""
+    if isinstance(measured, MeasurementFailed):
+        return replace(evaluation, status="failed", reason=f"latency: {measured}")
+    estimate = measured.latency
     values = {**evaluation.values, "latency_ms": estimate.value}
     intervals = dict(evaluation.intervals)
     if estimate.low is not None and estimate.high is not None:

@@ -21,17 +21,40 @@ if TYPE_CHECKING:
     from service.score_command import Outcome
 
 
-def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `profiling.profile`: the median and its interval."""
-    table = numbers_table(
-        "Latency on this machine", "architecture", "latency ms", "95 % interval", "MACs (M)", "weights (M)"
-    )
+def latency_table(rows: Sequence[dict[str, Any]]) -> Group:
+    """Rows of `profiling.profile`: latency with its interval, what else was measured, the conditions, what failed."""
+    counted = any(row.get("energy_mj") is not None for row in rows)
+    columns = ["latency ms", "95 % interval", "images/s", "peak MB", *(["mJ"] if counted else [])]
+    table = numbers_table("Latency", "architecture", *columns, "MACs (M)", "weights (M)")
     for row in rows:
+        costs = [f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params")]
+        if "failed" in row:
+            table.add_row(str(row["name"]), "failed", *["-"] * (len(columns) - 1), *costs)
+            continue
         low, high = row["interval"]
         interval = "-" if low is None else f"{low:.3f} to {high:.3f}"
-        costs = (f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params"))
-        table.add_row(str(row["name"]), f"{row['latency_ms']:.3f}", interval, *costs)
-    return table
+        numbers = [row["memory_mb"], *([row["energy_mj"]] if counted else [])]
+        beside = ["-" if number is None else f"{number:.2f}" for number in numbers]
+        table.add_row(
+            str(row["name"]), f"{row['latency_ms']:.3f}", interval, f"{row['throughput_per_s']:,.0f}", *beside, *costs
+        )
+    lines = [f"failed: {row['name']}: {row['failed']}" for row in rows if "failed" in row]
+    lines += dict.fromkeys(conditions_line(row["conditions"]) for row in rows if "conditions" in row)
+    return Group(table, *(Text(line) for line in lines))
+
+
+def conditions_line(conditions: Mapping[str, Any]) -> str:
+    """What a latency holds for, in one line."""
+    threads = conditions.get("threads")
+    parts = [
+        conditions.get("device"),
+        conditions.get("backend"),
+        conditions.get("precision"),
+        f"batch {conditions.get('batch_size', '?')}",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
+        f"input {' x '.join(map(str, conditions['input_shape']))}" if conditions.get("input_shape") else None,
+    ]
+    return ", ".join(str(part) for part in parts if part)
 
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
