@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import benchmark_commands, catalogue, export_command, ranking_command, scoring_commands, tables
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -201,6 +201,7 @@ def retrain(
         console().print(tables.retrain_table(rows))
 
 
+app.command(rich_help_panel="Run")(export_command.export)
 app.command(rich_help_panel="Run")(scoring_commands.score)
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
@@ -214,10 +215,11 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor or format."),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.
+    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors,
+    formats.
 
     Anything else is written package.module:object and imported from there.
 
