@@ -140,11 +140,12 @@ def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:
 
 def _track(plan: Any, comparisons: list[Any], targets: list[str], output: Path) -> None:
     """A store that cannot be written is said, and no reason to fail: everything is in the folder."""
-    from service import tracking
     from service.search_benchmark_log import finished_runs
+    from service.tracking import TrackingConfig
+    from service.tracking_finished import log_finished
 
-    error = tracking.log_finished(finished_runs(plan, comparisons, targets, output))
-    typer.echo(f"not in MLflow: {error}" if error else "in the browser: nas ui")
+    logged = log_finished(finished_runs(plan, comparisons, targets, output), TrackingConfig(experiment="benchmarks"))
+    typer.echo(f"not in MLflow: {logged.error}" if logged.error else "in the browser: nas ui --experiment benchmarks")
 
 
 def _names(text: str | None) -> list[str]:

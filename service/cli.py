@@ -290,9 +290,10 @@ def ui(
       nas ui --uri http://tracking:5000   links to a server elsewhere
     """
     with readable_errors(also=(OSError, ImportError)):
-        from service import tracking
+        from service.store import default_uri
+        from service.tracking_pages import serve
 
-        status = tracking.serve(uri or tracking.default_uri(), host, port, experiment=experiment, echo=typer.echo)
+        status = serve(uri or default_uri(), host, port, experiment=experiment, echo=typer.echo)
     raise typer.Exit(status)
 
 

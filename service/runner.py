@@ -319,6 +319,7 @@ class Work:
             self.folder / "front.json",
             {
                 "objectives": self.problem.describe(),
+                "decisions": [decision.name for decision in self.space.decisions],
                 "latency": conditions(self.device, self.space.input_shape, self.job.latency),
                 "members": [_member(evaluation) for evaluation in kept],
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],

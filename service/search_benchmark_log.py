@@ -1,14 +1,17 @@
 """What MLflow keeps of a benchmark of searchers: a run for each problem and searcher."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nas.search_benchmark import Comparison
 from service import search_benchmark_report as report
 from service.search_benchmark import Plan
-from service.tracking import FinishedRun
+from service.tracking_finished import FinishedRun
 
 _POINTS = 60
 
@@ -33,10 +36,12 @@ def finished_runs(
                     curves[f"{measure}_{end}"] = [(int(step), float(values[step - 1])) for step in steps]
             settings = plan.settings(problem, searcher)
             params = {"problem": problem.name, "searcher": searcher, "runs": plan.seeds, **settings}
+            params |= {"objectives": problem.problem.optimised, "limits": _limits(comparison)}
             yield FinishedRun(
                 name=f"{problem.name} {searcher}",
-                params={**params, "objectives": problem.problem.optimised, "limits": _limits(comparison)},
-                tags={"nas.kind": "search_benchmark", "mlflow.note.content": "  \n".join(problem.notes)},
+                identity={"nas.kind": "search_benchmark", "nas.benchmark": _digest(folder, params)},
+                params=params,
+                tags={"mlflow.note.content": "  \n".join(problem.notes)},
                 metrics=metrics,
                 curves=curves,
                 files=tuple(folder / name for name in (report.SUMMARY, report.PAGE, report.IMAGE)),
@@ -45,3 +50,8 @@ def finished_runs(
 
 def _limits(comparison: Comparison) -> str:
     return "; ".join(note for note in comparison.problem.notes if note.startswith("limits")) or "none"
+
+
+def _digest(folder: Path, params: Mapping[str, Any]) -> str:
+    """The same for the same settings in the same folder: such a benchmark is logged once."""
+    return sha256(json.dumps([str(folder.resolve()), params], default=str, sort_keys=True).encode()).hexdigest()[:32]

@@ -17,7 +17,7 @@ HOMES = {
     "pymoo": ("nas/searchers/",),
     "optuna": ("nas/searchers/",),
     "timm": ("search_spaces/", "nas/data/", "nas/retrain.py"),
-    "mlflow": ("service/tracking.py", "service/store.py"),
+    "mlflow": ("service/tracking", "service/store.py"),
 }
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 

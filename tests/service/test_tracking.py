@@ -19,8 +19,9 @@ import service
 from service.folder import read_json
 from service.mlflow_format import LONGEST_VALUE
 from service.report import write_report
-from service.store import server_command
-from service.tracking import TrackingConfig, default_uri, serve, sync, view_link
+from service.store import default_uri, server_command
+from service.tracking import TrackingConfig, sync
+from service.tracking_pages import serve, view_link
 from tests.service.synthetic_job import (
     append_lines,
     complete_job,
@@ -40,9 +41,7 @@ def first_use(tmp_path_factory):
     """A working directory after the very first job, and what `sync` printed there: making the store takes seconds."""
     folder = tmp_path_factory.mktemp("first")
     start_job(folder / "job")
-    code = (
-        "import service.tracking as t; r = t.sync('job', final=False); print(r.error, t.default_uri() == r.uri, end='')"
-    )
+    code = "import service.tracking as t, service.store as s; r = t.sync('job', final=False); print(r.error, s.default_uri() == r.uri, end='')"
     environment = {**os.environ, "PYTHONPATH": str(Path(service.__file__).parents[1])}
     return folder, subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
