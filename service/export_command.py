@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service import catalogue, export_table
 from service.commands import console, display, front, load, resumable
 from service.errors import fail, readable_errors
+
+if TYPE_CHECKING:
+    from service.export import Exported
 
 
 def export(
@@ -70,15 +73,24 @@ def export(
         for place in (entry.place for entry in exported):
             typer.echo(f"files: {place}")
         if register is not None:
-            from service import tracking_registry
-
             with locked(folder), resumable("the same command"):
-                for version in tracking_registry.register(folder, exported, register):
-                    told = "registered" if version.new else "registered before"
-                    typer.echo(f"{told}: version {version.version}, {tracking_registry.loading_line(version)}")
+                _register(folder, exported, register)
     failures = [f"{entry.key}: {name}: {why}" for entry in exported for name, why in entry.failed.items()]
     if failures:
         fail(*failures, status=1)
+
+
+def _register(folder: Path, exported: "Sequence[Exported]", name: str) -> None:
+    """Register what was exported and say how it is loaded, or why it could not be."""
+    from service import tracking_registry
+
+    try:
+        versions = tracking_registry.register(folder, exported, name)
+    except (OSError, ImportError) as error:
+        fail(f"--register: {error}; the files are there, the same command registers them", status=1)
+    for version in versions:
+        told = "registered" if version.new else "registered before"
+        typer.echo(f"{told}: version {version.version}, {tracking_registry.loading_line(version)}")
 
 
 def _formats(text: str, register: str | None) -> list[str]:

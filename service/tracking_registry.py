@@ -17,7 +17,7 @@ from service.export_card import CARD, EXAMPLE, plain, text_of
 from service.folder import finite
 from service.store import database_of
 from service.tracking import store_of, sync
-from service.tracking_store import connect
+from service.tracking_store import connect, error_line
 
 REGISTERED = {"onnx": "", "int8": "-int8"}
 """Formats that are registered -> what the alias ends with."""
@@ -65,15 +65,19 @@ def register(folder: Path, exported: Sequence[Exported], name: str) -> list[Regi
     logged = sync(folder, replace(config, enabled=True, uri=uri), final=True)
     if logged.error:
         raise OSError(f"MLflow at {uri}: {logged.error}")
-    client = connect(uri)
-    registry = _Registry(client=client, uri=uri, name=name, experiment_id=str(logged.experiment_id))
-    registry.begin()
-    return [
-        registry.version(member, kind, logged.members.get(member.key))
-        for member in exported
-        for kind in REGISTERED
-        if kind in (*member.made, *member.there)
-    ]
+    from mlflow.exceptions import MlflowException
+
+    registry = _Registry(client=connect(uri), uri=uri, name=name, experiment_id=str(logged.experiment_id))
+    try:
+        registry.begin()
+        return [
+            registry.version(member, kind, logged.members.get(member.key))
+            for member in exported
+            for kind in REGISTERED
+            if kind in (*member.made, *member.there)
+        ]
+    except MlflowException as error:
+        raise OSError(f"MLflow at {uri}: {error_line(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
