@@ -83,10 +83,3 @@ def retrain_member(folder: Path, key: str) -> None:
 def keys_of(folder: Path) -> list[str]:
     """The keys of the front."""
     return [member["key"] for member in json.loads((folder / "front.json").read_text())["members"]]
-
-
-def with_member(folder: Path, index: int, **changes: Any) -> None:
-    """Changes one member of the front."""
-    front = json.loads((folder / "front.json").read_text())
-    front["members"][index] |= changes
-    write_json(folder / "front.json", front)
