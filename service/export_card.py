@@ -163,7 +163,7 @@ def text_of(card: Mapping[str, Any]) -> str:
     if latency:
         conditions = ", ".join(f"{name} {latency[name]}" for name in _CONDITIONS if latency.get(name) is not None)
         low, high = latency["interval_ms"] or (None, None)
-        interval = f" [{low:.3f}, {high:.3f}]" if low is not None else ""
+        interval = f" [{low:.3f}, {high:.3f}]" if None not in (low, high) else ""
         lines.append(f"latency: {latency['latency_ms']:.3f} ms{interval} ({conditions})")
     shape = ", ".join(map(str, card["input"]["shape"]))
     lines.append(f"input [{shape}]: {card['input']['scale']}, mean {card['input']['mean']}, std {card['input']['std']}")
