@@ -25,7 +25,7 @@ from nas.data import Data, check_data, load_data
 from nas.export import Deployable, restored
 from search_spaces import Space
 from service import catalogue
-from service.export_card import CARD, EXAMPLE, card_of, plain, read_card
+from service.export_card import CARD, EXAMPLE, Subject, card_of, plain, read_card
 from service.folder import write_json, write_whole
 from service.jobs import InvalidJob, Job, build_space, space_options
 from service.prepare import front_members
@@ -163,13 +163,22 @@ class _Source:
         origin, weights = self.request.weights_of(member)
         architecture = self.space.architecture(member["architecture"])
         network = restored(self.space, architecture, weights)
-        known = {"origin": origin, "space": self.space, "options": self.options, "network": network, "data": self.data}
+        subject = Subject(
+            folder=self.request.folder,
+            job=self.request.job,
+            member=member,
+            origin=origin,
+            space=self.space,
+            options=self.options,
+            network=network,
+            data=self.data,
+        )
         return Deployable(
             network=network,
             space=self.space,
             architecture=architecture,
             examples=self.examples,
-            card=plain(card_of(self.request.folder, self.request.job, member, **known)),
+            card=plain(card_of(subject)),
             calibration=self.calibration,
             splits={
                 "validation": lambda: self.data.validation.sequential(_BATCH),

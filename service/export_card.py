@@ -7,6 +7,7 @@ machine.
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,21 +35,12 @@ USE = {
 }
 
 
-def card_of(
-    folder: Path,
-    job: Job,
-    member: Mapping[str, Any],
-    *,
-    origin: str,
-    space: Space,
-    options: Mapping[str, Any],
-    network: nn.Module,
-    data: Data,
-) -> dict[str, Any]:
-    """What is known about one member of the front, ready for JSON.
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One member of the front of a finished job, with its weights.
 
     Args:
-        folder: The finished job.
+        folder: The job.
         job: Of the folder.
         member: Entry of `front.json`.
         origin: `inherited` or `retrained`: which weights the network has.
@@ -57,14 +49,28 @@ def card_of(
         network: With these weights.
         data: Of the job.
     """
+
+    folder: Path
+    job: Job
+    member: Mapping[str, Any]
+    origin: str
+    space: Space
+    options: Mapping[str, Any]
+    network: nn.Module
+    data: Data
+
+
+def card_of(subject: Subject) -> dict[str, Any]:
+    """What is known about an exported network, ready for JSON."""
+    member, space, data = subject.member, subject.space, subject.data
     architecture = space.architecture(member["architecture"])
     costs = space.costs([architecture])
     return {
         "card": 1,
         "key": member["key"],
         "architecture": architecture.to_json(),
-        "space": {"name": space.name, "function": _function(job.space.name), "options": dict(options)},
-        "input": _input(data, network),
+        "space": {"name": space.name, "function": _function(subject.job.space.name), "options": dict(subject.options)},
+        "input": _input(data, subject.network),
         "output": {
             "name": "output",
             "shape": ["batch", data.classes],
@@ -72,11 +78,11 @@ def card_of(
             "meaning": "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities",
             "classes": list(data.class_names),
         },
-        "accuracy": _accuracy(folder, member, origin),
+        "accuracy": _accuracy(subject.folder, member, subject.origin),
         "params": int(costs.params[0]),
         "macs": int(costs.macs[0]),
-        "latency": _latency(folder, member, space, architecture),
-        "provenance": {**_provenance(folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
+        "latency": _latency(subject.folder, member, space, architecture),
+        "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
         "use": USE,
     }
 

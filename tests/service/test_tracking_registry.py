@@ -26,7 +26,7 @@ mlflow.set_tracking_uri(uri)
 example = numpy.load(pathlib.Path(place) / "example.npz")
 for model in models:
     loaded = mlflow.pyfunc.load_model(model)
-    assert loaded.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 1, 8, 8]
+    assert tuple(loaded.metadata.signature.inputs.inputs[0].shape) == (-1, 1, 8, 8)
     assert loaded.input_example["input"].shape == (2, 1, 8, 8)
     for size in (1, 8):
         logits = loaded.predict({"input": example["input"][:size]})["output"]
