@@ -92,7 +92,7 @@ class Deployable:
             found = run(self.examples[rows])
             if found.shape != (size, self.classes):
                 raise ValueError(f"a batch of {size} gives logits of shape {list(found.shape)}")
-            largest = max(largest, float((found - expected[rows]).abs().nan_to_num(nan=torch.inf).max()))
+            largest = max(largest, float((found.detach() - expected[rows]).abs().nan_to_num(nan=torch.inf).max()))
         relative = largest / max(float(expected.abs().max()), torch.finfo(torch.float32).tiny)
         if not relative <= TOLERANCE:
             raise ValueError(f"its logits differ from those of the network by {relative:.2g}, more than {TOLERANCE:g}")

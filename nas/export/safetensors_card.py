@@ -5,6 +5,7 @@ be trained further or taken apart.
 """
 
 import importlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,7 @@ def load_network(card: Path, *, space: Space | None = None) -> nn.Module:
 
 def _published(described: dict[str, Any]) -> Space:
     module, _, function = str(described["function"]).partition(":")
-    made = getattr(importlib.import_module(module), function) if module.startswith("search_spaces.") else None
-    space = made(**described["options"]) if made is not None and function.isidentifier() else None
-    if not isinstance(space, Space):
+    made = getattr(importlib.import_module(module), function, None) if module.startswith("search_spaces.") else None
+    if not inspect.isfunction(made) or made.__module__ != module:
         raise ValueError(f"the space {described['function']!r} is none of search_spaces: give it as `space`")
-    return space
+    return made(**described["options"])

@@ -28,11 +28,13 @@ for model in models:
     loaded = mlflow.pyfunc.load_model(model)
     assert tuple(loaded.metadata.signature.inputs.inputs[0].shape) == (-1, 1, 8, 8)
     assert loaded.input_example["input"].shape == (2, 1, 8, 8)
-    for size in (1, 8):
-        logits = loaded.predict({"input": example["input"][:size]})["output"]
+    # beyond four images comes noise, which calibration has not seen
+    exact, sizes = "int8" not in model, (1, 4) if "int8" in model else (1, 8)
+    for size in sizes:
+        logits, expected = loaded.predict({"input": example["input"][:size]})["output"], example["output"][:size]
         assert logits.shape == (size, 10)
-        difference = abs(logits - example["output"][:size]).max() / abs(example["output"]).max()
-        assert difference < (0.5 if "int8" in model else 1e-3), difference
+        difference = abs(logits - expected).max() / abs(expected).max()
+        assert difference < (1e-3 if exact else 0.25), (model, difference)
     print(model)
 """
 
