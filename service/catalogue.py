@@ -28,6 +28,19 @@ class Aggregate(NamedTuple):
     parts: tuple[str, ...]
 
 
+class ExportFormat(NamedTuple):
+    """A file format that trained networks are written in.
+
+    `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
+    every installation has.
+    """
+
+    target: str
+    summary: str
+    file: str
+    needs: tuple[str, ...] = ()
+
+
 SPACES = {
     "ofa_mobilenet_v3": Entry(
         "search_spaces.mobilenet_v3:ofa_mobilenet_v3",
@@ -137,7 +150,20 @@ BACKENDS = {
     "cuda_graph": Entry("nas.hardware.backends.cuda_graph:Backend", "PyTorch on CUDA, the pass captured as one graph"),
     "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
 }
-KINDS = {
+_ONNX = ("onnx", "onnxruntime", "onnxscript")
+EXPORT_FORMATS = {
+    "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),
+    "pt2": ExportFormat(
+        "nas.export.exported_program:write_exported_program", "torch.export, needs torch alone", "model.pt2"
+    ),
+    "safetensors": ExportFormat(
+        "nas.export.safetensors_card:write_safetensors", "weights, to rebuild the torch module", "model.safetensors"
+    ),
+    "int8": ExportFormat(
+        "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training images", "model.int8.onnx", _ONNX
+    ),
+}
+KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
     "space": SPACES,
     "sampler": SAMPLERS,
     "searcher": SEARCHERS,
@@ -145,6 +171,7 @@ KINDS = {
     "proxy": PROXIES,
     "predictor": PREDICTORS,
     "backend": BACKENDS,
+    "format": EXPORT_FORMATS,
 }
 
 
@@ -175,9 +202,9 @@ def resolve(kind: str, name: str) -> Any:
     return _load(KINDS[kind][name].target if name in KINDS[kind] else name)
 
 
-def entry(name: str) -> Entry | Aggregate | None:
+def entry(name: str) -> Entry | ExportFormat | Aggregate | None:
     """What is listed under a name, of whatever kind; None where nothing is."""
-    tables: list[Mapping[str, Entry | Aggregate]] = [*KINDS.values(), AGGREGATES]
+    tables: list[Mapping[str, Entry | ExportFormat | Aggregate]] = [*KINDS.values(), AGGREGATES]
     return next((table[name] for table in tables if name in table), None)
 
 

@@ -12,6 +12,7 @@ from service import (
     benchmark_commands,
     catalogue,
     compare_commands,
+    export_command,
     ranking_command,
     scoring_commands,
     tables,
@@ -212,6 +213,7 @@ def retrain(
         console().print(tables.retrain_table(rows))
 
 
+app.command(rich_help_panel="Run")(export_command.export)
 app.command(rich_help_panel="Run")(scoring_commands.score)
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
@@ -225,10 +227,10 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor, backend."),
+        typer.Argument(metavar="KIND", help="Such as recipe, space, searcher or proxy. [dim]Default: all[/]"),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors, backends.
+    """List what can be named in jobs and commands, from recipes and search spaces to proxies and formats.
 
     Anything else is written package.module:object and imported from there.
 

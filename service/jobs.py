@@ -192,9 +192,12 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
-    data_shape = data_shape or check_data(job.data)
-    function = resolve("space", job.space.name)
-    taken = inspect.signature(function).parameters
+    return resolve("space", job.space.name)(**space_options(job, data_shape or check_data(job.data)))
+
+
+def space_options(job: Job, data_shape: DataShape) -> dict[str, Any]:
+    """The keyword arguments that `build_space` gives to the function of the space."""
+    taken = inspect.signature(resolve("space", job.space.name)).parameters
     size = data_shape.image_size
     offered = {
         "image_size": size,
@@ -203,7 +206,7 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
         "resolutions": (size,),
     }
     filled = {name: value for name, value in offered.items() if name in taken}
-    return function(**{**filled, **job.space.options})
+    return {**filled, **job.space.options}
 
 
 # ---- what the types cannot say ------------------------------------------------------------------------------------
