@@ -143,7 +143,7 @@ class MobileNetV3:
             for block in range(1, max(depths) + 1):
                 names = (f"stage{stage}.block{block}.kernel", f"stage{stage}.block{block}.expand")
                 decisions = ("resolution", f"stage{stage}.depth", *names)
-                places.append(Place(decisions, partial(self._stage_block, stage, block)))
+                places.append(Place(decisions, partial(self._stage_block, (stage, block))))
         return [*places, Place(("resolution",), self._head_block)]
 
     def _stem_block(self, resolution: int) -> Block:
@@ -157,8 +157,9 @@ class MobileNetV3:
         return Block(name, (self.stem_width, size, size), lambda: plain(lambda: _first(self)))
 
     def _stage_block(
-        self, stage: int, block: int, resolution: int, depth: int, kernel: int, expand: Choice
+        self, place: tuple[int, int], resolution: int, depth: int, kernel: int, expand: Choice
     ) -> Block | None:
+        stage, block = place
         if block > depth:
             return None
         widths = (self.in_width(stage, block), self.middle_width(stage, block, expand), self.stage_widths[stage - 1])
