@@ -4,6 +4,7 @@ A layer is what a compiled backend starts once: a convolution or matrix product 
 around it, a pooling, a sum of feature maps.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,13 @@ class BlockWork:
     def macs(self) -> int:
         """Multiply-accumulates of convolutions and linear layers."""
         return sum(layer.macs for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"params": self.params, "layers": [[x.macs, x.weights, x.activations] for x in self.layers]}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "BlockWork":
+        return cls(row["params"], tuple(Layer(*numbers) for numbers in row["layers"]))
 
 
 def block_work(block: Block) -> BlockWork:
