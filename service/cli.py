@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import benchmark_commands, catalogue, hardware_commands, ranking_command, scoring_commands, tables
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -130,34 +130,7 @@ def search(
     execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
 
 
-@app.command(rich_help_panel="Run")
-def profile(
-    source: Source = "quickstart",
-    samples: Annotated[int, typer.Option(min=0, help="Random architectures besides the two extremes.")] = 8,
-    sets: Sets = None,
-    device: Device = None,
-) -> None:
-    """Measure latency on this machine, without training anything.
-
-    Of a job: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. Shown is the median with its 95 % interval.
-
-    [bold]Examples[/]
-      nas profile cifar10 --set data.path=cifar10.npz --samples 20
-      nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
-      nas profile runs/my                           the front of a finished job
-    """
-    with readable_errors():
-        job = load(source, sets, device)
-        from service import profiling
-
-        folder = Path(source)
-        with display() as observer:
-            if (folder / "front.json").is_file():
-                rows = profiling.profile_front(folder, job, observer)
-            else:
-                rows = profiling.profile(job, observer, samples=samples)
-        console().print(tables.latency_table(rows))
+app.command(rich_help_panel="Run")(hardware_commands.profile)
 
 
 @app.command(rich_help_panel="Run")
@@ -214,10 +187,10 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
+        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy, predictor or device."),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.
+    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors, devices.
 
     Anything else is written package.module:object and imported from there.
 

@@ -10,7 +10,7 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,19 +21,32 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.archive import contenders, hypervolume, pareto_front
+from nas.archive import hypervolume, pareto_front
 from nas.data import Data, load_data
 from nas.hardware.latency import conditions
+from nas.hardware.latency_table import LatencyTable
 from nas.journal import Evaluation, Journal, read_evaluations
-from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import (
+    Accuracy,
+    Computed,
+    Cost,
+    Latency,
+    Objective,
+    PredictedLatency,
+    Roofline,
+    parse_bound,
+    top1_percent,
+)
 from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
 from service import catalogue, report, samplers, searcher_set, splits
 from service.environment import environment
+from service.final_front import FinalFront
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
+from service.latency_tables import read_table
 from service.profiling import profile_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Observer, Recorder, stage_seconds
@@ -53,7 +66,6 @@ from supernets import (
 STAGES = ("train", "search", "measure", "test")
 EVALUATION_BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the images
-_REMEASURE_ROUNDS = 4
 
 
 def run(
@@ -139,15 +151,32 @@ class Work:
             *search_config.objectives,
             *(n for n in search_config.constraints if n not in search_config.objectives),
         ]
-        measured = {name: self._objective(name) for name in names if name not in ("macs", "params")}
+        predicted = [PredictedLatency(self.table)] if self.table and "latency_ms" in names else []
+        exact = self._exact(names)
+        computed = {objective.name for objective in (*exact, *predicted)}
+        measured = {name: self._objective(name) for name in names if name not in computed}
         called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
-            exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
+            exact=exact,
+            predicted=predicted,
             measured=list(measured.values()),
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
             noted=self.proxies.noted() if self.job.proxies.names else [],
         )
+
+    def _exact(self, names: Sequence[str]) -> list[Computed]:
+        """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
+        exact: list[Computed] = [Cost(self.space, "macs"), Cost(self.space, "params")]
+        analytic = self.job.latency.analytic
+        if "roofline_ms" in names and analytic is not None:
+            exact.append(Roofline(self.space, analytic.resolve(), self.job.latency.batch_size))
+        return exact
+
+    @cached_property
+    def table(self) -> LatencyTable | None:
+        """What predicts latencies in the search, if anything."""
+        return read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -172,7 +201,10 @@ class Work:
         high = parse_bound(text).high if text else None
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
-        smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
+        if self.table:
+            smallest = self.table.estimate(self.space.smallest())
+        else:
+            smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
         if smallest.low is not None and smallest.low > high:
             raise InvalidJob(
                 [
@@ -266,6 +298,8 @@ class Work:
             "seed": self.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
+        if self.table:
+            header["latency_table"] = self.table.fingerprint
         if searcher_set.takes(config, "evaluations"):  # what is asked follows it
             header["evaluations"] = config.evaluations
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
@@ -301,20 +335,17 @@ class Work:
         return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
 
     def measure(self) -> None:
-        """Measure the latency of the best again, all together, and keep who is non-dominated then.
-
-        One measurement a candidate decides who is on the front of the search; luck is part of it. So those right
-        behind the front are measured again as well.
-        """
+        """Measure the latency of the best again, and keep who is non-dominated and within the limits then."""
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        front = contenders(evaluations, self.problem.directions)
-        self.recorder({"event": "measure", "done": 0, "total": len(front)})
-        again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
-        measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]
-        kept, dropped = self._still_on_front(measured)
-        self.recorder({"event": "measure", "done": len(front), "total": len(front)})
+        final = FinalFront(
+            problem=self.problem,
+            measure=lambda architectures, rounds: self.latency.evaluate_together(architectures, rounds=rounds),
+            table=self.table,
+            observer=self.recorder,
+        )
+        kept, dropped = final.settle(evaluations)
         write_json(
             self.folder / "front.json",
             {
@@ -324,18 +355,6 @@ class Work:
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
             },
         )
-
-    def _still_on_front(self, measured: list[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
-        dropped = []
-        for i, evaluation in enumerate(measured):
-            if self.problem.violation(evaluation.values) > 0:
-                reason = f"latency_ms = {evaluation.values['latency_ms']:.4g} is outside its limit when measured again"
-                measured[i] = replace(evaluation, status="infeasible", reason=reason)
-        kept = pareto_front(measured, self.problem.directions)
-        for evaluation in measured:
-            if evaluation not in kept:
-                dropped.append(replace(evaluation, reason=evaluation.reason or "dominated when measured again"))
-        return kept, dropped
 
     def test(self) -> None:
         """Evaluate every member of the front once on the test split, and keep its weights."""
@@ -383,14 +402,6 @@ def save_weights(subnet: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}, temporary)
     os.replace(temporary, path)
-
-
-def _with_latency(evaluation: Evaluation, estimate: Estimate) -> Evaluation:
-    values = {**evaluation.values, "latency_ms": estimate.value}
-    intervals = dict(evaluation.intervals)
-    if estimate.low is not None and estimate.high is not None:
-        intervals["latency_ms"] = (estimate.low, estimate.high)
-    return replace(evaluation, values=values, intervals=intervals)
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:
