@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,6 +24,8 @@ from service.jobs import InvalidJob, Job, build_space, job_of, load_job, space_o
 from service.profiling import torch_device
 from service.reading import split_setting
 from service.recorder import Observer
+
+_DRAWN = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,14 @@ def build_table(
         journal.close()
     write_json(path, table.to_json())
     return table
+
+
+def least_limit(table: LatencyTable) -> float:
+    """The least limit in ms that some network is predicted to keep, as far as random ones and the smallest tell."""
+    space = table.space
+    drawn = space.sample_encodings(_DRAWN, np.random.default_rng(0))
+    _, _, high = table.predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
+    return float(high.min())
 
 
 def journal_file(path: Path) -> Path:

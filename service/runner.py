@@ -41,12 +41,11 @@ from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
-from service import catalogue, report, samplers, searcher_set, splits
+from service import catalogue, latency_tables, report, samplers, searcher_set, splits
 from service.environment import environment
 from service.final_front import FinalFront
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
-from service.latency_tables import read_table
 from service.profiling import profile_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Observer, Recorder, stage_seconds
@@ -176,7 +175,7 @@ class Work:
     @cached_property
     def table(self) -> LatencyTable | None:
         """What predicts latencies in the search, if anything."""
-        return read_table(self.job, self.space) if self.job.latency.table else None
+        return latency_tables.read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -201,10 +200,14 @@ class Work:
         high = parse_bound(text).high if text else None
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
-        if self.table:
-            smallest = self.table.estimate(self.space.smallest())
-        else:
-            smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
+        if self.table and (least := latency_tables.least_limit(self.table)) > high:
+            raise InvalidJob(
+                [
+                    f"search.constraints.latency_ms: {text} can't be met: by latency.table no network is sure to take "
+                    f"less than {least:.3g} ms"
+                ]
+            )
+        smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
         if smallest.low is not None and smallest.low > high:
             raise InvalidJob(
                 [
@@ -280,7 +283,7 @@ class Work:
         for warning in self.proxies.report(evaluations):
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
-            reasons = sorted({e.reason or "" for e in evaluations})
+            reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
             raise InvalidJob(
                 [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
             )
