@@ -14,7 +14,7 @@ from torch import nn
 from nas.estimate import Estimate
 from nas.hardware.latency import LatencyConfig, conditions, measure_latency
 from nas.hardware.latency_table import LatencyTable, space_digest
-from nas.hardware.latency_table_building import TableBuilder, TableConfig
+from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
 from nas.journal import Records
 from search_spaces import Space
 from service import catalogue
@@ -150,6 +150,8 @@ def build_table(
     try:
         builder = TableBuilder(space, config, measure, journal, observer)
         table = builder.build(options=dict(options), conditions=here)
+    except TableFailed as error:
+        raise InvalidJob([f"--table: {error}"]) from error
     finally:
         journal.close()
     write_json(path, table.to_json())

@@ -18,7 +18,7 @@ from nas.predictors.ridge import Ridge
 
 MIN_NETWORKS = 8
 _LEVEL = 0.95
-_OUTLIER = 5.0  # robust standard deviations
+_OUTLIER = 3.0  # robust standard deviations
 _MOST_OUTLIERS = 0.1
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 

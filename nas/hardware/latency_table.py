@@ -189,6 +189,8 @@ class LatencyTable:
             there = content["space"]
             if there["digest"] != space_digest(space):
                 raise ValueError(f"it was built for another space ({there['name']}, {json.dumps(there['options'])})")
+            if [row["key"] for row in content["blocks"]] != [block.key for block in space.blocks.distinct]:
+                raise ValueError("damaged: its blocks are not those of the space")
             return cls(
                 space=space,
                 options=there["options"],

@@ -23,12 +23,17 @@ from search_spaces import Architecture, Space
 from supernets import calibrate
 
 Kind = Literal["block", "network"]
-Measure = Callable[[list[nn.Module], list[tuple[int, ...]]], list[Estimate]]
-"""Networks and the shape [C, H, W] of one input of each -> their latencies in ms, with interleaved repeats."""
+Measure = Callable[[list[nn.Module], list[tuple[int, ...]]], Sequence[Estimate | Exception]]
+"""Networks and the shape [C, H, W] of one input of each -> their latencies in ms, with interleaved repeats, or why one
+has none."""
 _GROUP = 12
 _DRAWN_PER_NETWORK = 25
 _TILT = 2.0
 _CALIBRATION_IMAGES = 4
+
+
+class TableFailed(RuntimeError):
+    """No table can be built, because something that every prediction needs has no latency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,11 @@ class TableBuilder:
             self._remember(record)
 
     def build(self, *, options: dict[str, Any], conditions: dict[str, Any]) -> LatencyTable:
-        """Measure what is missing; the table of what was measured."""
+        """Measure what is missing; the table of what was measured.
+
+        Raises:
+            TableFailed: A block has no latency, or too few networks have one.
+        """
         blocks = self._groups("block", len(self.space.blocks.distinct))
         self._tell(len(blocks))
         for group in blocks:
@@ -131,6 +140,8 @@ class TableBuilder:
         members = [self._member(group.kind, member) for member in group.members]
         modules, shapes = zip(self._network(self.reference), *members)
         reference, *latencies = self.measure(list(modules), list(shapes))
+        if isinstance(reference, Exception):
+            raise TableFailed(f"the network of the middle choices has no latency: {reference}")
         self._keep(
             {
                 **{"pass": number, "kind": group.kind, "members": list(group.members)},
@@ -210,10 +221,17 @@ class TableBuilder:
         records = list(self.done.values())
         slowness = relative_slowness([Estimate(*record["reference"]) for record in records])
         samples: dict[int, list[np.ndarray]] = defaultdict(list)
+        failures: dict[int, str] = {}
         for record, factor in zip(records, slowness):
             if record["kind"] == kind:
                 for member, numbers in zip(record["members"], record["ms"]):
-                    samples[member].append(np.array(numbers, dtype=float) / factor)
+                    if isinstance(numbers, str):
+                        failures[member] = numbers
+                    else:
+                        samples[member].append(np.array(numbers, dtype=float) / factor)
+        if kind == "block" and (lacking := [member for member in failures if member not in samples]):
+            key = self.space.blocks.distinct[lacking[0]].key
+            raise TableFailed(f"{len(lacking)} blocks have no latency, such as {key}: {failures[lacking[0]]}")
         return {
             member: Estimate(*(float(v) for v in np.median(numbers, axis=0))) for member, numbers in samples.items()
         }
@@ -223,6 +241,8 @@ class TableBuilder:
             MeasuredNetwork(architecture=self.chosen[member][0], latency=latency, part=self.chosen[member][1])
             for member, latency in sorted(self._by_member("network").items())
         ]
+        if sum(network.part == "fit" for network in networks) < MIN_NETWORKS:
+            raise TableFailed(f"fewer than {MIN_NETWORKS} whole networks have a latency")
         return LatencyTable(
             space=self.space,
             options=options,
@@ -274,5 +294,5 @@ def relative_slowness(references: Sequence[Estimate]) -> np.ndarray:
     return 1 + (ratios - 1) * np.maximum(0.0, 1 - noise / np.maximum(trusted, 1e-12))
 
 
-def _numbers(estimate: Estimate) -> list[float | None]:
-    return [estimate.value, estimate.low, estimate.high]
+def _numbers(measured: Estimate | Exception) -> list[float | None] | str:
+    return str(measured) if isinstance(measured, Exception) else [measured.value, measured.low, measured.high]
