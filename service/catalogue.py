@@ -95,6 +95,18 @@ OBJECTIVES = {
     "macs": Entry("nas.objectives.cost:Cost", "exact multiply-accumulates of one input, minimised"),
     "params": Entry("nas.objectives.cost:Cost", "exact number of weights, minimised"),
     "latency_ms": Entry("nas.objectives.latency:Latency", "measured milliseconds of one batch here, minimised"),
+    "roofline_ms": Entry(
+        "nas.objectives.predicted_latency:Roofline", "analytic: milliseconds on a device on paper, never measured"
+    ),
+}
+DEVICES = {
+    "v100": Entry("nas.hardware.devices:v100", "analytic: NVIDIA V100 SXM2, 15.7 TFLOP/s fp32, 900 GB/s"),
+    "a100": Entry("nas.hardware.devices:a100", "analytic: NVIDIA A100 SXM 80 GB, 19.5 TFLOP/s fp32, 2039 GB/s"),
+    "h100": Entry("nas.hardware.devices:h100", "analytic: NVIDIA H100 SXM, 67 TFLOP/s fp32, 3350 GB/s"),
+    "h200": Entry("nas.hardware.devices:h200", "analytic: NVIDIA H200 SXM, 67 TFLOP/s fp32, 4800 GB/s"),
+    "jetson_agx_orin": Entry(
+        "nas.hardware.devices:jetson_agx_orin", "analytic: NVIDIA Jetson AGX Orin, 5.3 TFLOP/s fp32, 205 GB/s"
+    ),
 }
 PROXIES = {
     "params": Entry("proxies.size:Params", "number of trainable weights"),
@@ -172,6 +184,7 @@ KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
     "predictor": PREDICTORS,
     "backend": BACKENDS,
     "format": EXPORT_FORMATS,
+    "device": DEVICES,
 }
 
 

@@ -13,6 +13,7 @@ from service import (
     catalogue,
     compare_commands,
     export_command,
+    hardware_commands,
     ranking_command,
     scoring_commands,
     tables,
@@ -139,37 +140,7 @@ def search(
     execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
 
 
-@app.command(rich_help_panel="Run")
-def profile(
-    source: Source = "quickstart",
-    samples: Annotated[int, typer.Option(min=0, help="Random architectures besides the two extremes.")] = 8,
-    sets: Sets = None,
-    device: Device = None,
-) -> None:
-    """Measure latency on this machine or another one, without training anything.
-
-    Of a job: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. The 95 % interval is that for another run.
-    Another machine needs sshd, python3 and onnxruntime (or torch); nothing is installed there.
-
-    [bold]Examples[/]
-      nas profile cifar10 --set data.path=cifar10.npz --samples 20
-      nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
-      nas profile runs/my                           the front of a finished job
-      nas profile my.yaml --set latency.backend=onnxruntime --set latency.precision=int8
-      nas profile my.yaml --set latency.backend=onnxruntime --device ssh://user@board:22
-    """
-    with readable_errors():
-        job = load(source, sets, device)
-        from service import profiling
-
-        folder = Path(source)
-        with display() as observer:
-            if (folder / "front.json").is_file():
-                rows = profiling.profile_front(folder, job, observer)
-            else:
-                rows = profiling.profile(job, observer, samples=samples)
-        console().print(tables.latency_table(rows))
+app.command(rich_help_panel="Run")(hardware_commands.profile)
 
 
 @app.command(rich_help_panel="Run")

@@ -14,15 +14,15 @@ import torch
 from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
-from nas.hardware.latency import LatencyConfig
 from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set, samplers, searcher_set, splits
+from service import latency_section, proxy_set, samplers, searcher_set, splits
 from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
+from service.latency_section import LatencySection
 from service.reading import read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
@@ -69,7 +69,7 @@ class Job:
         train: How the supernet is trained.
         search: How it is searched.
         proxies: Scores without training, beside or in the search.
-        latency: How latency is measured.
+        latency: How latency is measured, or predicted.
         tracking: Where the job is logged.
     """
 
@@ -83,7 +83,7 @@ class Job:
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     proxies: ProxyConfig = field(default_factory=ProxyConfig)
-    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    latency: LatencySection = field(default_factory=LatencySection)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
@@ -192,11 +192,12 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
-    return resolve("space", job.space.name)(**space_options(job, data_shape or check_data(job.data)))
+    return resolve("space", job.space.name)(**space_options(job, data_shape))
 
 
-def space_options(job: Job, data_shape: DataShape) -> dict[str, Any]:
-    """The keyword arguments that `build_space` gives to the function of the space."""
+def space_options(job: Job, data_shape: DataShape | None = None) -> dict[str, Any]:
+    """The options of a job's space, with those that follow from its data."""
+    data_shape = data_shape or check_data(job.data)
     taken = inspect.signature(resolve("space", job.space.name)).parameters
     size = data_shape.image_size
     offered = {
@@ -244,6 +245,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         yield from splits.mistakes(job.train, space)
     yield from searcher_set.mistakes(job.search, space)
     yield from _constraint_mistakes(job, space)
+    if checked.sound("latency") and checked.sound("device"):
+        yield from latency_section.mistakes(job, space)
 
 
 def _device_mistakes(device: str) -> Iterator[str]:
@@ -336,7 +339,7 @@ def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:
     """The range of an objective over the whole space, where it is known without measuring."""
     if name == "accuracy":
         return 0.0, 100.0
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return 1e-9, float("inf")
     if name not in ("macs", "params") or space is None:
         return None
@@ -356,7 +359,7 @@ def _range(name: str, reachable: tuple[float, float], job: Job) -> str:
     low, high = reachable
     if name == "accuracy":
         return "accuracy is a percentage, from 0 to 100"
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return "latency is more than 0 ms"
     return f"{name} of {job.space.name} reach from {low:,.0f} to {high:,.0f}"
 

@@ -25,7 +25,11 @@ def torch_device(name: str) -> torch.device:
 
 def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
     """Latency and exact cost of the smallest, the largest and random architectures of the space of a job."""
-    space = build_space(job)
+    return profile_samples(build_space(job), job, observer, samples=samples)
+
+
+def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int) -> list[dict[str, Any]]:
+    """The same of any space, under the settings of a job."""
     generator = np.random.default_rng(job.seed)
     named = {"smallest": space.smallest(), "largest": space.largest()}
     named |= {f"random {i + 1}": space.sample(generator) for i in range(samples)}

@@ -18,6 +18,7 @@ TITLES = {
     "retrain": "fine-tuning",
     "score": "scoring",
     "export": "exporting",
+    "table": "measuring the table",
 }
 
 
@@ -71,7 +72,7 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain", "score", "export"):
+        elif kind in ("search", "measure", "test", "retrain", "score", "export", "table"):
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":

@@ -11,7 +11,7 @@ import resource
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,17 +22,30 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.archive import contenders, hypervolume, pareto_front
+from nas.archive import hypervolume, pareto_front
 from nas.data import Data, load_data
+from nas.estimate import Estimate
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
+from nas.hardware.latency_table import LatencyTable
 from nas.journal import Evaluation, Journal, read_evaluations
-from nas.objectives import Accuracy, Cost, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import (
+    Accuracy,
+    Computed,
+    Cost,
+    Latency,
+    Objective,
+    PredictedLatency,
+    Roofline,
+    parse_bound,
+    top1_percent,
+)
 from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
-from search_spaces import Space
-from service import catalogue, report, samplers, searcher_set, splits, system_metrics, tracking
+from search_spaces import Architecture, Space
+from service import catalogue, latency_tables, report, samplers, searcher_set, splits, system_metrics, tracking
 from service.environment import environment
+from service.final_front import FinalFront
 from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space
 from service.mlflow_format import created_ms
@@ -55,7 +68,6 @@ from supernets import (
 STAGES = ("train", "search", "measure", "test")
 EVALUATION_BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the images
-_REMEASURE_ROUNDS = 4
 
 
 def run(
@@ -151,15 +163,32 @@ class Work:
             *search_config.objectives,
             *(n for n in search_config.constraints if n not in search_config.objectives),
         ]
-        measured = {name: self._objective(name) for name in names if name not in ("macs", "params")}
+        predicted = [PredictedLatency(self.table)] if self.table and "latency_ms" in names else []
+        exact = self._exact(names)
+        computed = {objective.name for objective in (*exact, *predicted)}
+        measured = {name: self._objective(name) for name in names if name not in computed}
         called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
-            exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
+            exact=exact,
+            predicted=predicted,
             measured=list(measured.values()),
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
             noted=self.proxies.noted() if self.job.proxies.names else [],
         )
+
+    def _exact(self, names: Sequence[str]) -> list[Computed]:
+        """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
+        exact: list[Computed] = [Cost(self.space, "macs"), Cost(self.space, "params")]
+        analytic = self.job.latency.analytic
+        if "roofline_ms" in names and analytic is not None:
+            exact.append(Roofline(self.space, analytic.resolve(), self.job.latency.batch_size))
+        return exact
+
+    @cached_property
+    def table(self) -> LatencyTable | None:
+        """What predicts latencies in the search, if anything."""
+        return latency_tables.read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -185,6 +214,13 @@ class Work:
         self._check_other_machine()
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
+        if self.table and (least := latency_tables.least_limit(self.table)) > high:
+            raise InvalidJob(
+                [
+                    f"search.constraints.latency_ms: {text} can't be met: by latency.table no network is sure to take "
+                    f"less than {least:.3g} ms"
+                ]
+            )
         smallest = measure_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
         smallest_is = f"the smallest architecture of {self.space.name}"
         if isinstance(smallest, MeasurementFailed):
@@ -271,7 +307,7 @@ class Work:
         for warning in self.proxies.report(evaluations):
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
-            reasons = sorted({e.reason or "" for e in evaluations})
+            reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
             raise InvalidJob(
                 [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
             )
@@ -289,6 +325,8 @@ class Work:
             "seed": self.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
+        if self.table:
+            header["latency_table"] = self.table.fingerprint
         if searcher_set.takes(config, "evaluations"):  # what is asked follows it
             header["evaluations"] = config.evaluations
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
@@ -324,20 +362,12 @@ class Work:
         return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
 
     def measure(self) -> None:
-        """Measure the latency of the best again, all together, and keep who is non-dominated then.
-
-        One measurement a candidate decides who is on the front of the search; luck is part of it. So those right
-        behind the front are measured again as well.
-        """
+        """Measure the latency of the best again, and keep who is non-dominated and within the limits then."""
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        front = contenders(evaluations, self.problem.directions)
-        self.recorder({"event": "measure", "done": 0, "total": len(front)})
-        again = self.latency.measure_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
-        measured = [_with_latency(evaluation, measurement) for evaluation, measurement in zip(front, again)]
-        kept, dropped = self._still_on_front(measured)
-        self.recorder({"event": "measure", "done": len(front), "total": len(front)})
+        final = FinalFront(problem=self.problem, measure=self._measured_again, table=self.table, observer=self.recorder)
+        kept, dropped = final.settle(evaluations)
         write_json(
             self.folder / "front.json",
             {
@@ -350,17 +380,9 @@ class Work:
             },
         )
 
-    def _still_on_front(self, measured: list[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
-        dropped = []
-        for i, evaluation in enumerate(measured):
-            if evaluation.status == "ok" and self.problem.violation(evaluation.values) > 0:
-                reason = f"latency_ms = {evaluation.values['latency_ms']:.4g} is outside its limit when measured again"
-                measured[i] = replace(evaluation, status="infeasible", reason=reason)
-        kept = pareto_front(measured, self.problem.directions)
-        for evaluation in measured:
-            if evaluation not in kept:
-                dropped.append(replace(evaluation, reason=evaluation.reason or "dominated when measured again"))
-        return kept, dropped
+    def _measured_again(self, architectures: list[Architecture], rounds: int) -> list[Estimate | MeasurementFailed]:
+        measured = self.latency.measure_together(architectures, rounds=rounds)
+        return [one.latency if isinstance(one, Measurement) else one for one in measured]
 
     def test(self) -> None:
         """Evaluate every member of the front once on the test split, and keep its weights."""
@@ -410,18 +432,6 @@ def save_weights(subnet: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}, temporary)
     os.replace(temporary, path)
-
-
-def _with_latency(evaluation: Evaluation, measured: Measurement | MeasurementFailed) -> Evaluation:
-    """An evaluation with the latency measured again; it has failed where that has."""
-    if isinstance(measured, MeasurementFailed):
-        return replace(evaluation, status="failed", reason=f"latency: {measured}")
-    estimate = measured.latency
-    values = {**evaluation.values, "latency_ms": estimate.value}
-    intervals = dict(evaluation.intervals)
-    if estimate.low is not None and estimate.high is not None:
-        intervals["latency_ms"] = (estimate.low, estimate.high)
-    return replace(evaluation, values=values, intervals=intervals)
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:

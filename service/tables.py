@@ -17,6 +17,7 @@ from service import catalogue
 from service.progress import duration
 
 if TYPE_CHECKING:
+    from nas.hardware.latency_table import LatencyTable
     from nas.rank_agreement import Agreement
     from service.score_command import Outcome
 
@@ -55,6 +56,34 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
         f"input {' x '.join(map(str, conditions['input_shape']))}" if conditions.get("input_shape") else None,
     ]
     return ", ".join(str(part) for part in parts if part)
+
+
+def held_out_table(found: "LatencyTable") -> Table:
+    """How far the plain sum of blocks and the corrected one are off on networks that nothing was fitted to."""
+    accuracies = found.held_out()
+    count = accuracies["sum"].networks if accuracies else 0
+    columns = ("mean error", "worst", "bias", "Spearman", "in 95 % interval")
+    table = numbers_table(f"Predicted latency of {count} networks not used in the fit", "prediction", *columns)
+    for name, label in (("sum", "plain sum of blocks"), ("corrected", "corrected")):
+        if name in accuracies:
+            a = accuracies[name]
+            inside = "-" if a.covered_percent is None else f"{a.covered_percent:.0f} %"
+            errors = (f"{a.mape_percent:.1f} %", f"{a.worst_percent:.1f} %", f"{a.bias_percent:+.1f} %")
+            table.add_row(label, *errors, f"{a.spearman:.3f}", inside)
+    return table
+
+
+def table_summary(found: "LatencyTable", path: Path) -> str:
+    """What a latency table holds, and what to do with it."""
+    fitted = sum(network.part == "fit" for network in found.networks)
+    slowest = max(network.latency.value for network in found.networks)
+    fastest = min(network.latency.value for network in found.networks)
+    built = f"{len(found.blocks_ms)} blocks and {len(found.networks)} networks, {fitted} of them for the correction"
+    return (
+        f"measured in {duration(found.seconds)}: {built}\n"
+        f"networks take {fastest:.3f} to {slowest:.3f} ms on {found.conditions.get('device')}\n"
+        f"table: {path}; to search with it: nas run JOB --set latency.table={path}"
+    )
 
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
