@@ -53,7 +53,9 @@ class DeviceTable:
             raise ValueError(f"{self.devices[device]}: {self.latency_ms[row, device]:g} in row {row} is no latency")
         for name, measured in zip(self.devices, self.measured.sum(0)):
             if measured < LEAST_SAMPLES:
-                raise ValueError(f"{name} was measured on {measured} architectures; at least {LEAST_SAMPLES} are needed")
+                raise ValueError(
+                    f"{name} was measured on {measured} architectures; at least {LEAST_SAMPLES} are needed"
+                )
 
     @property
     def measured(self) -> np.ndarray:
@@ -169,8 +171,8 @@ class HeldOut:
             raise ValueError(f"{table.devices[device]}: {len(others)} other devices are known; at least 2 are needed")
         if len(rows) <= max(setting.samples):
             raise ValueError(
-                f"{table.devices[device]} was measured on {len(rows)} architectures; with {max(setting.samples)} samples "
-                "none are left to predict"
+                f"{table.devices[device]} was measured on {len(rows)} architectures, "
+                f"which leaves none to predict after {max(setting.samples)} samples"
             )
         self.setting = setting
         self.truth_ms = table.latency_ms[rows, device]
@@ -201,7 +203,7 @@ class HeldOut:
         covered = 100 * float(np.mean(np.abs(found.mean - truth) <= _NORMAL_97_5 * found.std))
         values = {TRANSFER: (*_figures(found.mean, found.mean, truth), covered)}
         if self.described.shape[1]:
-            scratch = self.setting.from_scratch().fit(described[rows], np.log(measured))
+            scratch = self.setting.from_scratch().fit(self.described[rows], np.log(measured))
             predicted = np.exp(np.clip(scratch.predict(self.described[rest]).mean, -50, 50))
             values[FROM_SCRATCH] = (*_figures(predicted, predicted, truth), np.nan)
         for name, numbers in self.counted.items():
@@ -266,4 +268,3 @@ def mean_over_seeds(values: np.ndarray) -> Estimate:
         return Estimate(mean)
     half = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
     return Estimate(mean, mean - half, mean + half)
-

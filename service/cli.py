@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import benchmark_commands, catalogue, latency_command, ranking_command, scoring_commands, tables
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source
@@ -202,6 +202,7 @@ def retrain(
 
 
 app.command(rich_help_panel="Run")(scoring_commands.score)
+benchmark.command("latency")(latency_command.benchmark_latency)
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
 benchmark.command("search")(benchmark_commands.benchmark_search)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.latency_benchmark import DeviceTable, Errors, HeldOut, Setting
 from service import catalogue, crew
-from service.folder import read_lines
+from service.folder import finite, read_lines
 from service.jobs import InvalidJob
 from service.recorder import Observer
 
@@ -90,7 +90,10 @@ def check(plan: LatencyPlan) -> None:
     by = "--by family" if plan.family_too else "--table"
     for name in plan.held_out:
         place = list(plan.table.devices).index(name)
-        known, rows = len(plan.table.others(place, family_too=plan.family_too)), int(plan.table.measured[:, place].sum())
+        known, rows = (
+            len(plan.table.others(place, family_too=plan.family_too)),
+            int(plan.table.measured[:, place].sum()),
+        )
         if known < 2:
             mistakes.append(f"{by}: {known} devices are known when {name} is new; at least 2 are needed")
         if plan.samples and rows <= max(plan.samples):
@@ -124,8 +127,7 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         try:
             for task, errors in crew.computed(Runner(plan), missing, workers=workers or crew.cores()):
-                record = {**task._asdict(), "errors": [asdict(e) for e in errors]}
-                journal.write(json.dumps(record) + "\n")
+                journal.write(json.dumps({**task._asdict(), "errors": [_record(e) for e in errors]}) + "\n")
                 journal.flush()
                 known[task.key] = errors
                 done += 1
@@ -159,5 +161,10 @@ def _remembered(path: Path) -> dict[str, list[Errors]]:
     return known
 
 
+def _record(errors: Errors) -> dict[str, Any]:
+    return {**asdict(errors), "values": [finite(value) for value in errors.values]}
+
+
 def _errors(record: dict[str, Any]) -> Errors:
-    return Errors(**{**record, "values": tuple(record["values"])})
+    values = tuple(np.nan if value is None else float(value) for value in record["values"])
+    return Errors(**{**record, "values": values})
