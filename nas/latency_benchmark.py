@@ -174,19 +174,18 @@ class HeldOut:
                 f"{table.devices[device]} was measured on {len(rows)} architectures, "
                 f"which leaves none to predict after {max(setting.samples)} samples"
             )
-        self.setting = setting
-        self.truth_ms = table.latency_ms[rows, device]
-        self.described = table.described[rows]
-        self.features = np.hstack([table.completed_ms[rows][:, others], self.described])
-        self.counted = {name: numbers[rows] for name, numbers in table.counted.items()}
-        self.transfer = DeviceTransfer().learn(self.features, len(others))
+        self.setting, self.rows = setting, rows
+        self.latency_ms = table.latency_ms[:, device]
+        self.described, self.counted = table.described, table.counted
+        self.features = np.hstack([table.completed_ms[:, others], table.described])
+        self.transfer = DeviceTransfer().learn(self.features, len(others), table.measured[:, others])
 
     def errors(self, seed: int) -> list[Errors]:
         """Of all methods with all numbers of samples; the first samples of many are the few."""
         most = max(self.setting.samples)
         drawn = {
-            RANDOM: np.random.default_rng(seed).choice(len(self.truth_ms), most, replace=False),
-            CHOSEN: self.transfer.choose(most, np.random.default_rng([seed, 1])),
+            RANDOM: np.random.default_rng(seed).choice(self.rows, most, replace=False),
+            CHOSEN: self.transfer.choose(most, np.random.default_rng([seed, 1]), self.rows),
         }
         return [
             Errors(method=method, choice=choice, samples=samples, values=values)
@@ -196,8 +195,8 @@ class HeldOut:
         ]
 
     def _values(self, rows: np.ndarray) -> dict[str, tuple[float, float, float, float]]:
-        rest = np.setdiff1d(np.arange(len(self.truth_ms)), rows)
-        truth, measured = self.truth_ms[rest], self.truth_ms[rows]
+        rest = np.setdiff1d(self.rows, rows)
+        truth, measured = self.latency_ms[rest], self.latency_ms[rows]
         found = self.transfer.fit(self.features[rows], measured).predict(self.features[rest])
         assert found.std is not None
         covered = 100 * float(np.mean(np.abs(found.mean - truth) <= _NORMAL_97_5 * found.std))

@@ -4,8 +4,9 @@ What is predicted is the logarithm of the latency. To a new device all others ar
 expectation is their mean, and a Gaussian process describes how it departs from it: by the level, by how steeply it
 follows the mean, along the departures of the others, smoothly along their principal components, and by what describes
 the architecture (linear and smooth). How much of each is to be expected is learned from the known devices: every one is
-taken for the new one in turn, and the variances under which the others explain it best are one hypothesis. With the
-measurements of the new device the hypotheses are weighted by their evidence. Nothing is tuned to the new device.
+taken for the new one in turn, and the variances under which the others explain it best are one hypothesis; the same
+with less and with more noise are others. With the measurements of the new device the hypotheses are weighted by their
+evidence, and predictions are the mixture of all.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9; few-shot
 transfer between devices, with which this competes, is HELP, arXiv 2106.08630.
@@ -31,6 +32,7 @@ _REACH = 7.0
 _LEVEL_VARIANCE = 1.0
 _JITTER = 1e-8
 _LEAST_WEIGHT = 1e-3
+_NOISE_FACTORS = (0.25, 1.0, 4.0, 16.0)
 _BATCH_ROWS = 4096
 
 
@@ -147,8 +149,14 @@ class DeviceTransfer:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
-    def learn(self, features: np.ndarray, devices: int) -> Self:
+    def learn(self, features: np.ndarray, devices: int, measured: np.ndarray | None = None) -> Self:
         """What devices are like, from features [N, D + F], of which the first `devices` are latencies in ms.
+
+        Args:
+            features: Of all architectures.
+            devices: How many are known.
+            measured: Which latencies [N, D] were measured, where others were filled in: what one device says of
+                another, and how noisy it is, is learned from measurements only. None: all.
 
         Raises:
             ValueError: Fewer than two devices or three rows, or a latency that is no positive number.
@@ -159,14 +167,17 @@ class DeviceTransfer:
         log_ms, described = _logarithms(x, devices), x[:, devices:]
         training_data(x, log_ms[:, 0])
         known = _Known.of(log_ms, described, self.components)
-        rows = np.random.default_rng(self.seed).permutation(len(x))[: self.learning_rows]
-        hypotheses = [self._hypothesis(log_ms, described, device, rows) for device in range(devices)]
+        order = np.random.default_rng(self.seed).permutation(len(x))
+        hypotheses = []
+        for device in range(devices):
+            rows = order if measured is None else order[measured[order, device]]
+            hypotheses.append(self._hypothesis(log_ms, described, device, rows[: self.learning_rows]))
         self._learned = _Learned(devices, known, known.view(log_ms, described), np.stack(hypotheses))
         self._fitted = None
         return self
 
-    def choose(self, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Rows [count] of what was learned that are worth measuring, the most telling first.
+    def choose(self, count: int, generator: np.random.Generator, among: np.ndarray | None = None) -> np.ndarray:
+        """Rows [count] of what was learned that are worth measuring, the most telling first; of `among` if given.
 
         Each one is that of the drawn candidates whose measurement would most reduce the expected variance of all of
         them, on average over the hypotheses; nothing of the new device is needed.
@@ -176,10 +187,10 @@ class DeviceTransfer:
             RuntimeError: Nothing was learned yet.
         """
         learned = _known_devices(self._learned)
-        total = len(learned.view.mean)
-        if not 1 <= count <= total:
-            raise ValueError(f"count must be from 1 to the {total} rows there are, got {count}")
-        drawn = generator.permutation(total)[: max(count, self.candidates)]
+        rows = np.arange(len(learned.view.mean)) if among is None else np.asarray(among)
+        if not 1 <= count <= len(rows):
+            raise ValueError(f"count must be from 1 to the {len(rows)} rows there are, got {count}")
+        drawn = generator.permutation(rows)[: max(count, self.candidates)]
         view = learned.view.rows(drawn)
         covariances = np.stack([_kernel(parameters, view, view) for parameters in learned.hypotheses])
         noises = np.exp(learned.hypotheses[:, _NOISE])[:, None]
@@ -204,14 +215,16 @@ class DeviceTransfer:
             raise ValueError(f"targets: a latency must be above 0 ms, got {latency_ms.min():g}")
         level = float(np.log(latency_ms).mean() - view.mean.mean())
         residual = np.log(latency_ms) - view.mean - level
-        found = [self._term(parameters, view, residual) for parameters in learned.hypotheses]
+        noises = np.log(_NOISE_FACTORS)[:, None] * (np.arange(_NOISE + 1) == _NOISE)
+        hypotheses = (learned.hypotheses[:, None] + noises).reshape(-1, _NOISE + 1)
+        found = [_term(parameters, view, residual) for parameters in hypotheses]
         evidence = np.array([value for value, *_ in found])
         weights = np.exp(evidence - evidence.max())
         weights = np.where(weights / weights.sum() < _LEAST_WEIGHT, 0.0, weights)
         weights /= weights.sum()
         terms = [
             (float(weight), parameters, lower, solved)
-            for weight, parameters, (_, lower, solved) in zip(weights, learned.hypotheses, found)
+            for weight, parameters, (_, lower, solved) in zip(weights, hypotheses, found)
             if weight > 0
         ]
         self._fitted = _Fitted(view, level, terms)
@@ -245,13 +258,14 @@ class DeviceTransfer:
         likelihood = _Likelihood(view, target)
         return minimize(likelihood, _CENTRE, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
-    def _term(self, parameters: np.ndarray, view: _View, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Log evidence, Cholesky factor and K^-1 y."""
-        covariance = _kernel(parameters, view, view)
-        covariance[np.diag_indices(len(residual))] += np.exp(parameters[_NOISE]) + _JITTER
-        lower = cholesky(covariance, lower=True, check_finite=False)
-        solved = cho_solve((lower, True), residual, check_finite=False)
-        return float(-0.5 * residual @ solved - np.log(np.diag(lower)).sum()), lower, solved
+
+def _term(parameters: np.ndarray, view: _View, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Log evidence, Cholesky factor and K^-1 y."""
+    covariance = _kernel(parameters, view, view)
+    covariance[np.diag_indices(len(residual))] += np.exp(parameters[_NOISE]) + _JITTER
+    lower = cholesky(covariance, lower=True, check_finite=False)
+    solved = cho_solve((lower, True), residual, check_finite=False)
+    return float(-0.5 * residual @ solved - np.log(np.diag(lower)).sum()), lower, solved
 
 
 def _mixture(state: _Fitted, view: _View) -> tuple[np.ndarray, np.ndarray]:
