@@ -32,8 +32,8 @@ _REACH = 7.0
 _LEVEL_VARIANCE = 1.0
 _JITTER = 1e-8
 _LEAST_WEIGHT = 1e-3
-_NOISE_FACTORS = (0.25, 1.0, 4.0, 16.0)
-_BATCH_ROWS = 4096
+_NOISE_FACTORS = (0.25, 1.0, 4.0, 16.0, 64.0)
+_BATCH_ROWS = 1024
 
 
 class _View(NamedTuple):
@@ -78,21 +78,42 @@ class _Known:
         return _View(mean, departures, centred @ self.axes, scaled)
 
 
+class _Kernel:
+    """What architectures have in common [M, N], as a function of the parameters."""
+
+    def __init__(self, left: _View, right: _View) -> None:
+        self.squared = _squared(left.components, right.components)
+        # scaled descriptions lie sqrt(2) apart on average
+        apart = np.exp(-_squared(left.described, right.described))
+        self.fixed = {
+            "slope": np.outer(left.mean, right.mean),
+            "departures": left.departures @ right.departures.T,
+            "linear": left.described @ right.described.T,
+            "one_by_one": apart if left.described.shape[1] else np.zeros_like(apart),
+        }
+
+    def parts(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Of `_PARTS`, each of variance 1."""
+        smooth = np.exp(self.squared * (-0.5 / np.exp(2 * parameters[_LENGTH])))
+        return [smooth if name == "smooth" else self.fixed[name] for name in _PARTS]
+
+    def __call__(self, parameters: np.ndarray) -> np.ndarray:
+        total = np.full_like(self.squared, _LEVEL_VARIANCE)
+        for amplitude, part in zip(np.exp(parameters[:_LENGTH]), self.parts(parameters)):
+            total += amplitude * part
+        return total
+
+
 class _Likelihood:
     """Negative log of evidence times prior of the parameters, and its gradient."""
 
     def __init__(self, view: _View, log_ms: np.ndarray) -> None:
         self.residual = log_ms - view.mean
-        self.squared = _squared(view.components, view.components)
-        flat = np.zeros((len(log_ms), len(log_ms)))
-        linear = view.described @ view.described.T
-        apart = _similar(view.described, view.described) if view.described.shape[1] else flat
-        self.fixed = [np.outer(view.mean, view.mean), view.departures @ view.departures.T, flat, linear, apart]
+        self.kernel = _Kernel(view, view)
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        amplitudes, length, noise = np.exp(parameters[:_LENGTH]), np.exp(parameters[_LENGTH]), np.exp(parameters[-1])
-        smooth = np.exp(-self.squared / (2 * length**2))
-        parts = [smooth if name == "smooth" else part for name, part in zip(_PARTS, self.fixed)]
+        amplitudes, noise = np.exp(parameters[:_LENGTH]), np.exp(parameters[_NOISE])
+        parts = self.kernel.parts(parameters)
         covariance = _LEVEL_VARIANCE + sum(amplitude * part for amplitude, part in zip(amplitudes, parts))
         covariance[np.diag_indices(len(covariance))] += noise + _JITTER
         lower = cholesky(covariance, lower=True, check_finite=False)
@@ -101,7 +122,9 @@ class _Likelihood:
         off = (parameters - _CENTRE) / _SPREAD
         value = 0.5 * self.residual @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off
         pull = 0.5 * (inverse - np.outer(weights, weights))
-        by_length = amplitudes[_PARTS.index("smooth")] * np.vdot(pull, smooth * self.squared) / length**2
+        smooth = _PARTS.index("smooth")
+        squared = self.kernel.squared / np.exp(2 * parameters[_LENGTH])
+        by_length = amplitudes[smooth] * np.vdot(pull, parts[smooth] * squared)
         by_part = [amplitude * np.vdot(pull, part) for amplitude, part in zip(amplitudes, parts)]
         return float(value), np.array([*by_part, by_length, noise * np.trace(pull)]) + off / _SPREAD
 
@@ -192,7 +215,8 @@ class DeviceTransfer:
             raise ValueError(f"count must be from 1 to the {len(rows)} rows there are, got {count}")
         drawn = generator.permutation(rows)[: max(count, self.candidates)]
         view = learned.view.rows(drawn)
-        covariances = np.stack([_kernel(parameters, view, view) for parameters in learned.hypotheses])
+        kernel = _Kernel(view, view)
+        covariances = np.stack([kernel(parameters) for parameters in learned.hypotheses])
         noises = np.exp(learned.hypotheses[:, _NOISE])[:, None]
         chosen: list[int] = []
         for _ in range(count):
@@ -217,7 +241,8 @@ class DeviceTransfer:
         residual = np.log(latency_ms) - view.mean - level
         noises = np.log(_NOISE_FACTORS)[:, None] * (np.arange(_NOISE + 1) == _NOISE)
         hypotheses = (learned.hypotheses[:, None] + noises).reshape(-1, _NOISE + 1)
-        found = [_term(parameters, view, residual) for parameters in hypotheses]
+        kernel = _Kernel(view, view)
+        found = [_term(parameters, kernel(parameters), residual) for parameters in hypotheses]
         evidence = np.array([value for value, *_ in found])
         weights = np.exp(evidence - evidence.max())
         weights = np.where(weights / weights.sum() < _LEAST_WEIGHT, 0.0, weights)
@@ -259,9 +284,8 @@ class DeviceTransfer:
         return minimize(likelihood, _CENTRE, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
 
-def _term(parameters: np.ndarray, view: _View, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Log evidence, Cholesky factor and K^-1 y."""
-    covariance = _kernel(parameters, view, view)
     covariance[np.diag_indices(len(residual))] += np.exp(parameters[_NOISE]) + _JITTER
     lower = cholesky(covariance, lower=True, check_finite=False)
     solved = cho_solve((lower, True), residual, check_finite=False)
@@ -271,8 +295,9 @@ def _term(parameters: np.ndarray, view: _View, residual: np.ndarray) -> tuple[fl
 def _mixture(state: _Fitted, view: _View) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of the logarithm over all hypotheses [M], noise included."""
     mean, square = np.zeros(len(view.mean)), np.zeros(len(view.mean))
+    kernel = _Kernel(state.view, view)
     for weight, parameters, lower, solved in state.terms:
-        cross = _kernel(parameters, state.view, view)
+        cross = kernel(parameters)
         explained = (solve_triangular(lower, cross, lower=True, check_finite=False) ** 2).sum(0)
         variance = np.maximum(_diagonal(parameters, view) - explained, 0.0) + np.exp(parameters[_NOISE])
         centre = state.level + view.mean + solved @ cross
@@ -281,28 +306,10 @@ def _mixture(state: _Fitted, view: _View) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.maximum(square - (mean - state.level) ** 2, 0.0)
 
 
-def _kernel(parameters: np.ndarray, left: _View, right: _View) -> np.ndarray:
-    """[M] and [N] architectures to [M, N]."""
-    slope, departures, smooth, linear, one_by_one = np.exp(parameters[:_LENGTH])
-    total = (
-        _LEVEL_VARIANCE + slope * np.outer(left.mean, right.mean) + departures * left.departures @ right.departures.T
-    )
-    length = np.exp(parameters[_LENGTH])
-    total += smooth * np.exp(-_squared(left.components, right.components) / (2 * length**2))
-    if left.described.shape[1]:
-        total += linear * left.described @ right.described.T + one_by_one * _similar(left.described, right.described)
-    return total
-
-
 def _diagonal(parameters: np.ndarray, view: _View) -> np.ndarray:
     slope, departures, smooth, linear, one_by_one = np.exp(parameters[:_LENGTH])
     total = _LEVEL_VARIANCE + slope * view.mean**2 + departures * (view.departures**2).sum(1) + smooth
     return total + linear * (view.described**2).sum(1) + (one_by_one if view.described.shape[1] else 0.0)
-
-
-def _similar(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    # scaled rows lie sqrt(2) apart on average
-    return np.exp(-_squared(left, right))
 
 
 def _squared(left: np.ndarray, right: np.ndarray) -> np.ndarray:
