@@ -107,7 +107,7 @@ def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[s
             columns.append(np.where(active[:, place], numbers, 0.0)[:, None])
     for choices, places in alike.items():
         if len(places) > 1:
-            columns.append(sum(one_hot[:, ends[place] - len(choices) : ends[place]] for place in places))
+            columns.append(np.sum([one_hot[:, ends[place] - len(choices) : ends[place]] for place in places], axis=0))
     try:
         costs = space.costs(encodings)
     except TypeError:

@@ -120,7 +120,7 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
     known = _remembered(folder / JOURNAL)
     missing = [task for task in tasks if task.key not in known]
     done = len(tasks) - len(missing)
-    observer({"event": "search", "done": done, "total": len(tasks)})
+    observer({"event": "predict", "done": done, "total": len(tasks)})
     if missing:
         plan.table.completed_ms  # noqa: B018 - once for all processes
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
                 journal.flush()
                 known[task.key] = errors
                 done += 1
-                observer({"event": "search", "done": done, "total": len(tasks)})
+                observer({"event": "predict", "done": done, "total": len(tasks)})
         except crew.WorkerEnded as error:
             raise InvalidJob([f"{error}; the same command goes on where it stopped"]) from error
     return {name: [known[task.key] for task in tasks if task.device == name] for name in plan.held_out}

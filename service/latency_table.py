@@ -81,7 +81,8 @@ def latency_table(request: LatencyTableRequest) -> DeviceTable:
         InvalidJob: A file, column, space or value cannot be used; says which.
     """
     cells, space, encodings = _architectures(request)
-    described, counted = np.zeros((len(cells.lines), 0)), {}
+    described = np.zeros((len(cells.lines), 0))
+    counted: dict[str, np.ndarray] = {}
     if space is not None and encodings is not None:
         described, counted = description(space, encodings)
     if request.features:

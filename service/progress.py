@@ -17,6 +17,7 @@ TITLES = {
     "test": "testing the front",
     "retrain": "fine-tuning",
     "score": "scoring",
+    "predict": "predicting latency",
 }
 
 
@@ -70,7 +71,7 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain", "score"):
+        elif kind in ("search", "measure", "test", "retrain", "score", "predict"):
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":
