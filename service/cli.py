@@ -14,6 +14,7 @@ from service import (
     compare_commands,
     export_command,
     hardware_commands,
+    latency_command,
     ranking_command,
     scoring_commands,
     tables,
@@ -186,6 +187,7 @@ def retrain(
 
 app.command(rich_help_panel="Run")(export_command.export)
 app.command(rich_help_panel="Run")(scoring_commands.score)
+benchmark.command("latency")(latency_command.benchmark_latency)
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
 benchmark.command("search")(benchmark_commands.benchmark_search)

@@ -19,6 +19,7 @@ TITLES = {
     "score": "scoring",
     "export": "exporting",
     "table": "measuring the table",
+    "predict": "predicting latency",
 }
 
 
@@ -72,7 +73,7 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain", "score", "export", "table"):
+        elif kind in ("search", "measure", "test", "retrain", "score", "export", "table", "predict"):
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":

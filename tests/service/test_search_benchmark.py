@@ -140,7 +140,7 @@ def test_targets_are_those_that_take_part():
         (["--problem", "nb201"], "give exactly one of --problem, --table and --oracle, got 2"),
         (["--target", "linas"], "'linas' does not take part; allowed: nsga2"),
         (["--set", "nsga2.popultion=3"], "nsga2 has no option 'popultion'; did you mean population?"),
-        (["--set", "population=3"], "must be SEARCHER.OPTION=VALUE"),
+        (["--set", "population=3"], "must be NAME.OPTION=VALUE"),
         (["--join", "nowhere.csv"], "--join: nowhere.csv: No such file"),
         (["--space", "conv_mini"], "'conv_mini' is no space"),
     ],
