@@ -154,6 +154,11 @@ PREDICTORS = {
     "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
+EXECUTORS = {
+    "local": Entry("service.executors.local:Local", "the GPUs and cores of this machine, nothing to start"),
+    "inline": Entry("service.executors.inline:Inline", "this process, one job after the other, for trying things out"),
+    "slurm": Entry("service.executors.slurm:Slurm", "a SLURM cluster"),
+}
 BACKENDS = {
     "torch": Entry("nas.hardware.backends.torch:Backend", "PyTorch, operation by operation; also over ssh"),
     "torch_compile": Entry("nas.hardware.backends.torch_compile:Backend", "PyTorch compiled by torch.compile"),
@@ -185,6 +190,7 @@ KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
     "backend": BACKENDS,
     "format": EXPORT_FORMATS,
     "device": DEVICES,
+    "queue": EXECUTORS,
 }
 
 
@@ -199,6 +205,15 @@ def check(kind: str, name: str) -> None:
     if ":" not in name:
         raise ValueError(f"{name!r} is no {kind}{suggestion(name, KINDS[kind])}, or package.module:object")
     _load(name)
+
+
+def check_target(target: str) -> None:
+    """Whether ``package.module:object`` can be imported.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    _load(target)
 
 
 def resolve(kind: str, name: str) -> Any:

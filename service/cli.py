@@ -15,8 +15,10 @@ from service import (
     export_command,
     hardware_commands,
     latency_command,
+    queue_commands,
     ranking_command,
     scoring_commands,
+    submit_command,
     tables,
     tracking_commands,
 )
@@ -59,6 +61,10 @@ def top(
       nas ui                     look at the result in the browser
       nas list                   what there is: recipes, spaces, proxies, …
       nas score --help           score architectures without training
+
+    [bold]Many jobs[/]
+      nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
+      nas watch                                    what becomes of them
 
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
@@ -188,6 +194,9 @@ def retrain(
 app.command(rich_help_panel="Run")(export_command.export)
 app.command(rich_help_panel="Run")(scoring_commands.score)
 benchmark.command("latency")(latency_command.benchmark_latency)
+app.command(rich_help_panel="Queue")(submit_command.submit)
+for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
+    app.command(command, rich_help_panel="Queue")(getattr(queue_commands, command))
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
 benchmark.command("search")(benchmark_commands.benchmark_search)

@@ -5,7 +5,7 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +20,11 @@ from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
 from service import latency_section, proxy_set, samplers, searcher_set, splits
-from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
+from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
+from service.errors import InvalidJob
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
 from service.latency_section import LatencySection
-from service.reading import read_fields, split_setting, with_setting
+from service.reading import job_file, read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
@@ -32,15 +33,6 @@ FREE_FORM = {
     *(("space", "options"), ("train", "sampler_options")),
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
-JOB_FILES = (".yaml", ".yml", ".json")
-
-
-class InvalidJob(ValueError):
-    """A job that cannot be run; `mistakes` has one line for each thing that is wrong."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = list(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +105,31 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
     return job_of(fields, sets)
 
 
-def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
+def job_of(
+    data: Mapping[str, Any], sets: Sequence[str] = (), *, shape_of: Callable[[DataConfig], DataShape] = check_data
+) -> Job:
     """The job with these fields, as nested mappings, and settings on top of them.
+
+    Args:
+        data: The fields.
+        sets: Settings such as ``train.epochs=5``; values are YAML.
+        shape_of: Looks at the data; who checks many jobs on the same data remembers what it said.
 
     Raises:
         InvalidJob: With all mistakes at once.
     """
+    data, mistakes = with_settings(data, sets)
+    checked = check_fields(Job, data, PLACEHOLDERS)
+    order = list(Job.__dataclass_fields__)
+    found = [*checked.mistakes.values(), *_deep_mistakes(checked, shape_of)]
+    mistakes += sorted(found, key=lambda line: _place(line, order))
+    if mistakes or checked.tree is None:
+        raise InvalidJob(mistakes)
+    return checked.tree
+
+
+def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+    """The fields with settings on top of them, and what is wrong with the settings."""
     mistakes: list[str] = []
     for setting in sets:
         try:
@@ -130,39 +141,13 @@ def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
             data = with_setting(data, path, value)
         except ValueError as error:
             mistakes.append(str(error))
-    checked = check_fields(Job, data, PLACEHOLDERS)
-    order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *_deep_mistakes(checked)]
-    mistakes += sorted(found, key=lambda line: _place(line, order))
-    if mistakes or checked.tree is None:
-        raise InvalidJob(mistakes)
-    return checked.tree
+    return data, mistakes
 
 
 def _place(line: str, order: Sequence[str]) -> int:
     """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
     section = re.split(r"[.:]", line)[0]
     return order.index(section) if section in order else -1
-
-
-def job_file(source: str | Path) -> Path:
-    """The file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
-
-    Raises:
-        ValueError: There is none.
-    """
-    path, known = Path(source), recipes()
-    if str(source) in known:
-        return known[str(source)]
-    if path.is_dir():
-        if (path / "job.json").is_file():
-            return path / "job.json"
-        raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
-    if path.suffix in JOB_FILES:
-        return path
-    if path.exists():
-        raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
-    raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
 
 
 def require_supernet_space(job: Job) -> None:
@@ -213,7 +198,7 @@ def space_options(job: Job, data_shape: DataShape | None = None) -> dict[str, An
 # ---- what the types cannot say ------------------------------------------------------------------------------------
 
 
-def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
+def _deep_mistakes(checked: Checked[Job], shape_of: Callable[[DataConfig], DataShape]) -> Iterator[str]:
     """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
@@ -223,7 +208,7 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
     shape: DataShape | None = None
     if checked.sound("data"):
         try:
-            shape = check_data(job.data)
+            shape = shape_of(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
     if checked.sound("latency"):
@@ -379,8 +364,3 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
             raise ValueError(f"--set {setting!r}: {where} has no field {path[depth]!r}{suggestion(path[depth], names)}")
     top = dict.fromkeys(known[0] for known in valid)
     raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")
-
-
-def _recipe_hint(name: str) -> str:
-    known: Mapping[str, Path] = recipes()
-    return f"recipes: {', '.join(known)}" if name not in known else f"the recipe: nas run {name}"

@@ -30,6 +30,9 @@ Device = Annotated[
         "ssh://user@host[:port] measures latency there, short for --set latency.device=…",
     ),
 ]
+QueueFolder = Annotated[
+    Path, typer.Option("--queue-folder", metavar="DIR", help="Where the jobs are; private to you.", show_default=True)
+]
 
 
 def names_of(text: str | None) -> list[str]:

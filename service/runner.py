@@ -299,7 +299,7 @@ class Work:
         return accuracies
 
     def search(self) -> None:
-        self._require_supernet()
+        self.require_supernet()
         evaluations = self._searched()
         write_json(
             self.folder / "search" / "hypervolume.json", hypervolume(evaluations, self.problem.directions).to_json()
@@ -421,7 +421,8 @@ class Work:
             summary["hypervolume"] = json.loads(volume_path.read_text())["curve"][-1][1]
         return summary
 
-    def _require_supernet(self) -> None:
+    def require_supernet(self) -> None:
+        """Raises InvalidJob where there is no trained supernet."""
         place = self.supernet_from or self.folder
         if not (place / "supernet.safetensors").exists():
             raise InvalidJob([f"{place} holds no trained supernet (supernet.safetensors): run `nas train` first"])

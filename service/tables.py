@@ -19,6 +19,7 @@ from service.progress import duration
 if TYPE_CHECKING:
     from nas.hardware.latency_table import LatencyTable
     from nas.rank_agreement import Agreement
+    from service.queue import Status
     from service.score_command import Outcome
 
 
@@ -132,6 +133,26 @@ def score_summary(outcome: "Outcome", output: Path) -> str:
         pace = outcome.fresh / outcome.seconds
         lines.append(f"scored {outcome.fresh:,} architectures in {duration(outcome.seconds)}, {pace:.1f} a second")
     return "\n".join([*lines, f"table: {output}"])
+
+
+_STYLES = {"running": "green", "failed": "red", "lost": "red", "cancelling": "yellow", "finished": "dim"}
+
+
+def jobs_table(statuses: "Sequence[Status]", *, most: int | None = None) -> Table:
+    """Jobs of a queue in the given order, at most so many; the title counts all of them."""
+    counts = Counter(status.state for status in statuses)
+    title = ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "no jobs"
+    table = Table(title=title, title_justify="left")
+    for name in ("id", "name", "state", "progress", "left", "GPU", "attempt", "note"):
+        table.add_column(name, justify="right" if name in ("left", "attempt") else "left", no_wrap=name != "note")
+    for status in statuses[:most]:
+        progress = f"{status.stage} {status.done:,.0f}/{status.total:,.0f}" if status.total else ""
+        left = duration(status.left_s) if status.left_s is not None else ""
+        state = Text(status.state, style=_STYLES.get(status.state, ""))
+        gpus = ", ".join(gpu[:12] for gpu in status.gpus)
+        tried = str(status.attempt) if status.attempt else ""
+        table.add_row(status.id, status.name, state, progress, left, gpus, tried, Text(status.reason))
+    return table
 
 
 def numbers_table(title: str, name: str, *numbers: str) -> Table:
