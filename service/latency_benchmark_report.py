@@ -13,7 +13,7 @@ from nas.estimate import Estimate
 from nas.latency_benchmark import CHOSEN, MEASURES, RANDOM, TRANSFER, Errors, Summary, mean_over_seeds, summaries
 from service.folder import write_whole
 from service.latency_benchmark import LatencyPlan
-from service.tracking_finished import FinishedRun
+from service.tracking_finished import FinishedRun, identity_of
 
 SUMMARY, DEVICES = "summary.csv", "devices.csv"
 _ENDS = ("", "_low", "_high")
@@ -95,10 +95,11 @@ def finished_runs(plan: LatencyPlan, found: Found, folder: Path, table: Path) ->
                     curves.setdefault(name, []).append((row.samples, estimate.value))
         params = {"table": table.name, "method": method, "choice": choice, "seeds": plan.seeds}
         params |= {"devices": len(found), "held_out": "family" if plan.family_too else "device"}
+        params |= {"samples": plan.samples, "predictor": plan.predictor}
         yield FinishedRun(
             name=f"{table.name.partition('.')[0]} {method}, {choice}",
-            params={**params, "samples": plan.samples, "predictor": plan.predictor},
-            tags={"nas.kind": "latency_benchmark"},
+            identity=identity_of("latency_benchmark", folder, params),
+            params=params,
             metrics=metrics,
             curves=curves,
             files=(folder / SUMMARY, folder / DEVICES),

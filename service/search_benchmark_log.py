@@ -1,17 +1,14 @@
 """What MLflow keeps of a benchmark of searchers: a run for each problem and searcher."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nas.search_benchmark import Comparison
 from service import search_benchmark_report as report
 from service.search_benchmark import Plan
-from service.tracking_finished import FinishedRun
+from service.tracking_finished import FinishedRun, identity_of
 
 _POINTS = 60
 
@@ -39,7 +36,7 @@ def finished_runs(
             params |= {"objectives": problem.problem.optimised, "limits": _limits(comparison)}
             yield FinishedRun(
                 name=f"{problem.name} {searcher}",
-                identity={"nas.kind": "search_benchmark", "nas.benchmark": _digest(folder, params)},
+                identity=identity_of("search_benchmark", folder, params),
                 params=params,
                 tags={"mlflow.note.content": "  \n".join(problem.notes)},
                 metrics=metrics,
@@ -50,8 +47,3 @@ def finished_runs(
 
 def _limits(comparison: Comparison) -> str:
     return "; ".join(note for note in comparison.problem.notes if note.startswith("limits")) or "none"
-
-
-def _digest(folder: Path, params: Mapping[str, Any]) -> str:
-    """The same for the same settings in the same folder: such a benchmark is logged once."""
-    return sha256(json.dumps([str(folder.resolve()), params], default=str, sort_keys=True).encode()).hexdigest()[:32]

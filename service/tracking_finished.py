@@ -1,7 +1,9 @@
 """Runs in MLflow of what is over when it is logged: a benchmark, or one searcher of it."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,12 @@ class FinishedRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     files: Sequence[Path] = ()
+
+
+def identity_of(kind: str, folder: Path, params: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a run of a benchmark: the same for the same settings in the same folder, so that it is logged once."""
+    content = json.dumps([str(folder.resolve()), params], default=str, sort_keys=True)
+    return {"nas.kind": kind, "nas.benchmark": sha256(content.encode()).hexdigest()[:32]}
 
 
 def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig) -> SyncResult:
