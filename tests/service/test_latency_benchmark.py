@@ -11,7 +11,8 @@ from search_spaces.conv_macro import conv_macro
 from service import latency_benchmark as runs
 from service.latency_benchmark_report import finished_runs
 from service.latency_table import LatencyTableRequest, family_of, latency_table
-from service.tracking import log_finished
+from service.tracking import TrackingConfig
+from service.tracking_finished import log_finished
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas
 
@@ -153,7 +154,7 @@ def test_a_store_that_is_away_is_one_line_and_a_method_has_its_curve(tmp_path):
     assert logged[0].name == "t transfer, random"
     assert [step for step, _ in logged[0].curves["spearman"]] == [5, 10]
     assert "covered_percent" not in logged[2].curves
-    error = log_finished(logged, uri="http://127.0.0.1:9")
+    error = log_finished(logged, TrackingConfig(uri="http://127.0.0.1:9")).error
     assert error is not None
     assert "no MLflow server answers" in error
 
