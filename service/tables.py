@@ -25,7 +25,7 @@ def latency_table(rows: Sequence[dict[str, Any]]) -> Group:
     """Rows of `profiling.profile`: latency with its interval, what else was measured, the conditions, what failed."""
     counted = any(row.get("energy_mj") is not None for row in rows)
     columns = ["latency ms", "95 % interval", "images/s", "peak MB", *(["mJ"] if counted else [])]
-    table = _table("Latency", "architecture", *columns, "MACs (M)", "weights (M)")
+    table = numbers_table("Latency", "architecture", *columns, "MACs (M)", "weights (M)")
     for row in rows:
         costs = [f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params")]
         if "failed" in row:
@@ -59,7 +59,7 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Rows of `retraining.retrain`."""
-    table = _table(
+    table = numbers_table(
         "Fine-tuned from inherited weights (validation %)", "key", "epochs", "inherited", "fine-tuned", "gain"
     )
     for row in rows:
@@ -71,7 +71,7 @@ def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def score_table(outcome: "Outcome") -> Table:
     """Each proxy in numbers: how many architectures have a score, and of what size."""
-    table = _table("Scores", "proxy", "scored", "least", "median", "greatest")
+    table = numbers_table("Scores", "proxy", "scored", "least", "median", "greatest")
     for name, values in outcome.columns.items():
         there = [value for value in values.tolist() if isfinite(value)]
         figures = (min(there), median(there), max(there)) if there else ()
@@ -83,7 +83,7 @@ def score_table(outcome: "Outcome") -> Table:
 def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, float], provenance: object) -> Table:
     """Each score in the order of its rank correlation, with 95 % intervals."""
     title = f"Agreement with accuracy ({provenance}), 95 % intervals"
-    table = _table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
+    table = numbers_table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
     for name, agreement in sorted(found.items(), key=lambda item: -item[1].spearman.value):
         measures = (agreement.spearman, agreement.kendall, agreement.top_precision)
         numbers = [f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in measures]
@@ -105,7 +105,8 @@ def score_summary(outcome: "Outcome", output: Path) -> str:
     return "\n".join([*lines, f"table: {output}"])
 
 
-def _table(title: str, name: str, *numbers: str) -> Table:
+def numbers_table(title: str, name: str, *numbers: str) -> Table:
+    """An empty table with a column of names and columns of numbers."""
     table = Table(title=title, title_justify="left")
     table.add_column(name, style="bold", no_wrap=True)
     for number in numbers:
