@@ -40,7 +40,7 @@ def held_out_table(found: "LatencyTable") -> Table:
     accuracies = found.held_out()
     count = accuracies["sum"].networks if accuracies else 0
     columns = ("mean error", "worst", "bias", "Spearman", "in 95 % interval")
-    table = _table(f"Predicted latency of {count} networks not used in the fit", "prediction", *columns)
+    table = numbers_table(f"Predicted latency of {count} networks not used in the fit", "prediction", *columns)
     for name, label in (("sum", "plain sum of blocks"), ("corrected", "corrected")):
         if name in accuracies:
             a = accuracies[name]
