@@ -298,9 +298,7 @@ def _cell_places(cell: CellPlace, repeats: int) -> list[Place]:
     reduce = "reduce" if cell.after_reduction else "conv"
     shapes = [(width, size, size) for width, size in zip(cell.widths, cell.sizes)]
     names = (f"preprocess {reduce} {cell.width}", f"preprocess conv {cell.width}")
-    inputs = [
-        Block(name, shape, lambda i=i: preprocessing(cell)[i]) for i, (name, shape) in enumerate(zip(names, shapes))
-    ]
+    inputs = [Block(name, shape, partial(_preprocess, cell, i)) for i, (name, shape) in enumerate(zip(names, shapes))]
     out = (cell.width, cell.out_size, cell.out_size)
     places = [fixed(block, repeats) for block in inputs]
     for node in NODES:
@@ -311,6 +309,10 @@ def _cell_places(cell: CellPlace, repeats: int) -> list[Place]:
     sums = Block("sum of 2", out, lambda: Sum(2))
     concat = Block(f"concat of {len(NODES)}", out, lambda: Concat(len(NODES)))
     return [*places, fixed(sums, len(NODES) * repeats), fixed(concat, repeats)]
+
+
+def _preprocess(cell: CellPlace, which: int) -> nn.Module:
+    return preprocessing(cell)[which]
 
 
 def _operation_block(cell: CellPlace, which: int, inputs: str, operation: str) -> Block | None:

@@ -234,8 +234,12 @@ def _cell_places(shape: tuple[int, ...], repeats: int) -> list[Place]:
     for target, ways in _READERS.items():
         incoming = tuple(edge_name(source, target) for source in range(target))
         reading = tuple(dict.fromkeys(name for way in ways for name in way))
+        computed: list[tuple[tuple[str, ...], Callable[..., Block | None]]] = [
+            *(((edge,), _edge_block) for edge in incoming),
+            (incoming, _sum_block),
+        ]
         for unused in (False, True) if reading else (False,):
-            for edges, block in [*(((edge,), _edge_block) for edge in incoming), (incoming, _sum_block)]:
+            for edges, block in computed:
                 decisions = (*edges, *(name for name in reading if name not in edges))
                 chosen = partial(_block_if, decisions, len(edges), ways, partial(block, shape), unused)
                 places.append(Place(decisions, chosen, repeats, unused))

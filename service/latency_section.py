@@ -1,7 +1,7 @@
 """The `latency` of a job: how it is measured, and what predicts it where it is not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nas.hardware.latency import LatencyConfig
@@ -50,8 +50,8 @@ class AnalyticConfig:
             return catalogue.resolve("device", self.device)()
         assert self.tflops is not None
         assert self.bandwidth_gb_s is not None
-        overhead = {} if self.overhead_us is None else {"overhead_us": self.overhead_us}
-        return AnalyticDevice(tflops=self.tflops, bandwidth_gb_s=self.bandwidth_gb_s, **overhead)
+        device = AnalyticDevice(tflops=self.tflops, bandwidth_gb_s=self.bandwidth_gb_s)
+        return device if self.overhead_us is None else replace(device, overhead_us=self.overhead_us)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,9 +206,9 @@ class TableBuilder:
         values = np.array([[estimate.value] for estimate in self._latencies("block")])
         generator = self._generator("networks")
         encodings = spread(self.space, lambda e: self.space.blocks.totals(values, e)[:, 0], wanted, generator)
-        parts: list[Part] = ["fit"] * self.config.networks + ["held_out"] * self.config.held_out
         order = generator.permutation(wanted)
-        return [(self.space.decode(encoding), parts[order[i]]) for i, encoding in enumerate(encodings)]
+        parts: list[Part] = ["fit" if place < self.config.networks else "held_out" for place in order]
+        return [(self.space.decode(encoding), part) for encoding, part in zip(encodings, parts)]
 
     # ---- the table ------------------------------------------------------------------------------------------------
 
