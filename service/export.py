@@ -220,6 +220,7 @@ def _export_member(source: _Source, member: dict[str, Any], observer: Observer, 
                 failed[name] = _reason(error)
             card = {**deployable.card, "formats": plain(records)}
             write_json(place / CARD, card)
+    _remove_outdated(place, records)
     return Exported(key=member["key"], place=place, card=card, made=made, there=there, failed=failed)
 
 
@@ -235,6 +236,14 @@ def _kept(place: Path, made_from: str) -> dict[str, Any]:
         and (place / record["file"]).is_file()
         and _digest(place / record["file"]) == record["sha256"]
     }
+
+
+def _remove_outdated(place: Path, records: dict[str, Any]) -> None:
+    """Remove files of other weights, made before: beside the card they would be taken for what it describes."""
+    named = {record["file"] for record in records.values()}
+    for listed in catalogue.EXPORT_FORMATS.values():
+        if listed.file not in named:
+            (place / listed.file).unlink(missing_ok=True)
 
 
 def _write(deployable: Deployable, name: str, place: Path) -> dict[str, Any]:

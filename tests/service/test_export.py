@@ -92,10 +92,11 @@ def test_what_is_there_is_left_alone_and_what_is_missing_or_damaged_is_made(fold
 
 def test_retrained_weights_are_preferred_and_make_files_anew(folder: Path) -> None:
     key = keys_of(folder)[0]
-    exported(folder, "safetensors")
+    exported(folder, "safetensors", "pt2")
     retrain_member(folder, key)
     (entry,) = exported(folder, "safetensors")
     assert states(entry) == (["safetensors"], [], [])
+    assert not (entry.place / "model.pt2").exists()  # it has the weights of before
     assert entry.card["accuracy"]["weights"] == "retrained"
     assert entry.card["accuracy"]["test"] == 87.0
     assert (
