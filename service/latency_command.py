@@ -54,18 +54,20 @@ def benchmark_latency(
 ) -> None:
     """Predict a new device from few measurements of it, with the devices of a table.
 
-    Every device is held out in turn. The transfer knows the others and some samples of the new one, drawn at
-    random or chosen; from scratch, a predictor learns from the same samples alone; MACs and parameters rank as
-    they are, and a line through the samples gives their errors. Errors are those of all other architectures.
-    The same command goes on where an earlier one stopped. --set space.OPTION=VALUE sets an option of the space.
+    Every device is held out in turn. The transfer knows the others and some
+    samples of the new one, drawn at random or chosen; from scratch, a predictor
+    learns from the same samples alone; MACs and parameters rank as they are, and
+    a line through the samples gives their errors. Errors are those of all other
+    architectures. The same command goes on where an earlier one stopped.
+    --set space.OPTION=VALUE sets an option of the space.
 
     [bold]Examples[/]
       nas benchmark latency --table nb201_latency.csv.gz --space nasbench201
         --join nb201_cifar10.csv.gz --samples 10,20,50
-      nas benchmark latency --table ofa_mbv3_latency.csv.gz --space ofa_mobilenet_v3
-        --samples 100 --by family
+      nas benchmark latency --table ofa_mbv3_latency.csv.gz
+        --space ofa_mobilenet_v3 --samples 100 --by family
       nas benchmark latency --table hat.csv.gz --device-columns task,device
-        --columns encoder_ms+decoder_ms --features encoder_layer_num,decoder_layer_num
+        --columns encoder_ms+decoder_ms --features encoder_layers,decoder_layers
     """
     from service import latency_benchmark as runs
     from service.latency_table import LatencyTableRequest, latency_table
