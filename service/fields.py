@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -44,7 +44,8 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
         data: Field values as read from a file.
         placeholders: What to go on with where a required field at the root is missing or wrong.
     """
-    adapter: TypeAdapter[T] = _adapter(cls)
+    root: Any = cls
+    adapter: TypeAdapter[T] = _adapter(root)
     checked: Checked[T] = Checked()
     remaining = copy.deepcopy(dict(data))
     for _ in range(1 + 2 * sum(1 for _ in field_paths(cls)) + len(data)):
@@ -65,7 +66,7 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
 
 
 @cache
-def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 

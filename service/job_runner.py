@@ -114,6 +114,9 @@ def _run_locked(folder: Path) -> int:
     except Stopped:
         write_json(folder / PROCESS, {**processes.this(), "stopped": True})
         return STOPPED
+    except KeyboardInterrupt:  # of a person who runs jobs in their own process: no fault of the job
+        write_json(folder / PROCESS, {**processes.this(), "stopped": True})
+        raise
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise

@@ -107,7 +107,7 @@ def test_jobs_of_a_sweep_are_checked_and_named_by_their_values():
 @pytest.mark.timeout(900)
 def test_a_pipeline_gets_as_far_as_it_can_and_no_job_loads_mlflow(tmp_path):
     """Training, two searches of it, one of which is impossible, fine-tuning; all by one worker, logged by another."""
-    queue = make_queue(tmp_path)
+    queue = make_queue(tmp_path, cpus=1)
     stages = [
         {"name": "supernet", "run": "train"},
         {"name": "wrong", "from": "supernet", "settings": {"search.constraints": {"latency_ms": "<= 1e-6"}}},
