@@ -271,6 +271,7 @@ def test_a_controller_that_is_killed_and_comes_back_ends_no_job(slurm, tmp_path)
     assert all([note["epoch"] for note in trace(folder)] == list(range(1, 21)) for folder in folders)
 
 
+@pytest.mark.slow
 def test_a_controller_killed_too_early_starts_jobs_twice_and_they_run_once(monkeypatch, tmp_path):
     """It comes back without knowing that they run; its second starts close the node and leave them held for good."""
     with cluster() as up, used(up, monkeypatch):
@@ -394,6 +395,7 @@ def test_a_job_that_slurm_has_forgotten_is_found_by_its_result_or_run_again(monk
 # ---- several processes --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_on_two_nodes_survives_the_loss_of_one(monkeypatch, tmp_path):
     pytest.importorskip("submitit")
     with cluster(NODES="2", GPUS="2") as up, used(up, monkeypatch):
@@ -454,6 +456,39 @@ def test_every_job_ends_with_one_result_whatever_is_killed(slurm, tmp_path, jobs
     assert sum(result(folder)["attempts"] - 1 for folder in folders) <= kills
     assert poll(lambda: not slurm.running(), 60)
     assert not any(alive(note["pid"]) for folder in folders for note in trace(folder))
+
+
+# ---- the commands -------------------------------------------------------------------------------------------------
+
+
+def test_a_person_submits_to_slurm_and_closes_the_terminal(slurm, tmp_path):
+    (tmp_path / "work.yaml").write_text("call: tests.service.queued_work:count\narguments: {steps: 3}\n")
+    said = nas("submit", tmp_path / "work.yaml", "--queue", "slurm", "--gpus", "1", "--sweep", "arguments.steps=3,4")
+    queue = tmp_path / "queue"
+    assert said.returncode == 0, said.stderr
+    folders = [path for path in queue.iterdir() if (path / "queue.json").exists()]
+    assert poll(lambda: all(is_over(folder) for folder in folders), 90), slurm.call("squeue", "-l")
+    assert sorted(result(folder)["steps"] for folder in folders) == [3, 4]
+
+
+def test_a_request_that_slurm_refuses_is_one_line_and_exit_code_2(slurm, tmp_path, monkeypatch):
+    (tmp_path / "work.yaml").write_text("call: tests.service.queued_work:count\n")
+    too_many = nas("submit", tmp_path / "work.yaml", "--queue", "slurm", "--gpus", "9")
+    assert too_many.returncode == 2
+    assert too_many.stderr.startswith("nas: --queue: SLURM refuses this job (gpus 9, nodes 1): Requested node")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    absent = nas("submit", tmp_path / "work.yaml", "--queue", "slurm")
+    assert absent.returncode == 2
+    assert "there is no sbatch here" in absent.stderr
+    assert len(absent.stderr.strip().splitlines()) == 1
+
+
+def nas(command: str, source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command as a person types it, on a queue beside the file."""
+    line = [sys.executable, "-m", "service.cli", command, str(source), *arguments]
+    return subprocess.run(
+        [*line, "--queue-folder", str(source.parent / "queue")], capture_output=True, text=True, cwd=ROOT, check=False
+    )
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------------
