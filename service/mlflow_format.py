@@ -44,7 +44,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def member_metrics(member: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a member of the front, under the same names in every run."""
     metrics = {**member["values"], "test_accuracy": member.get("test_accuracy")}
-    metrics |= {f"{name}_predicted": value for name, value in (member.get("predicted") or {}).items()}
     for name, (low, high) in (member.get("intervals") or {}).items():
         metrics |= {f"{name}_low": low, f"{name}_high": high}
     return metrics
