@@ -121,6 +121,14 @@ def test_objectives_that_differ_are_compared_by_what_both_have(two):
     assert "MACs (M) at most" in done.stdout
 
 
+def test_what_was_limited_or_noted_alone_is_not_compared_by(two):
+    noted = {"name": "params", "unit": "weights", "maximise": False, "optimised": False}
+    change(two[0], "front.json", lambda front: front["objectives"].append(noted))
+    done = nas("compare", "first", "second")
+    assert done.exit_code == 0, done.output
+    assert "params" not in next(line for line in done.stdout.splitlines() if line.startswith("hypervolume"))
+
+
 def test_latency_of_another_machine_is_refused_or_marked(two):
     change(two[1], "front.json", lambda front: front["latency"].update(device="Raspberry Pi", threads=4))
     (line,) = lines_of_failure(nas("compare", "first", "second"))
