@@ -121,11 +121,16 @@ def _known(front: Front) -> dict[str, bool]:
     return EXACT | {o["name"]: bool(o.get("maximise")) for o in front.objectives}
 
 
+def _optimised(front: Front) -> dict[str, bool]:
+    """What was traded off, not what was limited or noted alone -> whether it is maximised."""
+    return {o["name"]: bool(o.get("maximise")) for o in front.objectives if o.get("optimised", True)}
+
+
 def _searched(fronts: Sequence[Front]) -> tuple[tuple[str, bool], ...]:
     first = fronts[0]
-    names = {o["name"]: bool(o.get("maximise")) for o in first.objectives}
+    names = _optimised(first)
     for front in fronts[1:]:
-        theirs = {o["name"]: bool(o.get("maximise")) for o in front.objectives}
+        theirs = _optimised(front)
         if theirs != names:
             both = [name for name in _known(first) if _known(first)[name] == _known(front).get(name)]
             what = f"{first.name} was searched for {_joined(names)}, {front.name} for {_joined(theirs)}"

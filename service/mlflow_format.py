@@ -44,7 +44,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def member_metrics(member: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a member of the front, under the same names in every run."""
     metrics = {**member["values"], "test_accuracy": member.get("test_accuracy")}
-    metrics |= {f"{name}_predicted": value for name, value in (member.get("predicted") or {}).items()}
     for name, (low, high) in (member.get("intervals") or {}).items():
         metrics |= {f"{name}_low": low, f"{name}_high": high}
     return metrics
@@ -183,7 +182,8 @@ def view_state(members: Sequence[Mapping[str, str]], objectives: Sequence[Mappin
         members: The parameters of every member of the fronts that are shown.
         objectives: Of a search; the first cost is the horizontal axis.
     """
-    costs = [o["name"] for o in objectives if not o.get("maximise")] or ["latency_ms"]
+    optimised = [o for o in objectives if o.get("optimised", True)]
+    costs = [o["name"] for o in optimised if not o.get("maximise")] or ["latency_ms"]
     shared = [name for name in members[0] if all(name in params for params in members)]
     varied = [name for name in shared if len({params[name] for params in members}) > 1]
     complete = [name for name in varied if all(params[name] != "-" for params in members)]

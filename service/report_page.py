@@ -211,12 +211,6 @@ def _compared(findings: Findings) -> Iterable[str]:
         yield _table([f"{cost.label} at most", *names], best)
 
 
-def _header(findings: Findings) -> list[str]:
-    """Of a table of networks."""
-    axes = findings.axes
-    return ["network", axes.quality.label, "test accuracy (%)", *(axis.label for axis in axes.costs)]
-
-
 def _covered(found: FrontComparison, a: str, b: str) -> str:
     covered = found.coverage[a, b]
     return f"{100 * covered.share:.0f} % ({100 * covered.beyond_error:.0f} %)"
@@ -258,11 +252,27 @@ def _networks(findings: Findings) -> Iterable[str]:
     for front in findings.fronts:
         yield f"<h3>{_text(front.name)}</h3>"
         first = findings.cost.name if findings.cost else findings.quality[0]
-        rows = []
+        costs, rows = _with_predictions(findings.axes, front), []
         for member in sorted(front.members, key=lambda m: _known(m, first)):
-            numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *findings.axes.costs)]
+            numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *costs)]
             rows.append([str(member["key"]), numbers[0], tested_text(front, member), *numbers[1:]])
-        yield _table(_header(findings), rows)
+        yield _table(_header(findings.axes, costs), rows)
+
+
+def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
+    """The costs, each before what the search predicted of it, where it did."""
+    known = {name for member in front.members for name in member["values"]}
+    shown = []
+    for cost in axes.costs:
+        shown.append(cost)
+        if (name := f"predicted_{cost.name}") in known:
+            shown.append(Axis(name=name, label=f"predicted {cost.label}", scale=cost.scale))
+    return shown
+
+
+def _header(axes: Axes, costs: Sequence[Axis]) -> list[str]:
+    """Of a table of networks."""
+    return ["network", axes.quality.label, "test accuracy (%)", *(axis.label for axis in costs)]
 
 
 # ---- small things ---------------------------------------------------------------------------------------------------

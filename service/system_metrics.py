@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def visible_gpus() -> list[Callable[[], dict[str, float]]]:
         handles = _handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
     except Exception:  # no module, no driver, a driver of another version, a GPU that is gone
         return []
-    return [lambda handle=handle: _reading(pynvml, handle) for handle in handles]
+    return [partial(_reading, pynvml, handle) for handle in handles]
 
 
 def _handles(nvml: Any, visible: str | None) -> list[Any]:

@@ -93,6 +93,14 @@ def test_report_of_one_job_goes_into_its_folder_and_tells_the_whole_story(two):
     assert len(text) > 1_000_000  # what draws the figure is inside
 
 
+def test_predicted_latency_stands_beside_the_measured_one(two):
+    change(two[0], "front.json", lambda front: front["members"][0]["values"].update(predicted_latency_ms=0.4321))
+    assert nas("report", "first").exit_code == 0
+    text = (two[0] / "report" / "report.html").read_text()
+    assert "<th>latency (ms)</th><th>predicted latency (ms)</th><th>MACs (M)</th>" in text
+    assert "<td>0.4321</td>" in text
+
+
 def test_names_in_the_page_are_text_and_not_markup(tmp_path):
     job = complete_job(tmp_path / "job")
     change(job, "job.json", lambda content: content["job"].update(name="<script>alert(1)</script>"))
@@ -111,6 +119,14 @@ def test_objectives_that_differ_are_compared_by_what_both_have(two):
     done = nas("compare", "first", "second", "--objectives", "accuracy,macs")
     assert done.exit_code == 0, done.output
     assert "MACs (M) at most" in done.stdout
+
+
+def test_what_was_limited_or_noted_alone_is_not_compared_by(two):
+    noted = {"name": "params", "unit": "weights", "maximise": False, "optimised": False}
+    change(two[0], "front.json", lambda front: front["objectives"].append(noted))
+    done = nas("compare", "first", "second")
+    assert done.exit_code == 0, done.output
+    assert "params" not in next(line for line in done.stdout.splitlines() if line.startswith("hypervolume"))
 
 
 def test_latency_of_another_machine_is_refused_or_marked(two):

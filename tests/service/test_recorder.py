@@ -8,7 +8,7 @@ from service import recorder as recorder_module
 from service.folder import read_json, read_lines
 from service.mlflow_format import status_of
 from service.recorder import Recorder, stage_seconds
-from service.system_metrics import sampled, visible_gpus
+from service.system_metrics import _handles, sampled, visible_gpus
 from service.tracking import SyncResult
 from supernets import Processes
 from tests.service.synthetic_job import append_lines, start_job, train
@@ -121,6 +121,42 @@ def test_samples_change_neither_the_status_nor_the_times_of_a_job(tmp_path):
 def test_there_is_no_gpu_where_none_may_be_used(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+class Nvml:
+    """NVIDIA's library on a machine with four GPUs."""
+
+    class NVMLError(Exception):
+        pass
+
+    def nvmlDeviceGetCount(self):
+        return 4
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        if index > 3:
+            raise self.NVMLError
+        return index
+
+    def nvmlDeviceGetHandleByUUID(self, name):
+        if name != "GPU-b":
+            raise self.NVMLError
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        (None, [0, 1, 2, 3]),
+        ("2,0", [2, 0]),
+        ("GPU-b", [1]),
+        ("3, GPU-b,9,0", [3, 1]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_gpus_are_those_that_cuda_shows_in_its_order(visible, seen):
+    assert _handles(Nvml(), visible) == seen
 
 
 @pytest.mark.gpu
