@@ -25,7 +25,9 @@ def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> 
         return "-"
     form = _FORMS.get(axis.name, ".4g")
     ends = interval(member, axis.name)
-    text = f"{value:{form}}" + (f" ± {max(ends) / axis.scale:{form}}" if ends and max(ends) > 0 else "")
+    text = f"{value:{form}}"
+    if ends and max(ends) > 0:
+        text += f" [{value - ends[0] / axis.scale:{form}}, {value + ends[1] / axis.scale:{form}}]"
     if bare:
         return text
     name, _, unit = axis.label.partition(" (")
