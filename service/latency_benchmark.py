@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,14 +127,14 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         try:
-            for task, errors in crew.computed(Runner(plan), missing, workers=workers or crew.cores()):
+            for task, errors in crew.computed(partial(Runner, plan), missing, workers=workers or crew.cores()):
                 journal.write(json.dumps({**task._asdict(), "errors": [_record(e) for e in errors]}) + "\n")
                 journal.flush()
                 known[task.key] = errors
                 done += 1
                 observer({"event": "predict", "done": done, "total": len(tasks)})
         except crew.WorkerEnded as error:
-            raise InvalidJob([f"{error}; the same command goes on where it stopped"]) from error
+            raise InvalidJob([f"{error}; {crew.AGAIN}"]) from error
     return {name: [known[task.key] for task in tasks if task.device == name] for name in plan.held_out}
 
 

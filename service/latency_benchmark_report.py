@@ -13,6 +13,7 @@ from nas.estimate import Estimate
 from nas.latency_benchmark import CHOSEN, MEASURES, RANDOM, TRANSFER, Errors, Summary, mean_over_seeds, summaries
 from service.folder import write_whole
 from service.latency_benchmark import LatencyPlan
+from service.tables import numbers_table
 from service.tracking import FinishedRun
 
 SUMMARY, DEVICES = "summary.csv", "devices.csv"
@@ -27,29 +28,24 @@ def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
     unknown = "with its family" if plan.family_too else "alone"
     for samples in plan.samples:
         title = f"{samples} samples; {len(found)} devices, each held out {unknown}, {plan.seeds} seeds; 95 % intervals"
-        table = Table(title=title, title_justify="left")
-        table.add_column("method", style="bold", no_wrap=True)
-        table.add_column("samples", no_wrap=True)
-        for name in ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval"):
-            table.add_column(name, justify="right")
+        numbers = ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval")
+        table = numbers_table(title, "method, samples", *numbers)
         for row in (row for row in rows if row.samples == samples):
             worst = f"{_interval(row.worst_spearman, '{:.3f}')} {row.worst}"
             figures = [_interval(row.mean["spearman"], "{:.4f}"), worst, _interval(row.mean["mape_percent"], "{:.2f}")]
             covered = row.mean["covered_percent"].value
             figures += [f"{row.mean['worst_percent'].value:.0f}", f"{covered:.0f} %" if math.isfinite(covered) else "-"]
-            table.add_row(row.method, row.choice, *figures)
+            table.add_row(f"{row.method}, {row.choice}", *figures)
         yield table
 
 
 def device_table(plan: LatencyPlan, found: Found) -> Table:
     """Spearman and MAPE of the transfer on each device, beside the best of the rest."""
     samples = min(plan.samples)
-    table = Table(title=f"each device, {samples} samples: Spearman (MAPE %)", title_justify="left")
-    table.add_column("device", style="bold", no_wrap=True)
     keys = list(dict.fromkeys((e.method, e.choice) for seeds in found.values() for errors in seeds for e in errors))
     shown = [key for key in keys if key[1] == (CHOSEN if key[0] == TRANSFER else RANDOM)]
-    for method, choice in shown:
-        table.add_column(f"{method}, {choice}", justify="right")
+    columns = (f"{method}, {choice}" for method, choice in shown)
+    table = numbers_table(f"each device, {samples} samples: Spearman (MAPE %)", "device", *columns)
     for device, seeds in found.items():
         cells = []
         for key in shown:
