@@ -1,7 +1,5 @@
 """What a benchmark of latency predictors came to: tables for the terminal, csv and MLflow runs."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from rich.table import Table
 
 from nas.estimate import Estimate
 from nas.latency_benchmark import CHOSEN, MEASURES, RANDOM, TRANSFER, Errors, Summary, mean_over_seeds, summaries
-from service.folder import write_whole
+from service.folder import write_csv
 from service.latency_benchmark import LatencyPlan
 from service.tables import numbers_table
 from service.tracking import FinishedRun
@@ -25,9 +23,9 @@ Found = Mapping[str, Sequence[Sequence[Errors]]]
 def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
     """One table for each number of samples, with a row for each method and choice."""
     rows = summaries(found)
-    unknown = "with its family" if plan.family_too else "alone"
+    unknown = "with their families" if plan.family_too else "alone"
     for samples in plan.samples:
-        title = f"{samples} samples; {len(found)} devices, each held out {unknown}, {plan.seeds} seeds; 95 % intervals"
+        title = f"{samples} samples, {plan.seeds} seeds; devices, held out {unknown}: {len(found)}; 95 % intervals"
         numbers = ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval")
         table = numbers_table(title, "method, samples", *numbers)
         for row in (row for row in rows if row.samples == samples):
@@ -71,8 +69,8 @@ def write_tables(folder: Path, found: Found) -> list[Path]:
         for r in rows
     ]
     return [
-        _write_csv(folder / SUMMARY, [*header, *ends, *worst], means),
-        _write_csv(folder / DEVICES, ["device", *header, *ends], devices),
+        write_csv(folder / SUMMARY, [*header, *ends, *worst], means),
+        write_csv(folder / DEVICES, ["device", *header, *ends], devices),
     ]
 
 
@@ -118,11 +116,3 @@ def _interval(estimate: Estimate, form: str) -> str:
 def _cells(estimates: "Iterator[Estimate] | Sequence[Estimate]") -> list[str]:
     numbers = [number for e in estimates for number in (e.value, e.low, e.high)]
     return ["" if number is None or not math.isfinite(number) else f"{number:.6g}" for number in numbers]
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return write_whole(path, text.getvalue())
