@@ -1,6 +1,7 @@
 """What a benchmark of searchers came to: tables for the terminal, csv, and figures."""
 
 import html
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
