@@ -134,7 +134,7 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
                 done += 1
                 observer({"event": "predict", "done": done, "total": len(tasks)})
         except crew.WorkerEnded as error:
-            raise InvalidJob([f"{error}; the same command goes on where it stopped"]) from error
+            raise InvalidJob([f"{error}; {crew.AGAIN}"]) from error
     return {name: [known[task.key] for task in tasks if task.device == name] for name in plan.held_out}
 
 

@@ -1,7 +1,5 @@
 """What a benchmark of latency predictors came to: tables for the terminal, csv and MLflow runs."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +9,9 @@ from rich.table import Table
 
 from nas.estimate import Estimate
 from nas.latency_benchmark import CHOSEN, MEASURES, RANDOM, TRANSFER, Errors, Summary, mean_over_seeds, summaries
-from service.folder import write_whole
+from service.folder import write_csv
 from service.latency_benchmark import LatencyPlan
+from service.tables import numbers_table
 from service.tracking_finished import FinishedRun, identity_of
 
 SUMMARY, DEVICES = "summary.csv", "devices.csv"
@@ -24,32 +23,27 @@ Found = Mapping[str, Sequence[Sequence[Errors]]]
 def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
     """One table for each number of samples, with a row for each method and choice."""
     rows = summaries(found)
-    unknown = "with its family" if plan.family_too else "alone"
+    unknown = "with their families" if plan.family_too else "alone"
     for samples in plan.samples:
-        title = f"{samples} samples; {len(found)} devices, each held out {unknown}, {plan.seeds} seeds; 95 % intervals"
-        table = Table(title=title, title_justify="left")
-        table.add_column("method", style="bold", no_wrap=True)
-        table.add_column("samples", no_wrap=True)
-        for name in ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval"):
-            table.add_column(name, justify="right")
+        title = f"{samples} samples, {plan.seeds} seeds; devices, held out {unknown}: {len(found)}; 95 % intervals"
+        numbers = ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval")
+        table = numbers_table(title, "method, samples", *numbers)
         for row in (row for row in rows if row.samples == samples):
             worst = f"{_interval(row.worst_spearman, '{:.3f}')} {row.worst}"
             figures = [_interval(row.mean["spearman"], "{:.4f}"), worst, _interval(row.mean["mape_percent"], "{:.2f}")]
             covered = row.mean["covered_percent"].value
             figures += [f"{row.mean['worst_percent'].value:.0f}", f"{covered:.0f} %" if math.isfinite(covered) else "-"]
-            table.add_row(row.method, row.choice, *figures)
+            table.add_row(f"{row.method}, {row.choice}", *figures)
         yield table
 
 
 def device_table(plan: LatencyPlan, found: Found) -> Table:
     """Spearman and MAPE of the transfer on each device, beside the best of the rest."""
     samples = min(plan.samples)
-    table = Table(title=f"each device, {samples} samples: Spearman (MAPE %)", title_justify="left")
-    table.add_column("device", style="bold", no_wrap=True)
     keys = list(dict.fromkeys((e.method, e.choice) for seeds in found.values() for errors in seeds for e in errors))
     shown = [key for key in keys if key[1] == (CHOSEN if key[0] == TRANSFER else RANDOM)]
-    for method, choice in shown:
-        table.add_column(f"{method}, {choice}", justify="right")
+    columns = (f"{method}, {choice}" for method, choice in shown)
+    table = numbers_table(f"each device, {samples} samples: Spearman (MAPE %)", "device", *columns)
     for device, seeds in found.items():
         cells = []
         for key in shown:
@@ -75,8 +69,8 @@ def write_tables(folder: Path, found: Found) -> list[Path]:
         for r in rows
     ]
     return [
-        _write_csv(folder / SUMMARY, [*header, *ends, *worst], means),
-        _write_csv(folder / DEVICES, ["device", *header, *ends], devices),
+        write_csv(folder / SUMMARY, [*header, *ends, *worst], means),
+        write_csv(folder / DEVICES, ["device", *header, *ends], devices),
     ]
 
 
@@ -123,11 +117,3 @@ def _interval(estimate: Estimate, form: str) -> str:
 def _cells(estimates: "Iterator[Estimate] | Sequence[Estimate]") -> list[str]:
     numbers = [number for e in estimates for number in (e.value, e.low, e.high)]
     return ["" if number is None or not math.isfinite(number) else f"{number:.6g}" for number in numbers]
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return write_whole(path, text.getvalue())

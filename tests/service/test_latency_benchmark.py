@@ -50,7 +50,7 @@ def test_the_command_writes_tables_and_goes_on(tmp_path):
     command += ["--predictor", "ridge", "--no-mlflow", "--workers", "1", "--output", str(output)]
     first = nas(*command, "--seeds", "2")
     assert first.exit_code == 0, first.output
-    assert "5 samples; 4 devices, each held out alone, 2 seeds" in first.output
+    assert "5 samples, 2 seeds; devices, held out alone: 4" in first.output
     summary = {(row["method"], row["choice"], row["samples"]): row for row in rows_of(output / "summary.csv")}
     assert list(summary)[:4] == [(name, "random", "5") for name in ("transfer", "from scratch", "macs", "params")]
     transfer = summary["transfer", "chosen", "10"]
@@ -67,7 +67,7 @@ def test_the_command_writes_tables_and_goes_on(tmp_path):
     assert len(after.splitlines()) == 12
     by_family = nas(*command, "--seeds", "1", "--by", "family", "--device", "gpu_1_ms")
     assert by_family.exit_code == 0, by_family.output
-    assert "1 devices, each held out with its family" in by_family.output
+    assert "devices, held out with their families: 1" in by_family.output
     assert len((output / runs.JOURNAL).read_text().splitlines()) == 13
 
 
