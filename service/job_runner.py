@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from service.executors import processes
+from service.executors import distributed, processes
 from service.executors.executor import (
     ACTIVITY,
     CANCELLED,
@@ -39,6 +39,7 @@ from service.executors.executor import (
 from service.folder import write_json
 
 OVER, BUSY, MACHINE_FAILED, STOPPED = 0, 73, 74, 75  # exit codes; 75 is "try again" of sysexits.h
+Observer = Callable[[dict[str, Any]], None]
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENOLCK}
 _CHECKPOINT_WAIT_S = 40.0
 _ACTIVITY_EVERY_S = 1.0
@@ -77,8 +78,8 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
     if is_over(folder):
         return OVER
     if int(os.environ.get("RANK", "0")) > 0:
-        with _Stop(folder).listening() as stop:
-            _work(folder, read_ticket(folder), stop)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the first, which decides when
+        _work(folder, read_ticket(folder), lambda event: None)
         return OVER
     lock = lock or try_lock(folder, patience_s=1.0)
     if lock is None:
@@ -104,7 +105,9 @@ def _run_locked(folder: Path) -> int:
     try:
         with _Stop(folder).listening() as stop:
             stop.check()
-            result = _work(folder, read_ticket(folder), stop)
+            ticket = read_ticket(folder)
+            with distributed.helpers(folder, distributed.process_count(ticket)):
+                result = _work(folder, ticket, stop)
         end(folder, FINISHED, **{name: value for name, value in (result or {}).items() if name != "status"})
     except Cancelled:
         end(folder, CANCELLED, "cancelled while it was running")
@@ -120,6 +123,8 @@ def _run_locked(folder: Path) -> int:
         if is_cancelled(folder):  # whatever being stopped made of it
             end(folder, CANCELLED, "cancelled while it was running")
             return OVER
+        if distributed.lost_another(error):
+            raise  # no fault of the job: it goes on in the next attempt
         traceback.print_exc()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         end(folder, FAILED, f"{type(error).__name__}: {reason}", traceback=traceback.format_exc())
@@ -185,7 +190,7 @@ class _Stop:
             write_json(self.folder / ACTIVITY, {**noted, "first": self.began[1], "since_boot_s": self.began[2]})
 
 
-def _work(folder: Path, ticket: Ticket, stop: _Stop) -> dict[str, Any] | None:
+def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
     """What the ticket says; returns what goes into the result."""
     os.chdir(ticket.directory)
     queue = folder.parent
@@ -204,19 +209,16 @@ def _work(folder: Path, ticket: Ticket, stop: _Stop) -> dict[str, Any] | None:
         return _staged(queue, folder, ticket, observer)
 
 
-def _staged(
-    queue: Path, folder: Path, ticket: Ticket, observer: Callable[[dict[str, Any]], None]
-) -> dict[str, Any] | None:
-    from dataclasses import replace
-
+def _staged(queue: Path, folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any] | None:
     from service import runner
     from service.jobs import load_job
 
     job = load_job(folder)
-    job = replace(job, tracking=replace(job.tracking, enabled=False))  # the driver of the queue mirrors the folder
     supernet_from = queue / ticket.supernet_from if ticket.supernet_from else None
     if "retrain" not in ticket.stages:
-        return runner.run(folder, job, observer, stages=ticket.stages, supernet_from=supernet_from)
+        return runner.run(  # whoever drives the queue mirrors the folder
+            folder, job, observer, stages=ticket.stages, supernet_from=supernet_from, mirror=None
+        )
     from service import retraining
 
     assert ticket.front_from is not None

@@ -247,5 +247,5 @@ def end_if_idle(folder: Path, status: str, reason: str) -> bool:
 
 def end_cancelled(folder: Path) -> bool:
     """Ends a job that was asked to stop, if nobody runs it; False where someone does."""
-    began = attempts(folder) > 0
+    began = (folder / PROCESS).exists()
     return end_if_idle(folder, CANCELLED, "cancelled while it was running" if began else "cancelled before it started")
