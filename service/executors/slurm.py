@@ -54,6 +54,7 @@ SUBMISSIONS = ".slurm"
 _LONGEST_ARRAY = 1000
 _IDS_PER_CALL = 500
 _PATIENCE_S = 60.0
+_LOOK_EVERY_S = 1.0  # file systems of clusters are slow, and shared
 _AWAY = ("unable to contact slurm controller", "timed out", "connection refused", "connect failure")
 
 
@@ -89,6 +90,7 @@ class Slurm:
         self.result_delay_s = result_delay_s
         self.open: dict[Path, _Place] = {}
         self.states = JobStates(ask_every_s)
+        self._next_look = float("-inf")
         self._ended: dict[Path, float] = {}  # since when SLURM says so of a job without result
         self._described: dict[Path, State] = {}
 
@@ -135,6 +137,9 @@ class Slurm:
         _scancel(ids)
 
     def tick(self) -> list[Path]:
+        if time.monotonic() < self._next_look:
+            return list(self.open)
+        self._next_look = time.monotonic() + min(_LOOK_EVERY_S, self.states.every_s)
         self._forget([folder for folder in self.open if is_over(folder)])
         self.states.renew([place.id or "" for place in self.open.values()])
         again = []
