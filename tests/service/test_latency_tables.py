@@ -173,8 +173,10 @@ def test_a_journal_of_other_settings_is_refused(built, tmp_path):
         (["--space", "nasbench101", "--table", "t.json"], "does not tell what blocks"),
         (["--space", "nasbench201", "--table", "t.json", "--minutes", "0"], "--minutes: must be more than 0"),
         (
-            ["--space", "nasbench201", "--table", "t.json", "--device", "ssh://localhost:1"]
-            + ["--set", "latency.backend=onnxruntime"],
+            [
+                *("--space", "nasbench201", "--table", "t.json", "--device", "ssh://localhost:1"),
+                *("--set", "latency.backend=onnxruntime"),
+            ],
             "latency.device: ",
         ),
     ],
