@@ -97,8 +97,13 @@ def console() -> Console:
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
     from service.jobs import load_job
 
+    return load_job(source, with_device(sets, device))
+
+
+def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:
+    """The settings of a job, with the device that an option names."""
     field = "latency.device" if str(device).startswith("ssh:") else "device"
-    return load_job(source, [*(sets or []), *([f"{field}={device}"] if device else [])])
+    return [*(sets or []), *([f"{field}={device}"] if device else [])]
 
 
 @contextmanager

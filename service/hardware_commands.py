@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service import tables
-from service.commands import console, display, load, resumable
+from service.commands import console, display, load, resumable, with_device
 from service.errors import fail, readable_errors
 from service.options import Device, Sets
 
@@ -41,10 +41,11 @@ def profile(
     sets: Sets = None,
     device: Device = None,
 ) -> None:
-    """Measure latency on this machine, without training anything.
+    """Measure latency on this machine or another one, without training anything.
 
     Of a job or a space: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. Shown is the median with its 95 % interval.
+    Of the folder of a finished job: its front, anew. The 95 % interval is that for another run.
+    Another machine needs sshd, python3 and onnxruntime (or torch); nothing is installed there.
 
     With --table: every distinct block of the space and some whole networks, for latency.table of a job.
     Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
@@ -52,12 +53,12 @@ def profile(
     [bold]Examples[/]
       nas profile cifar10 --set data.path=cifar10.npz --samples 20
       nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
-      nas profile --space nasbench201 --option width=8 --samples 20
+      nas profile my.yaml --set latency.backend=onnxruntime --device ssh://user@board:22
+      nas profile --space nasbench201 --option width=8 --set latency.backend=onnxruntime
       nas profile runs/my                           the front of a finished job
       nas profile my.yaml --table here.json         then: latency.table=here.json
       nas profile --space small_mobilenet_v3 --table t.json --minutes 5
     """
-    settings = [*(sets or []), *([f"device={device}"] if device else [])]
     with readable_errors():
         if space is not None and source is not None:
             fail(f"give a job or --space, got both: {source} and --space {space}")
@@ -66,7 +67,7 @@ def profile(
         if table is not None or space is not None:
             from service.latency_tables import TableRequest
 
-            request = TableRequest(source=source, space=space, options=option or [], sets=settings)
+            request = TableRequest(source=source, space=space, options=option or [], sets=with_device(sets, device))
             if table is not None:
                 _table(request, table, networks=networks, held_out=held_out, minutes=minutes)
             else:

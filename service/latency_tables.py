@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from nas.estimate import Estimate
-from nas.hardware import LatencyConfig, Measurement, conditions, measure
+from nas.hardware import DeviceUnreachable, Measurement, Meter
 from nas.hardware.latency_table import LatencyTable, space_digest
 from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
 from nas.journal import Records
@@ -108,7 +109,11 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
     except ValueError as error:
         yield f"latency.table: {path}: {error}"
         return
-    here = conditions(torch_device(job.device), space.input_shape, job.latency)
+    try:
+        with Meter(job.latency) as meter:
+            here = meter.conditions(torch_device(job.device), space.input_shape).to_dict()
+    except (DeviceUnreachable, ValueError):
+        return  # said elsewhere
     if differing := _differing(table.conditions, here):
         yield f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
 
@@ -132,30 +137,40 @@ def build_table(
     if space.places is None:
         raise InvalidJob([f"--table: {_no_blocks(space)}"])
     device = torch_device(job.device)
-    here = json.loads(json.dumps(conditions(device, space.input_shape, job.latency)))
-    if path.exists():
-        return _finished(path, space, here)
+    try:
+        with Meter(job.latency) as meter:
+            here = meter.conditions(device, space.input_shape).to_dict()
+            if path.exists():
+                return _finished(path, space, here)
+            described = {"options": dict(options), "conditions": here}
+            with closing(_journal(path, job, space, config, described)) as journal:
+                builder = TableBuilder(space, config, partial(_measured, device, meter), journal, observer)
+                table = builder.build(options=dict(options), conditions=here)
+    except TableFailed as error:
+        raise InvalidJob([f"--table: {error}"]) from error
+    except DeviceUnreachable as error:
+        raise InvalidJob([f"latency.device: {error}; the same command goes on where it stopped"]) from error
+    write_json(path, table.to_json())
+    return table
+
+
+def _journal(path: Path, job: Job, space: Space, config: TableConfig, described: Mapping[str, Any]) -> Records:
+    """The journal beside a table.
+
+    Raises:
+        InvalidJob: It is of another table, or cannot be written.
+    """
     header = {
-        **{"latency_table": 1, "space": space.name, "options": dict(options), "digest": space_digest(space)},
-        **{"conditions": here, "repeats": job.latency.repeats},
-        **{"networks": config.networks, "held_out": config.held_out, "seed": config.seed},
+        **{"latency_table": 1, "space": space.name, "digest": space_digest(space), **described},
+        **{"repeats": job.latency.repeats, "seed": config.seed},
+        **{"networks": config.networks, "held_out": config.held_out},
     }
     try:
-        journal = Records(journal_file(path), header, what="latency table")
+        return Records(journal_file(path), header, what="latency table")
     except ValueError as error:
         raise InvalidJob([f"--table: {error}; give another --table, or remove that journal"]) from error
     except OSError as error:
         raise InvalidJob([f"--table: cannot write {journal_file(path)}: {error.strerror or error}"]) from error
-    measure = partial(_measured, device, job.latency)
-    try:
-        builder = TableBuilder(space, config, measure, journal, observer)
-        table = builder.build(options=dict(options), conditions=here)
-    except TableFailed as error:
-        raise InvalidJob([f"--table: {error}"]) from error
-    finally:
-        journal.close()
-    write_json(path, table.to_json())
-    return table
 
 
 def least_limit(table: LatencyTable) -> float:
@@ -172,11 +187,11 @@ def journal_file(path: Path) -> Path:
 
 
 def _measured(
-    device: torch.device, config: LatencyConfig, modules: list[nn.Module], shapes: list[tuple[int, ...]]
+    device: torch.device, meter: Meter, modules: list[nn.Module], shapes: list[tuple[int, ...]]
 ) -> list[Estimate | Exception]:
-    """Latencies on the device, with the memory format that subnets have there, or why there is none."""
-    measured = measure([m.to(device).to(memory_format=torch.channels_last) for m in modules], shapes, config)
-    return [one.latency if isinstance(one, Measurement) else one for one in measured]
+    """Latencies on the device, with the memory format that subnets have there."""
+    there = [module.to(device).to(memory_format=torch.channels_last) for module in modules]
+    return [one.latency if isinstance(one, Measurement) else one for one in meter.measure(there, shapes)]
 
 
 def _finished(path: Path, space: Space, here: Mapping[str, Any]) -> LatencyTable:

@@ -172,6 +172,13 @@ def test_a_journal_of_other_settings_is_refused(built, tmp_path):
         (["--space", "nasbench201", "--option", "image_size=3", "--table", "t.json"], "multiple of 4"),
         (["--space", "nasbench101", "--table", "t.json"], "does not tell what blocks"),
         (["--space", "nasbench201", "--table", "t.json", "--minutes", "0"], "--minutes: must be more than 0"),
+        (
+            [
+                *("--space", "nasbench201", "--table", "t.json", "--device", "ssh://localhost:1"),
+                *("--set", "latency.backend=onnxruntime"),
+            ],
+            "latency.device: ",
+        ),
     ],
 )
 def test_wrong_options_of_the_command_are_refused(arguments, message):
