@@ -7,13 +7,14 @@ not evaluated again. So an interrupted search ends with the same journal as an u
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nas.archive import Direction, losses, pareto_front
 from nas.journal import Evaluation, Journal, Status
-from nas.objectives import Bound, Cost, Objective, describe
+from nas.objectives import Bound, Computed, Objective, describe
+from nas.objectives.objective import Predicted
 from nas.searchers import Searcher
 from search_spaces import Architecture, Space
 
@@ -61,22 +62,24 @@ class Problem:
 
     Args:
         exact: Exactly computable costs; all are recorded, and limits on them are kept without evaluating anything.
+        predicted: The same for predictions; a limit is kept by the far end of their intervals.
         measured: Objectives that take time, in the order they are evaluated.
         noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
         optimised: Names of the objectives that are traded off.
         bounds: Hard limits by objective name.
     """
 
-    exact: Sequence[Cost]
+    exact: Sequence[Computed]
     measured: Sequence[Objective]
     optimised: Sequence[str]
     bounds: Mapping[str, Bound]
     noted: Sequence[Objective] = ()
+    predicted: Sequence[Predicted] = ()
 
     @property
     def objectives(self) -> list[Objective]:
         """Everything that is recorded of a candidate."""
-        return [*self.measured, *self.exact]
+        return [*self.measured, *self.predicted, *self.exact]
 
     @property
     def directions(self) -> list[Direction]:
@@ -86,15 +89,16 @@ class Problem:
 
     @property
     def computed(self) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
-        """Index of an optimised objective that is exact -> losses [N] of encodings [N, D]."""
-        exact = {cost.name: cost for cost in self.exact}
+        """Index of an optimised objective that is exact or predicted -> losses [N] of encodings [N, D]."""
+        exact = {cost.name: cost for cost in (*self.exact, *self.predicted)}
         return {i: exact[name].evaluate_encodings for i, name in enumerate(self.optimised) if name in exact}
 
     @property
     def loss_limits(self) -> dict[int, float]:
         """Index of an optimised objective that is measured -> largest loss its bound allows; none at all where these
         do not say everything that the bounds on measured objectives do."""
-        measured = {name: bound for name, bound in self.bounds.items() if name not in {c.name for c in self.exact}}
+        computed = {objective.name for objective in (*self.exact, *self.predicted)}
+        measured = {name: bound for name, bound in self.bounds.items() if name not in computed}
         limits = {}
         for i, (name, maximise) in enumerate(self.directions):
             bound = measured.pop(name, Bound())
@@ -112,22 +116,48 @@ class Problem:
         marked = [{**d, "optimised": d["name"] in rank} for d in described]
         return sorted(marked, key=lambda d: rank.get(d["name"], len(rank)))
 
-    def exact_values(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
-        """Exact costs [N] by name, of encodings [N, D]."""
-        return {cost.name: cost.evaluate_encodings(encodings) for cost in self.exact}
+    def known(self, encodings: np.ndarray) -> list["Known"]:
+        """What is known of encodings [N, D] without evaluating them."""
+        exact = {cost.name: cost.evaluate_encodings(encodings) for cost in self.exact}
+        predicted = {p.name: p.estimate_encodings(encodings) for p in self.predicted}
+        return [
+            Known(
+                {name: values[i].item() for name, values in exact.items()}
+                | {name: values[i].item() for name, (values, _, _) in predicted.items()},
+                {name: (low[i].item(), high[i].item()) for name, (_, low, high) in predicted.items()},
+            )
+            for i in range(len(encodings))
+        ]
 
     def exact_violation(self, encodings: np.ndarray) -> np.ndarray:
-        """How far encodings [N, D] break limits on exact costs [N]."""
+        """How far encodings [N, D] break limits on exact costs and, by the ends of intervals, on predictions [N]."""
         total = np.zeros(len(encodings))
+        for objective in self.predicted:
+            if objective.name in self.bounds:
+                bound = self.bounds[objective.name]
+                _, low, high = objective.estimate_encodings(encodings)
+                total += [bound.violation_within(*map(float, ends)) for ends in zip(low, high)]
         for cost in self.exact:
             if cost.name in self.bounds:
                 bound = self.bounds[cost.name]
                 total += [bound.violation(float(value)) for value in cost.evaluate_encodings(encodings)]
         return total
 
-    def violation(self, values: Mapping[str, float]) -> float:
-        """How far the limited values among these break their limits."""
-        return sum(bound.violation(values[name]) for name, bound in self.bounds.items() if name in values)
+    def violation(self, values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> float:
+        """How far the limited values among these break their limits; predicted ones by the ends of their intervals."""
+        predicted = {objective.name for objective in self.predicted}
+        return sum(
+            bound.violation_within(*intervals[name]) if name in predicted else bound.violation(values[name])
+            for name, bound in self.bounds.items()
+            if name in values
+        )
+
+
+class Known(NamedTuple):
+    """What is known of an architecture without evaluating it: values, and intervals of those that are predicted."""
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
 
 def search(
@@ -141,8 +171,8 @@ def search(
 ) -> list[Evaluation]:
     """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
 
-    Architectures that break a limit on an exact cost are not evaluated and do not count. The search ends early where
-    the searcher finds nothing new any more; the journal is then shorter.
+    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. The search
+    ends early where the searcher finds nothing new any more; the journal is then shorter.
     """
     run = _Search(problem, journal, evaluations, observer)
     quiet = 0
@@ -151,10 +181,10 @@ def search(
         asked = searcher.ask()
         if not asked:
             break
-        exact = problem.exact_values(np.stack([space.encode(architecture) for architecture in asked]))
         answers = []
-        for i, architecture in enumerate(asked):
-            answers.append(run.answer(architecture, {name: values[i].item() for name, values in exact.items()}))
+        encodings = np.stack([space.encode(architecture) for architecture in asked])
+        for architecture, already in zip(asked, problem.known(encodings)):
+            answers.append(run.answer(architecture, already))
             if answers[-1] is None:
                 return list(run.done.values())  # the budget ended inside this generation
         quiet = 0 if len(run.done) > before else quiet + 1
@@ -176,17 +206,20 @@ class _Search:
         self.done: dict[Architecture, Evaluation] = {}
         self.front: list[Evaluation] = []
 
-    def answer(self, architecture: Architecture, exact: dict[str, float]) -> Evaluation | None:
+    def answer(self, architecture: Architecture, known: Known) -> Evaluation | None:
         """The evaluation of a candidate, old or new; None where a new one would exceed the budget."""
         if architecture in self.done:
             return self.done[architecture]
-        if self.problem.violation(exact) > 0:
-            return Evaluation(index=-1, architecture=architecture, status="infeasible", values=exact)
+        if self.problem.violation(known.values, known.intervals) > 0:
+            values, intervals = known
+            return Evaluation(
+                index=-1, architecture=architecture, status="infeasible", values=values, intervals=intervals
+            )
         if len(self.done) >= self.budget:
             return None
         evaluation = self.remembered.get(architecture)
         if evaluation is None:
-            evaluation = self._evaluate(architecture, exact)
+            evaluation = self._evaluate(architecture, known)
             self.journal.append(evaluation)
         self.done[architecture] = evaluation
         if evaluation.status == "ok":
@@ -197,12 +230,13 @@ class _Search:
         return evaluation
 
     def violation(self, evaluation: Evaluation) -> float:
-        return np.inf if evaluation.status == "failed" else self.problem.violation(evaluation.values)
+        if evaluation.status == "failed":
+            return np.inf
+        return self.problem.violation(evaluation.values, evaluation.intervals)
 
-    def _evaluate(self, architecture: Architecture, exact: dict[str, float]) -> Evaluation:
+    def _evaluate(self, architecture: Architecture, known: Known) -> Evaluation:
         start = time.perf_counter()
-        values = dict(exact)
-        intervals: dict[str, tuple[float, float]] = {}
+        values, intervals = dict(known.values), dict(known.intervals)
         status: Status = "ok"
         reason = None
         try:

@@ -18,6 +18,7 @@ import numpy as np
 from torch import nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
+from search_spaces.places import Blocks, Place
 from search_spaces.plain import ElasticOnMeta
 
 _FOLDED_ROWS_KEPT = 1 << 16
@@ -77,6 +78,7 @@ class Space:
         size: Number of architectures, where the decisions alone do not tell it.
         extremes: The cheapest and the dearest architecture, where cheapest or dearest choices everywhere are none.
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
+        places: The places of its networks, where they are made of blocks that follow few decisions each.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Space:
     size: int | None = None
     extremes: tuple[Mapping[str, Choice], Mapping[str, Choice]] | None = None
     formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]] = field(default_factory=dict)
+    places: Callable[[], Sequence[Place]] | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}
@@ -411,6 +414,17 @@ class Space:
             architectures = np.stack([row.encoding for row in rows])
         columns = {d.name: np.array(d.choices)[architectures[:, i]] for i, d in enumerate(self.decisions)}
         return self.cost(columns)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The distinct blocks that the networks are made of, and which of them each architecture has.
+
+        Raises:
+            TypeError: The space does not say what its networks are made of.
+        """
+        if self.places is None:
+            raise TypeError(f"space {self.name!r} does not say what blocks its networks are made of")
+        return Blocks(self.decisions, self.places())
 
     # ---- derived once ---------------------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 The journal of candidates is turned here into the flat rows that the table, the figures and MLflow all show.
 """
 
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,15 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Pa
 def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
     """Writes a JSON file, whole or not at all; see `write_whole`."""
     return write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", durable=durable)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Writes a csv file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return write_whole(path, text.getvalue())
 
 
 def finite(value: Any) -> float | None:

@@ -210,16 +210,15 @@ def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None
 
 
 def _staged(queue: Path, folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any] | None:
-    from dataclasses import replace
-
     from service import runner
     from service.jobs import load_job
 
     job = load_job(folder)
-    job = replace(job, tracking=replace(job.tracking, enabled=False))  # the driver of the queue mirrors the folder
     supernet_from = queue / ticket.supernet_from if ticket.supernet_from else None
     if "retrain" not in ticket.stages:
-        return runner.run(folder, job, observer, stages=ticket.stages, supernet_from=supernet_from)
+        return runner.run(  # whoever drives the queue mirrors the folder
+            folder, job, observer, stages=ticket.stages, supernet_from=supernet_from, mirror=None
+        )
     from service import retraining
 
     assert ticket.front_from is not None

@@ -14,15 +14,16 @@ import torch
 from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
-from nas.hardware.latency import LatencyConfig
+from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set, samplers, searcher_set, splits
+from service import latency_section, proxy_set, samplers, searcher_set, splits
 from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
 from service.errors import InvalidJob
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
+from service.latency_section import LatencySection
 from service.reading import job_file, read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
@@ -60,7 +61,7 @@ class Job:
         train: How the supernet is trained.
         search: How it is searched.
         proxies: Scores without training, beside or in the search.
-        latency: How latency is measured.
+        latency: How latency is measured, or predicted.
         tracking: Where the job is logged.
     """
 
@@ -74,7 +75,7 @@ class Job:
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     proxies: ProxyConfig = field(default_factory=ProxyConfig)
-    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    latency: LatencySection = field(default_factory=LatencySection)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
@@ -176,9 +177,13 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
+    return resolve("space", job.space.name)(**space_options(job, data_shape))
+
+
+def space_options(job: Job, data_shape: DataShape | None = None) -> dict[str, Any]:
+    """The options of a job's space, with those that follow from its data."""
     data_shape = data_shape or check_data(job.data)
-    function = resolve("space", job.space.name)
-    taken = inspect.signature(function).parameters
+    taken = inspect.signature(resolve("space", job.space.name)).parameters
     size = data_shape.image_size
     offered = {
         "image_size": size,
@@ -187,7 +192,7 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
         "resolutions": (size,),
     }
     filled = {name: value for name, value in offered.items() if name in taken}
-    return function(**{**filled, **job.space.options})
+    return {**filled, **job.space.options}
 
 
 # ---- what the types cannot say ------------------------------------------------------------------------------------
@@ -206,6 +211,8 @@ def _deep_mistakes(checked: Checked[Job], shape_of: Callable[[DataConfig], DataS
             shape = shape_of(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
+    if checked.sound("latency"):
+        yield from _latency_mistakes(job, checked.sound("device"))
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
@@ -223,6 +230,8 @@ def _deep_mistakes(checked: Checked[Job], shape_of: Callable[[DataConfig], DataS
         yield from splits.mistakes(job.train, space)
     yield from searcher_set.mistakes(job.search, space)
     yield from _constraint_mistakes(job, space)
+    if checked.sound("latency") and checked.sound("device"):
+        yield from latency_section.mistakes(job, space)
 
 
 def _device_mistakes(device: str) -> Iterator[str]:
@@ -234,6 +243,21 @@ def _device_mistakes(device: str) -> Iterator[str]:
             f"there are {count}, cuda:0 to cuda:{count - 1}" if count else "PyTorch finds none here; use auto or cpu"
         )
         yield f"device: {device!r} is no CUDA device of this machine; {there}"
+
+
+def _latency_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
+    """A backend that does not exist, is not installed, or cannot do what is asked."""
+    unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
+    yield from unknown
+    if not unknown and device_is_known:
+        yield from (f"latency.{line}" for line in latency_mistakes(job.latency, device_type(job.device)))
+
+
+def device_type(name: str) -> str:
+    """`cpu` or `cuda`, for a device as a job names it."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name.partition(":")[0]
 
 
 def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[str]:
@@ -300,7 +324,7 @@ def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:
     """The range of an objective over the whole space, where it is known without measuring."""
     if name == "accuracy":
         return 0.0, 100.0
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return 1e-9, float("inf")
     if name not in ("macs", "params") or space is None:
         return None
@@ -320,7 +344,7 @@ def _range(name: str, reachable: tuple[float, float], job: Job) -> str:
     low, high = reachable
     if name == "accuracy":
         return "accuracy is a percentage, from 0 to 100"
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return "latency is more than 0 ms"
     return f"{name} of {job.space.name} reach from {low:,.0f} to {high:,.0f}"
 

@@ -10,7 +10,8 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,22 +22,36 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.archive import contenders, hypervolume, pareto_front
+from nas.archive import hypervolume, pareto_front
 from nas.data import Data, load_data
-from nas.hardware.latency import conditions
+from nas.estimate import Estimate
+from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
+from nas.hardware.latency_table import LatencyTable
 from nas.journal import Evaluation, Journal, read_evaluations
-from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import (
+    Accuracy,
+    Computed,
+    Cost,
+    Latency,
+    Objective,
+    PredictedLatency,
+    Roofline,
+    parse_bound,
+    top1_percent,
+)
 from nas.search import Problem, search
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.subnets import Subnets
-from search_spaces import Space
-from service import catalogue, report, samplers, searcher_set, splits
+from search_spaces import Architecture, Space
+from service import catalogue, latency_tables, report, samplers, searcher_set, splits, system_metrics, tracking
 from service.environment import environment
-from service.folder import write_json
+from service.final_front import FinalFront
+from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space
-from service.profiling import profile_architectures, torch_device
+from service.mlflow_format import created_ms
+from service.profiling import measure_architectures, torch_device
 from service.proxies_in_search import SearchProxies
-from service.recorder import Observer, Recorder, stage_seconds
+from service.recorder import Mirror, Observer, Recorder, stage_seconds
 from supernets import (
     Partition,
     Processes,
@@ -53,7 +68,6 @@ from supernets import (
 STAGES = ("train", "search", "measure", "test")
 EVALUATION_BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the images
-_REMEASURE_ROUNDS = 4
 
 
 def run(
@@ -63,6 +77,7 @@ def run(
     *,
     stages: Sequence[str] = STAGES,
     supernet_from: Path | None = None,
+    mirror: Mirror | None = tracking.sync,
 ) -> dict[str, Any]:
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
 
@@ -72,16 +87,17 @@ def run(
         observer: Receives every event.
         stages: Which stages, in the order of `STAGES`.
         supernet_from: Job folder whose trained supernet is searched instead of training one.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that.
     """
     result_path = folder / "result.json"
     if result_path.exists():
         return json.loads(result_path.read_text())
     device = torch_device(job.device)
     with processes(device) as siblings:
-        recorder = Recorder(folder, job, observer, siblings)
+        recorder = Recorder(folder, job, observer, siblings, mirror)
         work = Work(folder, job, device, recorder, siblings, supernet_from)
         work.check_latency_bound()
-        with recorder.closing():
+        with recorder.closing(), _watched(folder, recorder):
             for stage in stages:
                 if siblings.is_first or stage == "train":
                     with recorder.stage(stage):
@@ -91,6 +107,14 @@ def run(
             write_json(result_path, result)
             recorder.sync(final=True)
     return result
+
+
+def _watched(folder: Path, recorder: Recorder) -> AbstractContextManager[None]:
+    """How busy the machine is, kept by the first of several processes."""
+    described = read_json(folder / "job.json")
+    if described is None or not recorder.siblings.is_first:
+        return nullcontext()
+    return system_metrics.sampled(recorder.keep, created_s=created_ms(described) / 1000)
 
 
 @dataclass
@@ -139,15 +163,32 @@ class Work:
             *search_config.objectives,
             *(n for n in search_config.constraints if n not in search_config.objectives),
         ]
-        measured = {name: self._objective(name) for name in names if name not in ("macs", "params")}
+        predicted = [PredictedLatency(self.table)] if self.table and "latency_ms" in names else []
+        exact = self._exact(names)
+        computed = {objective.name for objective in (*exact, *predicted)}
+        measured = {name: self._objective(name) for name in names if name not in computed}
         called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
-            exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
+            exact=exact,
+            predicted=predicted,
             measured=list(measured.values()),
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
             noted=self.proxies.noted() if self.job.proxies.names else [],
         )
+
+    def _exact(self, names: Sequence[str]) -> list[Computed]:
+        """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
+        exact: list[Computed] = [Cost(self.space, "macs"), Cost(self.space, "params")]
+        analytic = self.job.latency.analytic
+        if "roofline_ms" in names and analytic is not None:
+            exact.append(Roofline(self.space, analytic.resolve(), self.job.latency.batch_size))
+        return exact
+
+    @cached_property
+    def table(self) -> LatencyTable | None:
+        """What predicts latencies in the search, if anything."""
+        return latency_tables.read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -170,16 +211,34 @@ class Work:
         """Refuse a latency limit that even the smallest architecture breaks, before anything is trained."""
         text = self.job.search.constraints.get("latency_ms")
         high = parse_bound(text).high if text else None
+        self._check_other_machine()
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
-        smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
-        if smallest.low is not None and smallest.low > high:
+        if self.table and (least := latency_tables.least_limit(self.table)) > high:
             raise InvalidJob(
                 [
-                    f"search.constraints.latency_ms: {text} can't be met: the smallest architecture of "
-                    f"{self.space.name} takes {smallest.value:.3g} ms on this machine"
+                    f"search.constraints.latency_ms: {text} can't be met: by latency.table no network is sure to take "
+                    f"less than {least:.3g} ms"
                 ]
             )
+        smallest = measure_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
+        smallest_is = f"the smallest architecture of {self.space.name}"
+        if isinstance(smallest, MeasurementFailed):
+            raise InvalidJob([f"search.constraints.latency_ms: {smallest_is} has no latency: {smallest}"])
+        latency, place = smallest.latency, "on this machine" if not self.job.latency.is_remote else "there"
+        if latency.low is not None and latency.low > high:
+            takes = f"{smallest_is} takes {latency.value:.3g} ms {place}"
+            raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {takes}"])
+
+    def _check_other_machine(self) -> None:
+        """Refuse a machine that cannot measure, before anything is trained."""
+        if not self.job.latency.is_remote or (self.folder / "front.json").exists():
+            return
+        try:
+            with Meter(self.job.latency) as meter:
+                meter.conditions(self.device, self.space.input_shape)
+        except DeviceUnreachable as error:
+            raise InvalidJob([f"latency.device: {error}"]) from error
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -248,7 +307,7 @@ class Work:
         for warning in self.proxies.report(evaluations):
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
-            reasons = sorted({e.reason or "" for e in evaluations})
+            reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
             raise InvalidJob(
                 [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
             )
@@ -266,6 +325,8 @@ class Work:
             "seed": self.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
+        if self.table:
+            header["latency_table"] = self.table.fingerprint
         if searcher_set.takes(config, "evaluations"):  # what is asked follows it
             header["evaluations"] = config.evaluations
         journal = Journal(self.folder / "search" / "journal.jsonl", header)
@@ -301,41 +362,27 @@ class Work:
         return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
 
     def measure(self) -> None:
-        """Measure the latency of the best again, all together, and keep who is non-dominated then.
-
-        One measurement a candidate decides who is on the front of the search; luck is part of it. So those right
-        behind the front are measured again as well.
-        """
+        """Measure the latency of the best again, and keep who is non-dominated and within the limits then."""
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        front = contenders(evaluations, self.problem.directions)
-        self.recorder({"event": "measure", "done": 0, "total": len(front)})
-        again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
-        measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]
-        kept, dropped = self._still_on_front(measured)
-        self.recorder({"event": "measure", "done": len(front), "total": len(front)})
+        final = FinalFront(problem=self.problem, measure=self._measured_again, table=self.table, observer=self.recorder)
+        kept, dropped = final.settle(evaluations)
         write_json(
             self.folder / "front.json",
             {
                 "objectives": self.problem.describe(),
-                "latency": conditions(self.device, self.space.input_shape, self.job.latency),
+                "space": self.space.describe(),
+                "decisions": [decision.name for decision in self.space.decisions],
+                "latency": self.latency.meter.conditions(self.device, self.space.input_shape).to_dict(),
                 "members": [_member(evaluation) for evaluation in kept],
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
             },
         )
 
-    def _still_on_front(self, measured: list[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
-        dropped = []
-        for i, evaluation in enumerate(measured):
-            if self.problem.violation(evaluation.values) > 0:
-                reason = f"latency_ms = {evaluation.values['latency_ms']:.4g} is outside its limit when measured again"
-                measured[i] = replace(evaluation, status="infeasible", reason=reason)
-        kept = pareto_front(measured, self.problem.directions)
-        for evaluation in measured:
-            if evaluation not in kept:
-                dropped.append(replace(evaluation, reason=evaluation.reason or "dominated when measured again"))
-        return kept, dropped
+    def _measured_again(self, architectures: list[Architecture], rounds: int) -> list[Estimate | MeasurementFailed]:
+        measured = self.latency.measure_together(architectures, rounds=rounds)
+        return [one.latency if isinstance(one, Measurement) else one for one in measured]
 
     def test(self) -> None:
         """Evaluate every member of the front once on the test split, and keep its weights."""
@@ -349,6 +396,8 @@ class Work:
             member["weights"] = f"front/{member['key']}.safetensors"
             save_weights(subnet, self.folder / member["weights"])
             member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(EVALUATION_BATCH))
+        splits_read = {"validation": self.data.validation, "test": self.data.test}
+        front["images"] = {name: len(split) for name, split in splits_read.items()}
         write_json(self.folder / "front.json", front)
         self.recorder({"event": "test", "done": len(front["members"]), "total": len(front["members"])})
         report.write_report(self.folder)
@@ -384,14 +433,6 @@ def save_weights(subnet: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}, temporary)
     os.replace(temporary, path)
-
-
-def _with_latency(evaluation: Evaluation, estimate: Estimate) -> Evaluation:
-    values = {**evaluation.values, "latency_ms": estimate.value}
-    intervals = dict(evaluation.intervals)
-    if estimate.low is not None and estimate.high is not None:
-        intervals["latency_ms"] = (estimate.low, estimate.high)
-    return replace(evaluation, values=values, intervals=intervals)
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:
