@@ -6,8 +6,9 @@ follows the mean, along the departures of the others, smoothly along their princ
 the architecture (linear and smooth). How much of each is to be expected is learned from the known devices: every one is
 taken for the new one in turn, and the variances under which the others explain it best are one hypothesis. Those under
 which it departs from the mean like none of the others, but as its architectures are described, are another, for devices
-of a new kind. Each is also tried with less and with more noise. With the measurements of the new device the hypotheses
-are weighted by their evidence, and predictions are the mixture of all.
+of a new kind; one more expects all of that and nothing of the others' departures. Each is also tried with less and with
+more noise. With the measurements of the new device the hypotheses are weighted by their evidence, and predictions are
+the mixture of all.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9; few-shot
 transfer between devices, with which this competes, is HELP, arXiv 2106.08630.
@@ -31,6 +32,7 @@ _CENTRE = np.log([0.1, 1.0, 0.01, 0.01, 0.01, 0.3, 0.01])  # variances of the pa
 _SPREAD = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 3.0])
 _OF_OTHERS = ("departures", "smooth")
 _ABSENT = -20.0  # logarithm of a variance that is none
+_STRANGE = np.array([0.0, _ABSENT, _ABSENT, 0.0, np.log(0.1), np.log(0.3), np.log(0.01)])
 _LENGTH, _NOISE = len(_PARTS), len(_PARTS) + 1
 _REACH = 7.0
 _LEVEL_VARIANCE = 1.0
@@ -196,7 +198,7 @@ class DeviceTransfer:
         training_data(x, log_ms[:, 0])
         known = _Known.of(log_ms, described, self.components)
         order = np.random.default_rng(self.seed).permutation(len(x))
-        alike, strange = [], []
+        alike, strange = [], [_STRANGE] if described.shape[1] else []
         for device in range(devices):
             rows = order if measured is None else order[measured[order, device]]
             likelihood = _left_out(log_ms, described, device, rows[: self.learning_rows], self.components)

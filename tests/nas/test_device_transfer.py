@@ -46,7 +46,7 @@ def test_a_prediction_is_the_mixture_of_hypotheses_weighted_by_their_evidence():
     residual = y - view.mean[rows] - level
     evidence, means, variances = [], [], []
     hypotheses = module._doubted(np.concatenate([transfer._learned.hypotheses, transfer._learned.strange]))
-    assert len(hypotheses) == 2 * 3 * len(module._NOISE_FACTORS)
+    assert len(hypotheses) == (2 * 3 + 1) * len(module._NOISE_FACTORS)
     for hypothesis in hypotheses:
         noise = np.exp(hypothesis[-1])
         all_with_all = module._Kernel(view, view)(hypothesis)
