@@ -4,9 +4,11 @@ What is predicted is the logarithm of the latency. To a new device all others ar
 expectation is their mean, and a Gaussian process describes how it departs from it: by the level, by how steeply it
 follows the mean, along the departures of the others, smoothly along their principal components, and by what describes
 the architecture (linear and smooth). How much of each is to be expected is learned from the known devices: every one is
-taken for the new one in turn, and the variances under which the others explain it best are one hypothesis; the same
-with less and with more noise are others. With the measurements of the new device the hypotheses are weighted by their
-evidence, and predictions are the mixture of all.
+taken for the new one in turn, and the variances under which the others explain it best are one hypothesis. Those under
+which it departs from the mean like none of the others, but as its architectures are described, are another, for devices
+of a new kind; one more expects all of that and nothing of the others' departures. Each is also tried with less and with
+more noise. With the measurements of the new device the hypotheses are weighted by their evidence, and predictions are
+the mixture of all.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9; few-shot
 transfer between devices, with which this competes, is HELP, arXiv 2106.08630.
@@ -14,6 +16,7 @@ Differs: not HELP's meta-learned network. Architectures to measure are chosen by
 variance; HELP draws them at random.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -27,6 +30,9 @@ MIN_DEVICES = 2
 _PARTS = ("slope", "departures", "smooth", "linear", "one_by_one")
 _CENTRE = np.log([0.1, 1.0, 0.01, 0.01, 0.01, 0.3, 0.01])  # variances of the parts, length of `smooth`, noise
 _SPREAD = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 3.0])
+_OF_OTHERS = ("departures", "smooth")
+_ABSENT = -20.0  # logarithm of a variance that is none
+_STRANGE = np.array([0.0, _ABSENT, _ABSENT, 0.0, np.log(0.1), np.log(0.3), np.log(0.01)])
 _LENGTH, _NOISE = len(_PARTS), len(_PARTS) + 1
 _REACH = 7.0
 _LEVEL_VARIANCE = 1.0
@@ -134,6 +140,7 @@ class _Learned(NamedTuple):
     known: _Known
     view: _View
     hypotheses: np.ndarray
+    strange: np.ndarray
 
 
 class _Fitted(NamedTuple):
@@ -191,11 +198,14 @@ class DeviceTransfer:
         training_data(x, log_ms[:, 0])
         known = _Known.of(log_ms, described, self.components)
         order = np.random.default_rng(self.seed).permutation(len(x))
-        hypotheses = []
+        alike, strange = [], [_STRANGE] if described.shape[1] else []
         for device in range(devices):
             rows = order if measured is None else order[measured[order, device]]
-            hypotheses.append(self._hypothesis(log_ms, described, device, rows[: self.learning_rows]))
-        self._learned = _Learned(devices, known, known.view(log_ms, described), np.stack(hypotheses))
+            likelihood = _left_out(log_ms, described, device, rows[: self.learning_rows], self.components)
+            alike.append(self._likeliest(likelihood))
+            if described.shape[1]:
+                strange.append(self._likeliest(likelihood, absent=_OF_OTHERS))
+        self._learned = _Learned(devices, known, known.view(log_ms, described), _stacked(alike), _stacked(strange))
         self._fitted = None
         return self
 
@@ -215,9 +225,9 @@ class DeviceTransfer:
             raise ValueError(f"count must be from 1 to the {len(rows)} rows there are, got {count}")
         drawn = generator.permutation(rows)[: max(count, self.candidates)]
         view = learned.view.rows(drawn)
-        kernel = _Kernel(view, view)
-        covariances = np.stack([kernel(parameters) for parameters in learned.hypotheses])
-        noises = np.exp(learned.hypotheses[:, _NOISE])[:, None]
+        kernel, hypotheses = _Kernel(view, view), learned.hypotheses
+        covariances = np.stack([kernel(parameters) for parameters in hypotheses])
+        noises = np.exp(hypotheses[:, _NOISE])[:, None]
         chosen: list[int] = []
         for _ in range(count):
             variances = np.einsum("hii->hi", covariances)
@@ -239,8 +249,7 @@ class DeviceTransfer:
             raise ValueError(f"targets: a latency must be above 0 ms, got {latency_ms.min():g}")
         level = float(np.log(latency_ms).mean() - view.mean.mean())
         residual = np.log(latency_ms) - view.mean - level
-        noises = np.log(_NOISE_FACTORS)[:, None] * (np.arange(_NOISE + 1) == _NOISE)
-        hypotheses = (learned.hypotheses[:, None] + noises).reshape(-1, _NOISE + 1)
+        hypotheses = _doubted(np.concatenate([learned.hypotheses, learned.strange]))
         kernel = _Kernel(view, view)
         found = [_term(parameters, kernel(parameters), residual) for parameters in hypotheses]
         evidence = np.array([value for value, *_ in found])
@@ -273,15 +282,30 @@ class DeviceTransfer:
             raise ValueError(f"features have {x.shape[1]} columns; {width} were learned")
         return learned.known.view(_logarithms(x, learned.devices), x[:, learned.devices :])
 
-    def _hypothesis(self, log_ms: np.ndarray, described: np.ndarray, device: int, rows: np.ndarray) -> np.ndarray:
-        """The parameters under which the other devices explain this one best."""
-        others = np.delete(log_ms, device, axis=1)
-        view = _Known.of(others, described, self.components).view(others[rows], described[rows])
-        target = log_ms[rows, device] - log_ms[rows, device].mean() + view.mean.mean()
-        bounds = [(centre - _REACH, centre + _REACH) for centre in _CENTRE]
+    def _likeliest(self, likelihood: _Likelihood, *, absent: Sequence[str] = ()) -> np.ndarray:
+        """The parameters that explain a device best when some parts are absent."""
+        gone = np.isin(np.arange(len(_CENTRE)), [_PARTS.index(name) for name in absent])
+        start = np.where(gone, _ABSENT, _CENTRE)
+        bounds = list(zip(start - _REACH * ~gone, start + _REACH * ~gone))
         options = {"maxiter": self.iterations}
-        likelihood = _Likelihood(view, target)
-        return minimize(likelihood, _CENTRE, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+        return minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+
+
+def _left_out(log_ms: np.ndarray, described: np.ndarray, device: int, rows: np.ndarray, components: int) -> _Likelihood:
+    """How well the other devices explain one, on some rows."""
+    others = np.delete(log_ms, device, axis=1)
+    view = _Known.of(others, described, components).view(others[rows], described[rows])
+    return _Likelihood(view, log_ms[rows, device] - log_ms[rows, device].mean() + view.mean.mean())
+
+
+def _stacked(hypotheses: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array(hypotheses).reshape(-1, len(_CENTRE))
+
+
+def _doubted(hypotheses: np.ndarray) -> np.ndarray:
+    """Each with less and with more noise."""
+    noises = np.log(_NOISE_FACTORS)[:, None] * (np.arange(len(_CENTRE)) == _NOISE)
+    return (hypotheses[:, None] + noises).reshape(-1, len(_CENTRE))
 
 
 def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

@@ -45,15 +45,16 @@ def test_a_prediction_is_the_mixture_of_hypotheses_weighted_by_their_evidence():
     level = y.mean() - view.mean[rows].mean()
     residual = y - view.mean[rows] - level
     evidence, means, variances = [], [], []
-    for hypothesis in transfer._learned.hypotheses:
-        for factor in module._NOISE_FACTORS:
-            noise = factor * np.exp(hypothesis[-1])
-            all_with_all = module._Kernel(view, view)(hypothesis)
-            seen = all_with_all[np.ix_(rows, rows)] + (noise + module._JITTER) * np.eye(8)
-            evidence.append(multivariate_normal(np.zeros(8), seen).logpdf(residual))
-            gain = all_with_all[:, rows] @ np.linalg.inv(seen)
-            means.append(view.mean + level + gain @ residual)
-            variances.append(np.diag(all_with_all - gain @ all_with_all[rows]) + noise)
+    hypotheses = module._doubted(np.concatenate([transfer._learned.hypotheses, transfer._learned.strange]))
+    assert len(hypotheses) == (2 * 3 + 1) * len(module._NOISE_FACTORS)
+    for hypothesis in hypotheses:
+        noise = np.exp(hypothesis[-1])
+        all_with_all = module._Kernel(view, view)(hypothesis)
+        seen = all_with_all[np.ix_(rows, rows)] + (noise + module._JITTER) * np.eye(8)
+        evidence.append(multivariate_normal(np.zeros(8), seen).logpdf(residual))
+        gain = all_with_all[:, rows] @ np.linalg.inv(seen)
+        means.append(view.mean + level + gain @ residual)
+        variances.append(np.diag(all_with_all - gain @ all_with_all[rows]) + noise)
     weights = np.exp(np.array(evidence) - max(evidence))
     weights /= weights.sum()
     mean = weights @ np.array(means)
@@ -70,6 +71,18 @@ def test_ten_measurements_tell_a_device_that_is_like_others():
     found = transfer.fit(features[rows], latency_ms[rows, -1]).predict(features)
     assert spearmanr(found.mean, latency_ms[:, -1]).statistic > 0.98
     assert np.mean(np.abs(found.mean / latency_ms[:, -1] - 1)) < 0.06
+
+
+def test_a_device_of_a_new_kind_is_told_by_what_describes_the_architectures():
+    latency_ms, described = devices(rows=400)
+    prices = np.array([1.0, 2, 4, 8])
+    latency_ms[:, -1] = described @ prices * np.exp(0.01 * np.random.default_rng(1).normal(size=400))
+    transfer, features = learned(latency_ms, described)
+    found = transfer.fit(features[:25], latency_ms[:25, -1]).predict(features[25:])
+    assert np.mean(np.abs(found.mean / latency_ms[25:, -1] - 1)) < 0.08
+    blind, features = learned(latency_ms, described[:, :0])
+    found = blind.fit(features[:25], latency_ms[:25, -1]).predict(features[25:])
+    assert np.mean(np.abs(found.mean / latency_ms[25:, -1] - 1)) > 0.3
 
 
 def test_intervals_cover_a_device_that_is_noisier_than_all_others():
