@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.cell_operations import ReLUConvNorm
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.graph_paths import Paths
 from search_spaces.space import Columns, Costs, Space
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -97,6 +98,22 @@ def canonical_key(architecture: Mapping[str, Choice]) -> str:
     zero, which holds for convolutions with batch norm as long as the norm's bias is zero.
     """
     return _expression(architecture, propagate_zeros=True, delete_zeros=True)
+
+
+def path_traits(columns: Columns) -> np.ndarray:
+    """What the paths of cells come to [N, 11]: the operations on them, how many paths, how deep in convolutions, how
+    many poolings stand in the way, and whether the input itself is handed on."""
+    operations = np.stack([columns[edge_name(source, target)] for source, target in EDGES], axis=1)
+    paths = Paths(EDGES, operations != "none")
+    live = paths.live()
+    convolutions = np.isin(operations, list(_KERNELS)).astype(float)
+    changing = (operations != "skip_connect").astype(float)
+    counted = [((operations == name) & live).sum(axis=1) for name in OPERATIONS[1:]]
+    depths = [paths.longest(convolutions), paths.shortest(convolutions), paths.longest(np.ones(live.shape))]
+    pooled = paths.shortest((operations == "avg_pool_3x3").astype(float))
+    identity = (paths.count() > 0) & (paths.shortest(changing) == 0)
+    wide = (convolutions * live).sum(axis=1)
+    return np.stack([*counted, *depths, pooled, identity, paths.count(), wide], axis=1).astype(float)
 
 
 def _expression(architecture: Mapping[str, Choice], *, propagate_zeros: bool, delete_zeros: bool) -> str:
@@ -305,4 +322,5 @@ def nasbench201(
         cost=skeleton.cost,
         network=skeleton.network,
         formats={("arch_str",): parse, ("cell",): parse_cell},
+        traits=path_traits,
     )
