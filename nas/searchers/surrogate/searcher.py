@@ -26,6 +26,7 @@ from search_spaces import Architecture, Space
 _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
 _PARENTS = 64
+_REACH = 0.1  # of the extent of the front, by which the reference lies behind its ends
 _MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
 _WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
 _LEAST_GAIN = 1e-9
@@ -171,7 +172,7 @@ class Surrogate:
 
     def _best(self, front: Front, generator: np.random.Generator) -> np.ndarray:
         """The batch [N, D] of the largest expected gain."""
-        pool = self._inner_search(front, generator)
+        pool, front = self._inner_search(front, generator)
         if len(pool) == 0:
             return pool
         pending = np.array(list(self._asked.values()), dtype=np.int64).reshape(-1, pool.shape[1])
@@ -192,8 +193,9 @@ class Surrogate:
         self.expected_gain = gained / volume if volume > 0 else np.inf
         return encodings[chosen]
 
-    def _inner_search(self, front: Front, generator: np.random.Generator) -> np.ndarray:
-        """A short list [M, D] of candidates that gain much, or are predicted to be on the front."""
+    def _inner_search(self, front: Front, generator: np.random.Generator) -> tuple[np.ndarray, Front]:
+        """A short list [M, D] of candidates that gain much, or are predicted to be on the front; and the front as far
+        as it is expected to reach."""
         known = self._known()
         if self.candidates.is_listed and len(self.candidates.all()) <= self.inner_evaluations:
             return self._shortlist(front, self.candidates.random(self.inner_evaluations, generator, known))
@@ -208,19 +210,35 @@ class Surrogate:
         for _ in range(max(1, self.inner_evaluations // _GENERATION)):
             if len(generation):
                 beliefs = self._believe(generation)
+                if len(pool) == 0:
+                    front = self._reaching(front, beliefs)
                 pool = np.concatenate([pool, generation])
                 scores = np.concatenate([scores, _gains(front, beliefs)])
                 hopes = np.concatenate([hopes, beliefs.hoped()])
                 known.update(map(key, generation))
             parents = np.concatenate([pool[_leading(scores, hopes, _PARENTS)], elite])
             generation = self.candidates.offspring(parents, _GENERATION, generator, known)
-        return pool[_leading(scores, hopes, _SHORTLIST)]
+        return pool[_leading(scores, hopes, _SHORTLIST)], front
 
-    def _shortlist(self, front: Front, pool: np.ndarray) -> np.ndarray:
-        if len(pool) <= _SHORTLIST:
-            return pool
+    def _shortlist(self, front: Front, pool: np.ndarray) -> tuple[np.ndarray, Front]:
+        if len(pool) == 0:
+            return pool, front
         beliefs = self._believe(pool)
-        return pool[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]
+        front = self._reaching(front, beliefs)
+        return pool[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)], front
+
+    def _reaching(self, front: Front, beliefs: Beliefs) -> Front:
+        """The front with a reference a little behind its ends, known or expected. One behind the worst of all would
+        spend evaluations on what is far worse and hardly cheaper; one behind the known ends would be blind to what is
+        dearer and better."""
+        expected = beliefs.expected()[beliefs.feasible > 0.5]
+        points = np.concatenate([front.points, expected[(expected < front.reference).all(axis=1)]])
+        if len(points) == 0:
+            return front
+        ends = points[moocore.is_nondominated(points, keep_weakly=False)]
+        best, worst = ends.min(axis=0), ends.max(axis=0)
+        extent = np.where(worst > best, worst - best, front.reference - best)
+        return Front(front.points, np.minimum(worst + _REACH * extent, front.reference), best)
 
     def _believe(self, encodings: np.ndarray) -> Beliefs:
         return self.models.believe(encodings, self.features(encodings))
