@@ -7,6 +7,7 @@ from typing import Any
 import moocore
 import numpy as np
 
+from nas.evaluating import FULL
 from nas.journal import Evaluation
 
 Direction = tuple[str, bool]  # name of an objective, whether it is maximised
@@ -23,7 +24,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -
 
 def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> list[Evaluation]:
     """The feasible evaluations that none other dominates, one for each distinct point, by the last objective."""
-    feasible = [e for e in evaluations if e.status == "ok"]
+    feasible = [e for e in evaluations if e.status == "ok" and e.fidelity == FULL]
     if not feasible:
         return []
     points = losses(feasible, objectives)
@@ -68,7 +69,7 @@ def hypervolume(
     evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, points: int = 200
 ) -> Hypervolume:
     """The hypervolume over the evaluations, at up to `points` moments."""
-    feasible = np.array([e.status == "ok" for e in evaluations], dtype=bool)
+    feasible = np.array([e.status == "ok" and e.fidelity == FULL for e in evaluations], dtype=bool)
     if not feasible.any():
         return Hypervolume({}, {}, [(len(evaluations), 0.0)])
     values = losses(evaluations, objectives)

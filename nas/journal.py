@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nas.evaluating import FULL, Candidate
 from search_spaces import Architecture
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -24,6 +25,7 @@ class Evaluation:
         intervals: Objective name -> 95% interval, for measured objectives.
         reason: Why it failed or is infeasible.
         seconds: Time the evaluation took.
+        fidelity: Share of the data that it was evaluated on; only what was evaluated on all of it is on a front.
     """
 
     index: int
@@ -33,9 +35,18 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     reason: str | None = None
     seconds: float = 0.0
+    fidelity: float = 1.0
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was evaluated."""
+        return Candidate(self.architecture, self.fidelity)
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "architecture": self.architecture.to_json(), "key": self.architecture.key}
+        record = {**self.__dict__, "architecture": self.architecture.to_json(), "key": self.architecture.key}
+        if self.fidelity == FULL:
+            del record["fidelity"]
+        return record
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Evaluation":
