@@ -36,7 +36,7 @@ def computed(work: Callable[[Task], Any], tasks: Sequence[Task], *, workers: int
         yield from ((task, work(task)) for task in tasks)
         return
     with _single_threads():
-        crew = {worker.connection: worker for worker in (_Worker[Task](work) for _ in range(min(workers, len(tasks))))}
+        crew = {worker.connection: worker for worker in (Worker[Task](work) for _ in range(min(workers, len(tasks))))}
     waiting = iter(tasks)
     try:
         busy = {connection: worker.give(next(waiting)) for connection, worker in crew.items()}
@@ -52,7 +52,7 @@ def computed(work: Callable[[Task], Any], tasks: Sequence[Task], *, workers: int
             worker.stop()
 
 
-class _Worker(Generic[Task]):
+class Worker(Generic[Task]):
     """A process that does one task at a time."""
 
     def __init__(self, work: Callable[[Task], Any]) -> None:

@@ -22,3 +22,6 @@ Output = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
 ]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Candidates evaluated at the same time, in processes; one a GPU.")
+]

@@ -14,7 +14,7 @@ from service.jobs import Job
 from supernets import Processes
 
 Observer = Callable[[dict[str, Any]], None]
-_KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "failed")
+_KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 
 

@@ -24,21 +24,21 @@ from torch import Tensor, nn
 from nas.archive import contenders, hypervolume, pareto_front
 from nas.data import Data, load_data
 from nas.hardware.latency import conditions
-from nas.journal import Evaluation, Journal, read_evaluations
+from nas.hardware.quiet import Quiet
+from nas.journal import Evaluation, read_evaluations
 from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
-from nas.search import Problem, search
-from nas.searchers import PerPart, Searcher, violation_within
+from nas.search import Problem
 from nas.subnets import Subnets
-from search_spaces import Space
-from service import catalogue, report, samplers, searcher_set, splits
+from search_spaces import Architecture, Space
+from service import catalogue, report, samplers, splits
 from service.environment import environment
 from service.folder import write_json
 from service.jobs import InvalidJob, Job, build_space
 from service.profiling import profile_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Observer, Recorder, stage_seconds
+from service.search_stage import SearchStage
 from supernets import (
-    Partition,
     Processes,
     SplitConfig,
     Supernet,
@@ -63,6 +63,7 @@ def run(
     *,
     stages: Sequence[str] = STAGES,
     supernet_from: Path | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
 
@@ -72,6 +73,7 @@ def run(
         observer: Receives every event.
         stages: Which stages, in the order of `STAGES`.
         supernet_from: Job folder whose trained supernet is searched instead of training one.
+        workers: Candidates that the search evaluates at the same time, each in a process of its own.
     """
     result_path = folder / "result.json"
     if result_path.exists():
@@ -79,7 +81,7 @@ def run(
     device = torch_device(job.device)
     with processes(device) as siblings:
         recorder = Recorder(folder, job, observer, siblings)
-        work = Work(folder, job, device, recorder, siblings, supernet_from)
+        work = Work(folder, job, device, recorder, siblings, supernet_from, workers=workers)
         work.check_latency_bound()
         with recorder.closing():
             for stage in stages:
@@ -103,6 +105,8 @@ class Work:
     recorder: Recorder
     siblings: Processes
     supernet_from: Path | None = None
+    workers: int = 1
+    quiet: Quiet | None = None
 
     @cached_property
     def data(self) -> Data:
@@ -129,8 +133,19 @@ class Work:
     def calibration_batches(self, images: int) -> Iterable[Tensor]:
         """Training images for batch norm, augmented as in training, the same at every call."""
         batch = min(EVALUATION_BATCH, images, len(self.data.train))
-        batches = self.data.train.batches(batch, epoch=0, seed=_CALIBRATION_SEED)
-        return (images for images, _ in islice(batches, max(1, images // batch)))
+        batches = islice(self.data.train.batches(batch, epoch=0, seed=_CALIBRATION_SEED), max(1, images // batch))
+        return (images for images, _ in self._in_pieces(batches))
+
+    def _in_pieces(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
+        """Batches between which a measurement elsewhere may have the machine for itself."""
+        return batches if self.quiet is None else self.quiet.pieces(batches)
+
+    def _validation_batches(self, fidelity: float = 1.0) -> Iterable[tuple[Tensor, Tensor]]:
+        """All images of the validation split, or a part of them, the same at every call."""
+        validation = self.data.validation
+        if fidelity < 1:
+            validation = validation.subset(max(1, round(fidelity * len(validation))), seed=0)
+        return self._in_pieces(validation.sequential(EVALUATION_BATCH))
 
     @cached_property
     def problem(self) -> Problem:
@@ -155,7 +170,7 @@ class Work:
 
     def _objective(self, name: str) -> Objective:
         if name == "accuracy":
-            return Accuracy(self.subnets, lambda: self.data.validation.sequential(EVALUATION_BATCH))
+            return Accuracy(self.subnets, self._validation_batches)
         if name == "latency_ms":
             return self.latency
         if name in catalogue.PROXIES:
@@ -164,7 +179,14 @@ class Work:
 
     @cached_property
     def latency(self) -> Latency:
-        return Latency(self.subnets, self.space.input_shape, self.job.latency)
+        if self.workers == 1:
+            return Latency(self.subnets, self.space.input_shape, self.job.latency)
+        quiet = Quiet(self.folder / "search")
+        return Latency(self._uncalibrated, self.space.input_shape, self.job.latency, alone=quiet.measuring)
+
+    def _uncalibrated(self, architecture: Architecture) -> nn.Module:
+        """A subnet to measure the time of: what its batch norms remember takes none."""
+        return self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
 
     def check_latency_bound(self) -> None:
         """Refuse a latency limit that even the smallest architecture breaks, before anything is trained."""
@@ -241,7 +263,7 @@ class Work:
 
     def search(self) -> None:
         self._require_supernet()
-        evaluations = self._searched()
+        evaluations = SearchStage(self).evaluations()
         write_json(
             self.folder / "search" / "hypervolume.json", hypervolume(evaluations, self.problem.directions).to_json()
         )
@@ -252,53 +274,6 @@ class Work:
             raise InvalidJob(
                 [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
             )
-
-    def _searched(self) -> list[Evaluation]:
-        config = self.job.search
-        chooser = self.job.proxies
-        header = {
-            "space": self.space.name,
-            "searcher": config.searcher,
-            **({"searcher_options": config.searcher_options} if config.searcher_options else {}),
-            **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
-            "objectives": self.problem.describe(),
-            "population": config.population,
-            "seed": self.job.seed,
-            **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
-        }
-        if searcher_set.takes(config, "evaluations"):  # what is asked follows it
-            header["evaluations"] = config.evaluations
-        journal = Journal(self.folder / "search" / "journal.jsonl", header)
-        searcher = self._searcher(self.space) if not config.per_leaf else self._searcher_per_leaf()
-        try:
-            return search(
-                self.proxies.filtered(searcher),
-                self.problem,
-                journal,
-                space=self.space,
-                evaluations=config.evaluations,
-                observer=self.recorder,
-            )
-        finally:
-            journal.close()
-
-    def _searcher(self, space: Space, part: int | None = None) -> Searcher:
-        """The searcher of the space, or of one part of it, with a seed of its own."""
-        seed, violation = self.job.seed, self.problem.exact_violation
-        if part is None:
-            known = {"exact": self.problem.computed, "limits": self.problem.loss_limits}
-            return searcher_set.make(self.job.search, space, seed, violation, known)
-        own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
-        return searcher_set.make(self.job.search, space, own_seed, violation_within(space, self.space, violation))
-
-    def _searcher_per_leaf(self) -> Searcher:
-        """A searcher for each part of a supernet that was split."""
-        config = self.job.search
-        if not isinstance(self.supernet, Partition):
-            raise InvalidJob(["search.per_leaf: must be false, the supernet is not split (train.split)"])
-        halving = config.per_leaf == "halving"
-        parts = [leaf.space for leaf in self.supernet.leaves]
-        return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
 
     def measure(self) -> None:
         """Measure the latency of the best again, all together, and keep who is non-dominated then.
