@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from nas.archive import losses
-from nas.evaluating import FULL, Candidate
+from nas.evaluating import FULL, Candidate, InParts
 from nas.journal import Evaluation
 from nas.problem import Problem
 from nas.searchers.searcher import Searcher
@@ -51,6 +51,7 @@ class Turns:
     def __init__(self, searcher: Searcher, problem: Problem, space: Space, slots: int) -> None:
         self.searcher, self.problem, self.space = searcher, problem, space
         self.beside = searcher if slots > 1 and isinstance(searcher, AsksBeside) else None
+        self.in_parts = any(isinstance(objective, InParts) for objective in problem.measured)
         self.quiet = 0
         self._queue: deque[Proposal] = deque()
         self._sizes: deque[int] = deque()
@@ -87,7 +88,7 @@ class Turns:
         asked = self.searcher.ask() if self.beside is None else self.beside.ask_beside(pending)
         if not asked:
             return False
-        fidelity = float(getattr(self.searcher, "fidelity", FULL))
+        fidelity = float(getattr(self.searcher, "fidelity", FULL)) if self.in_parts else FULL
         exact = self.problem.exact_values(np.stack([self.space.encode(architecture) for architecture in asked]))
         for i, architecture in enumerate(asked):
             costs = {name: values[i].item() for name, values in exact.items()}

@@ -64,6 +64,9 @@ def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
     if found or space is None:
         return
     try:
-        make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
+        made = make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
     except ValueError as error:
         yield f"search.searcher: {config.searcher}: {error}"
+        return
+    if config.stop_gain > 0 and not hasattr(made, "expected_gain"):
+        yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"

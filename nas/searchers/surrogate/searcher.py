@@ -61,8 +61,8 @@ class Surrogate:
         inner_evaluations: Predictions for one `ask`.
 
     Attributes:
-        expected_gain: Of the last `ask`: by what share it is expected to grow the hypervolume; None where nothing was
-            predicted.
+        expected_gain: Of the last `ask`: by what share each of it is expected to make the hypervolume grow; None where
+            nothing was predicted.
     """
 
     def __init__(
@@ -109,10 +109,24 @@ class Surrogate:
         if missing > 0 or self._front is None:
             chosen = self._first(max(missing, self.batch), generator)
         else:
-            chosen = self._best(self._front, generator)
+            chosen = self._best(self._front, generator, self.batch)
         if len(chosen) == 0:  # what is left was asked for already, if anything
             chosen = np.array(list(self._asked.values())).reshape(-1, len(self.space.decisions))
         self._asked.update((key(row), row) for row in chosen)
+        return [self.space.decode(row) for row in chosen]
+
+    def ask_beside(self, pending: Sequence[Architecture]) -> list[Architecture]:
+        """What to evaluate next as if candidates that are being evaluated had come out as expected."""
+        generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
+        self._asks += 1
+        encodings = [self.space.encode(architecture) for architecture in pending]
+        self._asked = {key(row): row for row in encodings}
+        missing = self.initial - len(self._told) - len(pending)
+        if missing > 0 or self._front is None:
+            self.expected_gain = None
+            chosen = self._first(max(missing, 1), generator)
+        else:
+            chosen = self._best(self._front, generator, 1)
         return [self.space.decode(row) for row in chosen]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
@@ -170,7 +184,7 @@ class Surrogate:
 
     # ---- later ones -----------------------------------------------------------------------------------------------
 
-    def _best(self, front: Front, generator: np.random.Generator) -> np.ndarray:
+    def _best(self, front: Front, generator: np.random.Generator, batch: int) -> np.ndarray:
         """The batch [N, D] of the largest expected gain."""
         pool, front = self._inner_search(front, generator)
         if len(pool) == 0:
@@ -182,7 +196,7 @@ class Surrogate:
             front = _pretend(front, beliefs, row)
         volume, gained = front.volume(), 0.0
         chosen: list[int] = []
-        for _ in range(min(self.batch, len(pool))):
+        for _ in range(min(batch, len(pool))):
             gains = _gains(front, beliefs)
             gains[: len(pending)] = -1
             gains[chosen] = -1
@@ -190,7 +204,7 @@ class Surrogate:
             chosen.append(pick)
             gained += float(_plain_gain(front, beliefs, pick))
             front = _pretend(front, beliefs, pick)
-        self.expected_gain = gained / volume if volume > 0 else np.inf
+        self.expected_gain = gained / volume / len(chosen) if volume > 0 else np.inf
         return encodings[chosen]
 
     def _inner_search(self, front: Front, generator: np.random.Generator) -> tuple[np.ndarray, Front]:
