@@ -42,6 +42,8 @@ class SearchConfig:
             worse half of the parts again and again; `false` searches all parts as one space.
         stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
             many percent, for searchers that can say this; 0 for never.
+        warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
+            training: its front is evaluated first, and a model learns from the rest of it.
         hours: The search ends after so many, those of interrupted runs included.
     """
 
@@ -55,6 +57,7 @@ class SearchConfig:
     per_leaf: bool | Literal["halving"] = False
     stop_gain: float = 0.0
     hours: float | None = None
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.earlier_search import EarlierSearch
 from nas.journal import Evaluation, Journal, read_evaluations
 from nas.search import search
 from nas.searchers import PerPart, Searcher, violation_within
+from nas.searchers.seeded import Seeded
 from nas.stopping import Stopping
 from search_spaces import Space
 from service import catalogue, searcher_set
@@ -52,9 +54,12 @@ class SearchStage:
         slots = self._slots(path)
         if slots > 1:
             header["workers"] = slots
+        earlier = self._earlier()
+        if earlier is not None:
+            header["warm_start"] = {"evaluations": len(earlier.evaluations), "front": [a.key for a in earlier.front()]}
         journal = Journal(path, header)
         stopping = Stopping(gain_percent=config.stop_gain, hours=config.hours)
-        searcher = self._searcher(self.work.space) if not config.per_leaf else self._searcher_per_leaf()
+        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier)
         with self._evaluators(slots) as evaluators, closing(journal):
             found = search(
                 self.work.proxies.filtered(searcher),
@@ -97,11 +102,25 @@ class SearchStage:
         with EvaluationWorkers(ready, names=elsewhere, slots=slots, warn=warn) as workers:
             yield workers
 
-    def _searcher(self, space: Space, part: int | None = None) -> Searcher:
+    def _earlier(self) -> EarlierSearch | None:
+        path = self.work.job.search.warm_start
+        return None if path is None else EarlierSearch.read(Path(path), self.work.space)
+
+    def _warm(self, earlier: EarlierSearch | None) -> Searcher:
+        """The searcher of the whole space, told of an earlier search if there was one."""
+        if earlier is None:
+            return self._searcher(self.work.space)
+        if searcher_set.takes(self.work.job.search, "warm_start"):
+            return self._searcher(self.work.space, earlier=earlier)
+        return Seeded(self._searcher(self.work.space), earlier.front())
+
+    def _searcher(self, space: Space, part: int | None = None, *, earlier: EarlierSearch | None = None) -> Searcher:
         """The searcher of the space, or of one part of it, with a seed of its own."""
         seed, violation = self.work.job.seed, self.work.problem.exact_violation
         if part is None:
-            known = {"exact": self.work.problem.computed, "limits": self.work.problem.loss_limits}
+            known: dict[str, Any] = {"exact": self.work.problem.computed, "limits": self.work.problem.loss_limits}
+            if earlier is not None:
+                known["warm_start"] = earlier.rows(self.work.problem.directions)
             return searcher_set.make(self.work.job.search, space, seed, violation, known)
         own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
         return searcher_set.make(
