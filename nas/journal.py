@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nas.estimate import Estimate
 from nas.evaluating import FULL, Candidate
 from search_spaces import Architecture
 
@@ -36,6 +37,11 @@ class Evaluation:
     reason: str | None = None
     seconds: float = 0.0
     fidelity: float = 1.0
+
+    def standard_error(self, objective: str) -> float:
+        """Of the value of an objective; 0 where it is exact or there is none."""
+        low, high = self.intervals.get(objective, (None, None))
+        return Estimate(self.values.get(objective, 0.0), low, high).standard_error
 
     @property
     def candidate(self) -> Candidate:
@@ -80,6 +86,21 @@ class Journal:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the journal
         if not path.stat().st_size:
             self._write(self.header)
+
+    def standard_errors(self, objectives: Sequence[str]) -> Callable[[Architecture], list[float]]:
+        """Architecture -> standard errors of these objectives; 0 of what was not evaluated."""
+        known: dict[Architecture, Evaluation] = {}
+        read = 0
+
+        def errors(architecture: Architecture) -> list[float]:
+            nonlocal read
+            for evaluation in self.evaluations[read:]:
+                known[evaluation.architecture] = evaluation
+            read = len(self.evaluations)
+            found = known.get(architecture)
+            return [0.0 if found is None else found.standard_error(name) for name in objectives]
+
+        return errors
 
     def append(self, evaluation: Evaluation) -> None:
         """Add one evaluation; it is in the file when this returns."""

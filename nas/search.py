@@ -42,6 +42,8 @@ class SearchConfig:
             worse half of the parts again and again; `false` searches all parts as one space.
         stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
             many percent, for searchers that can say this; 0 for never.
+        remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept
+            off it; the front is measured in any case.
         warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
             training: its front is evaluated first, and a model learns from the rest of it.
         hours: The search ends after so many, those of interrupted runs included.
@@ -55,6 +57,7 @@ class SearchConfig:
     constraints: dict[str, str] = field(default_factory=dict)
     calibration_images: int = 2000
     per_leaf: bool | Literal["halving"] = False
+    remeasured_share: float = 0.25
     stop_gain: float = 0.0
     hours: float | None = None
     warm_start: str | None = None
@@ -63,6 +66,8 @@ class SearchConfig:
         for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.remeasured_share <= 1:
+            raise ValueError(f"remeasured_share must be from 0 to 1, got {self.remeasured_share}")
         if self.stop_gain < 0:
             raise ValueError(f"stop_gain must be at least 0, got {self.stop_gain}")
         if self.hours is not None and not self.hours > 0:

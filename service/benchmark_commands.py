@@ -111,7 +111,10 @@ def benchmark_search(
         runs.check_names(searchers, options)
         targets = targets_of(searchers, _names(target))
         problems = problems_of(request)
-        earlier = [] if warm_start is None else problems_of(replace(request, names=[warm_start], limits=[]))
+        known = replace(request, names=_names(warm_start), table=None, oracle=None, limits=[])
+        earlier = problems_of(known) if warm_start is not None else []
+        if len(earlier) > 1:
+            fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(earlier)}")
         for made in problems:
             for note in made.notes:
                 typer.echo(f"{made.name}: {note}")

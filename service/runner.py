@@ -27,6 +27,7 @@ from nas.hardware.latency import conditions
 from nas.hardware.quiet import Quiet
 from nas.journal import Evaluation, read_evaluations
 from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
+from nas.reachable import nearest_found
 from nas.search import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
@@ -270,10 +271,8 @@ class Work:
         for warning in self.proxies.report(evaluations):
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
-            reasons = sorted({e.reason or "" for e in evaluations})
-            raise InvalidJob(
-                [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
-            )
+            reason = nearest_found(evaluations, self.problem.bounds) or min(e.reason or "" for e in evaluations)
+            raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
 
     def measure(self) -> None:
         """Measure the latency of the best again, all together, and keep who is non-dominated then.
@@ -284,7 +283,8 @@ class Work:
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        front = contenders(evaluations, self.problem.directions)
+        most = round(self.job.search.remeasured_share * self.job.search.evaluations)
+        front = contenders(evaluations, self.problem.directions, most=most)
         self.recorder({"event": "measure", "done": 0, "total": len(front)})
         again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
         measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]

@@ -1,7 +1,7 @@
 """The search of a job: its searcher, its journal, and who evaluates its candidates."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class SearchStage:
             header["warm_start"] = {"evaluations": len(earlier.evaluations), "front": [a.key for a in earlier.front()]}
         journal = Journal(path, header)
         stopping = Stopping(gain_percent=config.stop_gain, hours=config.hours)
-        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier)
+        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier, journal)
         with self._evaluators(slots) as evaluators, closing(journal):
             found = search(
                 self.work.proxies.filtered(searcher),
@@ -106,21 +106,22 @@ class SearchStage:
         path = self.work.job.search.warm_start
         return None if path is None else EarlierSearch.read(Path(path), self.work.space)
 
-    def _warm(self, earlier: EarlierSearch | None) -> Searcher:
-        """The searcher of the whole space, told of an earlier search if there was one."""
-        if earlier is None:
-            return self._searcher(self.work.space)
-        if searcher_set.takes(self.work.job.search, "warm_start"):
-            return self._searcher(self.work.space, earlier=earlier)
-        return Seeded(self._searcher(self.work.space), earlier.front())
+    def _warm(self, earlier: EarlierSearch | None, journal: Journal) -> Searcher:
+        """The searcher of the whole space, told of noise and of an earlier search if there was one."""
+        known: dict[str, Any] = {"standard_errors": journal.standard_errors(self.work.problem.optimised)}
+        if earlier is not None:
+            known["warm_start"] = earlier.rows(self.work.problem.directions)
+        searcher = self._searcher(self.work.space, known=known)
+        if earlier is None or searcher_set.takes(self.work.job.search, "warm_start"):
+            return searcher
+        return Seeded(searcher, earlier.front())
 
-    def _searcher(self, space: Space, part: int | None = None, *, earlier: EarlierSearch | None = None) -> Searcher:
+    def _searcher(self, space: Space, part: int | None = None, *, known: Mapping[str, Any] | None = None) -> Searcher:
         """The searcher of the space, or of one part of it, with a seed of its own."""
-        seed, violation = self.work.job.seed, self.work.problem.exact_violation
+        seed, problem = self.work.job.seed, self.work.problem
+        violation = problem.exact_violation
         if part is None:
-            known: dict[str, Any] = {"exact": self.work.problem.computed, "limits": self.work.problem.loss_limits}
-            if earlier is not None:
-                known["warm_start"] = earlier.rows(self.work.problem.directions)
+            known = {"exact": problem.computed, "limits": problem.loss_limits, **(known or {})}
             return searcher_set.make(self.work.job.search, space, seed, violation, known)
         own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
         return searcher_set.make(
