@@ -9,11 +9,15 @@ weights that a path does not use have gradient zero. Printed are ratios to unifo
 `weighted` multiplies losses by (uniform probability / probability), which makes the mean gradient that of uniform
 sampling; as published there are no such weights, and means differ. So a second table has the ratios of the variance to
 the squared norm of the mean gradient of the same kind: noise to signal.
+
+With `--trainings N` every kind trains supernets of its own, with N seeds, and the variance of the steps that each takes
+then is compared at the same epochs: means of the ratios, with Student's 95 % intervals over seeds.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t as student_t
 from torch import Tensor
 
 from nas.data import DataConfig, load_data
@@ -49,10 +54,14 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trainings", type=int, help="seeds, of which every kind trains a supernet of its own")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     chosen = {int(epoch) for epoch in arguments.at.split(",")}
-    training = make_training(arguments)
+    if arguments.trainings:
+        Console(width=120).print(*compare_trainings(arguments, chosen), sep="\n")
+        return
+    training = make_training(arguments, "path and data", arguments.seed)
     console, tables = Console(width=180), {name: _table(f"{name}, divided by that of uniform") for name in MEASURES}
     for epoch, tau in training.epochs(arguments.epochs):
         if epoch in chosen:
@@ -76,9 +85,10 @@ def _table(title: str) -> Table:
 
 @dataclass(kw_only=True)
 class Training:
-    """A PA&DA training of a supernet on images that lie on its device.
+    """A training of a supernet on images that lie on its device, with PA&DA or a part of it.
 
     Attributes:
+        kind: Which distributions leave the uniform one, of `KINDS`.
         supernet: Trained in place.
         images: [N, C, H, W].
         labels: [N].
@@ -89,6 +99,7 @@ class Training:
         seed: Of paths.
     """
 
+    kind: str
     supernet: Supernet
     images: Tensor
     labels: Tensor
@@ -120,32 +131,35 @@ class Training:
                 optimizer.zero_grad(set_to_none=True)
                 schedule.step()
             tau = epoch / epochs
-            self.path.end_epoch(tau)
-            self.examples.end_epoch(epoch, tau)
+            if "path" in self.kind:
+                self.path.end_epoch(tau)
+            if "data" in self.kind:
+                self.examples.end_epoch(epoch, tau)
             yield epoch, tau
 
 
-def make_training(arguments: argparse.Namespace) -> Training:
-    """The training that a command line asks for."""
+def make_training(arguments: argparse.Namespace, kind: str, seed: int) -> Training:
+    """The training of a kind that a command line asks for."""
     device = torch.device(arguments.device)
     config = DataConfig(source="npz", path=str(arguments.data), image_size=arguments.image_size)
-    split = load_data(config, device=device).train.subset(arguments.images, seed=arguments.seed)
+    split = load_data(config, device=device).train.subset(arguments.images, seed=seed)
     batches = list(split.sequential(500))
     images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     space = nasbench201(
         width=arguments.width, cells=arguments.cells, image_size=arguments.image_size, shared_affine=False
     )
-    torch.manual_seed(arguments.seed)
+    torch.manual_seed(seed)
     supernet = Supernet(space).to(device).to(memory_format=torch.channels_last)
     examples = ExampleImportance(
         count=len(labels),
         batch_size=arguments.batch,
-        seed=arguments.seed,
+        seed=seed,
         weighted=False,
         processes=Processes(),
         device=device,
     )
     return Training(
+        kind=kind,
         supernet=supernet,
         images=images.contiguous(memory_format=torch.channels_last),
         labels=labels,
@@ -153,7 +167,7 @@ def make_training(arguments: argparse.Namespace) -> Training:
         path=PathAdaptive(space=space),
         examples=examples,
         lr=arguments.lr,
-        seed=arguments.seed,
+        seed=seed,
     )
 
 
@@ -172,6 +186,37 @@ def measured(training: Training, draws: int, entropy: tuple[int, int]) -> dict[s
                 value, low, high = ratio(measure, other, uniform, np.random.default_rng(entropy))
                 rows[name].append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
     return rows
+
+
+def compare_trainings(arguments: argparse.Namespace, chosen: set[int]) -> list[Table]:
+    """Each measure in the own training of each kind, as a ratio to that of uniform sampling with the same seed."""
+    found: dict[tuple[str, str, int], list[float]] = {}
+    for seed, kind in product(range(arguments.trainings), KINDS):
+        training = make_training(arguments, kind, seed)
+        for epoch, _ in training.epochs(arguments.epochs):
+            if epoch in chosen:
+                inner = products(training, "path and data", arguments.draws, weighted=False, entropy=(seed, epoch))
+                for name, measure in MEASURES.items():
+                    found.setdefault((name, kind, epoch), []).append(measure(inner, np.ones(len(inner))))
+    tables = []
+    for name in MEASURES:
+        table = Table(title=f"{name} in its own training, divided by that of uniform")
+        for heading in ("epoch", *KINDS):
+            table.add_column(heading, justify="right")
+        for epoch in sorted(chosen):
+            uniform = np.array(found[name, "uniform", epoch])
+            ratios = [np.array(found[name, kind, epoch]) / uniform for kind in KINDS[1:]]
+            table.add_row(str(epoch), f"{uniform.mean():.4g}", *(over_seeds(r) for r in ratios))
+        tables.append(table)
+    return tables
+
+
+def over_seeds(ratios: np.ndarray) -> str:
+    """Geometric mean of positive ratios [K] with its 95 % interval."""
+    logs = np.log(ratios)
+    reach = student_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else np.nan
+    low, high = np.exp(logs.mean() - reach), np.exp(logs.mean() + reach)
+    return f"{np.exp(logs.mean()):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def products(training: Training, kind: str, draws: int, *, weighted: bool, entropy: tuple[int, int]) -> np.ndarray:

@@ -9,8 +9,7 @@ Paper: PA&DA, arXiv 2302.14772 (batch statistics, as in the released code); Once
 Differs: images are shared out equally among the batches, so that no subnet is judged by the statistics of a small rest.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces import Architecture
 from search_spaces.elastic import ElasticBatchNorm2d
-from supernets import Supernet
+from supernets import Supernet, left_as_it_was
 from supernets.calibrate import NormStatistics
 
 BatchNorm = Literal["batch", "calibrated"]
@@ -113,7 +112,7 @@ def rank(
     calibration = images.calibration if batch_norm == "calibrated" else ()
     percents = [np.zeros(0)]
     with (
-        _as_before(supernet, norms),
+        left_as_it_was(supernet),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda"),
     ):
         supernet.eval()
@@ -147,22 +146,6 @@ def _prepare(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Te
         hook.remove()
         norm.training = False
         measured.write(norm)
-
-
-@contextmanager
-def _as_before(supernet: Supernet, norms: Sequence[Norm]) -> Iterator[None]:
-    """Puts modes, statistics of norms and the active architecture back, whatever happens."""
-    modes = {module: module.training for module in supernet.modules()}
-    buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False)]
-    active = supernet.active
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        supernet.activate(active)
 
 
 def _on(images: Tensor, device: torch.device) -> Tensor:

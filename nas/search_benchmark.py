@@ -78,16 +78,11 @@ def make_searcher(
     them are told the number of evaluations, what is exactly computable (`exact`: index of an objective -> its losses
     [N] of encodings [N, D]) and the limits on other objectives (`limits`: index -> largest loss).
     """
-    costs = {cost.name: cost for cost in problem.problem.exact}
-    exact, limits = {}, {}
-    for i, (name, maximise) in enumerate(problem.directions):
-        bound = problem.problem.bounds.get(name)
-        most = None if bound is None else (bound.low if maximise else bound.high)
-        if name in costs:
-            exact[i] = costs[name].evaluate_encodings
-        elif most is not None:
-            limits[i] = -most if maximise else most
-    offered = {"evaluations": evaluations, "exact": exact, "limits": limits}
+    offered = {
+        "evaluations": evaluations,
+        "exact": problem.problem.computed,
+        "limits": problem.problem.loss_limits,
+    }
     taken = inspect.signature(make).parameters
     return make(
         problem.space,

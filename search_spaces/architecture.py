@@ -68,6 +68,10 @@ class Architecture(Mapping[str, Choice]):
     def __repr__(self) -> str:
         return f"Architecture({self._values})"
 
+    def __reduce__(self) -> tuple[type["Architecture"], tuple[dict[str, Choice]]]:
+        """Hashes of texts differ between processes, so the hash is not sent along."""
+        return Architecture, (self._values,)
+
     @property
     def key(self) -> str:
         """Ten hexadecimal digits that name this architecture, the same on every machine and in every run."""

@@ -1,19 +1,32 @@
 """Work shared out to processes; they end when this process does, however it ends."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Work = Callable[[Task], Any]
+AGAIN = "the same command goes on where it stopped, with less memory under --workers 1"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerEnded(Exception):
-    """A process ended in the middle of its work, as for want of memory."""
+    """A process ended in the middle of its work, as for want of memory.
+
+    Attributes:
+        task: What it was doing.
+        exit_code: How it ended; negative for the number of a signal.
+    """
+
+    def __init__(self, task: Any, exit_code: int | None) -> None:
+        super().__init__(f"a process ended with exit code {exit_code}")
+        self.task, self.exit_code = task, exit_code
 
 
 def cores() -> int:
@@ -21,29 +34,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def computed(work: Callable[[Task], Any], tasks: Sequence[Task], *, workers: int) -> Iterator[tuple[Task, Any]]:
-    """Tasks and what `work` makes of them, in the order in which they are done.
+def computed(
+    ready: Callable[[], Work[Task]], tasks: Sequence[Task], *, workers: int, threads: int = 1
+) -> Iterator[tuple[Task, Any]]:
+    """Tasks and what comes of them, in the order in which they are done.
 
     Args:
-        work: What each process has for itself; it can be sent to another process, and so can tasks and answers.
+        ready: Makes what does a task, once in each process; it can be sent to another one, as can tasks and answers.
         tasks: Handed out in this order.
-        workers: Processes of one thread each; 1 works here, with as many threads as there are.
+        workers: Processes; 1 works here, with as many threads as there are.
+        threads: Of each process.
 
     Raises:
         WorkerEnded: A process died.
     """
     if workers == 1 or len(tasks) <= 1:
+        work = ready()
         yield from ((task, work(task)) for task in tasks)
         return
-    with _single_threads():
-        crew = {worker.connection: worker for worker in (Worker[Task](work) for _ in range(min(workers, len(tasks))))}
+    with threads_of_children(threads):
+        crew = {worker.connection: worker for worker in (Worker[Task](ready) for _ in range(min(workers, len(tasks))))}
     waiting = iter(tasks)
     try:
         busy = {connection: worker.give(next(waiting)) for connection, worker in crew.items()}
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
-                yield busy.pop(connection), crew[connection].take()
+                task = busy.pop(connection)
+                yield task, crew[connection].take(task)
                 for following in waiting:
                     busy[connection] = crew[connection].give(following)
                     break
@@ -55,10 +73,10 @@ def computed(work: Callable[[Task], Any], tasks: Sequence[Task], *, workers: int
 class Worker(Generic[Task]):
     """A process that does one task at a time."""
 
-    def __init__(self, work: Callable[[Task], Any]) -> None:
+    def __init__(self, ready: Callable[[], Work[Task]]) -> None:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=partial(_serve, other, work), daemon=True)
+        self.process = context.Process(target=partial(_serve, other, ready), daemon=True)
         self.process.start()
         other.close()
 
@@ -66,12 +84,12 @@ class Worker(Generic[Task]):
         self.connection.send(task)
         return task
 
-    def take(self) -> Any:
+    def take(self, task: Task) -> Any:
         try:
             answer = self.connection.recv()
         except (EOFError, ConnectionError) as error:
             self.process.join()
-            raise WorkerEnded(f"a process ended with exit code {self.process.exitcode}") from error
+            raise WorkerEnded(task, self.process.exitcode) from error
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -82,25 +100,33 @@ class Worker(Generic[Task]):
         self.process.join()
 
 
-def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection, ready: Callable[[], Work[Any]]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that asked decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work = ready()
     while True:
         try:
             task = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return  # the process that asked is gone
         try:
             connection.send(work(task))
-        except KeyboardInterrupt:
-            return
         except Exception as error:
             connection.send(error)
 
 
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 @contextmanager
-def _single_threads() -> Iterator[None]:
-    """Processes that are started here have one thread: this is read when their libraries are loaded."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+def threads_of_children(number: int) -> Iterator[None]:
+    """Processes that are started here have so many threads: this is read when their libraries are loaded."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(number)))
     try:
         yield
     finally:

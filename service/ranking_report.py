@@ -15,6 +15,7 @@ from service.folder import read_json, write_json, write_whole
 from service.progress import duration
 from service.ranking_benchmark import TOP_PERCENT, Comparison, Plan, settings
 from service.ranking_methods import METHODS
+from service.tables import numbers_table
 
 _COSTS = ("passes", "train_seconds", "evaluation_seconds")
 _TITLES = {"spearman": "Spearman", "kendall": "Kendall", "top_precision": f"top {TOP_PERCENT:g} % precision"}
@@ -35,7 +36,7 @@ def ranking_table(comparison: Comparison) -> Table:
     plan = comparison.plan
     title = f"Ranking of {len(plan.truth.percent):,} architectures of {plan.space.name} ({plan.truth.provenance})"
     caption = "mean over seeds, 95 % intervals; passes and seconds are those of one training"
-    table = _table(
+    table = numbers_table(
         title, "method", "seeds", *(_TITLES[name] for name in _ordered()), "passes", "training", "evaluation"
     )
     table.caption, table.caption_justify = caption, "left"
@@ -55,7 +56,7 @@ def lead_table(comparison: Comparison) -> Table | None:
     leads = {name: ranked.lead for name, ranked in comparison.ranked.items() if ranked.lead}
     if not leads:
         return None
-    table = _table(
+    table = numbers_table(
         f"Difference to {first}, paired by architecture and seed", "method", *(_TITLES[name] for name in _ordered())
     )
     for name, lead in leads.items():
@@ -117,11 +118,3 @@ def _ordered() -> list[str]:
 
 def _interval(estimate: Estimate, *, sign: str = "") -> str:
     return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
-
-
-def _table(title: str, name: str, *numbers: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(name, style="bold", no_wrap=True)
-    for number in numbers:
-        table.add_column(number, justify="right", no_wrap=True)
-    return table

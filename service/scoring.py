@@ -3,14 +3,10 @@
 import csv
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ from nas.journal import Journal
 from nas.scoring import Scored, Scorer, as_evaluation, as_scored
 from nas.tables import Table
 from search_spaces import Architecture, Space
-from service import proxy_set
+from service import crew, proxy_set
 from service.jobs import InvalidJob, Job, build_space
 from service.profiling import torch_device
 from service.recorder import Observer
@@ -184,79 +180,23 @@ def _digest(architectures: Iterable[Architecture]) -> str:
 
 
 def _processes(job: Job, workers: int, missing: int) -> int:
-    cores = 1 if torch_device(job.device).type == "cuda" else len(os.sched_getaffinity(0))
-    return max(1, min(workers or cores, missing // 2))
+    most = 1 if torch_device(job.device).type == "cuda" else crew.cores()
+    return max(1, min(workers or most, missing // 2))
 
 
 def _computed(
     ready: partial[Scorer], architectures: Sequence[Architecture], workers: int
 ) -> Iterator[tuple[Architecture, Scored]]:
-    """Scores in the order in which they are done."""
-    if workers == 1:
-        scorer = ready()
-        yield from ((architecture, scorer(architecture)) for architecture in architectures)
-        return
-    crew = [_Worker(ready, threads=max(1, torch.get_num_threads() // workers)) for _ in range(workers)]
-    by_connection = {worker.connection: worker for worker in crew}
-    waiting = iter(architectures)
+    """Scores in the order in which they are done.
+
+    Raises:
+        InvalidJob: A process ended early.
+    """
+    threads = max(1, torch.get_num_threads() // workers)
     try:
-        busy = {worker.connection: worker.give(next(waiting)) for worker in crew}
-        while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                yield busy.pop(connection), by_connection[connection].take()
-                following = next(waiting, None)
-                if following is not None:
-                    busy[connection] = by_connection[connection].give(following)
-    finally:
-        for worker in crew:
-            worker.stop()
-
-
-class _Worker:
-    """A process that scores one architecture at a time; it ends when this process does."""
-
-    def __init__(self, ready: partial[Scorer], *, threads: int) -> None:
-        context = get_context("spawn")
-        self.connection, other = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(other, ready, threads), daemon=True)
-        self.process.start()
-        other.close()
-
-    def give(self, architecture: Architecture) -> Architecture:
-        self.connection.send(architecture.to_json())
-        return architecture
-
-    def take(self) -> Scored:
-        try:
-            answer = self.connection.recv()
-        except EOFError as error:
-            self.process.join()
-            code = self.process.exitcode
-            hint = "the same command goes on where it stopped, with less memory under --workers 1"
-            raise InvalidJob([f"a scoring process ended (exit code {code}); {hint}"]) from error
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def stop(self) -> None:
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
-
-
-def _serve(connection: Connection, ready: partial[Scorer], threads: int) -> None:
-    torch.set_num_threads(threads)
-    scorer = ready()
-    while True:
-        try:
-            architecture = Architecture.from_json(connection.recv())
-        except (EOFError, OSError):
-            return  # the process that asked is gone
-        try:
-            connection.send(scorer(architecture))
-        except Exception as error:
-            connection.send(error)
+        yield from crew.computed(ready, architectures, workers=workers, threads=threads)
+    except crew.WorkerEnded as error:
+        raise InvalidJob([f"a scoring process ended (exit code {error.exit_code}); {crew.AGAIN}"]) from error
 
 
 # ---- the table ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,7 +160,7 @@ def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         try:
-            for task, run in crew.computed(Runner(plan), missing, workers=workers or crew.cores()):
+            for task, run in crew.computed(partial(Runner, plan), missing, workers=workers or crew.cores()):
                 journal.write(json.dumps(_record(plan, task, run)) + "\n")
                 journal.flush()
                 known[task.key] = run

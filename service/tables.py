@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Rows of `profiling.profile`: the median and its interval."""
-    table = _table("Latency on this machine", "architecture", "latency ms", "95 % interval", "MACs (M)", "weights (M)")
+    table = numbers_table(
+        "Latency on this machine", "architecture", "latency ms", "95 % interval", "MACs (M)", "weights (M)"
+    )
     for row in rows:
         low, high = row["interval"]
         interval = "-" if low is None else f"{low:.3f} to {high:.3f}"
@@ -34,7 +36,7 @@ def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Rows of `retraining.retrain`."""
-    table = _table(
+    table = numbers_table(
         "Fine-tuned from inherited weights (validation %)", "key", "epochs", "inherited", "fine-tuned", "gain"
     )
     for row in rows:
@@ -46,7 +48,7 @@ def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def score_table(outcome: "Outcome") -> Table:
     """Each proxy in numbers: how many architectures have a score, and of what size."""
-    table = _table("Scores", "proxy", "scored", "least", "median", "greatest")
+    table = numbers_table("Scores", "proxy", "scored", "least", "median", "greatest")
     for name, values in outcome.columns.items():
         there = [value for value in values.tolist() if isfinite(value)]
         figures = (min(there), median(there), max(there)) if there else ()
@@ -58,7 +60,7 @@ def score_table(outcome: "Outcome") -> Table:
 def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, float], provenance: object) -> Table:
     """Each score in the order of its rank correlation, with 95 % intervals."""
     title = f"Agreement with accuracy ({provenance}), 95 % intervals"
-    table = _table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
+    table = numbers_table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
     for name, agreement in sorted(found.items(), key=lambda item: -item[1].spearman.value):
         measures = (agreement.spearman, agreement.kendall, agreement.top_precision)
         numbers = [f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in measures]
@@ -80,7 +82,8 @@ def score_summary(outcome: "Outcome", output: Path) -> str:
     return "\n".join([*lines, f"table: {output}"])
 
 
-def _table(title: str, name: str, *numbers: str) -> Table:
+def numbers_table(title: str, name: str, *numbers: str) -> Table:
+    """An empty table with a column of names and columns of numbers."""
     table = Table(title=title, title_justify="left")
     table.add_column(name, style="bold", no_wrap=True)
     for number in numbers:

@@ -2,7 +2,7 @@
 
 from supernets.calibrate import calibrate, require_calibrated
 from supernets.samplers import Fair, LearnedSampler, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, left_as_it_was
 from supernets.training import (
     Phase,
     Processes,
@@ -32,6 +32,7 @@ __all__ = [
     "TrainConfig",
     "Uniform",
     "calibrate",
+    "left_as_it_was",
     "load_supernet",
     "phases",
     "processes",

@@ -1,6 +1,8 @@
 """A network that contains every architecture of a space."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
@@ -91,6 +93,22 @@ class Supernet(nn.Module):
     def _metadata(self) -> dict[str, str]:
         """What is saved beside the weights."""
         return {"space": _signature(self.space)}
+
+
+@contextmanager
+def left_as_it_was(supernet: Supernet) -> Iterator[None]:
+    """Gives buffers, training modes and the active architecture back as they were, whatever happens."""
+    buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    modes = [(module, module.training) for module in supernet.modules()]
+    active = supernet.active
+    try:
+        yield
+    finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        for module, mode in modes:
+            module.training = mode
+        supernet.activate(active)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 from nas.searchers.initial import initial_encodings
 from search_spaces import Architecture, Space
 
-_ENUMERABLE = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
+_LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
@@ -37,12 +37,12 @@ class Unseen:
 
     def tell(self, architectures: Sequence[Architecture]) -> None:
         """These are known; what else was taken is forgotten."""
-        self._told.update(_key(self.space.encode(architecture)) for architecture in architectures)
+        self._told.update(key(self.space.encode(architecture)) for architecture in architectures)
         self._asked.clear()
 
     def is_told(self, encodings: np.ndarray) -> np.ndarray:
         """Which canonical encodings [N, D] are known, as booleans [N]."""
-        return np.array([_key(row) in self._told for row in encodings], dtype=bool)
+        return np.array([key(row) in self._told for row in encodings], dtype=bool)
 
     def random(self, n: int) -> np.ndarray:
         """Up to `n` random encodings [n, D], as `take`."""
@@ -60,7 +60,7 @@ class Unseen:
         taken = self._found(proposals, n, self._told | self._asked)
         if len(taken) == 0:
             taken = self._found(proposals, n, self._told)
-        self._asked.update(_key(row) for row in taken)
+        self._asked.update(key(row) for row in taken)
         return taken
 
     def _found(self, proposals: np.ndarray, n: int, excluded: set[bytes]) -> np.ndarray:
@@ -69,14 +69,14 @@ class Unseen:
             proposals = self.space.sample_encodings(n, self.generator)
         seeds = self._within_limits(self.space.canonical(members_near(self.space, proposals, self.generator)))
         found = self._accepted(seeds, n, excluded)
-        rounds = _NEAR_ROUNDS if self._is_enumerable else _FAR_ROUNDS
+        rounds = _NEAR_ROUNDS if can_be_listed(self.space) else _FAR_ROUNDS
         for step in range(rounds):
             if len(found) >= n:
                 break
             moved = self._moved(seeds[: n - len(found)], 2.0 ** (step / 8))
             found += self._accepted(moved, n - len(found), excluded)
         if len(found) < n:
-            if self._is_enumerable:
+            if can_be_listed(self.space):
                 rest = self.generator.permutation(self._everything())
             else:
                 rest = initial_encodings(self.space, n, self.generator, self.violation, extremes=False)
@@ -90,8 +90,8 @@ class Unseen:
         for row, feasible in zip(encodings, inside):
             if len(found) == n:
                 break
-            if feasible and _key(row) not in excluded:
-                excluded.add(_key(row))
+            if feasible and key(row) not in excluded:
+                excluded.add(key(row))
                 found.append(row)
         return found
 
@@ -123,17 +123,23 @@ class Unseen:
         chosen[np.arange(len(encodings)), self.generator.integers(encodings.shape[1], size=len(encodings))] = True
         return np.where(chosen, redrawn, encodings)
 
-    @property
-    def _is_enumerable(self) -> bool:
-        return float(np.prod(self.space.choice_counts.astype(float))) <= _ENUMERABLE
-
     def _everything(self) -> np.ndarray:
         """All members, once each [M, D], in a fixed order."""
         if self._all is None:
-            counts = self.space.choice_counts
-            rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
-            self._all = np.unique(self.space.canonical(rows[self.space.valid(rows)]), axis=0)
+            self._all = listed(self.space)
         return self._all
+
+
+def can_be_listed(space: Space) -> bool:
+    """Whether a space is so small that its end is certain to be found."""
+    return float(np.prod(space.choice_counts.astype(float))) <= _LISTED
+
+
+def listed(space: Space) -> np.ndarray:
+    """All members of a small space, once each [M, D], in a fixed order."""
+    counts = space.choice_counts
+    rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
+    return np.unique(space.canonical(rows[space.valid(rows)]), axis=0)
 
 
 def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -154,5 +160,6 @@ def members_near(space: Space, encodings: np.ndarray, generator: np.random.Gener
     return encodings
 
 
-def _key(encoding: np.ndarray) -> bytes:
+def key(encoding: np.ndarray) -> bytes:
+    """What tells encodings [D] apart in sets."""
     return np.ascontiguousarray(encoding, dtype=np.int64).tobytes()

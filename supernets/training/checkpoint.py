@@ -1,23 +1,32 @@
 """Checkpoints of a training: written whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 CHECKPOINT = "checkpoint.pt"
 
 
-def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, so that a crash at any moment leaves the old or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with open(temporary, "wb") as file:
-        torch.save(state, file)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    with written_whole(path) as file:
+        torch.save(state, file)
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

@@ -7,7 +7,6 @@ parts. A schedule of several phases, such as progressive shrinking, runs anew in
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -22,7 +21,13 @@ from torch import Tensor, nn
 
 from search_spaces import Space
 from supernets.supernet import Supernet
-from supernets.training.checkpoint import CHECKPOINT, final_optimizer_state, read_checkpoint, write_checkpoint
+from supernets.training.checkpoint import (
+    CHECKPOINT,
+    final_optimizer_state,
+    read_checkpoint,
+    write_checkpoint,
+    written_whole,
+)
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.few_shot_budget import Budget, MakePhases, lengths, passes, passes_per_epoch, scoring_passes
@@ -215,7 +220,9 @@ class _FewShot:
             if self.processes.is_first:
                 cut, spent = self._scored(leaf, number)
                 self._tell(cut, number)
-                _write_json(path, {"settings": settings, "passes": spent, **cut.to_json()})
+                content = {"settings": settings, "passes": spent, **cut.to_json()}
+                with written_whole(path) as file:
+                    file.write(json.dumps(content).encode())
             self.processes.wait()
         content = _read_json(path)
         if content["settings"] != settings:
@@ -270,16 +277,6 @@ class _Turn:
     number: int
     leaf: int
     leaves: int
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

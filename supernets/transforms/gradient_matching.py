@@ -8,8 +8,7 @@ ProxylessNAS splits the one with the least distance inside groups (`least_within
 have no softmax to relax with: relaxed means equal weights of all choices.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Space
 from search_spaces.elastic import governed
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, left_as_it_was
 from supernets.transforms.grouping import Sizes, partition, sum_of_pairs, sum_within
 from supernets.transforms.split import decision_named, where_active
 
@@ -77,7 +76,8 @@ def distances(
     choices = decision_named(supernet.space, decision).choices
     total = torch.zeros(len(choices), len(choices), dtype=torch.float64, device=shared[0].device)
     done = 0
-    with _untouched(supernet):
+    devices = {p.device for p in supernet.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)), left_as_it_was(supernet):
         supernet.train()
         for images, labels in islice(batches, repeats):
             settings = _settings(supernet.space, decision, generator, others)
@@ -159,24 +159,6 @@ def _filter_cosine(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
         total += ((1 - gram / (one * other + _EPSILON)) * counts).sum(0)
         count += counts.sum(0)
     return total / count.clamp_min(1)
-
-
-@contextmanager
-def _untouched(supernet: Supernet) -> Iterator[None]:
-    """Give back buffers, training modes, the active architecture and torch's generator as they were."""
-    buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
-    modes = [(module, module.training) for module in supernet.modules()]
-    active = supernet.active
-    devices = {p.device for p in supernet.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):
-        try:
-            yield
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
-            for module, mode in modes:
-                module.training = mode
-            supernet.activate(active)
 
 
 # ---- which decision is split, and how ------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ from nas.search import search
 from nas.searchers import NSGA2, Filtered, Random
 from nas.searchers.surrogate import Surrogate
 from nas.searchers.surrogate.beliefs import Warp
-from nas.searchers.surrogate.candidates import Candidates, key
+from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.features import Features
 from nas.searchers.surrogate.gain import Front, Outcomes
+from nas.searchers.unseen import key
 from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from search_spaces.nasbench101 import nasbench101
 from tests.nas.helpers import Leading, bits, problem

@@ -325,7 +325,7 @@ def test_a_training_interrupted_anywhere_ends_like_one_that_was_not(tmp_path, mo
 
         return stop
 
-    for name, at in [("distances", 2), ("_write_json", 0), ("_write_json", 0), ("distances", 1), ("divided", 1)]:
+    for name, at in [("distances", 2), ("written_whole", 0), ("written_whole", 0), ("distances", 1), ("divided", 1)]:
         with monkeypatch.context() as patch:
             patch.setattr(few_shot, name, stopping(name, at))
             with pytest.raises(Interrupted):

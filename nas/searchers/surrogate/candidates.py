@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from nas.searchers.unseen import can_be_listed, key, listed
 from search_spaces import InvalidArchitecture, Space
 
-_LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
 _DRAWS = 16  # random ones for each wanted, before those that break limits are moved
 _MOVES = 64  # rounds of moving them, or of looking for further ones
 
@@ -23,15 +23,13 @@ class Candidates:
 
     def __init__(self, space: Space, violation: Violation) -> None:
         self.space, self.violation = space, violation
-        self.is_listed = float(np.prod(space.choice_counts.astype(float))) <= _LISTED
+        self.is_listed = can_be_listed(space)
         self._all: np.ndarray | None = None
 
     def all(self) -> np.ndarray:
         """Every feasible member of a small space, once each [M, D]."""
         if self._all is None:
-            counts = self.space.choice_counts
-            rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
-            self._all = np.unique(self._feasible(rows), axis=0)
+            self._all = self._feasible(listed(self.space))
         return self._all
 
     def random(self, n: int, generator: np.random.Generator, excluded: Collection[bytes]) -> np.ndarray:
@@ -118,8 +116,3 @@ class Candidates:
             if name not in excluded:
                 fresh.setdefault(name, i)
         return encodings[list(fresh.values())]
-
-
-def key(encoding: np.ndarray) -> bytes:
-    """What tells encodings [D] apart in sets."""
-    return np.ascontiguousarray(encoding, dtype=np.int64).tobytes()
