@@ -361,6 +361,10 @@ class Space:
             raise InvalidArchitecture(f"space {self.name!r}: {len(members)} of {drawn} random draws are members")
         return members
 
+    def members(self) -> np.ndarray | None:
+        """All canonical encodings [N, D], once each, where they are few and listed already; None elsewhere."""
+        return None
+
     def valid(self, encodings: np.ndarray) -> np.ndarray:
         """Whether encodings [N, D] are members of the space, as booleans [N]."""
         inside = np.all((encodings >= 0) & (encodings < self.choice_counts), axis=1)

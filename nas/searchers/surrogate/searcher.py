@@ -7,7 +7,7 @@ Differs: from LINAS, evaluations come in small batches chosen for the gain of th
 predictions have uncertainty; objectives that can be computed are not predicted; the inner search starts at the front.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import moocore
@@ -27,6 +27,7 @@ from search_spaces import Architecture, Space
 _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
 _PARENTS = 64
+_PREDICTED_WHOLE = 12_000  # members of a space up to which all of them are predicted
 _REACH = 0.1  # of the extent of the front, by which the reference lies behind its ends
 _MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
 _WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
@@ -88,7 +89,7 @@ class Surrogate:
         self.space, self.objectives, self.seed = space, objectives, seed
         self.initial = initial or min(population, max(4, round(evaluations**0.5)) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
-        self.inner_evaluations = inner_evaluations or (4000 if self.batch > 1 else 2000)
+        self.inner_evaluations = inner_evaluations or (1000 if space.fold else 4000 if self.batch > 1 else 2000)
         self.standard_errors, self.model = standard_errors, model
         self.candidates = Candidates(space, violation)
         earlier = Earlier.of(space, list(warm_start), objectives, exact or {}, seed)
@@ -101,6 +102,7 @@ class Surrogate:
         self._asked: dict[bytes, np.ndarray] = {}
         self._tells = self._asks = 0
         self._front: Front | None = None
+        self._seen: tuple[np.ndarray, list[bytes]] | None = None
 
     def ask(self) -> list[Architecture]:
         generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
@@ -212,8 +214,8 @@ class Surrogate:
         """A short list [M, D] of candidates that gain much, or are predicted to be on the front; and the front as far
         as it is expected to reach."""
         known = self._known()
-        if self.candidates.is_listed and len(self.candidates.all()) <= self.inner_evaluations:
-            return self._shortlist(front, self.candidates.random(self.inner_evaluations, generator, known))
+        if self.candidates.is_listed and len(self.candidates.all()) <= max(_PREDICTED_WHOLE, self.inner_evaluations):
+            return self._shortlist(front, known)
         elite = self._encodings[self._near_front()]
         generation = np.concatenate(
             [
@@ -235,12 +237,18 @@ class Surrogate:
             generation = self.candidates.offspring(parents, _GENERATION, generator, known)
         return pool[_leading(scores, hopes, _SHORTLIST)], front
 
-    def _shortlist(self, front: Front, pool: np.ndarray) -> tuple[np.ndarray, Front]:
-        if len(pool) == 0:
-            return pool, front
-        beliefs = self._believe(pool)
+    def _shortlist(self, front: Front, known: Collection[bytes]) -> tuple[np.ndarray, Front]:
+        """The same from all members of a small space."""
+        everything = self.candidates.all()
+        if self._seen is None:
+            self._seen = self.features(everything), [key(row) for row in everything]
+        features, keys = self._seen
+        rows = np.array([i for i, name in enumerate(keys) if name not in known], dtype=np.int64)
+        if len(rows) == 0:
+            return everything[:0], front
+        beliefs = self.models.believe(everything[rows], features[rows])
         front = self._reaching(front, beliefs)
-        return pool[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)], front
+        return everything[rows[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]], front
 
     def _reaching(self, front: Front, beliefs: Beliefs) -> Front:
         """The front with a reference a little behind its ends, known or expected. One behind the worst of all would
