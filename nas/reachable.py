@@ -1,6 +1,7 @@
 """What can be reached under hard limits: before a search by exact costs, after it by what was evaluated."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def contradiction(space: Space, bounds: Mapping[str, Bound], *, seed: int = 0) -
     kept: dict[str, Bound] = {}
     for name, bound in bounds.items():
         together = {**kept, name: bound}
-        unseen = Unseen(space, lambda e, limits=together: _outside(space, e, limits), np.random.default_rng(seed))
+        unseen = Unseen(space, partial(_outside, space, together), np.random.default_rng(seed))
         if len(unseen.random(1)) == 0:
             return name, _nearest(space, name, bound, kept, seed)
         kept = together
@@ -54,7 +55,7 @@ def _nearest(space: Space, name: str, bound: Bound, kept: Mapping[str, Bound], s
     """The value nearest to a limit among architectures that keep others, by evolution."""
 
     def outside(encodings: np.ndarray) -> np.ndarray:
-        return _outside(space, encodings, kept)
+        return _outside(space, kept, encodings)
 
     searcher = OfaEvolution(space, objectives=1, seed=seed, population=_MEMBERS, violation=outside)
     found: list[float] = []
@@ -70,7 +71,7 @@ def _nearest(space: Space, name: str, bound: Bound, kept: Mapping[str, Bound], s
     return min(found, key=bound.violation)
 
 
-def _outside(space: Space, encodings: np.ndarray, bounds: Mapping[str, Bound]) -> np.ndarray:
+def _outside(space: Space, bounds: Mapping[str, Bound], encodings: np.ndarray) -> np.ndarray:
     """Violations [N] of encodings [N, D]."""
     total = np.zeros(len(encodings))
     if not bounds or len(encodings) == 0:

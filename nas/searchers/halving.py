@@ -101,11 +101,11 @@ class SuccessiveHalving:
             order = rows[best_first(losses[rows], violations[rows])]
             kept = order[: self._kept(rung, len(rows))]
             finished[kept] = False
-            for row in kept:
+            for row in kept.tolist():
                 self._rung[architectures[row]] = rung + 1
                 self._promoted.append(architectures[row])
         if finished.any():
-            out = [architectures[row] for row in np.flatnonzero(finished)]
+            out = [architectures[row] for row in np.flatnonzero(finished).tolist()]
             self._finished |= dict(zip(out, zip(losses[finished], violations[finished].tolist())))
             self.searcher.tell(out, losses[finished], violations[finished])
         self._asked.clear()
