@@ -180,13 +180,14 @@ class Work:
 
     @cached_property
     def latency(self) -> Latency:
-        if self.workers == 1:
-            return Latency(self.subnets, self.space.input_shape, self.job.latency)
         quiet = Quiet(self.folder / "search")
-        return Latency(self._uncalibrated, self.space.input_shape, self.job.latency, alone=quiet.measuring)
+        return Latency(self._timed_subnet, self.space.input_shape, self.job.latency, alone=quiet.measuring)
 
-    def _uncalibrated(self, architecture: Architecture) -> nn.Module:
-        """A subnet to measure the time of: what its batch norms remember takes none."""
+    def _timed_subnet(self, architecture: Architecture) -> nn.Module:
+        """The subnet that accuracy is read of; one without calibration where that happens elsewhere, which takes as
+        long."""
+        if self.workers == 1:
+            return self.subnets(architecture)
         return self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
 
     def check_latency_bound(self) -> None:

@@ -99,6 +99,7 @@ class SearchStage:
             Ready(SubnetEvaluator(self.work.folder, self.work.job, device, self.work.supernet_from, elsewhere))
             for device in devices(self.work.job.device, self.work.workers)
         ]
+        self.work.workers = max(self.work.workers, slots)  # accuracy is read elsewhere, on however many processes
         with EvaluationWorkers(ready, names=elsewhere, slots=slots, warn=warn) as workers:
             yield workers
 

@@ -48,4 +48,5 @@ class Quiet:
             yield
 
     def _opened(self, name: str) -> IO[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
         return (self.folder / f"{name}.lock").open("a")
