@@ -105,7 +105,8 @@ class EvaluationWorkers:
     def _worker(self, place: int) -> "crew.Worker[Candidate]":
         worker = self._workers[place]
         if worker is None:
-            threads = max(1, crew.cores() // len(self._workers))
+            most = int(os.environ.get("OMP_NUM_THREADS") or crew.cores())
+            threads = max(1, min(most, crew.cores() // len(self._workers)))
             with crew.threads_of_children(threads):
                 worker = self._workers[place] = crew.Worker(self._ready[place])
         return worker
