@@ -74,18 +74,10 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, header: dict[str, Any]) -> None:
-        self.path = path
-        self.header = {"journal": 1, **header}
-        self.evaluations: list[Evaluation] = []
-        self._file = None
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size:
-            self._read()
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the journal
-        if not path.stat().st_size:
-            self._write(self.header)
+        self._lines = Records(path, {"journal": 1, **header}, what="search")
+        self.path, self.header = path, self._lines.header
+        self.evaluations = [Evaluation.from_json(record) for record in self._lines.records]
+        self._lines.records.clear()
 
     def standard_errors(self, objectives: Sequence[str]) -> Callable[[Architecture], list[float]]:
         """Architecture -> standard errors of these objectives; 0 of what was not evaluated."""
@@ -105,8 +97,48 @@ class Journal:
     def append(self, evaluation: Evaluation) -> None:
         """Add one evaluation; it is in the file when this returns."""
         self.evaluations.append(evaluation)
+        self._lines.append(evaluation.to_json())
+
+    def sync(self) -> None:
+        """Make what was appended survive a power failure too."""
+        self._lines.sync()
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class Records:
+    """Lines of JSON on disk behind a header; opened again, it gives those of the earlier run and goes on behind them.
+
+    Args:
+        path: File to append to; None keeps the records in memory only.
+        header: What they are records of; a file with another header is refused.
+        what: What a file belongs to, for that message.
+
+    Attributes:
+        records: Those of the earlier run.
+
+    Raises:
+        ValueError: The file has another header, or is damaged before its last line.
+    """
+
+    def __init__(self, path: Path | None, header: dict[str, Any], *, what: str) -> None:
+        self.path, self.header, self.what = path, header, what
+        self.records: list[dict[str, Any]] = []
+        self._file = None
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size:
+            self._read()
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the records
+        if not path.stat().st_size:
+            self._write(self.header)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one record; it is in the file when this returns."""
         if self._file is not None:
-            self._write(evaluation.to_json())
+            self._write(record)
 
     def sync(self) -> None:
         """Make what was appended survive a power failure too."""
@@ -134,10 +166,10 @@ class Journal:
         if differing:
             name = differing[0]
             raise ValueError(
-                f"{self.path} is the journal of another search: its {name} is {records[0].get(name)}, "
+                f"{self.path} is the journal of another {self.what}: its {name} is {records[0].get(name)}, "
                 f"this one's is {self.header[name]}"
             )
-        self.evaluations = [Evaluation.from_json(record) for record in records[1:]]
+        self.records = records[1:]
         os.truncate(self.path, len(complete))
 
 

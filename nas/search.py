@@ -16,7 +16,7 @@ from nas.archive import pareto_front
 from nas.evaluating import Candidate, Evaluators, Measured, OneAfterTheOther, measure
 from nas.journal import Evaluation, Journal, Status
 from nas.objectives import Objective
-from nas.problem import Problem
+from nas.problem import Known, Problem
 from nas.searchers import Searcher
 from nas.stopping import Stopping
 from nas.turns import Proposal, Turns
@@ -91,9 +91,9 @@ def search(
 ) -> list[Evaluation]:
     """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
 
-    Architectures that break a limit on an exact cost are not evaluated and do not count. A candidate that is evaluated
-    on a part of the data counts as so much of one. The search ends early where the searcher finds nothing new any more
-    or `stopping` says so; the journal is then shorter.
+    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. A candidate
+    that is evaluated on a part of the data counts as so much of one. The search ends early where the searcher finds
+    nothing new any more or `stopping` says so; the journal is then shorter.
 
     With `evaluators` of several slots, as many candidates are evaluated at the same time. The journal has them in the
     order in which they were finished, and what the searcher is asked and told follows from this order: the same journal
@@ -132,7 +132,7 @@ class _Search:
         local = [o for o in self.problem.measured if o.name not in self.evaluators.names]
         while True:
             while len(self._flying) < self.evaluators.slots and (proposal := self._next()) is not None:
-                self._flying[proposal.candidate] = _Flying(proposal.exact)
+                self._flying[proposal.candidate] = _Flying(proposal.known)
                 self.turns.quiet = 0
             if not self._flying:
                 return list(self.done.values())
@@ -161,11 +161,13 @@ class _Search:
 
     def _known(self, proposal: Proposal) -> Evaluation | None:
         """What needs no evaluation."""
-        candidate, exact = proposal
-        if candidate in self.done:
-            return self.done[candidate]
-        if self.problem.violation(exact) > 0:
-            return Evaluation(index=-1, architecture=candidate.architecture, status="infeasible", values=exact)
+        architecture, (values, intervals) = proposal.candidate.architecture, proposal.known
+        if proposal.candidate in self.done:
+            return self.done[proposal.candidate]
+        if self.problem.violation(values, intervals) > 0:
+            return Evaluation(
+                index=-1, architecture=architecture, status="infeasible", values=values, intervals=intervals
+            )
         return None
 
     def _cost(self) -> float:
@@ -231,8 +233,8 @@ class _Search:
         start = time.perf_counter()
         found = elsewhere.values | here.values
         names = [objective.name for objective in self.problem.measured if objective.name in found]
-        values = self._flying[candidate].exact | {name: found[name] for name in names}
-        intervals = elsewhere.intervals | here.intervals
+        known, measured = self._flying[candidate].known, elsewhere.intervals | here.intervals
+        values = known.values | {name: found[name] for name in names}
         status: Status = "ok"
         reason = elsewhere.reason or here.reason
         broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
@@ -249,7 +251,7 @@ class _Search:
             fidelity=candidate.fidelity,
             status=status,
             values=values,
-            intervals={name: intervals[name] for name in names if name in intervals},
+            intervals=known.intervals | {name: measured[name] for name in names if name in measured},
             reason=reason,
             seconds=round(seconds, 4),
         )
@@ -268,6 +270,6 @@ class _Search:
 class _Flying:
     """A candidate that is being evaluated: how often it was asked for meanwhile, and whether anything began it."""
 
-    exact: dict[str, float]
+    known: Known
     times: int = 1
     is_begun: bool = False

@@ -89,7 +89,7 @@ class Table:
             OSError: The file cannot be read.
             ValueError: It is no such table; the message names file, line and column.
         """
-        cells, lines = _read_cells(path)
+        cells, lines = read_cells(path)
         architectures = []
         for line, row in zip(lines, zip(*cells.values())):
             try:
@@ -112,7 +112,7 @@ class Table:
             OSError: The file cannot be read.
             ValueError: `on` is missing or not unique, no row stands in both, or a column of both differs.
         """
-        others, lines = _read_cells(path)
+        others, lines = read_cells(path)
         for where, columns in ((self.path, self.cells), (path, others)):
             if on not in columns:
                 raise ValueError(f"{where} has no column {on!r} to join on; it has {', '.join(columns)}")
@@ -257,7 +257,7 @@ def _open(path: Path) -> TextIO:
     return open(path, encoding="utf-8", newline="")
 
 
-def _read_cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:
+def read_cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:
     """Column -> cells, and the line of each row."""
     rows, lines = [], []
     try:

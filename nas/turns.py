@@ -9,7 +9,7 @@ import numpy as np
 from nas.archive import losses
 from nas.evaluating import FULL, Candidate, InParts
 from nas.journal import Evaluation
-from nas.problem import Problem
+from nas.problem import Known, Problem
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 
@@ -28,10 +28,10 @@ class AsksBeside(Protocol):
 
 
 class Proposal(NamedTuple):
-    """A candidate and its exact costs."""
+    """A candidate and what is known of it without evaluating it."""
 
     candidate: Candidate
-    exact: dict[str, float]
+    known: Known
 
 
 class Turns:
@@ -89,12 +89,13 @@ class Turns:
         if not asked:
             return False
         fidelity = float(getattr(self.searcher, "fidelity", FULL)) if self.in_parts else FULL
-        exact = self.problem.exact_values(np.stack([self.space.encode(architecture) for architecture in asked]))
-        for i, architecture in enumerate(asked):
-            costs = {name: values[i].item() for name, values in exact.items()}
-            self._queue.append(Proposal(Candidate(architecture, fidelity), costs))
+        encodings = np.stack([self.space.encode(architecture) for architecture in asked])
+        for architecture, known in zip(asked, self.problem.known(encodings)):
+            self._queue.append(Proposal(Candidate(architecture, fidelity), known))
         self._sizes.extend([len(asked)] if self.beside is None else [1] * len(asked))
         return True
 
     def _violation(self, evaluation: Evaluation) -> float:
-        return np.inf if evaluation.status == "failed" else self.problem.violation(evaluation.values)
+        if evaluation.status == "failed":
+            return np.inf
+        return self.problem.violation(evaluation.values, evaluation.intervals)

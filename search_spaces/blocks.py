@@ -6,6 +6,7 @@ Nothing here knows of architectures, so an extracted subnet made of these is ord
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,6 +49,42 @@ class Resize(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.size)
+
+
+class PixelMean(nn.Module):
+    """The mean over all pixels, [B, C, H, W] -> [B, C], or [B, C, 1, 1] where the dimensions are kept."""
+
+    def __init__(self, *, keepdim: bool = False) -> None:
+        super().__init__()
+        self.keepdim = keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=self.keepdim)
+
+
+class Sum(nn.Module):
+    """The sum of so many feature maps, all the input here; zeros for none."""
+
+    def __init__(self, terms: int) -> None:
+        super().__init__()
+        self.terms = terms
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x if self.terms else x * 0.0
+        for _ in range(self.terms - 1):
+            total = total + x
+        return total
+
+
+class Concat(nn.Module):
+    """So many feature maps one after the other, all the input here."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x] * self.parts, dim=1)
 
 
 class ConvNormAct(nn.Sequential):

@@ -8,12 +8,15 @@ trainings failed at exactly 10 %: networks trained by other code are not compara
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from math import isqrt
 
 import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
 WIDTHS = ((8, 16, 32), (16, 32, 64), (32, 64, 128), (64, 128, 256))
@@ -35,6 +38,21 @@ def _parse(*texts: str) -> dict[str, Choice]:
     return dict(zip(names, numbers))
 
 
+def _convolution(i: int, width: int, out_width: int, kernel: int) -> nn.Sequential:
+    """One of the four convolutions with what follows it."""
+    block = nn.Sequential(nn.Conv2d(width, out_width, kernel, padding=kernel // 2), nn.ReLU())
+    if i in _POOLED:
+        block.append(nn.MaxPool2d(2))
+    if i == _POOLED[-1]:
+        block.append(nn.Dropout2d(0.5))
+    return block
+
+
+def _last_convolution(width: int) -> nn.Sequential:
+    last = nn.Conv2d(width, LAST_WIDTH, LAST_KERNEL, padding=LAST_PADDING)
+    return nn.Sequential(last, nn.ReLU(), nn.Dropout2d(0.5))
+
+
 class ConvMacroNetwork(nn.Module):
     """Five convolutions and four linear layers; images [B, C, H, W] -> logits [B, classes]."""
 
@@ -44,20 +62,10 @@ class ConvMacroNetwork(nn.Module):
         width = skeleton.channels
         for i in range(1, 5):
             out_width, kernel = int(architecture[f"conv{i}.width"]), int(architecture[f"conv{i}.kernel"])
-            block = nn.Sequential(nn.Conv2d(width, out_width, kernel, padding=kernel // 2), nn.ReLU())
-            if i in _POOLED:
-                block.append(nn.MaxPool2d(2))
-            if i == _POOLED[-1]:
-                block.append(nn.Dropout2d(0.5))
-            self.features.append(block)
+            self.features.append(_convolution(i, width, out_width, kernel))
             width = out_width
-        last = nn.Conv2d(width, LAST_WIDTH, LAST_KERNEL, padding=LAST_PADDING)
-        self.features.append(nn.Sequential(last, nn.ReLU(), nn.Dropout2d(0.5)))
-        sizes = [LAST_WIDTH * skeleton.last_pixels, *HIDDEN]
-        self.hidden = nn.Sequential()
-        for before, after in pairwise(sizes):
-            self.hidden.extend([nn.Linear(before, after), nn.ReLU()])
-        self.classifier = nn.Linear(HIDDEN[-1], skeleton.classes)
+        self.features.append(_last_convolution(width))
+        self.hidden, self.classifier = skeleton.head()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.hidden(self.features(x).flatten(1)))
@@ -85,6 +93,37 @@ class Skeleton:
         """Pixels of the last feature map."""
         return (self.image_size // 4 + 2 * LAST_PADDING - LAST_KERNEL + 1) ** 2
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels of one side of what enters each of the four convolutions."""
+        return (self.image_size, self.image_size, self.image_size // 2, self.image_size // 4)
+
+    def head(self) -> tuple[nn.Sequential, nn.Linear]:
+        """The hidden linear layers and the classifier."""
+        hidden = nn.Sequential()
+        for before, after in pairwise([LAST_WIDTH * self.last_pixels, *HIDDEN]):
+            hidden.extend([nn.Linear(before, after), nn.ReLU()])
+        return hidden, nn.Linear(HIDDEN[-1], self.classes)
+
+    def places(self) -> list[Place]:
+        """The four convolutions, the last one, head."""
+        places = [Place(("conv1.width", "conv1.kernel"), partial(self._block, 1, self.channels))]
+        for i in range(2, 5):
+            decisions = (f"conv{i - 1}.width", f"conv{i}.width", f"conv{i}.kernel")
+            places.append(Place(decisions, partial(self._block, i)))
+        shape = (LAST_WIDTH, isqrt(self.last_pixels), isqrt(self.last_pixels))
+        head = Block(f"head {self.classes}", shape, lambda: nn.Sequential(nn.Flatten(), *self.head()))
+        return [*places, Place(("conv4.width",), self._last_block), fixed(head)]
+
+    def _block(self, i: int, width: int, out_width: int, kernel: int) -> Block:
+        size = self.sizes[i - 1]
+        name = f"conv {width}-{out_width} k{kernel}{' pool' if i in _POOLED else ''}"
+        return Block(name, (width, size, size), lambda: _convolution(i, width, out_width, kernel))
+
+    def _last_block(self, width: int) -> Block:
+        size = self.image_size // 4
+        return Block(f"last {width}-{LAST_WIDTH}", (width, size, size), lambda: _last_convolution(width))
+
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
         return ConvMacroNetwork(self, architecture)
@@ -97,7 +136,7 @@ class Skeleton:
         params = np.full(len(first), linear + sum(sizes[1:]), dtype=np.int64)
         macs = np.full(len(first), linear, dtype=np.int64)
         width: np.ndarray = np.full(len(first), self.channels, dtype=np.int64)
-        for i, size in zip(range(1, 5), (self.image_size, self.image_size, self.image_size // 2, self.image_size // 4)):
+        for i, size in enumerate(self.sizes, start=1):
             out_width = columns[f"conv{i}.width"].astype(np.int64)
             weights = width * out_width * columns[f"conv{i}.kernel"].astype(np.int64) ** 2
             params, macs, width = params + weights + out_width, macs + weights * size**2, out_width
@@ -123,5 +162,6 @@ def conv_macro(*, image_size: int = 32, channels: int = 3, classes: int = 10) ->
         classes=classes,
         cost=skeleton.cost,
         network=skeleton.network,
+        places=skeleton.places,
         formats={_COLUMNS: _parse},
     )

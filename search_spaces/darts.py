@@ -7,9 +7,10 @@ otherwise those of the published search network where `shared_affine` is false, 
 true.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Setting, Weight
+from search_spaces.blocks import Concat, PixelMean, Sum, strided
 from search_spaces.cell_operations import OPERATIONS
 from search_spaces.elastic import Elastic, extracted, with_shared_norms
 from search_spaces.genotype import Genotype, parse_genotype
@@ -30,7 +32,9 @@ from search_spaces.genotype_network import (
     operation_on,
     preprocessing,
     run_dropped,
+    stems,
 )
+from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
 PRIMITIVES = (
@@ -234,6 +238,31 @@ class _Family:
         )
         return with_shared_norms(network)
 
+    def places(self) -> list[Place]:
+        """Stems; of all cells that are alike their preprocessing, operations, sums and output; classifier."""
+        places = [fixed(block) for block in self._stem_blocks()]
+        cells = self.skeleton.places(len(NODES), len(NODES))
+        for cell, repeats in Counter(cells).items():
+            places += _cell_places(cell, repeats)
+        width, size, classes = len(NODES) * cells[-1].width, cells[-1].out_size, self.skeleton.classes
+        head = Block(
+            f"head {width}-{classes}",
+            (width, size, size),
+            lambda: nn.Sequential(PixelMean(), nn.Linear(width, classes)),
+        )
+        return [*places, fixed(head)]
+
+    def _stem_blocks(self) -> list[Block]:
+        skeleton, size = self.skeleton, self.skeleton.image_size
+        first = Block(
+            f"stem {skeleton.stem} {skeleton.width}", (skeleton.channels, size, size), lambda: stems(skeleton)[0]
+        )
+        if skeleton.stem == "cifar":
+            return [first]
+        reduced = strided(strided(size, 2), 2)
+        second = Block(f"stem 2 {skeleton.width}", (skeleton.width, reduced, reduced), lambda: stems(skeleton)[1])
+        return [first, second]
+
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         places = self.skeleton.places(len(NODES), len(NODES))
@@ -262,6 +291,39 @@ class _Family:
                 inside = [cost(p.width, p.out_size, 1) for p in places]
                 totals[cell, operation] = (_summed(outside), _summed(inside))
         return totals
+
+
+def _cell_places(cell: CellPlace, repeats: int) -> list[Place]:
+    """The places of cells that stand alike."""
+    reduce = "reduce" if cell.after_reduction else "conv"
+    shapes = [(width, size, size) for width, size in zip(cell.widths, cell.sizes)]
+    names = (f"preprocess {reduce} {cell.width}", f"preprocess conv {cell.width}")
+    inputs = [Block(name, shape, partial(_preprocess, cell, i)) for i, (name, shape) in enumerate(zip(names, shapes))]
+    out = (cell.width, cell.out_size, cell.out_size)
+    places = [fixed(block, repeats) for block in inputs]
+    for node in NODES:
+        reads, *operations = _DECISIONS_OF_NODE["reduce" if cell.reduction else "normal", node]
+        places += [
+            Place((reads, name), partial(_operation_block, cell, i), repeats) for i, name in enumerate(operations)
+        ]
+    sums = Block("sum of 2", out, lambda: Sum(2))
+    concat = Block(f"concat of {len(NODES)}", out, lambda: Concat(len(NODES)))
+    return [*places, fixed(sums, len(NODES) * repeats), fixed(concat, repeats)]
+
+
+def _preprocess(cell: CellPlace, which: int) -> nn.Module:
+    return preprocessing(cell)[which]
+
+
+def _operation_block(cell: CellPlace, which: int, inputs: str, operation: str) -> Block | None:
+    """The operation on the first or second state that a node reads; None for a plain skip."""
+    state = _STATES[inputs][which]
+    outside = cell.reduction and state < 2
+    if operation == "skip_connect" and not outside:
+        return None
+    size = cell.size if outside else cell.out_size
+    name = f"{operation}{' s2' if outside else ''}"
+    return Block(name, (cell.width, size, size), lambda: operation_on(cell, state, operation))
 
 
 def _summed(costs: list[tuple[int, int]]) -> np.ndarray:
@@ -304,5 +366,6 @@ def darts(
         build=family.supernet,
         cost=family.cost,
         network=family.network,
+        places=family.places,
         formats={("genotype",): parse},
     )

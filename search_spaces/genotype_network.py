@@ -228,7 +228,7 @@ class GenotypeNetwork(nn.Module):
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
         self.drop_path = drop_path
-        self.stems = _stems(skeleton)
+        self.stems = stems(skeleton)
         places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
         cells = {False: (genotype.normal, genotype.normal_concat), True: (genotype.reduce, genotype.reduce_concat)}
         self.cells = nn.ModuleList(cell(place, *cells[place.reduction]) for place in places)
@@ -255,7 +255,7 @@ class GenotypeNetwork(nn.Module):
         return [*self.stems, *self.cells]
 
 
-def _stems(skeleton: Skeleton) -> nn.ModuleList:
+def stems(skeleton: Skeleton) -> nn.ModuleList:
     """One stem for small images; two for ImageNet, the second of which halves the size again."""
     width, channels = skeleton.width, skeleton.channels
     if skeleton.stem == "cifar":

@@ -7,7 +7,8 @@ of 8 to 64 pixels.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import isqrt
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from search_spaces.blocks import (
     ACTIVATIONS,
     ConvNormAct,
     InvertedResidual,
+    PixelMean,
     SqueezeExcite,
     inverted_residual_cost,
     make_divisible,
@@ -32,6 +34,8 @@ from search_spaces.elastic import (
     ElasticResize,
     Size,
 )
+from search_spaces.places import Block, Place
+from search_spaces.plain import plain
 from search_spaces.space import Columns, Costs, Space
 
 
@@ -132,6 +136,58 @@ class MobileNetV3:
         """The network of the largest architecture, with elastic leaves and fresh weights."""
         return MobileNetV3Network(self)
 
+    def places(self) -> list[Place]:
+        """Stem, first block, the blocks of all stages, head."""
+        places = [Place(("resolution",), self._stem_block), Place(("resolution",), self._first_block)]
+        for stage, depths in enumerate(self.depths, start=1):
+            for block in range(1, max(depths) + 1):
+                names = (f"stage{stage}.block{block}.kernel", f"stage{stage}.block{block}.expand")
+                decisions = ("resolution", f"stage{stage}.depth", *names)
+                places.append(Place(decisions, partial(self._stage_block, (stage, block))))
+        return [*places, Place(("resolution",), self._head_block)]
+
+    def _stem_block(self, resolution: int) -> Block:
+        arguments = (self.channels, self.stem_width, 3, self.stem_stride, "h_swish")
+        name = "stem {}-{} k{} s{} {}".format(*arguments)
+        return Block(name, (self.channels, resolution, resolution), lambda: plain(lambda: _conv_norm_act(*arguments)))
+
+    def _first_block(self, resolution: int) -> Block:
+        size = strided(resolution, self.stem_stride)
+        name = f"first {self.stem_width}-{self.first_width}"
+        return Block(name, (self.stem_width, size, size), lambda: plain(lambda: _first(self)))
+
+    def _stage_block(
+        self, place: tuple[int, int], resolution: int, depth: int, kernel: int, expand: Choice
+    ) -> Block | None:
+        stage, block = place
+        if block > depth:
+            return None
+        widths = (self.in_width(stage, block), self.middle_width(stage, block, expand), self.stage_widths[stage - 1])
+        stride = self.strides[stage - 1] if block == 1 else 1
+        squeeze, activation = self.squeeze_excite[stage - 1], self.activations[stage - 1]
+        size = isqrt(self._pixels(stage, block, resolution)[0])
+        name = f"mb {'-'.join(map(str, widths))} k{kernel} s{stride} {activation}{' se' if squeeze else ''}"
+        build = partial(
+            _inverted_residual,
+            *widths,
+            kernel=kernel,
+            stride=stride,
+            activation=activation,
+            hidden=make_divisible(widths[1] // 4) if squeeze else None,
+            expands=True,
+        )
+        return Block(name, (widths[0], size, size), lambda: plain(build))
+
+    def _head_block(self, resolution: int) -> Block:
+        size = isqrt(self._pixels(len(self.strides), 2, resolution)[1])
+        widths = (self.stage_widths[-1], self.last_width, self.feature_width, self.classes)
+
+        def build() -> nn.Module:
+            last, feature, classifier = _head(self)
+            return nn.Sequential(last, PixelMean(keepdim=True), feature, nn.Flatten(), classifier)
+
+        return Block(f"head {'-'.join(map(str, widths))}", (widths[0], size, size), lambda: plain(build))
+
     def _block(self, stage: int, block: int) -> InvertedResidual:
         name = f"stage{stage}.block{block}"
         in_width, out_width = self.in_width(stage, block), self.stage_widths[stage - 1]
@@ -221,16 +277,7 @@ class MobileNetV3Network(nn.Module):
         super().__init__()
         self.resize = ElasticResize(Size("resolution", {r: r for r in config.resolutions}))
         self.stem = _conv_norm_act(config.channels, config.stem_width, 3, config.stem_stride, "h_swish")
-        self.first = _inverted_residual(
-            config.stem_width,
-            config.stem_width,
-            config.first_width,
-            kernel=3,
-            stride=1,
-            activation="relu",
-            hidden=None,
-            expands=False,
-        )
+        self.first = _first(config)
         self.stages = nn.Sequential(
             *(
                 ElasticDepth(
@@ -240,10 +287,9 @@ class MobileNetV3Network(nn.Module):
                 for s, depths in enumerate(config.depths, start=1)
             )
         )
-        self.last = _conv_norm_act(config.stage_widths[-1], config.last_width, 1, 1, "h_swish")
-        self.feature = ConvNormAct(ElasticConv2d(config.last_width, config.feature_width), None, "h_swish")
+        self.last, self.feature, classifier = _head(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = ElasticLinear(config.feature_width, config.classes)
+        self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.last(self.stages(self.first(self.stem(self.resize(x)))))
@@ -254,6 +300,27 @@ class MobileNetV3Network(nn.Module):
         """The modules whose outputs are the successive feature maps: stem and the blocks that run."""
         stages = cast(Iterable[Iterable[nn.Module]], self.stages)
         return [self.stem, self.first, *(block for stage in stages for block in stage)]
+
+
+def _first(config: MobileNetV3) -> InvertedResidual:
+    """The fixed block after the stem."""
+    return _inverted_residual(
+        config.stem_width,
+        config.stem_width,
+        config.first_width,
+        kernel=3,
+        stride=1,
+        activation="relu",
+        hidden=None,
+        expands=False,
+    )
+
+
+def _head(config: MobileNetV3) -> tuple[ConvNormAct, ConvNormAct, ElasticLinear]:
+    """What follows the stages: a convolution before the mean over pixels, one behind it, the classifier."""
+    last = _conv_norm_act(config.stage_widths[-1], config.last_width, 1, 1, "h_swish")
+    feature = ConvNormAct(ElasticConv2d(config.last_width, config.feature_width), None, "h_swish")
+    return last, feature, ElasticLinear(config.feature_width, config.classes)
 
 
 def _numbers(field: str, text: str, length: int) -> list[int]:
@@ -313,6 +380,7 @@ def _space(name: str, config: MobileNetV3) -> Space:
         classes=config.classes,
         build=config.build,
         cost=config.cost,
+        places=config.places,
         formats={("ks", "e", "d", "resolution"): config.parse_lists, ("ks", "e", "d"): config.parse_lists},
     )
 

@@ -7,15 +7,20 @@ Differs: nothing known. Weights are those of torch's default initialisation.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from math import isqrt
+from typing import cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.blocks import Sum
 from search_spaces.cell_operations import ReLUConvNorm
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.graph_paths import Paths
+from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -25,6 +30,12 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source, target) in the order of architecture strings."""
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 _STAGES = 3
+_READERS: dict[int, tuple[tuple[str, ...], ...]] = {
+    1: (("edge1_3",), ("edge1_2", "edge2_3")),
+    2: (("edge2_3",),),
+    3: ((),),
+}
+"""Node -> the ways from it to the output; where each has an edge without operation, the node reaches nothing."""
 
 
 def edge_name(source: int, target: int) -> str:
@@ -171,6 +182,20 @@ class Skeleton:
         affine = self.shared_affine
         return with_shared_norms(NASBench201Network(self, lambda width: elastic_cell(width, affine=affine)))
 
+    def places(self) -> list[Place]:
+        """Stem; the operations and the sums of the cells of each stage, all alike; residual blocks; head."""
+        width, size = self.stages[0][0], self.image_size
+        stem = Block(f"stem {self.channels}-{width}", (self.channels, size, size), lambda: _stem(self.channels, width))
+        places = [fixed(stem)]
+        for (before, pixels), (after, _) in pairwise(self.stages):
+            shape = (before, isqrt(pixels), isqrt(pixels))
+            places.append(fixed(Block(f"residual {before}-{after}", shape, partial(ResidualBlock, before, after))))
+        for channels, pixels in self.stages:
+            places += _cell_places((channels, isqrt(pixels), isqrt(pixels)), self.cells)
+        channels, pixels = self.stages[-1]
+        head = partial(_head, channels, self.classes)
+        return [*places, fixed(Block(f"head {channels}-{self.classes}", (channels, *(isqrt(pixels),) * 2), head))]
+
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         params, macs = self._fixed_cost()
@@ -203,6 +228,64 @@ def _operation(name: str, channels: int, *, affine: bool = True) -> nn.Module | 
     if name == "avg_pool_3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     return ReLUConvNorm(channels, channels, _KERNELS[name], affine=affine)
+
+
+def _stem(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+
+def _last(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+
+def _head(width: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(_last(width), nn.Flatten(), nn.Linear(width, classes))
+
+
+def _cell_places(shape: tuple[int, ...], repeats: int) -> list[Place]:
+    """The operations on the six edges of cells on feature maps of one shape, and the sums at their three nodes.
+
+    Nodes that the output does not read are computed all the same, by backends that do not look ahead.
+    """
+    places = []
+    for target, ways in _READERS.items():
+        incoming = tuple(edge_name(source, target) for source in range(target))
+        reading = tuple(dict.fromkeys(name for way in ways for name in way))
+        computed: list[tuple[tuple[str, ...], Callable[..., Block | None]]] = [
+            *(((edge,), _edge_block) for edge in incoming),
+            (incoming, _sum_block),
+        ]
+        for unused in (False, True) if reading else (False,):
+            for edges, block in computed:
+                decisions = (*edges, *(name for name in reading if name not in edges))
+                chosen = partial(_block_if, decisions, len(edges), ways, partial(block, shape), unused)
+                places.append(Place(decisions, chosen, repeats, unused))
+    return places
+
+
+def _block_if(
+    decisions: tuple[str, ...],
+    edges: int,
+    ways: tuple[tuple[str, ...], ...],
+    block: Callable[..., Block | None],
+    unused: bool,
+    *values: Choice,
+) -> Block | None:
+    """The block of the first values, those of edges, where the node is (un)used; the others say that."""
+    chosen = dict(zip(decisions, values))
+    reaches = any(all(chosen[name] != "none" for name in way) for way in ways)
+    return block(*values[:edges]) if reaches != unused else None
+
+
+def _edge_block(shape: tuple[int, ...], operation: str) -> Block | None:
+    if operation in ("none", "skip_connect"):
+        return None
+    return Block(operation, shape, lambda: cast(nn.Module, _operation(operation, shape[0])))
+
+
+def _sum_block(shape: tuple[int, ...], *operations: str) -> Block | None:
+    terms = sum(operation != "none" for operation in operations)
+    return None if terms == 1 else Block(f"sum of {terms}", shape, partial(Sum, terms))
 
 
 class Cell(nn.Module):
@@ -265,16 +348,14 @@ class NASBench201Network(nn.Module):
     def __init__(self, skeleton: Skeleton, cell: Callable[[int], Cell]) -> None:
         super().__init__()
         widths = [width for width, _ in skeleton.stages]
-        self.stem = nn.Sequential(
-            nn.Conv2d(skeleton.channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0])
-        )
+        self.stem = _stem(skeleton.channels, widths[0])
         cells: list[nn.Module] = []
         for stage, width in enumerate(widths):
             if stage > 0:
                 cells.append(ResidualBlock(widths[stage - 1], width))
             cells.extend(cell(width) for _ in range(skeleton.cells))
         self.cells = nn.Sequential(*cells)
-        self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.last = _last(widths[-1])
         self.classifier = nn.Linear(widths[-1], skeleton.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -321,6 +402,7 @@ def nasbench201(
         build=skeleton.supernet,
         cost=skeleton.cost,
         network=skeleton.network,
+        places=skeleton.places,
         formats={("arch_str",): parse, ("cell",): parse_cell},
         traits=path_traits,
     )

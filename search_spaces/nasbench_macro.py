@@ -8,13 +8,21 @@ of every layer has weights of its own.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import inverted_residual_cost, plain_conv_norm_act, plain_inverted_residual, strided
+from search_spaces.blocks import (
+    PixelMean,
+    inverted_residual_cost,
+    plain_conv_norm_act,
+    plain_inverted_residual,
+    strided,
+)
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
@@ -42,6 +50,14 @@ class Layer:
         expand, kernel = _EXPAND_AND_KERNEL[operation]
         widths = (self.in_width, self.in_width * expand, self.out_width)
         return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU)
+
+    def block(self, operation: str) -> Block | None:
+        """The layer with this operation as a block, None for a plain skip."""
+        if operation == "identity" and self.stride == 1:
+            return None
+        shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
+        name = f"{operation} {self.in_width}-{self.out_width} s{self.stride}"
+        return Block(name, shape, lambda: self.module(operation))
 
     def cost(self, operation: str) -> tuple[int, int]:
         """Parameters and MACs of the layer with this operation."""
@@ -96,6 +112,27 @@ class Skeleton:
                 self, lambda layer: ElasticChoice(layer.name, {o: layer.module(o) for o in OPERATIONS})
             )
         )
+
+    def places(self) -> list[Place]:
+        """Stem, layers, head."""
+        layers, size = self.layers, self.image_size
+        stem = Block(f"stem {self.channels}-{self.width}", (self.channels, size, size), self.stem)
+        width, pixels = layers[-1].out_width, isqrt(layers[-1].out_pixels)
+        head = Block(f"head {width}-{self.head_width}-{self.classes}", (width, pixels, pixels), self._head_block)
+        return [fixed(stem), *(Place((layer.name,), layer.block) for layer in layers), fixed(head)]
+
+    def stem(self) -> nn.Module:
+        """The first convolution."""
+        return plain_conv_norm_act(self.channels, self.width, 3, activation=nn.ReLU)
+
+    def head(self) -> tuple[nn.Module, nn.Module]:
+        """The last convolution and, behind the mean over pixels, the classifier."""
+        last = plain_conv_norm_act(self.layers[-1].out_width, self.head_width, 1, activation=nn.ReLU)
+        return last, nn.Linear(self.head_width, self.classes)
+
+    def _head_block(self) -> nn.Module:
+        last, classifier = self.head()
+        return nn.Sequential(last, PixelMean(), classifier)
 
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
@@ -152,12 +189,11 @@ class NASBenchMacroNetwork(nn.Module):
     def __init__(self, skeleton: Skeleton, made: Callable[[Layer], nn.Module]) -> None:
         super().__init__()
         layers = skeleton.layers
-        self.stem = plain_conv_norm_act(skeleton.channels, skeleton.width, 3, activation=nn.ReLU)
+        self.stem = skeleton.stem()
         self.layers = nn.Sequential()
         for layer in layers:
             self.layers.add_module(layer.name, made(layer))
-        self.head = plain_conv_norm_act(layers[-1].out_width, skeleton.head_width, 1, activation=nn.ReLU)
-        self.classifier = nn.Linear(skeleton.head_width, skeleton.classes)
+        self.head, self.classifier = skeleton.head()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.head(self.layers(self.stem(x))).mean((2, 3)))
@@ -202,5 +238,6 @@ def nasbench_macro(
         build=skeleton.supernet,
         cost=skeleton.cost,
         network=skeleton.network,
+        places=skeleton.places,
         formats={("arch",): skeleton.parse},
     )

@@ -28,6 +28,11 @@ class ElasticOnMeta:
         return initialised(extracted(self.network))
 
 
+def plain(build: Callable[[], nn.Module]) -> nn.Module:
+    """The plain module of an elastic one that follows no decision, with fresh weights."""
+    return ElasticOnMeta(build).subnet(Architecture({}))
+
+
 def initialised(network: nn.Module) -> nn.Module:
     """A network on the meta device brought to the default device, every layer initialised as torch does by default.
 

@@ -9,13 +9,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 
 import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import inverted_residual_cost, plain_conv_norm_act, plain_inverted_residual, strided
+from search_spaces.blocks import (
+    ConvNormAct,
+    PixelMean,
+    inverted_residual_cost,
+    plain_conv_norm_act,
+    plain_inverted_residual,
+    strided,
+)
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
 SKIP = "skip"
@@ -55,6 +64,14 @@ class Layer:
         return plain_inverted_residual(
             widths, kernel=kernel, stride=self.stride, activation=nn.ReLU6, expands=expand > 1
         )
+
+    def block(self, operation: str) -> Block | None:
+        """The layer with this operation as a block, None for a plain skip."""
+        if operation == SKIP:
+            return None
+        shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
+        name = f"{operation} {self.in_width}-{self.out_width} s{self.stride}"
+        return Block(name, shape, lambda: self.module(operation))
 
     def cost(self, operation: str) -> tuple[int, int]:
         """Parameters and MACs of the layer with this operation."""
@@ -164,6 +181,30 @@ class Skeleton:
 
         return with_shared_norms(ProxylessNetwork(self, made))
 
+    def places(self) -> list[Place]:
+        """Stem, first block, layers, head."""
+        size, pixels = self.image_size, isqrt(self.layers[-1].out_pixels)
+        name = f"stem {self.channels}-{self.stem_width} s{self.stem_stride}"
+        stem = Block(name, (self.channels, size, size), self.stem)
+        width = self.stage_widths[-1]
+        head = Block(f"head {width}-{self.head_width}-{self.classes}", (width, pixels, pixels), self._head_block)
+        first = Place((), lambda: self.first.block("mb1_k3"))
+        return [fixed(stem), first, *(Place((layer.name,), layer.block) for layer in self.layers), fixed(head)]
+
+    def stem(self) -> ConvNormAct:
+        """The first convolution."""
+        widths = (self.channels, self.stem_width)
+        return plain_conv_norm_act(*widths, 3, stride=self.stem_stride, activation=nn.ReLU6)
+
+    def head(self) -> tuple[ConvNormAct, nn.Linear]:
+        """The last convolution and, behind the mean over pixels, the classifier."""
+        last = plain_conv_norm_act(self.stage_widths[-1], self.head_width, 1, activation=nn.ReLU6)
+        return last, nn.Linear(self.head_width, self.classes)
+
+    def _head_block(self) -> nn.Module:
+        last, classifier = self.head()
+        return nn.Sequential(last, PixelMean(), classifier)
+
     def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         layers = self.layers
@@ -212,13 +253,12 @@ class ProxylessNetwork(nn.Module):
 
     def __init__(self, skeleton: Skeleton, made: Callable[[Layer], nn.Module]) -> None:
         super().__init__()
-        widths, stride = (skeleton.channels, skeleton.stem_width), skeleton.stem_stride
-        self.stem = plain_conv_norm_act(*widths, 3, stride=stride, activation=nn.ReLU6)
+        self.stem = skeleton.stem()
         self.first = skeleton.first.module("mb1_k3")
         self.stages = nn.Sequential(*(nn.Sequential(*(made(layer) for layer in stage)) for stage in skeleton.stages))
-        self.head = plain_conv_norm_act(skeleton.stage_widths[-1], skeleton.head_width, 1, activation=nn.ReLU6)
+        self.head, classifier = skeleton.head()
         self.dropout = nn.Dropout(skeleton.dropout)
-        self.classifier = nn.Linear(skeleton.head_width, skeleton.classes)
+        self.classifier = classifier
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = _NORM_EPS
@@ -289,5 +329,6 @@ def proxyless(
         build=skeleton.supernet,
         cost=skeleton.cost,
         network=skeleton.network,
+        places=skeleton.places,
         formats={("arch",): skeleton.parse},
     )

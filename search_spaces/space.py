@@ -18,6 +18,7 @@ import numpy as np
 from torch import nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
+from search_spaces.places import Blocks, Place
 from search_spaces.plain import ElasticOnMeta
 
 _FOLDED_ROWS_KEPT = 1 << 16
@@ -79,6 +80,7 @@ class Space:
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
         traits: Numbers [N, C] of architectures given as `cost` is, by which they resemble each other beyond single
             decisions, such as how long the paths of a graph are. What predicts may look at them.
+        places: The places of its networks, where they are made of blocks that follow few decisions each.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Space:
     extremes: tuple[Mapping[str, Choice], Mapping[str, Choice]] | None = None
     formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]] = field(default_factory=dict)
     traits: Callable[[Columns], np.ndarray] | None = None
+    places: Callable[[], Sequence[Place]] | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}
@@ -426,6 +429,17 @@ class Space:
 
     def _columns(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
         return {d.name: np.array(d.choices)[encodings[:, i]] for i, d in enumerate(self.decisions)}
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The distinct blocks that the networks are made of, and which of them each architecture has.
+
+        Raises:
+            TypeError: The space does not say what its networks are made of.
+        """
+        if self.places is None:
+            raise TypeError(f"space {self.name!r} does not say what blocks its networks are made of")
+        return Blocks(self.decisions, self.places())
 
     # ---- derived once ---------------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands import console, display, resumable
+from service.commands import console, display, log_benchmark, resumable
 from service.errors import fail, readable_errors
-from service.options import Sets
+from service.options import Sets, named_options, names_of
 
 
 def benchmark_search(
@@ -93,9 +93,9 @@ def benchmark_search(
     from service.search_benchmark_report import targets_of
 
     with readable_errors():
-        searchers, options = _names(searcher), _options(sets)
+        searchers, options = names_of(searcher), named_options(sets)
         request = ProblemRequest(
-            names=_names(problem),
+            names=names_of(problem),
             data_folder=data_folder,
             table=table,
             oracle=oracle,
@@ -109,9 +109,9 @@ def benchmark_search(
             predictor=predictor,
         )
         runs.check_names(searchers, options)
-        targets = targets_of(searchers, _names(target))
+        targets = targets_of(searchers, names_of(target))
         problems = problems_of(request)
-        known = replace(request, names=_names(warm_start), table=None, oracle=None, limits=[])
+        known = replace(request, names=names_of(warm_start), table=None, oracle=None, limits=[])
         earlier = problems_of(known) if warm_start is not None else []
         if len(earlier) > 1:
             fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(earlier)}")
@@ -132,7 +132,9 @@ def benchmark_search(
             comparisons = runs.perform(plan, output, observer, workers=workers)
         _show(comparisons, targets, output)
         if mlflow:
-            _track(plan, comparisons, targets, output)
+            from service.search_benchmark_log import finished_runs
+
+            log_benchmark(finished_runs(plan, comparisons, targets, output))
 
 
 def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:
@@ -150,33 +152,3 @@ def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:
         write_whole(output / report.IMAGE, report.image(comparisons)),
     ]
     typer.echo(f"in {output}: {', '.join(path.name for path in written)}")
-
-
-def _track(plan: Any, comparisons: list[Any], targets: list[str], output: Path) -> None:
-    """A store that cannot be written is said, and no reason to fail: everything is in the folder."""
-    from service import tracking
-    from service.search_benchmark_log import finished_runs
-
-    error = tracking.log_finished(finished_runs(plan, comparisons, targets, output))
-    typer.echo(f"not in MLflow: {error}" if error else "in the browser: nas ui")
-
-
-def _names(text: str | None) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
-
-
-def _options(sets: list[str] | None) -> dict[str, dict[str, Any]]:
-    """`SEARCHER.OPTION=VALUE` -> searcher -> option -> value."""
-    import yaml
-
-    found: dict[str, dict[str, Any]] = {}
-    for text in sets or []:
-        path, equals, value = text.partition("=")
-        name, dot, option = path.rpartition(".")
-        if not equals or not dot or not name:
-            fail(f"--set: must be SEARCHER.OPTION=VALUE or space.OPTION=VALUE, got {text!r}")
-        try:
-            found.setdefault(name, {})[option] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            fail(f"--set: {value!r} cannot be read as a value")
-    return found

@@ -28,6 +28,19 @@ class Aggregate(NamedTuple):
     parts: tuple[str, ...]
 
 
+class ExportFormat(NamedTuple):
+    """A file format that trained networks are written in.
+
+    `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
+    every installation has.
+    """
+
+    target: str
+    summary: str
+    file: str
+    needs: tuple[str, ...] = ()
+
+
 SPACES = {
     "ofa_mobilenet_v3": Entry(
         "search_spaces.mobilenet_v3:ofa_mobilenet_v3",
@@ -85,6 +98,18 @@ OBJECTIVES = {
     "macs": Entry("nas.objectives.cost:Cost", "exact multiply-accumulates of one input, minimised"),
     "params": Entry("nas.objectives.cost:Cost", "exact number of weights, minimised"),
     "latency_ms": Entry("nas.objectives.latency:Latency", "measured milliseconds of one batch here, minimised"),
+    "roofline_ms": Entry(
+        "nas.objectives.predicted_latency:Roofline", "analytic: milliseconds on a device on paper, never measured"
+    ),
+}
+DEVICES = {
+    "v100": Entry("nas.hardware.devices:v100", "analytic: NVIDIA V100 SXM2, 15.7 TFLOP/s fp32, 900 GB/s"),
+    "a100": Entry("nas.hardware.devices:a100", "analytic: NVIDIA A100 SXM 80 GB, 19.5 TFLOP/s fp32, 2039 GB/s"),
+    "h100": Entry("nas.hardware.devices:h100", "analytic: NVIDIA H100 SXM, 67 TFLOP/s fp32, 3350 GB/s"),
+    "h200": Entry("nas.hardware.devices:h200", "analytic: NVIDIA H200 SXM, 67 TFLOP/s fp32, 4800 GB/s"),
+    "jetson_agx_orin": Entry(
+        "nas.hardware.devices:jetson_agx_orin", "analytic: NVIDIA Jetson AGX Orin, 5.3 TFLOP/s fp32, 205 GB/s"
+    ),
 }
 PROXIES = {
     "params": Entry("proxies.size:Params", "number of trainable weights"),
@@ -132,13 +157,43 @@ PREDICTORS = {
     "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
-KINDS = {
+EXECUTORS = {
+    "local": Entry("service.executors.local:Local", "the GPUs and cores of this machine, nothing to start"),
+    "inline": Entry("service.executors.inline:Inline", "this process, one job after the other, for trying things out"),
+    "slurm": Entry("service.executors.slurm:Slurm", "a SLURM cluster"),
+}
+BACKENDS = {
+    "torch": Entry("nas.hardware.backends.torch:Backend", "PyTorch, operation by operation; also over ssh"),
+    "torch_compile": Entry("nas.hardware.backends.torch_compile:Backend", "PyTorch compiled by torch.compile"),
+    "onnxruntime": Entry("nas.hardware.backends.onnxruntime:Backend", "ONNX Runtime on CPU or CUDA; also over ssh"),
+    "openvino": Entry("nas.hardware.backends.openvino:Backend", "OpenVINO on the processor"),
+    "cuda_graph": Entry("nas.hardware.backends.cuda_graph:Backend", "PyTorch on CUDA, the pass captured as one graph"),
+    "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
+}
+_ONNX = ("onnx", "onnxruntime", "onnxscript")
+EXPORT_FORMATS = {
+    "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),
+    "pt2": ExportFormat(
+        "nas.export.exported_program:write_exported_program", "torch.export, needs torch alone", "model.pt2"
+    ),
+    "safetensors": ExportFormat(
+        "nas.export.safetensors_card:write_safetensors", "weights, to rebuild the torch module", "model.safetensors"
+    ),
+    "int8": ExportFormat(
+        "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training images", "model.int8.onnx", _ONNX
+    ),
+}
+KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
     "space": SPACES,
     "sampler": SAMPLERS,
     "searcher": SEARCHERS,
     "objective": OBJECTIVES,
     "proxy": PROXIES,
     "predictor": PREDICTORS,
+    "backend": BACKENDS,
+    "format": EXPORT_FORMATS,
+    "device": DEVICES,
+    "queue": EXECUTORS,
 }
 
 
@@ -155,6 +210,15 @@ def check(kind: str, name: str) -> None:
     _load(name)
 
 
+def check_target(target: str) -> None:
+    """Whether ``package.module:object`` can be imported.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    _load(target)
+
+
 def resolve(kind: str, name: str) -> Any:
     """The object of a listed name, or of ``package.module:object``.
 
@@ -169,9 +233,9 @@ def resolve(kind: str, name: str) -> Any:
     return _load(KINDS[kind][name].target if name in KINDS[kind] else name)
 
 
-def entry(name: str) -> Entry | Aggregate | None:
+def entry(name: str) -> Entry | ExportFormat | Aggregate | None:
     """What is listed under a name, of whatever kind; None where nothing is."""
-    tables: list[Mapping[str, Entry | Aggregate]] = [*KINDS.values(), AGGREGATES]
+    tables: list[Mapping[str, Entry | ExportFormat | Aggregate]] = [*KINDS.values(), AGGREGATES]
     return next((table[name] for table in tables if name in table), None)
 
 

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from service import benchmark_commands, catalogue, ranking_command, scoring_commands, tables
+from service import (
+    benchmark_commands,
+    catalogue,
+    compare_commands,
+    export_command,
+    hardware_commands,
+    latency_command,
+    queue_commands,
+    ranking_command,
+    scoring_commands,
+    submit_command,
+    tables,
+    tracking_commands,
+)
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
 from service.options import Device, Output, Sets, Source, Workers
@@ -48,6 +61,10 @@ def top(
       nas ui                     look at the result in the browser
       nas list                   what there is: recipes, spaces, proxies, …
       nas score --help           score architectures without training
+
+    [bold]Many jobs[/]
+      nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
+      nas watch                                    what becomes of them
 
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
@@ -147,34 +164,7 @@ def search(
     execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from, workers=workers)
 
 
-@app.command(rich_help_panel="Run")
-def profile(
-    source: Source = "quickstart",
-    samples: Annotated[int, typer.Option(min=0, help="Random architectures besides the two extremes.")] = 8,
-    sets: Sets = None,
-    device: Device = None,
-) -> None:
-    """Measure latency on this machine, without training anything.
-
-    Of a job: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. Shown is the median with its 95 % interval.
-
-    [bold]Examples[/]
-      nas profile cifar10 --set data.path=cifar10.npz --samples 20
-      nas profile my.yaml --set latency.batch_size=32 --set latency.threads=4
-      nas profile runs/my                           the front of a finished job
-    """
-    with readable_errors():
-        job = load(source, sets, device)
-        from service import profiling
-
-        folder = Path(source)
-        with display() as observer:
-            if (folder / "front.json").is_file():
-                rows = profiling.profile_front(folder, job, observer)
-            else:
-                rows = profiling.profile(job, observer, samples=samples)
-        console().print(tables.latency_table(rows))
+app.command(rich_help_panel="Run")(hardware_commands.profile)
 
 
 @app.command(rich_help_panel="Run")
@@ -218,7 +208,12 @@ def retrain(
         console().print(tables.retrain_table(rows))
 
 
+app.command(rich_help_panel="Run")(export_command.export)
 app.command(rich_help_panel="Run")(scoring_commands.score)
+benchmark.command("latency")(latency_command.benchmark_latency)
+app.command(rich_help_panel="Queue")(submit_command.submit)
+for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
+    app.command(command, rich_help_panel="Queue")(getattr(queue_commands, command))
 benchmark.command("proxies")(scoring_commands.benchmark_proxies)
 benchmark.command("ranking")(ranking_command.benchmark_ranking)
 benchmark.command("search")(benchmark_commands.benchmark_search)
@@ -231,10 +226,10 @@ benchmark.command("search")(benchmark_commands.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="recipe, space, sampler, searcher, objective, proxy or predictor."),
+        typer.Argument(metavar="KIND", help="Such as recipe, space, searcher or proxy. [dim]Default: all[/]"),
     ] = None,
 ) -> None:
-    """List what can be named: recipes, spaces, samplers, searchers, objectives, proxies, predictors.
+    """List what can be named in jobs and commands, from recipes and search spaces to proxies and formats.
 
     Anything else is written package.module:object and imported from there.
 
@@ -242,6 +237,7 @@ def list_names(
       nas list                   everything
       nas list space             the search spaces
       nas list proxy             scores without training
+      nas list backend           what runs networks while they are measured
       nas show quickstart        more about one of them
     """
     named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}
@@ -290,46 +286,10 @@ def show(
             fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
 
 
-@app.command(rich_help_panel="Look")
-def ui(
-    uri: Annotated[str | None, typer.Option(help="Tracking store. [dim]Default: runs/mlflow.db here[/]")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
-    experiment: Annotated[str, typer.Option(help="Experiment that the printed link opens.")] = "espalier",
-) -> None:
-    """Open the MLflow pages of all jobs; Ctrl-C ends it.
-
-    [bold]Examples[/]
-      nas ui                              jobs that ran in this directory
-      nas ui --port 8080
-      nas ui --uri http://tracking:5000   links to a server elsewhere
-    """
-    with readable_errors(also=(OSError, ImportError)):
-        from service import tracking
-
-        status = tracking.serve(uri or tracking.default_uri(), host, port, experiment=experiment, echo=typer.echo)
-    raise typer.Exit(status)
-
-
-@app.command(rich_help_panel="Look")
-def sync(folder: Folder) -> None:
-    """Log a job folder in MLflow, now; what is there already is left alone.
-
-    For jobs that ran while the server was away or MLflow was missing. May be repeated.
-
-    [bold]Examples[/]
-      nas sync runs/my
-    """
-    with readable_errors(also=(OSError, ImportError)):
-        from service import tracking
-        from service.prepare import locked, saved_job
-
-        saved_job(folder)
-        with locked(folder):
-            result = tracking.sync(folder, final=True)
-    if result.error:
-        fail(f"sync: {result.error}", status=1)
-    typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+app.command(rich_help_panel="Look")(compare_commands.compare)
+app.command(rich_help_panel="Look")(compare_commands.report)
+app.command(rich_help_panel="Look")(tracking_commands.ui)
+app.command(rich_help_panel="Look")(tracking_commands.sync)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from service.errors import fail, readable_errors
 
 if TYPE_CHECKING:
     from service.jobs import Job
+    from service.tracking_finished import FinishedRun
 
 
 def execute(
@@ -99,7 +100,13 @@ def console() -> Console:
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
     from service.jobs import load_job
 
-    return load_job(source, [*(sets or []), *([f"device={device}"] if device else [])])
+    return load_job(source, with_device(sets, device))
+
+
+def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:
+    """The settings of a job, with the device that an option names."""
+    field = "latency.device" if str(device).startswith("ssh:") else "device"
+    return [*(sets or []), *([f"{field}={device}"] if device else [])]
 
 
 @contextmanager
@@ -118,6 +125,15 @@ def resumable(command: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(f"interrupted; {command} goes on where it stopped", status=130)
+
+
+def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
+    """A store that cannot be written is said, and no reason to fail: everything is in the folder of the benchmark."""
+    from service.tracking import TrackingConfig
+    from service.tracking_finished import log_finished
+
+    logged = log_finished(runs, TrackingConfig(experiment="benchmarks"))
+    typer.echo(f"not in MLflow: {logged.error}" if logged.error else "in the browser: nas ui --experiment benchmarks")
 
 
 def front(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,19 @@
 """Mistakes of the user as one line each on stderr; a fault of the program stays a traceback."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+
+
+class InvalidJob(ValueError):
+    """A job that cannot be run; `mistakes` has one line for each thing that is wrong."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = list(mistakes)
 
 
 @contextmanager
@@ -24,14 +32,15 @@ def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         if not isinstance(error, also):
             raise
         fail(str(error))
+    except InvalidJob as error:
+        fail(*error.mistakes)
     except ValueError as error:
         from nas.data import InvalidData
         from search_spaces import InvalidArchitecture
-        from service.jobs import InvalidJob
 
-        if not isinstance(error, InvalidJob | InvalidData | InvalidArchitecture):
+        if not isinstance(error, InvalidData | InvalidArchitecture):
             raise
-        fail(*getattr(error, "mistakes", str(error).splitlines()))
+        fail(*str(error).splitlines())
 
 
 def fail(*lines: str, status: int = 2) -> NoReturn:

@@ -11,6 +11,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -43,7 +44,8 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
         data: Field values as read from a file.
         placeholders: What to go on with where a required field at the root is missing or wrong.
     """
-    adapter: TypeAdapter[T] = TypeAdapter(cls)
+    root: Any = cls
+    adapter: TypeAdapter[T] = _adapter(root)
     checked: Checked[T] = Checked()
     remaining = copy.deepcopy(dict(data))
     for _ in range(1 + 2 * sum(1 for _ in field_paths(cls)) + len(data)):
@@ -61,6 +63,11 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
             if not repaired:
                 return checked
     return checked
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def field_paths(cls: type, above: Path = ()) -> Iterator[tuple[Path, Any]]:

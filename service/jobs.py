@@ -5,7 +5,7 @@ People write it as YAML; beside its results it is kept as JSON. Whatever is wron
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,16 +14,18 @@ import torch
 from pydantic import ConfigDict
 
 from nas.data import DataConfig, DataShape, InvalidData, check_data
-from nas.hardware.latency import LatencyConfig
+from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.reachable import contradiction
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
-from service import proxy_set, samplers, searcher_set, splits
-from service.catalogue import OBJECTIVES, PROXIES, check, recipes, resolve, suggestion
+from service import latency_section, proxy_set, samplers, searcher_set, splits
+from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
+from service.errors import InvalidJob
 from service.fields import Checked, check_fields, field_paths, keyword_mistakes, show
-from service.reading import read_fields, split_setting, with_setting
+from service.latency_section import LatencySection
+from service.reading import job_file, read_fields, split_setting, with_setting
 from service.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
 
@@ -32,15 +34,6 @@ FREE_FORM = {
     *(("space", "options"), ("train", "sampler_options")),
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
-JOB_FILES = (".yaml", ".yml", ".json")
-
-
-class InvalidJob(ValueError):
-    """A job that cannot be run; `mistakes` has one line for each thing that is wrong."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = list(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +62,7 @@ class Job:
         train: How the supernet is trained.
         search: How it is searched.
         proxies: Scores without training, beside or in the search.
-        latency: How latency is measured.
+        latency: How latency is measured, or predicted.
         tracking: Where the job is logged.
     """
 
@@ -83,7 +76,7 @@ class Job:
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     proxies: ProxyConfig = field(default_factory=ProxyConfig)
-    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    latency: LatencySection = field(default_factory=LatencySection)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
@@ -113,12 +106,31 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
     return job_of(fields, sets)
 
 
-def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
+def job_of(
+    data: Mapping[str, Any], sets: Sequence[str] = (), *, shape_of: Callable[[DataConfig], DataShape] = check_data
+) -> Job:
     """The job with these fields, as nested mappings, and settings on top of them.
+
+    Args:
+        data: The fields.
+        sets: Settings such as ``train.epochs=5``; values are YAML.
+        shape_of: Looks at the data; who checks many jobs on the same data remembers what it said.
 
     Raises:
         InvalidJob: With all mistakes at once.
     """
+    data, mistakes = with_settings(data, sets)
+    checked = check_fields(Job, data, PLACEHOLDERS)
+    order = list(Job.__dataclass_fields__)
+    found = [*checked.mistakes.values(), *_deep_mistakes(checked, shape_of)]
+    mistakes += sorted(found, key=lambda line: _place(line, order))
+    if mistakes or checked.tree is None:
+        raise InvalidJob(mistakes)
+    return checked.tree
+
+
+def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+    """The fields with settings on top of them, and what is wrong with the settings."""
     mistakes: list[str] = []
     for setting in sets:
         try:
@@ -130,39 +142,13 @@ def job_of(data: Mapping[str, Any], sets: Sequence[str] = ()) -> Job:
             data = with_setting(data, path, value)
         except ValueError as error:
             mistakes.append(str(error))
-    checked = check_fields(Job, data, PLACEHOLDERS)
-    order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *_deep_mistakes(checked)]
-    mistakes += sorted(found, key=lambda line: _place(line, order))
-    if mistakes or checked.tree is None:
-        raise InvalidJob(mistakes)
-    return checked.tree
+    return data, mistakes
 
 
 def _place(line: str, order: Sequence[str]) -> int:
     """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
     section = re.split(r"[.:]", line)[0]
     return order.index(section) if section in order else -1
-
-
-def job_file(source: str | Path) -> Path:
-    """The file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
-
-    Raises:
-        ValueError: There is none.
-    """
-    path, known = Path(source), recipes()
-    if str(source) in known:
-        return known[str(source)]
-    if path.is_dir():
-        if (path / "job.json").is_file():
-            return path / "job.json"
-        raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
-    if path.suffix in JOB_FILES:
-        return path
-    if path.exists():
-        raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
-    raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
 
 
 def require_supernet_space(job: Job) -> None:
@@ -192,9 +178,13 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
+    return resolve("space", job.space.name)(**space_options(job, data_shape))
+
+
+def space_options(job: Job, data_shape: DataShape | None = None) -> dict[str, Any]:
+    """The options of a job's space, with those that follow from its data."""
     data_shape = data_shape or check_data(job.data)
-    function = resolve("space", job.space.name)
-    taken = inspect.signature(function).parameters
+    taken = inspect.signature(resolve("space", job.space.name)).parameters
     size = data_shape.image_size
     offered = {
         "image_size": size,
@@ -203,13 +193,13 @@ def build_space(job: Job, data_shape: DataShape | None = None) -> Space:
         "resolutions": (size,),
     }
     filled = {name: value for name, value in offered.items() if name in taken}
-    return function(**{**filled, **job.space.options})
+    return {**filled, **job.space.options}
 
 
 # ---- what the types cannot say ------------------------------------------------------------------------------------
 
 
-def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
+def _deep_mistakes(checked: Checked[Job], shape_of: Callable[[DataConfig], DataShape]) -> Iterator[str]:
     """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
@@ -219,9 +209,11 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
     shape: DataShape | None = None
     if checked.sound("data"):
         try:
-            shape = check_data(job.data)
+            shape = shape_of(job.data)
         except InvalidData as error:
             yield from (f"data: {line}" for line in str(error).splitlines())
+    if checked.sound("latency"):
+        yield from _latency_mistakes(job, checked.sound("device"))
     objectives = [name for name in job.search.objectives if name not in PROXIES]
     yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from proxy_set.mistakes(job.proxies)
@@ -239,6 +231,8 @@ def _deep_mistakes(checked: Checked[Job]) -> Iterator[str]:
         yield from splits.mistakes(job.train, space)
     yield from searcher_set.mistakes(job.search, space)
     yield from _constraint_mistakes(job, space)
+    if checked.sound("latency") and checked.sound("device"):
+        yield from latency_section.mistakes(job, space)
 
 
 def _device_mistakes(device: str) -> Iterator[str]:
@@ -250,6 +244,21 @@ def _device_mistakes(device: str) -> Iterator[str]:
             f"there are {count}, cuda:0 to cuda:{count - 1}" if count else "PyTorch finds none here; use auto or cpu"
         )
         yield f"device: {device!r} is no CUDA device of this machine; {there}"
+
+
+def _latency_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
+    """A backend that does not exist, is not installed, or cannot do what is asked."""
+    unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
+    yield from unknown
+    if not unknown and device_is_known:
+        yield from (f"latency.{line}" for line in latency_mistakes(job.latency, device_type(job.device)))
+
+
+def device_type(name: str) -> str:
+    """`cpu` or `cuda`, for a device as a job names it."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name.partition(":")[0]
 
 
 def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[str]:
@@ -324,7 +333,7 @@ def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:
     """The range of an objective over the whole space, where it is known without measuring."""
     if name == "accuracy":
         return 0.0, 100.0
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return 1e-9, float("inf")
     if name not in ("macs", "params") or space is None:
         return None
@@ -344,7 +353,7 @@ def _range(name: str, reachable: tuple[float, float], job: Job) -> str:
     low, high = reachable
     if name == "accuracy":
         return "accuracy is a percentage, from 0 to 100"
-    if name == "latency_ms":
+    if name in ("latency_ms", "roofline_ms"):
         return "latency is more than 0 ms"
     return f"{name} of {job.space.name} reach from {low:,.0f} to {high:,.0f}"
 
@@ -364,8 +373,3 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
             raise ValueError(f"--set {setting!r}: {where} has no field {path[depth]!r}{suggestion(path[depth], names)}")
     top = dict.fromkeys(known[0] for known in valid)
     raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")
-
-
-def _recipe_hint(name: str) -> str:
-    known: Mapping[str, Path] = recipes()
-    return f"recipes: {', '.join(known)}" if name not in known else f"the recipe: nas run {name}"

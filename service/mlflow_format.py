@@ -4,11 +4,12 @@ import base64
 import getpass
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from service.folder import finite, read_json, read_lines
@@ -23,6 +24,10 @@ CURVES = {
 LEARNED = {"probabilities": "probability", "examples": "examples"}
 """Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
 HYPERVOLUME = "search/hypervolume"
+SYSTEM = "system"
+"""What the names of the metrics of the machine begin with, as in the pages of MLflow."""
+COLOUR = "mlflow.runColor"
+COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -44,6 +49,23 @@ def member_metrics(member: Mapping[str, Any]) -> dict[str, Any]:
     return metrics
 
 
+def decisions_of(folder: Path, front: Mapping[str, Any]) -> list[str]:
+    """The decisions of a search space, in its order: the same for every search of it, whatever its front is."""
+    if front.get("decisions"):
+        return list(front["decisions"])
+    records, _ = read_lines(folder / "search" / "journal.jsonl")
+    known = [*(record.get("architecture") or {} for record in records)]
+    return list(dict.fromkeys(name for architecture in known for name in architecture))
+
+
+def member_params(job: Mapping[str, Any], member: Mapping[str, Any], decisions: Sequence[str]) -> dict[str, Any]:
+    """What a member of the front is: the search that it is of, its space, and every decision, `-` where inactive."""
+    architecture = member["architecture"]
+    names = dict.fromkeys([*decisions, *architecture])
+    search = {"search": f"{job['id'][:6]} {job['job']['name']}", "space": job["job"]["space"]["name"]}
+    return search | {name: architecture.get(name, "-") for name in names}
+
+
 def text_of(value: Any) -> str:
     """A value as MLflow stores it, cut to the longest that it takes."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -61,6 +83,9 @@ def progress_points(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str,
         for name, metric in CURVES.get(record.get("event", ""), {}).items():
             if name in record and "step" in record:
                 yield metric, record[name], int(record["step"]), int(record["time"] * 1000)
+        if record.get("event") == "system":
+            for name, value in record.get("values", {}).items():
+                yield allowed_name(f"{SYSTEM}/{name}"), value, int(record["step"]), int(record["time"] * 1000)
         if record.get("event") == "sampler":
             for name, prefix in LEARNED.items():
                 for key, value in record.get(name, {}).items():
@@ -99,7 +124,7 @@ def table_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"columns": list(rows[0]) if rows else [], "data": data}
 
 
-def source_tags(job: Mapping[str, Any]) -> dict[str, str]:
+def source_tags(job: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]:
     """Where a run comes from: the command, the version of the code, and the user where the machine says who it is."""
     tags = {"mlflow.source.name": "nas run", "mlflow.source.type": "LOCAL"}
     if commit := job.get("environment", {}).get("git_commit"):
@@ -129,8 +154,8 @@ def status_of(folder: Path, *, final: bool) -> str:
     if result is None:
         if final and (folder / "ranking.json").exists():  # trained and ranked is all that was wanted
             return "FINISHED"
-        last = read_lines(folder / "progress.jsonl")[0][-1:]
-        ended = "FAILED" if last and last[0]["event"] == "failed" else "KILLED"
+        events = [line["event"] for line in read_lines(folder / "progress.jsonl")[0] if line["event"] != "system"]
+        ended = "FAILED" if events[-1:] == ["failed"] else "KILLED"
         return ended if final else "RUNNING"
     return {"finished": "FINISHED", "failed": "FAILED"}.get(result["status"], "KILLED")
 
@@ -148,19 +173,28 @@ def links(base: str, experiment_id: str) -> Links:
     return Links(charts=f"{runs}&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}", runs=runs)
 
 
-def view_state(members: list[dict[str, Any]], objectives: list[dict[str, Any]]) -> str:
-    """The charts page of the user interface as MLflow shares it: scatter of the front, and parallel coordinates.
+def view_state(members: Sequence[Mapping[str, str]], objectives: Sequence[Mapping[str, Any]]) -> str:
+    """The charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel coordinates.
 
     The format is not documented by MLflow; `Links.runs` is the way that does not depend on it.
+
+    Args:
+        members: The parameters of every member of the fronts that are shown.
+        objectives: Of a search; the first cost is the horizontal axis.
     """
-    costs = [o["name"] for o in objectives if not o.get("maximise")] or ["latency_ms"]
-    seen = {name: {member["architecture"].get(name) for member in members} for name in members[0]["architecture"]}
-    varied = [allowed_name(name) for name, values in seen.items() if len(values) > 1 and None not in values]
+    optimised = [o for o in objectives if o.get("optimised", True)]
+    costs = [o["name"] for o in optimised if not o.get("maximise")] or ["latency_ms"]
+    shared = [name for name in members[0] if all(name in params for params in members)]
+    varied = [name for name in shared if len({params[name] for params in members}) > 1]
+    complete = [name for name in varied if all(params[name] != "-" for params in members)]
+    chosen = [name for name in ("search", "space") if name in varied] + [
+        n for n in complete if n not in ("search", "space")
+    ]
     card = {"deleted": False, "isGenerated": False, "metricSectionId": "front"}
     axes = {"xaxis": {"key": costs[0], "type": "METRIC"}, "yaxis": {"key": "accuracy", "type": "METRIC"}}
     metrics = list(dict.fromkeys([*costs, "params", "accuracy"]))
     scatter = {**card, "uuid": "scatter", "type": "SCATTER", "runsCountToCompare": 100, **axes}
-    parallel = {"uuid": "parallel", "type": "PARALLEL", "selectedParams": varied[:6], "selectedMetrics": metrics}
+    parallel = {"uuid": "parallel", "type": "PARALLEL", "selectedParams": chosen[:6], "selectedMetrics": metrics}
     section = {"uuid": "front", "name": "Pareto front", "display": True, "isReordered": True, "isGenerated": False}
     section |= {"columns": 2, "cardHeight": 460}
     state = {

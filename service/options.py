@@ -1,9 +1,11 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what is written in them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from service.errors import fail
 
 Source = Annotated[
     str,
@@ -20,8 +22,39 @@ Output = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; short for --set device=…")
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N, short for --set device=…; "
+        "ssh://user@host[:port] measures latency there, short for --set latency.device=…",
+    ),
 ]
 Workers = Annotated[
     int, typer.Option(min=1, metavar="N", help="Candidates evaluated at the same time, in processes; one a GPU.")
 ]
+QueueFolder = Annotated[
+    Path, typer.Option("--queue-folder", metavar="DIR", help="Where the jobs are; private to you.", show_default=True)
+]
+
+
+def names_of(text: str | None) -> list[str]:
+    """The names in `A,B,…`, each once."""
+    return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+
+
+def named_options(sets: list[str] | None) -> dict[str, dict[str, Any]]:
+    """`NAME.OPTION=VALUE`, many times: name -> option -> value."""
+    import yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in sets or []:
+        path, equals, value = text.partition("=")
+        name, dot, option = path.rpartition(".")
+        if not equals or not dot or not name:
+            fail(f"--set: must be NAME.OPTION=VALUE, such as space.OPTION=VALUE, got {text!r}")
+        try:
+            found.setdefault(name, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            fail(f"--set: {value!r} cannot be read as a value")
+    return found

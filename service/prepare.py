@@ -109,14 +109,23 @@ def _alive(process: str) -> bool:
 
 def save_job(job: Job, folder: Path) -> None:
     """Writes `job.json`: the job, a fresh id, and where and with what it runs."""
-    content = {
+    write_json(folder / "job.json", job_record(job, environment()))
+
+
+def job_record(job: Job, here: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `job.json`.
+
+    Args:
+        job: What will run.
+        here: The `environment` that it is prepared in.
+    """
+    return {
         "job": to_dict(job),
         "id": uuid.uuid4().hex,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "espalier": version(),
-        "environment": environment(),
+        "environment": dict(here),
     }
-    write_json(folder / "job.json", content)
 
 
 def check_supernet(job: Job, folder: Path) -> None:
@@ -127,12 +136,19 @@ def check_supernet(job: Job, folder: Path) -> None:
     """
     if not (folder / "supernet.safetensors").is_file():
         raise InvalidJob([f"{folder}: holds no trained supernet (supernet.safetensors); make one with `nas train`"])
+    for line in supernet_differences(job, saved_job(folder)):
+        raise InvalidJob([f"{line}; the supernet in {folder} must be of the same space and images"])
+
+
+def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
+    """Where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
+    ours, found = to_dict(job), []
     for name in ("space", "data"):
-        ours, theirs = to_dict(job)[name], saved_job(folder).get(name, {})
         wanted = {"source", "dataset", "image_size"} if name == "data" else None
-        for line in differences(theirs, ours, (name,)):
+        for line in differences(theirs.get(name, {}), ours[name], (name,)):
             if wanted is None or line.split(":")[0].split(".")[1] in wanted:
-                raise InvalidJob([f"{line}; the supernet in {folder} must be of the same space and images"])
+                found.append(line)
+    return found
 
 
 def saved_job(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,9 @@ TITLES = {
     "test": "testing the front",
     "retrain": "fine-tuning",
     "score": "scoring",
+    "export": "exporting",
+    "table": "measuring the table",
+    "predict": "predicting latency",
 }
 
 
@@ -70,7 +73,7 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain", "score"):
+        elif kind in ("search", "measure", "test", "retrain", "score", "export", "table", "predict"):
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":
@@ -137,6 +140,8 @@ def _note(event: Event) -> str:
     parts = []
     if event.get("member") and event.get("loss") is None:
         parts.append(str(event["member"]))
+    if event.get("format"):
+        parts.append(str(event["format"]))
     if event.get("front") is not None:
         parts.append(f"front of {event['front']}")
     if event.get("best_accuracy") is not None:

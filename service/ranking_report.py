@@ -10,12 +10,13 @@ from rich.table import Table
 
 from nas.estimate import Estimate
 from nas.rank_agreement import MEASURES
-from service import tracking
 from service.folder import read_json, write_json, write_whole
 from service.progress import duration
 from service.ranking_benchmark import TOP_PERCENT, Comparison, Plan, settings
 from service.ranking_methods import METHODS
 from service.tables import numbers_table
+from service.tracking import SyncResult
+from service.tracking_finished import FinishedRun, log_finished
 
 _COSTS = ("passes", "train_seconds", "evaluation_seconds")
 _TITLES = {"spearman": "Spearman", "kendall": "Kendall", "top_precision": f"top {TOP_PERCENT:g} % precision"}
@@ -74,7 +75,7 @@ def write_comparison(comparison: Comparison) -> Path:
     return write_whole(comparison.plan.output / "ranking.csv", text.getvalue())
 
 
-def log_comparison(comparison: Comparison) -> tracking.SyncResult:
+def log_comparison(comparison: Comparison) -> SyncResult:
     """Writes the summary to `benchmark.json` and MLflow."""
     plan = comparison.plan
     metrics: dict[str, float | None] = {}
@@ -86,7 +87,14 @@ def log_comparison(comparison: Comparison) -> tracking.SyncResult:
     content: dict[str, Any] = dict(read_json(plan.output / "benchmark.json") or {})
     content |= {"name": f"{plan.space.name}-ranking", "params": settings(plan), "metrics": metrics}
     write_json(plan.output / "benchmark.json", content)
-    return tracking.sync_benchmark(plan.output, plan.base.tracking)
+    run = FinishedRun(
+        name=content["name"],
+        identity={"nas.benchmark": content["id"], "nas.kind": "benchmark"},
+        params=content["params"],
+        metrics=metrics,
+        files=sorted(path for path in plan.output.iterdir() if path.suffix in (".csv", ".json")),
+    )
+    return log_finished([run], plan.base.tracking)
 
 
 def _rows(comparison: Comparison) -> Iterator[list[Any]]:

@@ -15,6 +15,7 @@ from nas.data import Data, load_data
 from nas.journal import Evaluation, Journal, read_evaluations
 from nas.ranking import BatchNorm, RankingImages, rank
 from search_spaces import Architecture
+from service import tracking
 from service.folder import write_whole
 from service.jobs import Job
 from service.prepare import locked
@@ -80,7 +81,7 @@ def train_and_rank(
     """
     device = torch_device(run.job.device)
     with locked(run.folder), processes(device) as siblings:
-        recorder = Recorder(run.folder, run.job, observer, siblings)
+        recorder = Recorder(run.folder, run.job, observer, siblings, tracking.sync)
 
         def work() -> Work:
             begun = Work(run.folder, run.job, device, recorder, siblings)

@@ -11,6 +11,10 @@ from typing import Any
 
 import yaml
 
+from service.catalogue import recipes, suggestion
+
+JOB_FILES = (".yaml", ".yml", ".json")
+
 
 class _Loader(yaml.SafeLoader):
     """YAML that refuses to let the second of two equal keys win silently."""
@@ -81,6 +85,26 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def job_file(source: str | Path) -> Path:
+    """The file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
+
+    Raises:
+        ValueError: There is none.
+    """
+    path, known = Path(source), recipes()
+    if str(source) in known:
+        return known[str(source)]
+    if path.is_dir():
+        if (path / "job.json").is_file():
+            return path / "job.json"
+        raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
+    if path.suffix in JOB_FILES:
+        return path
+    if path.exists():
+        raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
+    raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
+
+
 def read_fields(path: Path) -> dict[str, Any]:
     """The fields of a job file; a `job.json` of a job folder gives the job in it.
 
@@ -124,3 +148,8 @@ def with_setting(fields: Mapping[str, Any], path: Sequence[str], value: Any) -> 
         return {**fields, first: value}
     below = fields.get(first)
     return {**fields, first: with_setting(below if isinstance(below, Mapping) else {}, rest, value)}
+
+
+def _recipe_hint(name: str) -> str:
+    known: Mapping[str, Path] = recipes()
+    return f"recipes: {', '.join(known)}" if name not in known else f"the recipe: nas run {name}"

@@ -8,27 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service import tracking
 from service.folder import read_lines
 from service.jobs import Job
+from service.tracking import SyncResult
 from supernets import Processes
 
 Observer = Callable[[dict[str, Any]], None]
 _KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
+_LONGEST_PAUSE_S = 600.0
+_PAUSE_PER_SYNC = 20.0  # so that a slow server costs a twentieth of the time at most
+
+Mirror = Callable[..., SyncResult]
+"""Brings MLflow up to date with a job folder: called as `mirror(folder, config, final=...)`."""
 
 
 @dataclass
 class Recorder:
-    """Called with every event of one job; only the first of several processes records anything."""
+    """Called with every event of one job; only the first of several processes records anything.
+
+    Args:
+        folder: The job folder.
+        job: What is done in it.
+        observer: Receives every event.
+        siblings: The processes that work on the job together.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that.
+    """
 
     folder: Path
     job: Job
     observer: Observer
     siblings: Processes
+    mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
-        self.last_sync = time.monotonic()
+        self.next_sync = time.monotonic() + _SYNC_EVERY_S
+        self.pause_s = _SYNC_EVERY_S
         self.mirror_works = True
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -36,23 +51,37 @@ class Recorder:
             return
         self.observer(event)
         if event["event"] in _KEPT:
-            with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-        if time.monotonic() - self.last_sync > _SYNC_EVERY_S:
+            self.keep(event)
+        if time.monotonic() > self.next_sync:
             self.sync()
 
+    def keep(self, event: dict[str, Any]) -> None:
+        """Append an event to what the job folder holds, and tell nobody; any thread may do that."""
+        with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
     def sync(self, *, final: bool = False) -> None:
-        """Mirror the folder in MLflow; where that fails, say so once and go on."""
-        self.last_sync = time.monotonic()
-        if not (self.siblings.is_first and self.job.tracking.enabled and (self.mirror_works or final)):
+        """Mirror the folder in MLflow; where that fails, say so once, go on, and try again later and later."""
+        if self.mirror is None or not (self.siblings.is_first and self.job.tracking.enabled):
             return
-        outcome = tracking.sync(self.folder, self.job.tracking, final=final)
-        if outcome.error and self.mirror_works:
-            self.mirror_works = False
-            hint = (
-                f"MLflow is not reached ({outcome.error}); the job goes on, log it later with: nas sync {self.folder}"
-            )
+        start = time.monotonic()
+        error = self.mirror(self.folder, self.job.tracking, final=final).error
+        end = time.monotonic()
+        longest = min(2 * self.pause_s, _LONGEST_PAUSE_S) if error else _SYNC_EVERY_S
+        self.pause_s = max(longest, _PAUSE_PER_SYNC * (end - start))
+        self.next_sync = end + self.pause_s
+        worked, self.mirror_works = self.mirror_works, not error
+        if error and worked:
+            hint = f"MLflow is not reached ({error}); the job goes on, log it later with: nas sync {self.folder}"
             self({"event": "warning", "time": time.time(), "message": hint})
+        elif not worked and not error:
+            self(
+                {
+                    "event": "warning",
+                    "time": time.time(),
+                    "message": "MLflow is reached again",
+                }
+            )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -78,7 +107,7 @@ class Recorder:
 
 def stage_seconds(folder: Path) -> dict[str, float]:
     """Seconds that each stage of a job took, those of interrupted runs included, as far as they left events."""
-    events, _ = read_lines(folder / "progress.jsonl")
+    events = [event for event in read_lines(folder / "progress.jsonl")[0] if event["event"] != "system"]
     seconds: dict[str, float] = {}
     stage, since = None, 0.0
     for event in events:

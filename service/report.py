@@ -21,6 +21,7 @@ from service.figures import (
     probabilities_png,
 )
 from service.folder import candidates, finite, job_name, read_json, read_lines, write_whole
+from service.tables import conditions_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,6 +80,9 @@ def front_table(source: Path | Record) -> "Table":
     table.add_column("key", style="bold", no_wrap=True)
     for name in ("validation (%)", "test (%)", "latency (ms)", macs.label, params.label):
         table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
+    is_predicted = any("predicted_latency_ms" in member["values"] for member in members)
+    if is_predicted:
+        table.add_column("predicted\n(ms)", justify="right", no_wrap=True)
     own = [o for o in front.get("objectives", []) if o["name"] not in ("accuracy", *COSTS)]
     for objective in own:
         table.add_column(f"{objective['name']}\n({objective['unit']})", justify="right", no_wrap=True)
@@ -91,6 +95,7 @@ def front_table(source: Path | Record) -> "Table":
             _latency(member),
             _number(macs.of(values.get("macs")), ".2f"),
             _number(params.of(values.get("params")), ".1f"),
+            *([_latency(member, "predicted_latency_ms")] if is_predicted else []),
             *(_number(values.get(objective["name"]), ".4g") for objective in own),
         )
     return table
@@ -106,9 +111,9 @@ def _number(value: Any, form: str) -> str:
     return "-" if number is None else format(number, form)
 
 
-def _latency(member: Record) -> str:
-    ends = interval(member, "latency_ms")
-    text = _number(member["values"].get("latency_ms"), ".3f")
+def _latency(member: Record, name: str = "latency_ms") -> str:
+    ends = interval(member, name)
+    text = _number(member["values"].get(name), ".3f")
     return f"{text} ± {max(ends):.3f}" if ends else text
 
 
@@ -136,11 +141,22 @@ def summary_lines(folder: Path) -> list[str]:
         lines.append(f"most accurate: {_one_line(most_accurate(members))}")
         lines.append(f"cheapest:      {_one_line(min(members, key=_cheapest))}")
     lines += proxy_lines(folder)
+    lines += _prediction_lines(members)
     if front.get("latency"):
-        lines.append(f"latency of {_device(front['latency'])}")
+        lines.append(f"latency of {conditions_line(front['latency'])}")
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
+
+
+def _prediction_lines(members: Sequence[Record]) -> list[str]:
+    """How far the latencies that the search predicted were off those measured at its end."""
+    pairs = [(m["values"].get("predicted_latency_ms"), m["values"].get("latency_ms")) for m in members]
+    errors = [100 * abs(predicted / measured - 1) for predicted, measured in pairs if predicted and measured]
+    if not errors:
+        return []
+    mean, worst = sum(errors) / len(errors), max(errors)
+    return [f"predicted latency of the front: {mean:.1f} % off what was measured, {worst:.1f} % at most"]
 
 
 def proxy_lines(folder: Path) -> list[str]:
@@ -165,19 +181,6 @@ def _one_line(member: Record) -> str:
     if finite(values.get("latency_ms")) is not None:
         parts.append(f"{_latency(member)} ms")
     return f"{member['key']}  {', '.join(parts)}"
-
-
-def _device(latency: Record) -> str:
-    threads = latency.get("threads")
-    parts = [
-        latency.get("device"),
-        latency.get("backend"),
-        latency.get("precision"),
-        f"batch {latency.get('batch_size', '?')}",
-    ]
-    if threads:
-        parts.append(f"{threads} thread{'s' if threads != 1 else ''}")
-    return ", ".join(str(part) for part in parts if part)
 
 
 def _duration(seconds: float) -> str:

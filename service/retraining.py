@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.objectives import top1_percent
 from nas.retrain import retrain as retrain_subnet
-from service.folder import write_json
+from service.folder import write_json, write_whole
 from service.jobs import Job
 from service.prepare import front_members
 from service.profiling import torch_device
@@ -27,6 +27,7 @@ def retrain(
     members: Sequence[str] | None = None,
     epochs: float | None = None,
     lr: float | None = None,
+    supernet_from: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Fine-tune front members of a finished job from their inherited weights; returns one record a member.
 
@@ -37,13 +38,18 @@ def retrain(
         members: Keys; all of them by default.
         epochs: By default as many as the supernet was trained for.
         lr: Peak rate; a fifth of the supernet's by default.
+        supernet_from: Job folder of the supernet that the front was found in, where it is another one.
+
+    Raises:
+        InvalidJob: There is no trained supernet.
     """
     chosen = [member for member in front_members(folder) if members is None or member["key"] in members]
     config = replace(job.train, epochs=epochs or job.train.epochs, lr=lr or job.train.lr / 5, ema_decay=None)
     device = torch_device(job.device)
     quiet = replace(job, tracking=replace(job.tracking, enabled=False))
     # data and supernet are loaded when the first member needs them, and once for all
-    work = Work(folder, quiet, device, Recorder(folder, quiet, observer, Processes()), Processes())
+    work = Work(folder, quiet, device, Recorder(folder, quiet, observer, Processes()), Processes(), supernet_from)
+    work.require_supernet()
     records = []
     for i, member in enumerate(chosen):
         place = folder / "retrain" / member["key"]
@@ -56,6 +62,17 @@ def retrain(
     observer({"event": "retrain", "member": "", "done": len(chosen), "total": len(chosen)})
     write_json(folder / "retrain" / "retrain.json", records)
     return records
+
+
+def adopt_front(folder: Path, source: Path) -> None:
+    """Takes the front of another job over into a folder where it will be retrained.
+
+    Raises:
+        InvalidJob: That job has no front.
+    """
+    front_members(source)
+    if not (folder / "front.json").exists():
+        write_whole(folder / "front.json", (source / "front.json").read_bytes())
 
 
 def _retrain_one(

@@ -10,7 +10,8 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,23 +22,37 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.archive import contenders, hypervolume, pareto_front
+from nas.archive import hypervolume, pareto_front
 from nas.data import Data, load_data
-from nas.hardware.latency import conditions
+from nas.estimate import Estimate
+from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
+from nas.hardware.latency_table import LatencyTable
 from nas.hardware.quiet import Quiet
 from nas.journal import Evaluation, read_evaluations
-from nas.objectives import Accuracy, Cost, Estimate, Latency, Objective, parse_bound, top1_percent
+from nas.objectives import (
+    Accuracy,
+    Computed,
+    Cost,
+    Latency,
+    Objective,
+    PredictedLatency,
+    Roofline,
+    parse_bound,
+    top1_percent,
+)
 from nas.reachable import nearest_found
 from nas.search import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
-from service import catalogue, report, samplers, splits
+from service import catalogue, latency_tables, report, samplers, splits, system_metrics, tracking
 from service.environment import environment
-from service.folder import write_json
+from service.final_front import FinalFront
+from service.folder import read_json, write_json
 from service.jobs import InvalidJob, Job, build_space
-from service.profiling import profile_architectures, torch_device
+from service.mlflow_format import created_ms
+from service.profiling import measure_architectures, torch_device
 from service.proxies_in_search import SearchProxies
-from service.recorder import Observer, Recorder, stage_seconds
+from service.recorder import Mirror, Observer, Recorder, stage_seconds
 from service.search_stage import SearchStage
 from supernets import (
     Processes,
@@ -54,7 +69,6 @@ from supernets import (
 STAGES = ("train", "search", "measure", "test")
 EVALUATION_BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the images
-_REMEASURE_ROUNDS = 4
 
 
 def run(
@@ -64,6 +78,7 @@ def run(
     *,
     stages: Sequence[str] = STAGES,
     supernet_from: Path | None = None,
+    mirror: Mirror | None = tracking.sync,
     workers: int = 1,
 ) -> dict[str, Any]:
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
@@ -74,6 +89,7 @@ def run(
         observer: Receives every event.
         stages: Which stages, in the order of `STAGES`.
         supernet_from: Job folder whose trained supernet is searched instead of training one.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that.
         workers: Candidates that the search evaluates at the same time, each in a process of its own.
     """
     result_path = folder / "result.json"
@@ -81,10 +97,10 @@ def run(
         return json.loads(result_path.read_text())
     device = torch_device(job.device)
     with processes(device) as siblings:
-        recorder = Recorder(folder, job, observer, siblings)
+        recorder = Recorder(folder, job, observer, siblings, mirror)
         work = Work(folder, job, device, recorder, siblings, supernet_from, workers=workers)
         work.check_latency_bound()
-        with recorder.closing():
+        with recorder.closing(), _watched(folder, recorder):
             for stage in stages:
                 if siblings.is_first or stage == "train":
                     with recorder.stage(stage):
@@ -94,6 +110,14 @@ def run(
             write_json(result_path, result)
             recorder.sync(final=True)
     return result
+
+
+def _watched(folder: Path, recorder: Recorder) -> AbstractContextManager[None]:
+    """How busy the machine is, kept by the first of several processes."""
+    described = read_json(folder / "job.json")
+    if described is None or not recorder.siblings.is_first:
+        return nullcontext()
+    return system_metrics.sampled(recorder.keep, created_s=created_ms(described) / 1000)
 
 
 @dataclass
@@ -155,15 +179,32 @@ class Work:
             *search_config.objectives,
             *(n for n in search_config.constraints if n not in search_config.objectives),
         ]
-        measured = {name: self._objective(name) for name in names if name not in ("macs", "params")}
+        predicted = [PredictedLatency(self.table)] if self.table and "latency_ms" in names else []
+        exact = self._exact(names)
+        computed = {objective.name for objective in (*exact, *predicted)}
+        measured = {name: self._objective(name) for name in names if name not in computed}
         called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
-            exact=[Cost(self.space, "macs"), Cost(self.space, "params")],
+            exact=exact,
+            predicted=predicted,
             measured=list(measured.values()),
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
             noted=self.proxies.noted() if self.job.proxies.names else [],
         )
+
+    def _exact(self, names: Sequence[str]) -> list[Computed]:
+        """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
+        exact: list[Computed] = [Cost(self.space, "macs"), Cost(self.space, "params")]
+        analytic = self.job.latency.analytic
+        if "roofline_ms" in names and analytic is not None:
+            exact.append(Roofline(self.space, analytic.resolve(), self.job.latency.batch_size))
+        return exact
+
+    @cached_property
+    def table(self) -> LatencyTable | None:
+        """What predicts latencies in the search, if anything."""
+        return latency_tables.read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -181,7 +222,8 @@ class Work:
     @cached_property
     def latency(self) -> Latency:
         quiet = Quiet(self.folder / "search")
-        return Latency(self._timed_subnet, self.space.input_shape, self.job.latency, alone=quiet.measuring)
+        alone = nullcontext if self.job.latency.is_remote else quiet.measuring
+        return Latency(self._timed_subnet, self.space.input_shape, self.job.latency, alone=alone)
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
         """The subnet that accuracy is read of; one without calibration where that happens elsewhere, which takes as
@@ -194,16 +236,34 @@ class Work:
         """Refuse a latency limit that even the smallest architecture breaks, before anything is trained."""
         text = self.job.search.constraints.get("latency_ms")
         high = parse_bound(text).high if text else None
+        self._check_other_machine()
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
-        smallest = profile_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
-        if smallest.low is not None and smallest.low > high:
+        if self.table and (least := latency_tables.least_limit(self.table)) > high:
             raise InvalidJob(
                 [
-                    f"search.constraints.latency_ms: {text} can't be met: the smallest architecture of "
-                    f"{self.space.name} takes {smallest.value:.3g} ms on this machine"
+                    f"search.constraints.latency_ms: {text} can't be met: by latency.table no network is sure to take "
+                    f"less than {least:.3g} ms"
                 ]
             )
+        smallest = measure_architectures(self.space, [self.space.smallest()], self.job, self.device)[0]
+        smallest_is = f"the smallest architecture of {self.space.name}"
+        if isinstance(smallest, MeasurementFailed):
+            raise InvalidJob([f"search.constraints.latency_ms: {smallest_is} has no latency: {smallest}"])
+        latency, place = smallest.latency, "on this machine" if not self.job.latency.is_remote else "there"
+        if latency.low is not None and latency.low > high:
+            takes = f"{smallest_is} takes {latency.value:.3g} ms {place}"
+            raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {takes}"])
+
+    def _check_other_machine(self) -> None:
+        """Refuse a machine that cannot measure, before anything is trained."""
+        if not self.job.latency.is_remote or (self.folder / "front.json").exists():
+            return
+        try:
+            with Meter(self.job.latency) as meter:
+                meter.conditions(self.device, self.space.input_shape)
+        except DeviceUnreachable as error:
+            raise InvalidJob([f"latency.device: {error}"]) from error
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -264,7 +324,7 @@ class Work:
         return accuracies
 
     def search(self) -> None:
-        self._require_supernet()
+        self.require_supernet()
         evaluations = SearchStage(self).evaluations()
         write_json(
             self.folder / "search" / "hypervolume.json", hypervolume(evaluations, self.problem.directions).to_json()
@@ -272,46 +332,39 @@ class Work:
         for warning in self.proxies.report(evaluations):
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
-            reason = nearest_found(evaluations, self.problem.bounds) or min(e.reason or "" for e in evaluations)
+            reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
+            reason = nearest_found(evaluations, self.problem.bounds) or reasons[0]
             raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
 
     def measure(self) -> None:
-        """Measure the latency of the best again, all together, and keep who is non-dominated then.
-
-        One measurement a candidate decides who is on the front of the search; luck is part of it. So those right
-        behind the front are measured again as well.
-        """
+        """Measure the latency of the best again, and keep who is non-dominated and within the limits then."""
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
         most = round(self.job.search.remeasured_share * self.job.search.evaluations)
-        front = contenders(evaluations, self.problem.directions, most=most)
-        self.recorder({"event": "measure", "done": 0, "total": len(front)})
-        again = self.latency.evaluate_together([e.architecture for e in front], rounds=_REMEASURE_ROUNDS)
-        measured = [_with_latency(evaluation, estimate) for evaluation, estimate in zip(front, again)]
-        kept, dropped = self._still_on_front(measured)
-        self.recorder({"event": "measure", "done": len(front), "total": len(front)})
+        final = FinalFront(
+            problem=self.problem,
+            measure=self._measured_again,
+            table=self.table,
+            observer=self.recorder,
+            most=most,
+        )
+        kept, dropped = final.settle(evaluations)
         write_json(
             self.folder / "front.json",
             {
                 "objectives": self.problem.describe(),
-                "latency": conditions(self.device, self.space.input_shape, self.job.latency),
+                "space": self.space.describe(),
+                "decisions": [decision.name for decision in self.space.decisions],
+                "latency": self.latency.meter.conditions(self.device, self.space.input_shape).to_dict(),
                 "members": [_member(evaluation) for evaluation in kept],
                 "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
             },
         )
 
-    def _still_on_front(self, measured: list[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
-        dropped = []
-        for i, evaluation in enumerate(measured):
-            if self.problem.violation(evaluation.values) > 0:
-                reason = f"latency_ms = {evaluation.values['latency_ms']:.4g} is outside its limit when measured again"
-                measured[i] = replace(evaluation, status="infeasible", reason=reason)
-        kept = pareto_front(measured, self.problem.directions)
-        for evaluation in measured:
-            if evaluation not in kept:
-                dropped.append(replace(evaluation, reason=evaluation.reason or "dominated when measured again"))
-        return kept, dropped
+    def _measured_again(self, architectures: list[Architecture], rounds: int) -> list[Estimate | MeasurementFailed]:
+        measured = self.latency.measure_together(architectures, rounds=rounds)
+        return [one.latency if isinstance(one, Measurement) else one for one in measured]
 
     def test(self) -> None:
         """Evaluate every member of the front once on the test split, and keep its weights."""
@@ -325,6 +378,8 @@ class Work:
             member["weights"] = f"front/{member['key']}.safetensors"
             save_weights(subnet, self.folder / member["weights"])
             member["test_accuracy"] = top1_percent(subnet, self.data.test.sequential(EVALUATION_BATCH))
+        splits_read = {"validation": self.data.validation, "test": self.data.test}
+        front["images"] = {name: len(split) for name, split in splits_read.items()}
         write_json(self.folder / "front.json", front)
         self.recorder({"event": "test", "done": len(front["members"]), "total": len(front["members"])})
         report.write_report(self.folder)
@@ -348,7 +403,8 @@ class Work:
             summary["hypervolume"] = json.loads(volume_path.read_text())["curve"][-1][1]
         return summary
 
-    def _require_supernet(self) -> None:
+    def require_supernet(self) -> None:
+        """Raises InvalidJob where there is no trained supernet."""
         place = self.supernet_from or self.folder
         if not (place / "supernet.safetensors").exists():
             raise InvalidJob([f"{place} holds no trained supernet (supernet.safetensors): run `nas train` first"])
@@ -359,14 +415,6 @@ def save_weights(subnet: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}, temporary)
     os.replace(temporary, path)
-
-
-def _with_latency(evaluation: Evaluation, estimate: Estimate) -> Evaluation:
-    values = {**evaluation.values, "latency_ms": estimate.value}
-    intervals = dict(evaluation.intervals)
-    if estimate.low is not None and estimate.high is not None:
-        intervals["latency_ms"] = (estimate.low, estimate.high)
-    return replace(evaluation, values=values, intervals=intervals)
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from service import tables
-from service.commands import console, display, resumable
+from service.commands import console, display, resumable, with_device
 from service.errors import readable_errors
 from service.options import Device, Sets
 
@@ -52,7 +52,7 @@ def score(
     """
     from service import score_command as command
 
-    request = command.Request(source=source, space=space, proxies=proxy, data=data, sets=_with_device(sets, device))
+    request = command.Request(source=source, space=space, proxies=proxy, data=data, sets=with_device(sets, device))
     with readable_errors():
         job, made = command.job_and_space(request)
         command.check_output(output)
@@ -103,7 +103,7 @@ def benchmark_proxies(
 
     rows = proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
     names = ",".join(dict.fromkeys(["params", "macs", *proxy.split(",")]))
-    request = command.Request(space=space, proxies=names, data=data, sets=_with_device(sets, device))
+    request = command.Request(space=space, proxies=names, data=data, sets=with_device(sets, device))
     with readable_errors():
         job, made = command.job_and_space(request)
         command.check_output(output)
@@ -117,7 +117,3 @@ def benchmark_proxies(
         f"{tables.score_summary(outcome, output)}\n"
         f"agreements: {proxy_benchmark.write_agreements(output, found, seconds)}"
     )
-
-
-def _with_device(sets: list[str] | None, device: str | None) -> list[str]:
-    return [*(sets or []), *([f"device={device}"] if device else [])]

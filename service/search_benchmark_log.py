@@ -8,7 +8,7 @@ import numpy as np
 from nas.search_benchmark import Comparison
 from service import search_benchmark_report as report
 from service.search_benchmark import Plan
-from service.tracking import FinishedRun
+from service.tracking_finished import FinishedRun, identity_of
 
 _POINTS = 60
 
@@ -33,10 +33,12 @@ def finished_runs(
                     curves[f"{measure}_{end}"] = [(int(step), float(values[step - 1])) for step in steps]
             settings = plan.settings(problem, searcher)
             params = {"problem": problem.name, "searcher": searcher, "runs": plan.seeds, **settings}
+            params |= {"objectives": problem.problem.optimised, "limits": _limits(comparison)}
             yield FinishedRun(
                 name=f"{problem.name} {searcher}",
-                params={**params, "objectives": problem.problem.optimised, "limits": _limits(comparison)},
-                tags={"nas.kind": "search_benchmark", "mlflow.note.content": "  \n".join(problem.notes)},
+                identity=identity_of("search_benchmark", folder, params),
+                params=params,
+                tags={"mlflow.note.content": "  \n".join(problem.notes)},
                 metrics=metrics,
                 curves=curves,
                 files=tuple(folder / name for name in (report.SUMMARY, report.PAGE, report.IMAGE)),

@@ -1,10 +1,9 @@
 """What a benchmark of searchers came to: tables for the terminal, csv, and figures."""
 
-import csv
 import html
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.table import Table
 from nas.estimate import Estimate
 from nas.search_benchmark import Comparison, Curve, median_interval
 from service.figures import finite
-from service.folder import write_whole
+from service.folder import write_csv
 from service.jobs import InvalidJob
 
 TARGETS = ("linas", "nsga2")
@@ -136,7 +135,7 @@ def write_summary(path: Path, comparisons: Sequence[Comparison], targets: Sequen
         for name in c.best
         for measure, e in figures_of(c, name, targets).items()
     ]
-    return _write_csv(path, header, rows)
+    return write_csv(path, header, rows)
 
 
 def write_curves(path: Path, comparisons: Sequence[Comparison]) -> Path:
@@ -151,20 +150,12 @@ def write_curves(path: Path, comparisons: Sequence[Comparison]) -> Path:
             columns = [getattr(curves[measure], end) for measure in measures for end in ends]
             for step, numbers in enumerate(zip(*columns), start=1):
                 rows.append([comparison.problem.name, name, step, *map(_cell, numbers)])
-    return _write_csv(path, header, rows)
+    return write_csv(path, header, rows)
 
 
 def _cell(value: float | None) -> str:
     number = finite(None if value is None else float(value))
     return "" if number is None else f"{number:.8g}"
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return write_whole(path, text.getvalue())
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class SearchStage:
             "seed": self.work.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
         }
+        if self.work.table:
+            header["latency_table"] = self.work.table.fingerprint
         if searcher_set.takes(config, "evaluations"):  # what is asked follows it
             header["evaluations"] = config.evaluations
         path = self.work.folder / "search" / "journal.jsonl"

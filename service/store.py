@@ -1,5 +1,6 @@
 """The store that MLflow keeps runs in: its address, whether it can be used, and the server that shows it."""
 
+import importlib.util
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 REACH_TIMEOUT_S = 4.0
@@ -24,6 +26,8 @@ SERVER_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "PYTHONWARNINGS": "ignore",
 }
+AUTH_ENVIRONMENT = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def default_uri() -> str:
@@ -58,24 +62,65 @@ def check_writable(database: Path) -> None:
         raise OSError(f"cannot write {database}: {error}") from error
 
 
-def server_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """The command that shows a database: one worker, quiet, artifacts beside the database."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How a database is shown in the browser.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        allowed_hosts: Names, separated by commas, under which browsers may ask for the pages besides the local ones.
+        auth: Whether users have to log in, by MLflow's own `basic-auth`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    allowed_hosts: str | None = None
+    auth: bool = False
+
+    def check(self) -> None:
+        """Whether a server could be started like that.
+
+        Raises:
+            OSError: The port is taken, or what the login needs is missing.
+        """
+        if self.auth and importlib.util.find_spec("flask_wtf") is None:
+            raise OSError("--auth needs more of MLflow; install it with: pip install 'mlflow[auth]'")
+        if self.auth and (missing := [name for name in AUTH_ENVIRONMENT if not os.environ.get(name)]):
+            raise OSError(f"--auth needs {' and '.join(missing)} in the environment")
+        check_free(self.host, self.port)
+
+    def options(self) -> list[str]:
+        """For `mlflow server`: one worker, quiet."""
+        options = ["--host", self.host, "--port", str(self.port), "--workers", "1"]
+        options += ["--uvicorn-opts", "--log-level warning"]
+        names = [name.strip() for name in (self.allowed_hosts or "").split(",") if name.strip()]
+        if names:
+            origins = [f"{scheme}://{name}" for name in names for scheme in ("http", "https")]
+            ports = [f"{origin}:{self.port}" for origin in origins]
+            here = [f"{name}{port}" for name in ("localhost", "127.0.0.1") for port in ("", ":*")]
+            options += ["--allowed-hosts", ",".join([*names, *(f"{name}:{self.port}" for name in names), *here])]
+            options += ["--cors-allowed-origins", ",".join([*origins, *ports])]
+        return options + (["--app-name", "basic-auth"] if self.auth else [])
+
+
+def server_command(uri: str, serving: Serving) -> list[str]:
+    """The command that shows a database, with artifacts beside it."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *serving.options()]
     database = database_of(uri)
     if database is not None:
         command += ["--artifacts-destination", str(database.resolve().parent / "mlartifacts")]
     return command
 
 
-def run_server(uri: str, host: str, port: int) -> int:
+def run_server(uri: str, serving: Serving) -> int:
     """Shows a database in the browser until interrupted; returns the exit status, 0 where it was interrupted.
 
     The server starts processes of its own: it gets a process group, which ends with this process.
     """
     environment = {**os.environ, **SERVER_ENVIRONMENT}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    process = subprocess.Popen(server_command(uri, host, port), env=environment, start_new_session=True)
+    process = subprocess.Popen(server_command(uri, serving), env=environment, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:

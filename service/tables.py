@@ -17,21 +17,74 @@ from service import catalogue
 from service.progress import duration
 
 if TYPE_CHECKING:
+    from nas.hardware.latency_table import LatencyTable
     from nas.rank_agreement import Agreement
+    from service.queue import Status
     from service.score_command import Outcome
 
 
-def latency_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `profiling.profile`: the median and its interval."""
-    table = numbers_table(
-        "Latency on this machine", "architecture", "latency ms", "95 % interval", "MACs (M)", "weights (M)"
-    )
+def latency_table(rows: Sequence[dict[str, Any]]) -> Group:
+    """Rows of `profiling.profile`: latency with its interval, what else was measured, the conditions, what failed."""
+    counted = any(row.get("energy_mj") is not None for row in rows)
+    columns = ["latency ms", "95 % interval", "images/s", "peak MB", *(["mJ"] if counted else [])]
+    table = numbers_table("Latency", "architecture", *columns, "MACs (M)", "weights (M)")
     for row in rows:
+        costs = [f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params")]
+        if "failed" in row:
+            table.add_row(str(row["name"]), "failed", *["-"] * (len(columns) - 1), *costs)
+            continue
         low, high = row["interval"]
         interval = "-" if low is None else f"{low:.3f} to {high:.3f}"
-        costs = (f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params"))
-        table.add_row(str(row["name"]), f"{row['latency_ms']:.3f}", interval, *costs)
+        numbers = [row["memory_mb"], *([row["energy_mj"]] if counted else [])]
+        beside = ["-" if number is None else f"{number:.2f}" for number in numbers]
+        table.add_row(
+            str(row["name"]), f"{row['latency_ms']:.3f}", interval, f"{row['throughput_per_s']:,.0f}", *beside, *costs
+        )
+    lines = [f"failed: {row['name']}: {row['failed']}" for row in rows if "failed" in row]
+    lines += dict.fromkeys(conditions_line(row["conditions"]) for row in rows if "conditions" in row)
+    return Group(table, *(Text(line) for line in lines))
+
+
+def conditions_line(conditions: Mapping[str, Any]) -> str:
+    """What a latency holds for, in one line."""
+    threads = conditions.get("threads")
+    parts = [
+        conditions.get("device"),
+        conditions.get("backend"),
+        conditions.get("precision"),
+        f"batch {conditions.get('batch_size', '?')}",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
+        f"input {' x '.join(map(str, conditions['input_shape']))}" if conditions.get("input_shape") else None,
+    ]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def held_out_table(found: "LatencyTable") -> Table:
+    """How far the plain sum of blocks and the corrected one are off on networks that nothing was fitted to."""
+    accuracies = found.held_out()
+    count = accuracies["sum"].networks if accuracies else 0
+    columns = ("mean error", "worst", "bias", "Spearman", "in 95 % interval")
+    table = numbers_table(f"Predicted latency of {count} networks not used in the fit", "prediction", *columns)
+    for name, label in (("sum", "plain sum of blocks"), ("corrected", "corrected")):
+        if name in accuracies:
+            a = accuracies[name]
+            inside = "-" if a.covered_percent is None else f"{a.covered_percent:.0f} %"
+            errors = (f"{a.mape_percent:.1f} %", f"{a.worst_percent:.1f} %", f"{a.bias_percent:+.1f} %")
+            table.add_row(label, *errors, f"{a.spearman:.3f}", inside)
     return table
+
+
+def table_summary(found: "LatencyTable", path: Path) -> str:
+    """What a latency table holds, and what to do with it."""
+    fitted = sum(network.part == "fit" for network in found.networks)
+    slowest = max(network.latency.value for network in found.networks)
+    fastest = min(network.latency.value for network in found.networks)
+    built = f"{len(found.blocks_ms)} blocks and {len(found.networks)} networks, {fitted} of them for the correction"
+    return (
+        f"measured in {duration(found.seconds)}: {built}\n"
+        f"networks take {fastest:.3f} to {slowest:.3f} ms on {found.conditions.get('device')}\n"
+        f"table: {path}; to search with it: nas run JOB --set latency.table={path}"
+    )
 
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -80,6 +133,26 @@ def score_summary(outcome: "Outcome", output: Path) -> str:
         pace = outcome.fresh / outcome.seconds
         lines.append(f"scored {outcome.fresh:,} architectures in {duration(outcome.seconds)}, {pace:.1f} a second")
     return "\n".join([*lines, f"table: {output}"])
+
+
+_STYLES = {"running": "green", "failed": "red", "lost": "red", "cancelling": "yellow", "finished": "dim"}
+
+
+def jobs_table(statuses: "Sequence[Status]", *, most: int | None = None) -> Table:
+    """Jobs of a queue in the given order, at most so many; the title counts all of them."""
+    counts = Counter(status.state for status in statuses)
+    title = ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "no jobs"
+    table = Table(title=title, title_justify="left")
+    for name in ("id", "name", "state", "progress", "left", "GPU", "attempt", "note"):
+        table.add_column(name, justify="right" if name in ("left", "attempt") else "left", no_wrap=name != "note")
+    for status in statuses[:most]:
+        progress = f"{status.stage} {status.done:,.0f}/{status.total:,.0f}" if status.total else ""
+        left = duration(status.left_s) if status.left_s is not None else ""
+        state = Text(status.state, style=_STYLES.get(status.state, ""))
+        gpus = ", ".join(gpu[:12] for gpu in status.gpus)
+        tried = str(status.attempt) if status.attempt else ""
+        table.add_row(status.id, status.name, state, progress, left, gpus, tried, Text(status.reason))
+    return table
 
 
 def numbers_table(title: str, name: str, *numbers: str) -> Table:

@@ -17,7 +17,10 @@ HOMES = {
     "pymoo": ("nas/searchers/",),
     "optuna": ("nas/searchers/",),
     "timm": ("search_spaces/", "nas/data/", "nas/retrain.py"),
-    "mlflow": ("service/tracking.py", "service/store.py"),
+    "onnx": ("nas/export/", "nas/hardware/", "service/tracking"),
+    "onnxruntime": ("nas/export/", "nas/hardware/"),
+    "mlflow": ("service/tracking", "service/store.py"),
+    "submitit": ("service/executors/slurm",),
 }
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
@@ -54,8 +57,8 @@ def test_importing_the_library_imports_no_tracker():
     import sys
 
     code = (
-        "import sys, nas.search, nas.data, nas.retrain, supernets, search_spaces, proxies;"
-        "print(sorted(m for m in ('mlflow', 'grpc', 'optuna') if m in sys.modules))"
+        "import sys, nas.search, nas.data, nas.retrain, nas.export, supernets, search_spaces, proxies;"
+        "print(sorted(m for m in ('mlflow', 'grpc', 'optuna', 'onnx', 'onnxruntime') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,1 +1,18 @@
 """Measuring on hardware."""
+
+from nas.hardware.config import Conditions, LatencyConfig
+from nas.hardware.latency import Meter, conditions, measure, measure_latency
+from nas.hardware.measurement import Measurement, MeasurementFailed
+from nas.hardware.remote import DeviceUnreachable
+
+__all__ = [
+    "Conditions",
+    "DeviceUnreachable",
+    "LatencyConfig",
+    "Measurement",
+    "MeasurementFailed",
+    "Meter",
+    "conditions",
+    "measure",
+    "measure_latency",
+]

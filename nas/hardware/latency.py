@@ -1,141 +1,268 @@
-"""Latency of plain networks on this machine.
+"""Latency of plain networks, here or on another machine.
 
-Repeats of all networks are interleaved, so that a machine that slows down for a while slows all of them alike, and
-the median with its order-statistics interval is reported, which a few disturbed repeats do not move.
+All networks take turns, so that a machine that slows down for a while slows all of them alike. Each turn is a visit,
+see `nas.hardware.timing`; what the visits say together is in `nas.hardware.measurement`.
 """
 
-import platform
-import time
+import math
 from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nas.estimate import Estimate
+from nas.hardware.backends import find
+from nas.hardware.config import Conditions, LatencyConfig, ssh_address
+from nas.hardware.here import ThisMachine, device_name
+from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width
+from nas.hardware.remote import OtherMachine, Visit
+
+__all__ = ["LatencyConfig", "Meter", "conditions", "measure", "measure_latency", "mistakes"]
+
+VISITS = 10
+"""Turns of each network; the repeats are shared among them."""
+
+EXTRA_ROUNDS = 3
+"""Times that a measurement with too wide an interval is taken on for as long again."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatencyConfig:
-    """How latency is measured.
-
-    Args:
-        batch_size: Images of one forward pass.
-        threads: CPU threads of one forward pass.
-        repeats: Timed repeats of each network.
-        warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
-        min_time_ms: Forward passes are timed in groups at least this long.
-    """
-
-    batch_size: int = 1
-    threads: int = 1
-    repeats: int = 25
-    warmup_s: float = 0.5
-    min_time_ms: float = 2.0
-
-    def __post_init__(self) -> None:
-        for field, least in (("batch_size", 1), ("threads", 1), ("repeats", 5), ("warmup_s", 0), ("min_time_ms", 0)):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
-
-
-@torch.inference_mode()
 def measure_latency(
     models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], config: LatencyConfig, *, rounds: int = 1
 ) -> list[Estimate]:
-    """Median latency of each network in milliseconds per forward pass, with a 95% interval.
+    """Latency of each network in milliseconds per forward pass, with a 95% interval.
 
     Args:
         models: Networks on one device; they are put in evaluation mode.
         input_shapes: Shape [C, H, W] of one input for each network.
         config: How to measure.
         rounds: Multiplies the repeats.
+
+    Raises:
+        MeasurementFailed: A network has no latency; `measure` goes on with the others.
     """
-    runs = [_Run(model.eval(), shape, config) for model, shape in zip(models, input_shapes)]
-    with _threads(config.threads):
-        for run in runs:
-            run.warm_up(config)
-        times = np.array([[run.time_ms() for run in runs] for _ in range(config.repeats * rounds)])
-    return [median_interval(column) for column in times.T]
+    estimates = []
+    for measured in measure(models, input_shapes, config, rounds=rounds):
+        if isinstance(measured, MeasurementFailed):
+            raise measured
+        estimates.append(measured.latency)
+    return estimates
 
 
-def median_interval(samples: np.ndarray) -> Estimate:
-    """Median of samples [N] and the order statistics that bound it with 95% confidence, whatever the distribution."""
-    ordered = np.sort(samples)
-    n = len(ordered)
-    reach = 0.98 * sqrt(n)
-    low, high = max(0, int(np.floor(n / 2 - reach)) - 1), min(n - 1, int(np.ceil(n / 2 + reach)))
-    return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
+def measure(
+    models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], config: LatencyConfig, *, rounds: int = 1
+) -> list[Measurement | MeasurementFailed]:
+    """Latency, throughput, memory and energy of each network, or the reason why it has none.
+
+    Args:
+        models: Networks on one device; they are put in evaluation mode.
+        input_shapes: Shape [C, H, W] of one input for each network.
+        config: How to measure.
+        rounds: Multiplies the repeats.
+
+    Raises:
+        ValueError: The configuration cannot be had on this machine.
+        DeviceUnreachable: The other machine does not answer.
+    """
+    with Meter(config) as meter:
+        return meter.measure(models, input_shapes, rounds=rounds)
 
 
-class _Run:
-    """One network with its input, timed in groups of passes."""
+class Meter:
+    """Measures under one configuration, and keeps the connection to another machine from one measurement to the next.
 
-    def __init__(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> None:
-        parameter = next(model.parameters())
-        self.model = model
-        self.on_cuda = parameter.is_cuda
-        images = torch.randn(config.batch_size, *shape, device=parameter.device, dtype=parameter.dtype)
-        self.images: Tensor = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
-        self.passes = 1
+    Args:
+        config: How to measure.
+        journal: File that keeps what another machine has measured; with the same networks in the same order, a
+            measurement that was killed goes on where it stopped.
+    """
 
-    def time_ms(self) -> float:
-        self._wait()
-        start = time.perf_counter()
-        for _ in range(self.passes):
-            self.model(self.images)
-        self._wait()
-        return 1e3 * (time.perf_counter() - start) / self.passes
+    def __init__(self, config: LatencyConfig, *, journal: Path | None = None) -> None:
+        self.config = config
+        self._backend = find(config.backend)
+        self._journal = journal
+        self._other: OtherMachine | None = None
 
-    def warm_up(self, config: LatencyConfig) -> None:
-        """Run until five times agree with the five before them, then fix how many passes make a group."""
-        end = time.perf_counter() + config.warmup_s
-        times = [self.time_ms()]
-        while time.perf_counter() < end:
-            times.append(self.time_ms())
-            if len(times) >= 12 and abs(np.median(times[-5:]) / np.median(times[-10:-5]) - 1) < 0.03:
-                break
-        self.passes = max(1, int(np.ceil(config.min_time_ms / max(np.median(times[-5:]), 1e-6))))
+    def __enter__(self) -> "Meter":
+        return self
 
-    def _wait(self) -> None:
-        if self.on_cuda:
-            torch.cuda.synchronize()
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection to another machine, if there is one."""
+        if self._other is not None:
+            self._other.close()
+
+    def conditions(self, device: torch.device, input_shape: tuple[int, ...]) -> Conditions:
+        """What a latency measured now would hold for; asks the other machine what it is.
+
+        Args:
+            device: Where the networks are, if this machine measures.
+            input_shape: Of one input, [C, H, W].
+        """
+        if self.config.is_remote:
+            other = self._machine()
+            other.connect()
+            host = ssh_address(self.config.device).host
+            name, version = f"{other.facts['device']} ({host})", str(other.facts["backend"])
+        else:
+            name, version = device_name(device), self._backend.version()
+        return Conditions(
+            device=name,
+            backend=version,
+            batch_size=self.config.batch_size,
+            precision=self.config.precision,
+            threads=self.config.threads,
+            input_shape=tuple(input_shape),
+        )
+
+    def measure(
+        self, models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], *, rounds: int = 1
+    ) -> list[Measurement | MeasurementFailed]:
+        """As the function `measure`."""
+        device = next((p.device for model in models for p in model.parameters()), torch.device("cpu"))
+        if wrong := mistakes(self.config, device.type):
+            raise ValueError("; ".join(wrong))
+        shapes = [(self.config.batch_size, *shape) for shape in input_shapes]
+        records = [_Record() for _ in models]
+        place: ThisMachine | OtherMachine
+        if self.config.is_remote:
+            place = self._machine()
+            place.connect()
+            place.load(self._exported(models, shapes, records))
+        else:
+            place = ThisMachine(self.config, self._backend, device)
+            place.load(models, shapes)
+        _take_turns(place, records, self.config, rounds)
+        place.unload()
+        return [self._result(record, device, shape) for record, shape in zip(records, input_shapes)]
+
+    def _machine(self) -> OtherMachine:
+        if self._other is None:
+            assert self._backend.runtime is not None
+            self._other = OtherMachine(self.config, self._backend.runtime, self._journal)
+        return self._other
+
+    def _exported(
+        self, models: Sequence[nn.Module], shapes: Sequence[tuple[int, ...]], records: Sequence["_Record"]
+    ) -> list[bytes]:
+        """The networks as files; one that cannot be exported has failed."""
+        files = []
+        for model, shape, record in zip(models, shapes, records):
+            try:
+                files.append(self._backend.export(model.eval(), shape, self.config))
+            except Exception as error:  # whatever the exporter does not like
+                files.append(b"")
+                record.error = f"cannot be exported: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return files
+
+    def _result(
+        self, record: "_Record", device: torch.device, shape: tuple[int, ...]
+    ) -> Measurement | MeasurementFailed:
+        if record.error is not None:
+            return MeasurementFailed(record.error)
+        latency, limit = latency_of(record.visits), self.config.max_interval
+        if limit is not None and relative_width(latency) > limit:
+            width = 100 * relative_width(latency)
+            return MeasurementFailed(
+                f"its interval stays {width:.0f} % wide, more than {100 * limit:.0f} % (max_interval)"
+            )
+        return Measurement(
+            latency=latency,
+            throughput_per_s=1e3 * self.config.batch_size / latency.value,
+            memory_mb=record.memory_mb,
+            energy_mj=sum(record.energy_mj) / len(record.energy_mj) if record.energy_mj else None,
+            conditions=self.conditions(device, shape),
+        )
 
 
-@contextmanager
-def _threads(n: int):
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+def mistakes(config: LatencyConfig, device: str) -> list[str]:
+    """What of a configuration cannot be had, one line each, beginning with the field.
+
+    Args:
+        config: How latency shall be measured.
+        device: Where networks run on this machine, `cpu` or `cuda`.
+    """
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def device_name(device: torch.device) -> str:
-    """What a person calls the device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        backend = find(config.backend)
+    except ValueError as error:
+        return [str(error)]
+    found = []
+    if config.precision not in backend.precisions:
+        has = ", ".join(backend.precisions)
+        found.append(f"precision: {config.backend} cannot do {config.precision}; allowed: {has}")
+    if config.is_remote:
+        if backend.runtime is None:
+            found.append(f"device: {config.backend} measures on this machine only; over ssh: onnxruntime, torch")
+        elif lacking := backend.missing("cpu"):
+            found.append(f"backend: {lacking}")
+    elif device not in backend.devices:
+        found.append(f"backend: {config.backend} needs a {' or '.join(backend.devices)} device, this job uses {device}")
+    elif lacking := backend.missing(device):
+        found.append(f"backend: {lacking}")
+    return found
 
 
 def conditions(device: torch.device, input_shape: tuple[int, ...], config: LatencyConfig) -> dict[str, Any]:
     """What a latency depends on, written beside every number."""
+    with Meter(config) as meter:
+        return meter.conditions(device, input_shape).to_dict()
+
+
+@dataclass
+class _Record:
+    """What is known of one network so far."""
+
+    visits: list[list[float]] = field(default_factory=list)
+    energy_mj: list[float] = field(default_factory=list)
+    memory_mb: float | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    over: bool = False
+
+    def add(self, result: dict[str, Any], limit_s: float) -> None:
+        """A visit more; the last one where the time is over."""
+        self.seconds += result["seconds"]
+        if "error" in result:
+            enough = len(self.visits) >= 2 and self.seconds >= limit_s
+            self.error, self.over = (None if enough else result["error"]), True
+            return
+        self.visits.append(result["times_ms"])
+        self.memory_mb = result["memory_mb"]
+        if result["energy_mj"] is not None:
+            self.energy_mj.append(result["energy_mj"])
+        self.over = self.seconds >= limit_s
+
+    @property
+    def is_open(self) -> bool:
+        return self.error is None and not self.over
+
+
+def _take_turns(
+    place: ThisMachine | OtherMachine, records: Sequence[_Record], config: LatencyConfig, rounds: int
+) -> None:
+    """Visits of all networks in turn, then more of those whose interval is too wide."""
+    turn = 0
+    for more in range(1 + (EXTRA_ROUNDS if config.max_interval is not None else 0)):
+        chosen = [i for i, record in enumerate(records) if record.is_open and (not more or _is_wide(record, config))]
+        for _ in range(VISITS * rounds):
+            asked = [Visit(i, turn, _plan(records[i], config)) for i in chosen if records[i].is_open]
+            for visit, result in place.visits(asked):
+                records[visit.network].add(result, config.timeout_s)
+            turn += 1
+
+
+def _is_wide(record: _Record, config: LatencyConfig) -> bool:
+    return config.max_interval is not None and relative_width(latency_of(record.visits)) > config.max_interval
+
+
+def _plan(record: _Record, config: LatencyConfig) -> dict[str, Any]:
     return {
-        "device": device_name(device),
-        "backend": f"torch {torch.__version__} eager",
-        "batch_size": config.batch_size,
-        "threads": config.threads,
-        "precision": "fp32",
-        "input_shape": list(input_shape),
+        "warmup_s": config.warmup_s,
+        "groups": math.ceil(config.repeats / VISITS),
+        "min_time_ms": config.min_time_ms,
+        "timeout_s": max(1e-3, config.timeout_s - record.seconds),
     }

@@ -4,16 +4,20 @@ from nas.estimate import Estimate
 from nas.objectives.accuracy import Accuracy, top1_percent
 from nas.objectives.cost import Cost
 from nas.objectives.latency import Latency
-from nas.objectives.objective import Bound, Objective, describe, parse_bound
+from nas.objectives.objective import Bound, Computed, Objective, describe, parse_bound
+from nas.objectives.predicted_latency import PredictedLatency, Roofline
 from nas.objectives.tabular import Tabular
 
 __all__ = [
     "Accuracy",
     "Bound",
+    "Computed",
     "Cost",
     "Estimate",
     "Latency",
     "Objective",
+    "PredictedLatency",
+    "Roofline",
     "Tabular",
     "describe",
     "parse_bound",

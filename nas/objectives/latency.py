@@ -1,4 +1,4 @@
-"""Latency of the extracted subnet on this machine."""
+"""Latency of the extracted subnet, on this machine or on another one."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import nn
 
 from nas.estimate import Estimate
-from nas.hardware.latency import LatencyConfig, measure_latency
+from nas.hardware.latency import LatencyConfig, Meter
+from nas.hardware.measurement import Measurement, MeasurementFailed
 from search_spaces import Architecture
 
 
 class Latency:
-    """Median milliseconds of one forward pass, measured.
+    """Milliseconds of one forward pass, measured.
 
     Args:
         subnet: Gives the subnet of an architecture, see `nas.subnets.Subnets`.
@@ -32,17 +33,32 @@ class Latency:
         alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.subnet, self.input_shape, self.config, self.alone = subnet, input_shape, config, alone
+        self.meter = Meter(config)
 
     def evaluate(self, architecture: Architecture) -> Estimate:
         return self.evaluate_together([architecture])[0]
 
     def evaluate_together(self, architectures: list[Architecture], *, rounds: int = 1) -> list[Estimate]:
-        """Several architectures with interleaved repeats, `rounds` times as many as for one: differences between
-        them are then free of the machine's drift."""
+        """Several architectures that take turns, `rounds` times as long as for one: differences between them are then
+        free of the machine's drift.
+
+        Raises:
+            MeasurementFailed: One of them has no latency.
+        """
+        measured = self.measure_together(architectures, rounds=rounds)
+        failed = [one for one in measured if isinstance(one, MeasurementFailed)]
+        if failed:
+            raise failed[0]
+        return [one.latency for one in measured if isinstance(one, Measurement)]
+
+    def measure_together(
+        self, architectures: list[Architecture], *, rounds: int = 1
+    ) -> list[Measurement | MeasurementFailed]:
+        """The same in full, where those that fail do not spoil the others."""
         models = [self.subnet(architecture) for architecture in architectures]
         shapes = [self._shape(architecture) for architecture in architectures]
         with self.alone():
-            return measure_latency(models, shapes, self.config, rounds=rounds)
+            return self.meter.measure(models, shapes, rounds=rounds)
 
     def _shape(self, architecture: Architecture) -> tuple[int, ...]:
         size = architecture.get("resolution")

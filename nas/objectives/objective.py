@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from nas.estimate import Estimate
 from search_spaces import Architecture
 
@@ -25,12 +27,32 @@ class Objective(Protocol):
         ...
 
 
+class Computed(Objective, Protocol):
+    """An objective that needs no network, so that whole generations are computed at once."""
+
+    def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
+        """Values [N] of encodings [N, D]."""
+        ...
+
+
+class Predicted(Computed, Protocol):
+    """One that is not sure: its values have intervals, and a limit is kept by their far end."""
+
+    def estimate_encodings(self, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bound:
     """A hard limit on an objective: values from `low` to `high`, either of which may be absent."""
 
     low: float | None = None
     high: float | None = None
+
+    def violation_within(self, low: float, high: float) -> float:
+        """How far outside the worse end of an interval lies, relative to the limit; 0 where all of it is inside."""
+        return max(self.violation(low), self.violation(high))
 
     def violation(self, value: float) -> float:
         """How far outside a value lies, relative to the limit; 0 inside."""

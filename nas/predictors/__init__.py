@@ -1,5 +1,15 @@
-"""What few evaluated architectures say of many others."""
+"""What few evaluated architectures say of many others.
 
+Latency on a device of your own, from a table of other devices and 20 measurements:
+
+    features = np.hstack([known_ms, described])  # [N, D + F]: D known devices, F columns that may be none
+    transfer = DeviceTransfer().learn(features, devices=known_ms.shape[1])
+    rows = transfer.choose(20, np.random.default_rng(0))  # the architectures worth measuring
+    measured_ms = [measure(architectures[row]) for row in rows]
+    latency_ms = transfer.fit(features[rows], np.array(measured_ms)).predict(features)  # mean and std of all N
+"""
+
+from nas.predictors.device_transfer import DeviceTransfer
 from nas.predictors.diff_kendall import diff_kendall, diff_kendall_loss
 from nas.predictors.gaussian_process import GaussianProcess
 from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
@@ -13,6 +23,7 @@ from nas.predictors.ridge_svr import RidgeOrSVR
 
 __all__ = [
     "MLP",
+    "DeviceTransfer",
     "GaussianProcess",
     "GroupedGaussianProcess",
     "LayerLayout",

@@ -11,9 +11,10 @@ import pytest
 from nas.archive import pareto_front
 from nas.estimate import Estimate
 from nas.journal import Journal, read_evaluations
-from nas.objectives import Bound, parse_bound
-from nas.search import SearchConfig, search
+from nas.objectives import Bound, Cost, parse_bound
+from nas.search import Problem, SearchConfig, search
 from nas.searchers import NSGA2, Random, RegularizedEvolution
+from search_spaces import Architecture, Space
 from search_spaces.mobilenet_v3 import small_mobilenet_v3
 from tests.killing import kill_after_progress
 from tests.nas.helpers import Leading, bits, problem
@@ -206,3 +207,47 @@ def test_contradictory_bounds_are_refused():
 def test_bad_settings_name_field_and_value(change, message):
     with pytest.raises(ValueError, match=message):
         SearchConfig(**change)
+
+
+class GuessedTwice:
+    """Twice the ones, predicted within 1 either way."""
+
+    name, unit, maximise = "latency_ms", "ms", False
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.calls = space, 0
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        value, low, high = self.estimate_encodings(self.space.encode(architecture)[None])
+        return Estimate(float(value[0]), float(low[0]), float(high[0]))
+
+    def evaluate_encodings(self, encodings):
+        return self.estimate_encodings(encodings)[0]
+
+    def estimate_encodings(self, encodings):
+        self.calls += 1
+        value = 2.0 * encodings.sum(axis=1)
+        return value, value - 1, value + 1
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_a_limit_on_a_prediction_is_kept_by_the_end_of_its_interval(searcher, tmp_path):
+    space, path = bits(12), tmp_path / "journal.jsonl"
+    guess, leading = GuessedTwice(space), Leading()
+    task = Problem(
+        exact=[Cost(space, "macs")],
+        predicted=[guess],
+        measured=[leading],
+        optimised=["accuracy", "latency_ms"],
+        bounds={"latency_ms": Bound(high=10.0)},
+    )
+    found = run(task, space, searcher=searcher, path=path, evaluations=100)
+    assert max(evaluation.values["macs"] for evaluation in found) == 4  # 5 ones: 10, at most 11
+    assert all(sum(architecture.values()) <= 4 for architecture in leading.calls)
+    assert all(e.intervals["latency_ms"] == (e.values["latency_ms"] - 1, e.values["latency_ms"] + 1) for e in found)
+    assert guess.calls < 100 or searcher == "regularized_evolution"  # whole generations
+    before = path.read_bytes()
+    run(task, space, searcher=searcher, path=path, evaluations=100)
+    assert path.read_bytes() == before
+    assert task.loss_limits == {}
+    np.testing.assert_array_equal(task.computed[1](np.eye(12, dtype=int)[:1]), [2.0])

@@ -128,6 +128,34 @@ def search(folder: Path, evaluations: int = 30) -> Path:
     return folder
 
 
+def wide_search(folder: Path, *, evaluations: int, members: int) -> Path:
+    """A journal of distinct candidates, the first of which are the front: each costs more than the one before it."""
+    records = []
+    for index in range(evaluations):
+        behind = 0.0 if index < members else 5.0
+        latency = 0.5 + 0.01 * (index % members) + behind
+        values = {"accuracy": 90 + 0.05 * (index % members), "latency_ms": latency, "macs": 1e6 + index, "params": 5e4}
+        architecture = {"stage1.depth": 1 + index % 4, "stage1.width": 0.5 + index % 8 / 8, "number": index}
+        record = {"index": index, "architecture": architecture, "status": "ok", "values": values, "reason": None}
+        records.append(record | {"intervals": {"latency_ms": [latency - 0.01, latency + 0.01]}, "seconds": 0.2})
+    header = {"journal": 1, "space": "small_mobilenet_v3", "searcher": "nsga2", "objectives": OBJECTIVES, "seed": 7}
+    append_lines(folder / "search" / "journal.jsonl", header, *records)
+    curve = [[n, 0.9 - 0.6 / n] for n in range(50, evaluations + 1, 50)]
+    write_json(folder / "search" / "hypervolume.json", {"reference": {}, "ideal": {}, "curve": curve})
+    chosen = []
+    for record in records[:members]:
+        key = Architecture.from_json(record["architecture"]).key
+        member = {name: record[name] for name in ("architecture", "values", "intervals")}
+        weights = folder / "front" / f"{key}.safetensors"
+        weights.parent.mkdir(exist_ok=True)
+        weights.write_bytes(key.encode() * 10_000)
+        tested = {"test_accuracy": record["values"]["accuracy"] - 0.8, "weights": f"front/{weights.name}"}
+        chosen.append({"key": key, **member, **tested})
+    conditions = {"device": "AMD EPYC", "backend": "torch 2.10", "batch_size": 1, "threads": 1, "precision": "fp32"}
+    write_json(folder / "front.json", {"objectives": OBJECTIVES, "members": chosen, "latency": conditions})
+    return folder
+
+
 def finish(folder: Path, status: str = "finished", reason: str | None = None) -> Path:
     """The result: the job is over."""
     members = json.loads((folder / "front.json").read_text())["members"] if (folder / "front.json").exists() else []

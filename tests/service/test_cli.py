@@ -17,7 +17,10 @@ from service.cli import app
 from service.progress import ProgressDisplay, duration
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["run", "train", "search", "profile", "retrain", "score", "list", "show", "ui", "sync"]
+COMMANDS = [
+    *("run", "train", "search", "profile", "retrain", "export", "score"),
+    *("list", "show", "ui", "sync", "compare", "report"),
+]
 TINY = ["train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_images=64"]
 FAST = ["latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false"]
 
@@ -258,11 +261,20 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
         {"event": "measure", "done": 0, "total": 3},
         {"event": "test", "done": 3, "total": 3},
         {"event": "retrain", "member": "0a1b", "done": 0, "total": 2, "step": 5, "steps": 10, "loss": 0.5},
+        {"event": "export", "member": "0a1b", "format": "pt2", "done": 1, "total": 3},
         {"event": "unheard of"},
     ]
     text = "\n".join(rendered(events, step_s=20.0, terminal=terminal))
     assert "sampling after epoch 3: conv 0.90, none 0.10, effective part of the images 0.80" in text
-    for part in ("largest 90.0 %", "loss is not finite", "MLflow [is] away", "1 min 1 s", "searching", "fine-tuning"):
+    for part in (
+        "largest 90.0 %",
+        "loss is not finite",
+        "MLflow [is] away",
+        "1 min 1 s",
+        "searching",
+        "fine-tuning",
+        "pt2",
+    ):
         assert part in text
 
 

@@ -12,7 +12,8 @@ from service import search_benchmark as runs
 from service.benchmark_problem_set import GROUPS, KNOWN, ProblemRequest, problems_of
 from service.search_benchmark_log import finished_runs
 from service.search_benchmark_report import targets_of
-from service.tracking import log_finished
+from service.tracking import TrackingConfig
+from service.tracking_finished import log_finished
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas
 
@@ -116,9 +117,9 @@ def test_a_store_that_is_away_is_one_line_and_a_run_has_its_curve(tmp_path):
     assert [run.name for run in logged] == ["t nsga2", "t random"]
     assert logged[0].params["population"] == 6
     assert logged[0].curves["hypervolume_share_median"][-1][0] == 20
-    error = log_finished(logged, uri="http://127.0.0.1:9")
-    assert error is not None
-    assert "no MLflow server answers" in error
+    away = log_finished(logged, TrackingConfig(uri="http://127.0.0.1:9"))
+    assert away.error is not None
+    assert "no MLflow server answers" in away.error
 
 
 def test_targets_are_those_that_take_part():
@@ -139,7 +140,7 @@ def test_targets_are_those_that_take_part():
         (["--problem", "nb201"], "give exactly one of --problem, --table and --oracle, got 2"),
         (["--target", "linas"], "'linas' does not take part; allowed: nsga2"),
         (["--set", "nsga2.popultion=3"], "nsga2 has no option 'popultion'; did you mean population?"),
-        (["--set", "population=3"], "must be SEARCHER.OPTION=VALUE"),
+        (["--set", "population=3"], "must be NAME.OPTION=VALUE"),
         (["--join", "nowhere.csv"], "--join: nowhere.csv: No such file"),
         (["--space", "conv_mini"], "'conv_mini' is no space"),
     ],

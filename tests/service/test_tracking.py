@@ -2,25 +2,23 @@
 
 import base64
 import json
-import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import zlib
-from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-import service
 from service.folder import read_json
 from service.mlflow_format import LONGEST_VALUE
 from service.report import write_report
-from service.store import server_command
-from service.tracking import TrackingConfig, default_uri, serve, sync, view_link
+from service.store import Serving, default_uri, server_command
+from service.tracking import TrackingConfig, sync
+from service.tracking_pages import serve, view_link
 from tests.service.synthetic_job import (
     append_lines,
     complete_job,
@@ -35,30 +33,6 @@ from tests.service.synthetic_job import (
 AWAY = "http://127.0.0.1:9"
 
 
-@pytest.fixture(scope="session")
-def first_use(tmp_path_factory):
-    """A working directory after the very first job, and what `sync` printed there: making the store takes seconds."""
-    folder = tmp_path_factory.mktemp("first")
-    start_job(folder / "job")
-    code = (
-        "import service.tracking as t; r = t.sync('job', final=False); print(r.error, t.default_uri() == r.uri, end='')"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(service.__file__).parents[1])}
-    return folder, subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-
-
-@pytest.fixture(scope="session")
-def empty_store(first_use):
-    """A database that has its tables, and an experiment with one job."""
-    path = first_use[0] / "runs" / "mlflow.db"
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE experiments SET name = 'first' WHERE name = 'espalier'")
-        database.commit()
-    return path
-
-
 @pytest.fixture(scope="module")
 def logged(empty_store, tmp_path_factory):
     """A job that is in MLflow as a whole, for tests that only look; and the address of the store."""
@@ -69,12 +43,6 @@ def logged(empty_store, tmp_path_factory):
     result = sync(job, final=True)
     assert (result.error, result.synced) == (None, True)
     return job, uri
-
-
-@pytest.fixture
-def uri(empty_store, tmp_path):
-    (tmp_path / "runs").mkdir()
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'runs' / 'mlflow.db')}"
 
 
 @pytest.fixture
@@ -427,15 +395,25 @@ def test_links_open_the_view(logged):
 
 
 def test_server_is_lean_and_local(uri):
-    command = " ".join(server_command(uri))
+    command = " ".join(server_command(uri, Serving()))
     assert f"mlflow server --backend-store-uri {uri} --host 127.0.0.1 --port 5000 --workers 1" in command
+    assert "basic-auth" not in command
+    assert "--allowed-hosts" not in command
+
+
+def test_server_for_a_team_knows_its_names_and_asks_for_a_login(uri):
+    command = server_command(uri, Serving(host="0.0.0.0", port=80, allowed_hosts="lab.example, nas", auth=True))
+    options = dict(pairwise(command))
+    assert options["--app-name"] == "basic-auth"
+    assert options["--allowed-hosts"].startswith("lab.example,nas,lab.example:80,nas:80,localhost")
+    assert "http://lab.example:80" in options["--cors-allowed-origins"].split(",")
 
 
 def test_serving_nothing_is_refused(tmp_path, uri):
     with pytest.raises(FileNotFoundError, match="no MLflow store"):
         serve(f"sqlite:///{tmp_path / 'none.db'}")
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="cannot be used"):
-        serve(uri, port=taken.getsockname()[1])
+        serve(uri, Serving(port=taken.getsockname()[1]))
 
 
 def test_mlflow_is_not_imported_until_used():

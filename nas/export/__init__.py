@@ -1,0 +1,17 @@
+"""Trained networks in the formats that people deploy; every file is run once and compared before it counts."""
+
+from nas.export.deployable import Deployable
+from nas.export.exported_program import write_exported_program
+from nas.export.onnx import write_onnx
+from nas.export.quantised import write_int8
+from nas.export.safetensors_card import load_network, restored, write_safetensors
+
+__all__ = [
+    "Deployable",
+    "load_network",
+    "restored",
+    "write_exported_program",
+    "write_int8",
+    "write_onnx",
+    "write_safetensors",
+]

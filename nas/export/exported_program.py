@@ -1,0 +1,28 @@
+"""`torch.export` archives (.pt2), which torch alone loads and runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim
+
+from nas.export.deployable import Deployable
+
+
+def write_exported_program(deployable: Deployable, path: Path) -> dict[str, Any]:
+    """Write the network as a `.pt2` of any batch size, its card inside as `card.json`, and run the file.
+
+    Raises:
+        ValueError: The file gives other logits than the network.
+    """
+    example = torch.zeros(2, *deployable.input_shape)  # a batch of one would be taken for a constant
+    with torch.no_grad():
+        program = torch.export.export(deployable.network, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False)
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it names folders of this machine
+    torch.export.save(program, path, extra_files={"card.json": json.dumps(deployable.card)})
+    loaded = torch.export.load(path).module()
+    with torch.no_grad():
+        return {"torch": torch.__version__, **deployable.agreement(loaded)}

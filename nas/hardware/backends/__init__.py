@@ -1,0 +1,82 @@
+"""What runs a network while it is timed, one file each.
+
+A backend is found by its file here, or as `package.module:object`.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from torch import nn
+
+from nas.hardware.config import LatencyConfig
+from nas.hardware.timing import Network
+
+
+class Backend(Protocol):
+    """Makes plain networks ready to run.
+
+    Attributes:
+        precisions: Those it can do.
+        devices: Types of devices of this machine that it can use, `cpu` and `cuda`.
+        runtime: By which another machine runs what `export` gives, a key of `nas.hardware.runtimes.OPENERS`; None where
+            it works on this machine only.
+    """
+
+    precisions: tuple[str, ...]
+    devices: tuple[str, ...]
+    runtime: str | None
+
+    def missing(self, device: str) -> str | None:
+        """What `cpu` or `cuda` needs and is not installed here, with how to install it, in one line; or None."""
+        ...
+
+    def version(self) -> str:
+        """Backend with its version, as written beside every number."""
+        ...
+
+    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+        """The network ready to run on its device.
+
+        Args:
+            model: A plain network in evaluation mode; it is left as it is.
+            shape: Of its input with the batch, [B, C, H, W].
+            config: Precision and threads.
+        """
+        ...
+
+    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+        """The network as a file for the runtime of another machine; called where `runtime` is given."""
+        ...
+
+
+def names() -> list[str]:
+    """The backends of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    place, _, attribute = name.partition(":")
+    if not attribute and name not in names():
+        close = get_close_matches(name, names(), n=1)
+        meant = f"; did you mean {close[0]}?" if close else ";"
+        raise ValueError(f"backend {name!r} is unknown{meant} allowed: {', '.join(names())}, or package.module:object")
+    try:
+        module = importlib.import_module(place if attribute else f"{__name__}.{name}")
+        made: Any = getattr(module, attribute or "Backend")
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"backend {name!r} cannot be imported: {error}") from error
+    return made()
+
+
+def not_installed(*modules: str, install: str) -> str | None:
+    """One line where one of the modules is missing."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    return f"{' and '.join(missing)} not installed: {install}" if missing else None

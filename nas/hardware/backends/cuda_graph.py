@@ -1,0 +1,44 @@
+"""PyTorch on CUDA with the whole pass captured as one graph: no launch of single kernels."""
+
+import torch
+from torch import nn
+
+from nas.hardware.backends import torch as eager
+from nas.hardware.config import LatencyConfig
+from nas.hardware.memory import peak_memory_mb
+from nas.hardware.timing import Network
+
+
+class Backend:
+    """Replays a captured CUDA graph."""
+
+    precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    devices: tuple[str, ...] = ("cuda",)
+    runtime: str | None = None
+
+    def missing(self, device: str) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return f"torch {torch.__version__} CUDA graph"
+
+    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+        model = eager.in_precision(model, config.precision)
+        images = eager.random_input(model, shape, config.precision)
+        memory_mb = peak_memory_mb(model, images)
+        with torch.cuda.device(images.device), torch.inference_mode():
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(3):  # libraries choose their kernels and take their memory outside the capture
+                    model(images)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                output = model(images)
+        network = eager.torch_network(model, images, memory_mb, step=graph.replay)
+        network.finite = lambda: bool(torch.isfinite(output).all())
+        return network
+
+    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+        raise NotImplementedError

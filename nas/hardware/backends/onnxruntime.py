@@ -1,0 +1,66 @@
+"""ONNX Runtime, on the processor or on CUDA."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from torch import nn
+
+from nas.hardware.backends import not_installed
+from nas.hardware.backends import torch as eager
+from nas.hardware.config import LatencyConfig
+from nas.hardware.onnx_model import INSTALL, NEEDS, onnx_bytes
+from nas.hardware.runtimes import open_onnx, runtime_version
+from nas.hardware.timing import Network
+
+
+class Backend:
+    """ONNX Runtime; int8 quantises weights, and activations at every pass."""
+
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    runtime: str | None = "onnxruntime"
+
+    def missing(self, device: str) -> str | None:
+        lacking = not_installed(*NEEDS, "onnxruntime", install=INSTALL)
+        if lacking is None and device == "cuda":
+            import onnxruntime
+
+            if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+                return "onnxruntime for CUDA is not installed: pip install onnxruntime-gpu"
+        return lacking
+
+    def version(self) -> str:
+        return runtime_version("onnxruntime")
+
+    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+        cuda = next((parameter.is_cuda for parameter in model.parameters()), False)
+        return open_onnx(self.export(model, shape, config), config.threads, cuda=cuda)
+
+    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+        if config.precision == "int8":
+            return quantised(onnx_bytes(model, shape))
+        return onnx_bytes(eager.in_precision(model, config.precision), shape)
+
+
+def quantised(model: bytes) -> bytes:
+    """An ONNX model with its weights in 8 bits, its activations quantised at every pass."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    logging.getLogger().addFilter(_no_advice)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "int8.onnx"
+            # signed weights have no fast convolution in ONNX Runtime on every processor, unsigned ones have
+            network = onnx.load_from_string(model)
+            del network.graph.value_info[:]  # shapes are inferred anew, and those of weights laid out anew would differ
+            quantize_dynamic(network, path, weight_type=QuantType.QUInt8)
+            return path.read_bytes()
+    finally:
+        logging.getLogger().removeFilter(_no_advice)
+
+
+def _no_advice(record: logging.LogRecord) -> bool:
+    """Drops the advice to preprocess the model, which the exporter has done."""
+    return "pre-processing before quantization" not in record.getMessage()

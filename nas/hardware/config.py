@@ -1,0 +1,114 @@
+"""How latency is measured, and under which conditions a number holds."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+_LEAST = (("batch_size", 1), ("threads", 1), ("repeats", 5), ("warmup_s", 0), ("min_time_ms", 0))
+_SSH = re.compile(
+    r"ssh://(?:(?P<user>[^@/:\s-][^@/:\s]*)@)?"
+    r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*)(?::(?P<port>\d{1,5}))?(?:/(?P<place>cpu|cuda)?)?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyConfig:
+    """How latency is measured.
+
+    Args:
+        batch_size: Images of one forward pass.
+        threads: CPU threads of one forward pass.
+        repeats: Timed repeats of each network.
+        warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
+        min_time_ms: Forward passes are timed in groups at least this long.
+        backend: What runs the networks: a catalogue name, or `package.module:object`.
+        precision: Of weights and activations; `int8` quantises weights once and activations at every pass.
+        device: `here` for this machine, or `ssh://user@host[:port]` for another one: its processor, or its CUDA device
+            with `/cuda` at the end.
+        timeout_s: A network that needs longer in all is given up as too slow.
+        max_interval: Widest 95% interval accepted, as a share of the value; wider ones are measured on for a while and
+            fail then.
+        ssh_options: Options of the `ssh` program, such as `-i` and a file; the rest belongs in ~/.ssh/config.
+        python: Interpreter on the other machine.
+    """
+
+    batch_size: int = 1
+    threads: int = 1
+    repeats: int = 25
+    warmup_s: float = 0.5
+    min_time_ms: float = 2.0
+    backend: str = "torch"
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
+    device: str = "here"
+    timeout_s: float = 120.0
+    max_interval: float | None = None
+    ssh_options: list[str] = field(default_factory=list)
+    python: str = "python3"
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST:
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.timeout_s <= 0:
+            raise ValueError(f"timeout_s must be more than 0, got {self.timeout_s:g}")
+        if self.max_interval is not None and self.max_interval <= 0:
+            raise ValueError(f"max_interval must be more than 0, got {self.max_interval:g}")
+        if self.device != "here":
+            ssh_address(self.device)
+        if not self.python.strip():
+            raise ValueError(f"python must be an interpreter, got {self.python!r}")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether another machine measures."""
+        return self.device != "here"
+
+
+class SshAddress(NamedTuple):
+    """Another machine: its host as `ssh` takes it, with the user; its port; whether its CUDA device is meant."""
+
+    host: str
+    port: int | None
+    cuda: bool
+
+
+def ssh_address(device: str) -> SshAddress:
+    """What ``ssh://user@host[:port][/cuda]`` says.
+
+    Raises:
+        ValueError: The device is neither this machine nor reached through ssh.
+    """
+    match = _SSH.fullmatch(device)
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or (port is not None and not 0 < port < 65536):
+        raise ValueError(f"device must be here or ssh://user@host[:port], got {device!r}")
+    user = f"{match['user']}@" if match["user"] else ""
+    return SshAddress(f"{user}{match['host']}", port, match["place"] == "cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """All that a latency depends on besides the network: the key of every number.
+
+    Args:
+        device: What a person calls it.
+        backend: What ran the network, with its version.
+        batch_size: Images of one forward pass.
+        precision: Of weights and activations.
+        threads: CPU threads of one forward pass.
+        input_shape: Of one input, [C, H, W].
+    """
+
+    device: str
+    backend: str
+    batch_size: int
+    precision: str
+    threads: int
+    input_shape: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {**asdict(self), "input_shape": list(self.input_shape)}

@@ -1,0 +1,55 @@
+"""Latency without running a network: predicted from a table of measured blocks, or reckoned for a device on paper."""
+
+import numpy as np
+
+from nas.estimate import Estimate
+from nas.hardware.latency_table import LatencyTable, works
+from nas.hardware.roofline import AnalyticDevice
+from search_spaces import Architecture, Space
+
+
+class PredictedLatency:
+    """Milliseconds of one forward pass, predicted with an interval.
+
+    Args:
+        table: Of the space of the search.
+    """
+
+    name, unit, maximise = "latency_ms", "ms", False
+
+    def __init__(self, table: LatencyTable) -> None:
+        self.table = table
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        return self.table.estimate(architecture)
+
+    def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
+        """Predictions [N] of encodings [N, D]."""
+        return self.table.predict(encodings)[0]
+
+    def estimate_encodings(self, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predictions [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
+        return self.table.predict(encodings)
+
+
+class Roofline:
+    """Milliseconds of one forward pass by a roofline model; nothing was measured for it.
+
+    Args:
+        space: One that says what blocks its networks are made of.
+        device: The device on paper.
+        batch_size: Inputs of one forward pass.
+    """
+
+    name, unit, maximise = "roofline_ms", "ms (analytic)", False
+
+    def __init__(self, space: Space, device: AnalyticDevice, batch_size: int = 1) -> None:
+        self.space = space
+        self._block_ms = device.block_ms(works(space), batch_size)[:, None]
+
+    def evaluate(self, architecture: Architecture) -> Estimate:
+        return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
+
+    def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
+        """Times [N] in ms of encodings [N, D]."""
+        return self.space.blocks.totals(self._block_ms, encodings)[:, 0]

@@ -1,0 +1,1 @@
+"""What starts job folders: in this process, on the GPUs of this machine, on a cluster."""
