@@ -7,6 +7,7 @@ from typing import Any
 import moocore
 import numpy as np
 
+from nas.evaluating import FULL
 from nas.journal import Evaluation
 
 Direction = tuple[str, bool]  # name of an objective, whether it is maximised
@@ -23,7 +24,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -
 
 def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> list[Evaluation]:
     """The feasible evaluations that none other dominates, one for each distinct point, by the last objective."""
-    feasible = [e for e in evaluations if e.status == "ok"]
+    feasible = [e for e in evaluations if e.status == "ok" and e.fidelity == FULL]
     if not feasible:
         return []
     points = losses(feasible, objectives)
@@ -32,20 +33,48 @@ def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Directi
     return [feasible[i] for i in order if keep[i]]
 
 
-def contenders(
-    evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, layers: int = 2
-) -> list[Evaluation]:
-    """The front, the front of the rest, and so on: who may be on the front once noisy objectives are measured better.
+def surely_dominated(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> np.ndarray:
+    """Which evaluations [N] another feasible one dominates whatever the true values within the 95% intervals are."""
+    best, worst = (_ends(evaluations, objectives, end) for end in (0, 1))
+    feasible = np.array([e.status == "ok" and e.fidelity == FULL for e in evaluations], dtype=bool)
+    dominated = np.zeros(len(evaluations), dtype=bool)
+    for i in np.flatnonzero(feasible):
+        dominated |= (worst[i] <= best).all(axis=1) & (worst[i] < best).any(axis=1)
+    return dominated
 
-    A candidate that one unlucky measurement kept off the front is among them.
+
+def _ends(evaluations: Sequence[Evaluation], objectives: Sequence[Direction], end: int) -> np.ndarray:
+    """The lowest (0) or highest (1) losses [N, K] within intervals."""
+    points = losses(evaluations, objectives)
+    for k, (name, maximise) in enumerate(objectives):
+        for i, evaluation in enumerate(evaluations):
+            if name in evaluation.intervals:
+                low, high = evaluation.intervals[name]
+                points[i, k] = (-high, -low)[end] if maximise else (low, high)[end]
+    return points
+
+
+def contenders(
+    evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, layers: int = 2, most: int | None = None
+) -> list[Evaluation]:
+    """The front, the front of the rest, and so on, then whoever is not surely dominated: who may be on the front once
+    noisy objectives are measured better.
+
+    A candidate that one unlucky measurement kept off the front is among them. With `most`, there are no more than so
+    many; the front itself is always whole.
     """
     rest, found = list(evaluations), []
-    for _ in range(layers):
+    near = [e for e, out in zip(evaluations, surely_dominated(evaluations, objectives)) if not out and e.status == "ok"]
+    for layer_index in range(layers):
         layer = pareto_front(rest, objectives)
         chosen = {evaluation.architecture for evaluation in layer}
         rest = [evaluation for evaluation in rest if evaluation.architecture not in chosen]
         found += layer
-    return found
+        if layer_index == 0:
+            most = None if most is None else max(most, len(layer))
+    known = {evaluation.architecture for evaluation in found}
+    ties = [e for e in near if e.architecture not in known and e.fidelity == FULL]
+    return [*found, *ties][:most]
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,7 @@ def hypervolume(
     evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, points: int = 200
 ) -> Hypervolume:
     """The hypervolume over the evaluations, at up to `points` moments."""
-    feasible = np.array([e.status == "ok" for e in evaluations], dtype=bool)
+    feasible = np.array([e.status == "ok" and e.fidelity == FULL for e in evaluations], dtype=bool)
     if not feasible.any():
         return Hypervolume({}, {}, [(len(evaluations), 0.0)])
     values = losses(evaluations, objectives)

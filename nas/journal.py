@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nas.estimate import Estimate
+from nas.evaluating import FULL, Candidate
 from search_spaces import Architecture
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -24,6 +26,7 @@ class Evaluation:
         intervals: Objective name -> 95% interval, for measured objectives.
         reason: Why it failed or is infeasible.
         seconds: Time the evaluation took.
+        fidelity: Share of the data that it was evaluated on; only what was evaluated on all of it is on a front.
     """
 
     index: int
@@ -33,9 +36,23 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     reason: str | None = None
     seconds: float = 0.0
+    fidelity: float = 1.0
+
+    def standard_error(self, objective: str) -> float:
+        """Of the value of an objective; 0 where it is exact or there is none."""
+        low, high = self.intervals.get(objective, (None, None))
+        return Estimate(self.values.get(objective, 0.0), low, high).standard_error
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was evaluated."""
+        return Candidate(self.architecture, self.fidelity)
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "architecture": self.architecture.to_json(), "key": self.architecture.key}
+        record = {**self.__dict__, "architecture": self.architecture.to_json(), "key": self.architecture.key}
+        if self.fidelity == FULL:
+            del record["fidelity"]
+        return record
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Evaluation":
@@ -61,6 +78,21 @@ class Journal:
         self.path, self.header = path, self._lines.header
         self.evaluations = [Evaluation.from_json(record) for record in self._lines.records]
         self._lines.records.clear()
+
+    def standard_errors(self, objectives: Sequence[str]) -> Callable[[Architecture], list[float]]:
+        """Architecture -> standard errors of these objectives; 0 of what was not evaluated."""
+        known: dict[Architecture, Evaluation] = {}
+        read = 0
+
+        def errors(architecture: Architecture) -> list[float]:
+            nonlocal read
+            for evaluation in self.evaluations[read:]:
+                known[evaluation.architecture] = evaluation
+            read = len(self.evaluations)
+            found = known.get(architecture)
+            return [0.0 if found is None else found.standard_error(name) for name in objectives]
+
+        return errors
 
     def append(self, evaluation: Evaluation) -> None:
         """Add one evaluation; it is in the file when this returns."""

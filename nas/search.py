@@ -5,20 +5,25 @@ not evaluated again. So an interrupted search ends with the same journal as an u
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from nas.archive import Direction, losses, pareto_front
+from nas.archive import pareto_front
+from nas.evaluating import Candidate, Evaluators, Measured, OneAfterTheOther, measure
 from nas.journal import Evaluation, Journal, Status
-from nas.objectives import Bound, Computed, Objective, describe
-from nas.objectives.objective import Predicted
+from nas.objectives import Objective
+from nas.problem import Known, Problem
 from nas.searchers import Searcher
+from nas.stopping import Stopping
+from nas.turns import Proposal, Turns
 from search_spaces import Architecture, Space
 
 _ASKS_WITHOUT_NEWS = 20  # asks in a row that bring no new candidate before a space counts as exhausted
+_ROUNDING = 1e-6  # of sums of shares of evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,13 @@ class SearchConfig:
         calibration_images: Training images that set the batch norm of each subnet.
         per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
             worse half of the parts again and again; `false` searches all parts as one space.
+        stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
+            many percent, for searchers that can say this; 0 for never.
+        remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept
+            off it; the front is measured in any case.
+        warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
+            training: its front is evaluated first, and a model learns from the rest of it.
+        hours: The search ends after so many, those of interrupted runs included.
     """
 
     searcher: str = "nsga2"
@@ -45,119 +57,25 @@ class SearchConfig:
     constraints: dict[str, str] = field(default_factory=dict)
     calibration_images: int = 2000
     per_leaf: bool | Literal["halving"] = False
+    remeasured_share: float = 0.25
+    stop_gain: float = 0.0
+    hours: float | None = None
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.remeasured_share <= 1:
+            raise ValueError(f"remeasured_share must be from 0 to 1, got {self.remeasured_share}")
+        if self.stop_gain < 0:
+            raise ValueError(f"stop_gain must be at least 0, got {self.stop_gain}")
+        if self.hours is not None and not self.hours > 0:
+            raise ValueError(f"hours must be more than 0, got {self.hours}")
         if self.per_leaf not in (False, True, "halving"):
             raise ValueError(f"per_leaf must be false, true or halving, got {self.per_leaf}")
         if len(self.objectives) < 1 or len(set(self.objectives)) != len(self.objectives):
             raise ValueError(f"objectives must be one or more distinct names, got {self.objectives}")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is searched for.
-
-    Args:
-        exact: Exactly computable costs; all are recorded, and limits on them are kept without evaluating anything.
-        predicted: The same for predictions; a limit is kept by the far end of their intervals.
-        measured: Objectives that take time, in the order they are evaluated.
-        noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
-        optimised: Names of the objectives that are traded off.
-        bounds: Hard limits by objective name.
-    """
-
-    exact: Sequence[Computed]
-    measured: Sequence[Objective]
-    optimised: Sequence[str]
-    bounds: Mapping[str, Bound]
-    noted: Sequence[Objective] = ()
-    predicted: Sequence[Predicted] = ()
-
-    @property
-    def objectives(self) -> list[Objective]:
-        """Everything that is recorded of a candidate."""
-        return [*self.measured, *self.predicted, *self.exact]
-
-    @property
-    def directions(self) -> list[Direction]:
-        """Name and direction of the objectives that are traded off."""
-        maximise = {objective.name: objective.maximise for objective in self.objectives}
-        return [(name, maximise[name]) for name in self.optimised]
-
-    @property
-    def computed(self) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
-        """Index of an optimised objective that is exact or predicted -> losses [N] of encodings [N, D]."""
-        exact = {cost.name: cost for cost in (*self.exact, *self.predicted)}
-        return {i: exact[name].evaluate_encodings for i, name in enumerate(self.optimised) if name in exact}
-
-    @property
-    def loss_limits(self) -> dict[int, float]:
-        """Index of an optimised objective that is measured -> largest loss its bound allows; none at all where these
-        do not say everything that the bounds on measured objectives do."""
-        computed = {objective.name for objective in (*self.exact, *self.predicted)}
-        measured = {name: bound for name, bound in self.bounds.items() if name not in computed}
-        limits = {}
-        for i, (name, maximise) in enumerate(self.directions):
-            bound = measured.pop(name, Bound())
-            limit, other = (bound.low, bound.high) if maximise else (bound.high, bound.low)
-            if other is not None:
-                return {}
-            if limit is not None:
-                limits[i] = -limit if maximise else limit
-        return {} if measured else limits
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Every objective, for journals and reports; `optimised` ones first, in their order."""
-        described = [describe(o, self.bounds.get(o.name)) for o in self.objectives]
-        rank = {name: i for i, name in enumerate(self.optimised)}
-        marked = [{**d, "optimised": d["name"] in rank} for d in described]
-        return sorted(marked, key=lambda d: rank.get(d["name"], len(rank)))
-
-    def known(self, encodings: np.ndarray) -> list["Known"]:
-        """What is known of encodings [N, D] without evaluating them."""
-        exact = {cost.name: cost.evaluate_encodings(encodings) for cost in self.exact}
-        predicted = {p.name: p.estimate_encodings(encodings) for p in self.predicted}
-        return [
-            Known(
-                {name: values[i].item() for name, values in exact.items()}
-                | {name: values[i].item() for name, (values, _, _) in predicted.items()},
-                {name: (low[i].item(), high[i].item()) for name, (_, low, high) in predicted.items()},
-            )
-            for i in range(len(encodings))
-        ]
-
-    def exact_violation(self, encodings: np.ndarray) -> np.ndarray:
-        """How far encodings [N, D] break limits on exact costs and, by the ends of intervals, on predictions [N]."""
-        total = np.zeros(len(encodings))
-        for objective in self.predicted:
-            if objective.name in self.bounds:
-                bound = self.bounds[objective.name]
-                _, low, high = objective.estimate_encodings(encodings)
-                total += [bound.violation_within(*map(float, ends)) for ends in zip(low, high)]
-        for cost in self.exact:
-            if cost.name in self.bounds:
-                bound = self.bounds[cost.name]
-                total += [bound.violation(float(value)) for value in cost.evaluate_encodings(encodings)]
-        return total
-
-    def violation(self, values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> float:
-        """How far the limited values among these break their limits; predicted ones by the ends of their intervals."""
-        predicted = {objective.name for objective in self.predicted}
-        return sum(
-            bound.violation_within(*intervals[name]) if name in predicted else bound.violation(values[name])
-            for name, bound in self.bounds.items()
-            if name in values
-        )
-
-
-class Known(NamedTuple):
-    """What is known of an architecture without evaluating it: values, and intervals of those that are predicted."""
-
-    values: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
 
 
 def search(
@@ -168,100 +86,174 @@ def search(
     space: Space,
     evaluations: int,
     observer: Callable[[dict[str, Any]], None] = lambda event: None,
+    evaluators: Evaluators | None = None,
+    stopping: Stopping | None = None,
 ) -> list[Evaluation]:
     """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
 
-    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. The search
-    ends early where the searcher finds nothing new any more; the journal is then shorter.
+    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. A candidate
+    that is evaluated on a part of the data counts as so much of one. The search ends early where the searcher finds
+    nothing new any more or `stopping` says so; the journal is then shorter.
+
+    With `evaluators` of several slots, as many candidates are evaluated at the same time. The journal has them in the
+    order in which they were finished, and what the searcher is asked and told follows from this order: the same journal
+    is the same search, whatever evaluated it.
     """
-    run = _Search(problem, journal, evaluations, observer)
-    quiet = 0
-    while len(run.done) < evaluations and quiet < _ASKS_WITHOUT_NEWS:
-        before = len(run.done)
-        asked = searcher.ask()
-        if not asked:
-            break
-        answers = []
-        encodings = np.stack([space.encode(architecture) for architecture in asked])
-        for architecture, already in zip(asked, problem.known(encodings)):
-            answers.append(run.answer(architecture, already))
-            if answers[-1] is None:
-                return list(run.done.values())  # the budget ended inside this generation
-        quiet = 0 if len(run.done) > before else quiet + 1
-        known = [answer for answer in answers if answer is not None]
-        searcher.tell(asked, losses(known, problem.directions), np.array([run.violation(e) for e in known]))
-        journal.sync()
-    return list(run.done.values())
+    evaluators = evaluators or OneAfterTheOther()
+    turns = Turns(searcher, problem, space, evaluators.slots)
+    return _Search(turns, journal, evaluators, stopping or Stopping(), observer).to_the_end(evaluations)
 
 
 class _Search:
     """What is known so far in one search."""
 
     def __init__(
-        self, problem: Problem, journal: Journal, budget: int, observer: Callable[[dict[str, Any]], None]
+        self,
+        turns: Turns,
+        journal: Journal,
+        evaluators: Evaluators,
+        stopping: Stopping,
+        observer: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.problem, self.journal, self.budget, self.observer = problem, journal, budget, observer
-        self.directions = problem.directions
-        self.remembered = {evaluation.architecture: evaluation for evaluation in journal.evaluations}
-        self.done: dict[Architecture, Evaluation] = {}
+        self.turns, self.problem, self.journal = turns, turns.problem, journal
+        self.evaluators, self.stopping, self.observer = evaluators, stopping, observer
+        self.directions = self.problem.directions
+        self.done: dict[Candidate, Evaluation] = {}
         self.front: list[Evaluation] = []
+        self.budget = self.spent = 0.0
+        self.expected_gain: float | None = None
+        self._records = deque(journal.evaluations)
+        self._early: dict[Candidate, Evaluation] = {}
+        self._flying: dict[Candidate, _Flying] = {}
+        self._is_over = False
 
-    def answer(self, architecture: Architecture, known: Known) -> Evaluation | None:
-        """The evaluation of a candidate, old or new; None where a new one would exceed the budget."""
-        if architecture in self.done:
-            return self.done[architecture]
-        if self.problem.violation(known.values, known.intervals) > 0:
-            values, intervals = known
+    def to_the_end(self, evaluations: int) -> list[Evaluation]:
+        self.budget = evaluations
+        local = [o for o in self.problem.measured if o.name not in self.evaluators.names]
+        while True:
+            while len(self._flying) < self.evaluators.slots and (proposal := self._next()) is not None:
+                self._flying[proposal.candidate] = _Flying(proposal.known)
+                self.turns.quiet = 0
+            if not self._flying:
+                return list(self.done.values())
+            evaluation = self._remembered() or self._evaluated(local)
+            self._land(evaluation)
+
+    # ---- what is next -----------------------------------------------------------------------------------------------
+
+    def _next(self) -> Proposal | None:
+        """The next candidate to evaluate; None where there is none now, or no more at all."""
+        while not self._is_over:
+            proposal = self.turns.next([c.architecture for c in self._flying], _ASKS_WITHOUT_NEWS)
+            self._weigh_gain()
+            if proposal is None or self._is_over:
+                return None
+            candidate = proposal.candidate
+            if candidate in self._flying:
+                self._flying[candidate].times += 1
+            elif (known := self._known(proposal)) is not None:
+                self._tell(known)
+            elif self._cost() + candidate.fidelity > self.budget + _ROUNDING:
+                self._is_over = True  # the budget ends here
+            else:
+                return proposal
+        return None
+
+    def _known(self, proposal: Proposal) -> Evaluation | None:
+        """What needs no evaluation."""
+        architecture, (values, intervals) = proposal.candidate.architecture, proposal.known
+        if proposal.candidate in self.done:
+            return self.done[proposal.candidate]
+        if self.problem.violation(values, intervals) > 0:
             return Evaluation(
                 index=-1, architecture=architecture, status="infeasible", values=values, intervals=intervals
             )
-        if len(self.done) >= self.budget:
-            return None
-        evaluation = self.remembered.get(architecture)
-        if evaluation is None:
-            evaluation = self._evaluate(architecture, known)
-            self.journal.append(evaluation)
-        self.done[architecture] = evaluation
-        if evaluation.status == "ok":
-            self.front = pareto_front([*self.front, evaluation], self.directions)
-        best = max((e.values["accuracy"] for e in self.front if "accuracy" in e.values), default=None)
-        event = {"event": "search", "done": len(self.done), "total": self.budget}
-        self.observer({**event, "front": len(self.front), "best_accuracy": best})
+        return None
+
+    def _cost(self) -> float:
+        """Evaluations that were begun."""
+        return self.spent + sum(candidate.fidelity for candidate in self._flying)
+
+    def _weigh_gain(self) -> None:
+        gain = self.turns.expected_gain
+        if gain is not None and gain != self.expected_gain:
+            self.stopping.promised(gain)
+        self.expected_gain = gain
+        if self.stopping.is_due:
+            self._is_over = True
+
+    # ---- what came out ----------------------------------------------------------------------------------------------
+
+    def _remembered(self) -> Evaluation | None:
+        """The evaluation that the journal has next, of those that are awaited."""
+        for candidate in self._flying:
+            if candidate in self._early:
+                return self._early.pop(candidate)
+        while self._records:
+            record = self._records.popleft()
+            self.stopping.remembered(record.seconds / self.evaluators.slots)
+            if record.candidate in self._flying:
+                return record
+            self._early[record.candidate] = record
+        return None
+
+    def _evaluated(self, local: Sequence[Objective]) -> Evaluation:
+        """Wait for any that is being evaluated, and write it down."""
+        for candidate, flight in self._flying.items():
+            if not flight.is_begun:
+                self.evaluators.start(candidate)
+                flight.is_begun = True
+        candidate, elsewhere = self.evaluators.finished()
+        here = measure(local, candidate) if elsewhere.reason is None else Measured()
+        evaluation = self._evaluation(candidate, elsewhere, here)
+        self.journal.append(evaluation)
         return evaluation
 
-    def violation(self, evaluation: Evaluation) -> float:
-        if evaluation.status == "failed":
-            return np.inf
-        return self.problem.violation(evaluation.values, evaluation.intervals)
+    def _land(self, evaluation: Evaluation) -> None:
+        flight = self._flying.pop(evaluation.candidate)
+        self.done[evaluation.candidate] = evaluation
+        self.spent += evaluation.fidelity
+        if evaluation.status == "ok":
+            self.front = pareto_front([*self.front, evaluation], self.directions)
+        self._report()
+        for _ in range(flight.times):
+            self._tell(evaluation)
 
-    def _evaluate(self, architecture: Architecture, known: Known) -> Evaluation:
+    def _tell(self, evaluation: Evaluation) -> None:
+        if self.turns.answer(evaluation):
+            self.journal.sync()
+
+    def _report(self) -> None:
+        best = max((e.values["accuracy"] for e in self.front if "accuracy" in e.values), default=None)
+        spent = round(self.spent, 2)
+        event = {"event": "search", "done": int(spent) if spent.is_integer() else spent, "total": self.budget}
+        self.observer({**event, "front": len(self.front), "best_accuracy": best, "expected_gain": self.expected_gain})
+
+    def _evaluation(self, candidate: Candidate, elsewhere: Measured, here: Measured) -> Evaluation:
         start = time.perf_counter()
-        values, intervals = dict(known.values), dict(known.intervals)
+        found = elsewhere.values | here.values
+        names = [objective.name for objective in self.problem.measured if objective.name in found]
+        known, measured = self._flying[candidate].known, elsewhere.intervals | here.intervals
+        values = known.values | {name: found[name] for name in names}
         status: Status = "ok"
-        reason = None
-        try:
-            for objective in self.problem.measured:
-                estimate = objective.evaluate(architecture)
-                if not np.isfinite(estimate.value):
-                    raise ValueError(f"{objective.name} is {estimate.value}")
-                values[objective.name] = estimate.value
-                if estimate.low is not None and estimate.high is not None:
-                    intervals[objective.name] = (estimate.low, estimate.high)
-        except Exception as error:  # whatever a user's objective raises fails this candidate, not the search
-            status, reason = "failed", f"{type(error).__name__}: {error}"
+        reason = elsewhere.reason or here.reason
         broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
-        if status == "ok" and broken:
+        if reason is not None:
+            status = "failed"
+        elif broken:
             status, reason = "infeasible", f"{broken[0]} = {values[broken[0]]:g} is outside its limit"
         if status != "failed":
-            values |= self._noted(architecture)
+            values |= self._noted(candidate.architecture)
+        seconds = elsewhere.seconds + here.seconds + time.perf_counter() - start
         return Evaluation(
             index=len(self.journal.evaluations),
-            architecture=architecture,
+            architecture=candidate.architecture,
+            fidelity=candidate.fidelity,
             status=status,
             values=values,
-            intervals=intervals,
+            intervals=known.intervals | {name: measured[name] for name in names if name in measured},
             reason=reason,
-            seconds=round(time.perf_counter() - start, 4),
+            seconds=round(seconds, 4),
         )
 
     def _noted(self, architecture: Architecture) -> dict[str, float]:
@@ -272,3 +264,12 @@ class _Search:
             except ValueError:  # a proxy that has no score of this architecture says so in its own journal
                 continue
         return found
+
+
+@dataclass
+class _Flying:
+    """A candidate that is being evaluated: how often it was asked for meanwhile, and whether anything began it."""
+
+    known: Known
+    times: int = 1
+    is_begun: bool = False

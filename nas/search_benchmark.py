@@ -12,10 +12,12 @@ import numpy as np
 
 from nas.archive import losses
 from nas.benchmark_problems import BenchmarkProblem
+from nas.earlier_search import EarlierSearch
 from nas.estimate import Estimate
 from nas.journal import Journal
 from nas.search import search
 from nas.searchers import Searcher
+from nas.searchers.seeded import Seeded
 from search_spaces import Architecture
 
 RESAMPLES = 2000
@@ -93,6 +95,30 @@ def make_searcher(
             **options,
         },
     )
+
+
+def make_warm(
+    make: Make,
+    problem: BenchmarkProblem,
+    earlier: EarlierSearch,
+    *,
+    seed: int,
+    evaluations: int,
+    population: int,
+    options: Mapping[str, Any],
+) -> Searcher:
+    """As `make_searcher`, of one that knows an earlier search: as its model can use it, or from its front on."""
+    if "warm_start" in inspect.signature(make).parameters:
+        options = {**options, "warm_start": earlier.rows(problem.directions)}
+        return make_searcher(make, problem, seed=seed, evaluations=evaluations, population=population, options=options)
+    cold = make_searcher(make, problem, seed=seed, evaluations=evaluations, population=population, options=options)
+    return Seeded(cold, earlier.front())
+
+
+def earlier_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) -> EarlierSearch:
+    """A search to start another one from."""
+    done = search(searcher, problem.problem, Journal(None, {}), space=problem.space, evaluations=evaluations)
+    return EarlierSearch.of(done, problem.directions, problem.space)
 
 
 def run_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) -> Run:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import ConvNormAct
+from search_spaces.graph_paths import Paths
 from search_spaces.nasbench101_cell import MAX_VERTICES, Cell, parse
 from search_spaces.space import Columns, Costs, Space
 
@@ -51,6 +52,29 @@ def to_cell(values: Mapping[str, Choice]) -> Cell:
         if not operation and any(vertex == s for s, _ in edges) and any(vertex == t for _, t in edges):
             raise InvalidArchitecture(f"decision 'op{vertex}' has no value; choose one of {OPERATIONS}")
     return Cell(edges, tuple(operation or OPERATIONS[0] for operation in operations)).pruned()
+
+
+def path_traits(columns: Columns) -> np.ndarray:
+    """What the paths of canonical cells come to [N, 11]: vertices, edges, operations, paths, how deep they are, and
+    what feeds the output."""
+    present = np.stack([columns[f"edge{source}_{target}"] for source, target in _EDGES], axis=1) == 1
+    paths = Paths(_EDGES, present)
+    entered = [target for _, target in _EDGES]
+    operation = np.stack([columns[f"op{vertex}"] for vertex in range(1, _LAST)], axis=1)
+    used = np.stack([present[:, np.array(entered) == vertex].any(axis=1) for vertex in range(1, _LAST)], axis=1)
+    counted = [((operation == name) & used).sum(axis=1) for name in OPERATIONS]
+
+    def of_targets(name: str) -> np.ndarray:
+        chosen = np.pad(operation == name, ((0, 0), (1, 1)))
+        return chosen[:, entered].astype(float)
+
+    steps = np.ones(present.shape)
+    depths = [paths.longest(steps), paths.shortest(steps), paths.longest(of_targets("conv3x3"))]
+    pooled = paths.shortest(of_targets("maxpool3x3"))
+    direct = present[:, _EDGES.index((0, _LAST))]
+    outputs = present[:, np.array(entered) == _LAST].sum(axis=1)
+    fields = [*counted, *depths, pooled, present.sum(axis=1), np.log1p(paths.count()), direct, outputs]
+    return np.stack(fields, axis=1).astype(float)
 
 
 def _fold(values: Mapping[str, Choice]) -> dict[str, Choice]:
@@ -256,4 +280,5 @@ def nasbench101(
         size=423_624,
         extremes=(_parse(*_SMALLEST), _parse(*_LARGEST)),
         formats={("edges", "ops"): _parse},
+        traits=path_traits,
     )

@@ -19,6 +19,7 @@ from search_spaces.architecture import Architecture, Choice, Decision, InvalidAr
 from search_spaces.blocks import Sum
 from search_spaces.cell_operations import ReLUConvNorm
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.graph_paths import Paths
 from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
@@ -108,6 +109,22 @@ def canonical_key(architecture: Mapping[str, Choice]) -> str:
     zero, which holds for convolutions with batch norm as long as the norm's bias is zero.
     """
     return _expression(architecture, propagate_zeros=True, delete_zeros=True)
+
+
+def path_traits(columns: Columns) -> np.ndarray:
+    """What the paths of cells come to [N, 11]: the operations on them, how many paths, how deep in convolutions, how
+    many poolings stand in the way, and whether the input itself is handed on."""
+    operations = np.stack([columns[edge_name(source, target)] for source, target in EDGES], axis=1)
+    paths = Paths(EDGES, operations != "none")
+    live = paths.live()
+    convolutions = np.isin(operations, list(_KERNELS)).astype(float)
+    changing = (operations != "skip_connect").astype(float)
+    counted = [((operations == name) & live).sum(axis=1) for name in OPERATIONS[1:]]
+    depths = [paths.longest(convolutions), paths.shortest(convolutions), paths.longest(np.ones(live.shape))]
+    pooled = paths.shortest((operations == "avg_pool_3x3").astype(float))
+    identity = (paths.count() > 0) & (paths.shortest(changing) == 0)
+    wide = (convolutions * live).sum(axis=1)
+    return np.stack([*counted, *depths, pooled, identity, paths.count(), wide], axis=1).astype(float)
 
 
 def _expression(architecture: Mapping[str, Choice], *, propagate_zeros: bool, delete_zeros: bool) -> str:
@@ -387,4 +404,5 @@ def nasbench201(
         network=skeleton.network,
         places=skeleton.places,
         formats={("arch_str",): parse, ("cell",): parse_cell},
+        traits=path_traits,
     )

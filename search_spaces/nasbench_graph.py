@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
+import numpy as np
+
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
-from search_spaces.space import Space
+from search_spaces.space import Columns, Space
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 """In the order of the published code; here order says nothing about cost."""
@@ -94,6 +96,26 @@ def _orders(nodes: Sequence[_Node]) -> Iterator[tuple[list[int], list[int]]]:
             yield sources, [operations[old - 1] for old in order]
 
 
+def path_traits(columns: Columns) -> np.ndarray:
+    """How deep each graph is and how wide [N, 6]: operations that compute, the longest chain and the mean one of them,
+    operations fed by the raw input, outputs, and linear layers among the outputs."""
+    operations = np.stack([columns[f"op{i}"] for i in range(1, NODES + 1)], axis=1)
+    sources = np.stack([np.zeros(len(operations), int), *(columns[f"input{i}"] for i in range(2, NODES + 1))], axis=1)
+    computes = operations != _SKIP
+    depth = np.zeros((len(operations), NODES + 1))
+    feeds = np.zeros((len(operations), NODES + 1), dtype=bool)
+    every = np.arange(len(operations))
+    for node in range(NODES):
+        depth[:, node + 1] = depth[every, sources[:, node]] + computes[:, node]
+        feeds[every, sources[:, node]] = True
+    outputs = ~feeds[:, 1:]
+    raw = ((depth[every[:, None], sources] == 0) & computes).sum(axis=1)
+    mean = (depth[:, 1:] * outputs).sum(axis=1) / outputs.sum(axis=1)
+    linear = (outputs & (operations == "fc")).sum(axis=1)
+    fields = [computes.sum(axis=1), depth.max(axis=1), mean, raw, outputs.sum(axis=1), linear]
+    return np.stack(fields, axis=1).astype(float)
+
+
 def nasbench_graph() -> Space:
     """The published space of 26,206 architectures."""
     inputs = [Decision(f"input{i}", tuple(range(i))) for i in range(2, NODES + 1)]
@@ -105,4 +127,5 @@ def nasbench_graph() -> Space:
         size=26_206,
         extremes=(_parse("x0123", "skip|skip|skip|fc"), _parse("x0000", "arma|arma|arma|arma")),
         formats={("link", "ops"): _parse},
+        traits=path_traits,
     )

@@ -78,6 +78,8 @@ class Space:
         size: Number of architectures, where the decisions alone do not tell it.
         extremes: The cheapest and the dearest architecture, where cheapest or dearest choices everywhere are none.
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
+        traits: Numbers [N, C] of architectures given as `cost` is, by which they resemble each other beyond single
+            decisions, such as how long the paths of a graph are. What predicts may look at them.
         places: The places of its networks, where they are made of blocks that follow few decisions each.
     """
 
@@ -92,6 +94,7 @@ class Space:
     size: int | None = None
     extremes: tuple[Mapping[str, Choice], Mapping[str, Choice]] | None = None
     formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]] = field(default_factory=dict)
+    traits: Callable[[Columns], np.ndarray] | None = None
     places: Callable[[], Sequence[Place]] | None = None
 
     def __post_init__(self) -> None:
@@ -361,6 +364,10 @@ class Space:
             raise InvalidArchitecture(f"space {self.name!r}: {len(members)} of {drawn} random draws are members")
         return members
 
+    def members(self) -> np.ndarray | None:
+        """All canonical encodings [N, D], once each, where they are few and listed already; None elsewhere."""
+        return None
+
     def valid(self, encodings: np.ndarray) -> np.ndarray:
         """Whether encodings [N, D] are members of the space, as booleans [N]."""
         inside = np.all((encodings >= 0) & (encodings < self.choice_counts), axis=1)
@@ -412,8 +419,16 @@ class Space:
             if error := next((row.error for row in rows if row.error is not None), None):
                 raise error
             architectures = np.stack([row.encoding for row in rows])
-        columns = {d.name: np.array(d.choices)[architectures[:, i]] for i, d in enumerate(self.decisions)}
-        return self.cost(columns)
+        return self.cost(self._columns(architectures))
+
+    def traits_of(self, encodings: np.ndarray) -> np.ndarray:
+        """The `traits` [N, C] of canonical encodings [N, D]; [N, 0] where the space has none."""
+        if self.traits is None or len(encodings) == 0:
+            return np.zeros((len(encodings), 0))
+        return np.asarray(self.traits(self._columns(encodings)), dtype=float)
+
+    def _columns(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
+        return {d.name: np.array(d.choices)[encodings[:, i]] for i, d in enumerate(self.decisions)}
 
     @cached_property
     def blocks(self) -> Blocks:

@@ -1,12 +1,13 @@
 """The command that compares searchers on problems with known answers: `nas benchmark search`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from service.commands import console, display, log_benchmark, resumable
-from service.errors import readable_errors
+from service.errors import fail, readable_errors
 from service.options import Sets, named_options, names_of
 
 
@@ -58,6 +59,12 @@ def benchmark_search(
             "--target", metavar="A,B,…", help="Whose final hypervolume to reach. [dim]Default: linas,nsga2[/]"
         ),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start", metavar="NAME", help="Known problem that each searcher searches before, as NAME+warm."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one a core[/]")] = 0,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Runs, tables and figures.")] = Path(
         "runs/search_benchmark"
@@ -78,6 +85,8 @@ def benchmark_search(
       nas benchmark search --table own.csv --space nasbench201
         --objectives acc:max,ms:min --limit 'ms<=5' --searcher nsga2,random
       nas benchmark search --oracle evaluations.csv --set space.width=1.2
+      nas benchmark search --problem nb201_pixel2 --data-folder tables
+        --warm-start nb201_1080ti_1 --searcher surrogate
     """
     from service import search_benchmark as runs
     from service.benchmark_problem_set import ProblemRequest, problems_of
@@ -102,12 +111,17 @@ def benchmark_search(
         runs.check_names(searchers, options)
         targets = targets_of(searchers, names_of(target))
         problems = problems_of(request)
+        known = replace(request, names=names_of(warm_start), table=None, oracle=None, limits=[])
+        earlier = problems_of(known) if warm_start is not None else []
+        if len(earlier) > 1:
+            fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(earlier)}")
         for made in problems:
             for note in made.notes:
                 typer.echo(f"{made.name}: {note}")
         plan = runs.Plan(
             problems=problems,
-            searchers=searchers,
+            searchers=[name + end for name in searchers for end in ("", runs.WARM)[: 1 + len(earlier)]],
+            warm_from=earlier[0] if earlier else None,
             seeds=seeds,
             evaluations=evaluations,
             population=population,

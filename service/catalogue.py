@@ -77,6 +77,9 @@ SEARCHERS = {
     "surrogate": Entry(
         "nas.searchers.surrogate:Surrogate", "a model says what is worth evaluating: for few, dear evaluations"
     ),
+    "halving": Entry(
+        "nas.searchers.halving:SuccessiveHalving", "many on a part of the validation images, the best of them on all"
+    ),
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
     "nsga3": Entry("nas.searchers.nsga3:NSGA3", "the same by reference directions, for three objectives and more"),
     "age_moea": Entry("nas.searchers.age_moea:AgeMoea", "the same, adapting to the shape of the front"),

@@ -24,7 +24,7 @@ from service import (
 )
 from service.commands import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
-from service.options import Device, Output, Sets, Source
+from service.options import Device, Output, Sets, Source, Workers
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -86,7 +86,13 @@ def top(
 
 
 @app.command(rich_help_panel="Run")
-def run(source: Source = "quickstart", sets: Sets = None, output: Output = None, device: Device = None) -> None:
+def run(
+    source: Source = "quickstart",
+    workers: Workers = 1,
+    sets: Sets = None,
+    output: Output = None,
+    device: Device = None,
+) -> None:
     """Run a whole job: train, search, measure, test, report.
 
     Ctrl-C at any moment loses nothing: naming the folder again goes on where it stopped.
@@ -98,7 +104,7 @@ def run(source: Source = "quickstart", sets: Sets = None, output: Output = None,
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
       nas run runs/my                               resume, or show what came out
     """
-    execute(source, sets, output, device, ("train", "search", "measure", "test"))
+    execute(source, sets, output, device, ("train", "search", "measure", "test"), workers=workers)
 
 
 @app.command(rich_help_panel="Run")
@@ -124,6 +130,13 @@ def search(
     supernet_from: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Job folder whose trained supernet is searched.")
     ] = None,
+    *,
+    workers: Workers = 1,
+    stop_gain: Annotated[
+        float | None,
+        typer.Option("--stop-gain", metavar="PERCENT", help="End where one more candidate is expected to gain less."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="End after so many minutes of searching.")] = None,
     sets: Sets = None,
     output: Output = None,
     device: Device = None,
@@ -138,13 +151,17 @@ def search(
       nas search --from runs/my --set search.evaluations=2000
       nas search --from runs/my --set search.searcher=random --output runs/baseline
       nas search --from runs/my --set 'search.constraints.latency_ms=<= 3'
+      nas search --from runs/my --workers 4 --minutes 30
+      nas search --from runs/my --set search.searcher=surrogate --stop-gain 0.05
     """
+    sets = [*(sets or []), *([f"search.stop_gain={stop_gain}"] if stop_gain is not None else [])]
+    sets += [f"search.hours={minutes / 60}"] if minutes is not None else []
     if source is None and supernet_from is None:
         fail("search needs a trained supernet: name a job folder that `nas train` made, or give --from DIR")
     if supernet_from is None and not Path(str(source)).is_dir() and output is None:
         fail(f"search needs a trained supernet, and {source!r} is a new job: give --from DIR, or `nas run` the whole")
     stages = ("search", "measure", "test")
-    execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from)
+    execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from, workers=workers)
 
 
 app.command(rich_help_panel="Run")(hardware_commands.profile)

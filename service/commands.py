@@ -26,6 +26,7 @@ def execute(
     stages: Sequence[str],
     *,
     supernet_from: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Some stages of a job in its folder, then what they came to."""
     with readable_errors():
@@ -47,7 +48,9 @@ def execute(
                 from service import runner
 
                 with display() as observer:
-                    result = runner.run(folder, job, observer, stages=stages, supernet_from=supernet_from)
+                    result = runner.run(
+                        folder, job, observer, stages=stages, supernet_from=supernet_from, workers=workers
+                    )
             except KeyboardInterrupt:
                 fail(f"interrupted; `{_again(stages, folder, supernet_from)}` goes on where it stopped", status=130)
         _show_outcome(job, folder, result)

@@ -52,8 +52,8 @@ def computed(
         work = ready()
         yield from ((task, work(task)) for task in tasks)
         return
-    with _threads(threads):
-        crew = {worker.connection: worker for worker in (_Worker[Task](ready) for _ in range(min(workers, len(tasks))))}
+    with threads_of_children(threads):
+        crew = {worker.connection: worker for worker in (Worker[Task](ready) for _ in range(min(workers, len(tasks))))}
     waiting = iter(tasks)
     try:
         busy = {connection: worker.give(next(waiting)) for connection, worker in crew.items()}
@@ -70,7 +70,7 @@ def computed(
             worker.stop()
 
 
-class _Worker(Generic[Task]):
+class Worker(Generic[Task]):
     """A process that does one task at a time."""
 
     def __init__(self, ready: Callable[[], Work[Task]]) -> None:
@@ -123,7 +123,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads_of_children(number: int) -> Iterator[None]:
     """Processes that are started here have so many threads: this is read when their libraries are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(number)))

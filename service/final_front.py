@@ -37,17 +37,19 @@ class FinalFront:
         measure: Measures latencies.
         table: What predicted latencies in the search, if anything did.
         observer: Told of progress.
+        most: Candidates measured at first, the front in any case; None for no limit.
     """
 
     problem: Problem
     measure: Measure
     table: LatencyTable | None = None
     observer: Callable[[dict[str, Any]], None] = lambda event: None
+    most: int | None = None
 
     def settle(self, evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
         """The front, and who was measured and is not on it, with the reason; all with measured latencies."""
         directions = self.problem.directions
-        measured = self._measured(contenders(evaluations, directions), before=0)
+        measured = self._measured(contenders(evaluations, directions, most=self.most), before=0)
         for _ in range(_MOST_LAYERS):
             known = {evaluation.architecture for evaluation in measured}
             rest = [evaluation for evaluation in evaluations if evaluation.architecture not in known]

@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
+from nas.reachable import contradiction
 from nas.scoring import ProxyConfig
 from nas.search import SearchConfig
 from search_spaces import Space
@@ -304,6 +305,7 @@ def _try_space(job: Job, shape: DataShape) -> tuple[Space | None, list[str]]:
 
 
 def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
+    possible: dict[str, Bound] = {}
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
         known = dict.fromkeys([*OBJECTIVES, *(own for own in job.search.objectives if own not in OBJECTIVES)])
@@ -318,6 +320,13 @@ def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
         reachable = _reachable(name, space)
         if reachable is not None and not _meets(bound, *reachable):
             yield f"{path}: {show(text)} is impossible; {_range(name, reachable, job)}"
+        elif reachable is not None and name in ("macs", "params"):
+            possible[name] = bound
+    if space is not None and len(possible) > 1 and (found := contradiction(space, possible)) is not None:
+        name, best = found
+        others = " and ".join(f"{n} {job.search.constraints[n]}" for n in possible if n != name)
+        text = job.search.constraints[name]
+        yield f"search.constraints.{name}: {show(text)} is impossible with {others}; the best reachable is {best:,.0f}"
 
 
 def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:

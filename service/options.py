@@ -30,6 +30,9 @@ Device = Annotated[
         "ssh://user@host[:port] measures latency there, short for --set latency.device=…",
     ),
 ]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Candidates evaluated at the same time, in processes; one a GPU.")
+]
 QueueFolder = Annotated[
     Path, typer.Option("--queue-folder", metavar="DIR", help="Where the jobs are; private to you.", show_default=True)
 ]

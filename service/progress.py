@@ -146,6 +146,8 @@ def _note(event: Event) -> str:
         parts.append(f"front of {event['front']}")
     if event.get("best_accuracy") is not None:
         parts.append(f"best {event['best_accuracy']:.1f} %")
+    if event.get("expected_gain") is not None and event["expected_gain"] < 1:
+        parts.append(f"next one gains {100 * event['expected_gain']:.2g} %")
     if event.get("loss") is not None:
         parts.append(train_note(event))
     return ", ".join(parts)
@@ -164,6 +166,8 @@ def _line(kind: str, event: Event) -> str:
         return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
     if kind == "sampler":
         return _sampler_line(event)
+    if kind == "ended":
+        return f"search ended: {event['reason']}"
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
 
 

@@ -14,7 +14,7 @@ from service.tracking import SyncResult
 from supernets import Processes
 
 Observer = Callable[[dict[str, Any]], None]
-_KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "failed")
+_KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 _LONGEST_PAUSE_S = 600.0
 _PAUSE_PER_SYNC = 20.0  # so that a slow server costs a twentieth of the time at most

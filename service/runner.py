@@ -27,7 +27,8 @@ from nas.data import Data, load_data
 from nas.estimate import Estimate
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from nas.hardware.latency_table import LatencyTable
-from nas.journal import Evaluation, Journal, read_evaluations
+from nas.hardware.quiet import Quiet
+from nas.journal import Evaluation, read_evaluations
 from nas.objectives import (
     Accuracy,
     Computed,
@@ -39,11 +40,11 @@ from nas.objectives import (
     parse_bound,
     top1_percent,
 )
-from nas.search import Problem, search
-from nas.searchers import PerPart, Searcher, violation_within
+from nas.reachable import nearest_found
+from nas.search import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
-from service import catalogue, latency_tables, report, samplers, searcher_set, splits, system_metrics, tracking
+from service import catalogue, latency_tables, report, samplers, splits, system_metrics, tracking
 from service.environment import environment
 from service.final_front import FinalFront
 from service.folder import read_json, write_json
@@ -52,8 +53,8 @@ from service.mlflow_format import created_ms
 from service.profiling import measure_architectures, torch_device
 from service.proxies_in_search import SearchProxies
 from service.recorder import Mirror, Observer, Recorder, stage_seconds
+from service.search_stage import SearchStage
 from supernets import (
-    Partition,
     Processes,
     SplitConfig,
     Supernet,
@@ -78,6 +79,7 @@ def run(
     stages: Sequence[str] = STAGES,
     supernet_from: Path | None = None,
     mirror: Mirror | None = tracking.sync,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Run the stages of a job that are not done yet; returns what ``result.json`` says.
 
@@ -88,6 +90,7 @@ def run(
         stages: Which stages, in the order of `STAGES`.
         supernet_from: Job folder whose trained supernet is searched instead of training one.
         mirror: Logs the folder in MLflow from time to time; None where another process does that.
+        workers: Candidates that the search evaluates at the same time, each in a process of its own.
     """
     result_path = folder / "result.json"
     if result_path.exists():
@@ -95,7 +98,7 @@ def run(
     device = torch_device(job.device)
     with processes(device) as siblings:
         recorder = Recorder(folder, job, observer, siblings, mirror)
-        work = Work(folder, job, device, recorder, siblings, supernet_from)
+        work = Work(folder, job, device, recorder, siblings, supernet_from, workers=workers)
         work.check_latency_bound()
         with recorder.closing(), _watched(folder, recorder):
             for stage in stages:
@@ -127,6 +130,8 @@ class Work:
     recorder: Recorder
     siblings: Processes
     supernet_from: Path | None = None
+    workers: int = 1
+    quiet: Quiet | None = None
 
     @cached_property
     def data(self) -> Data:
@@ -153,8 +158,19 @@ class Work:
     def calibration_batches(self, images: int) -> Iterable[Tensor]:
         """Training images for batch norm, augmented as in training, the same at every call."""
         batch = min(EVALUATION_BATCH, images, len(self.data.train))
-        batches = self.data.train.batches(batch, epoch=0, seed=_CALIBRATION_SEED)
-        return (images for images, _ in islice(batches, max(1, images // batch)))
+        batches = islice(self.data.train.batches(batch, epoch=0, seed=_CALIBRATION_SEED), max(1, images // batch))
+        return (images for images, _ in self._in_pieces(batches))
+
+    def _in_pieces(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
+        """Batches between which a measurement elsewhere may have the machine for itself."""
+        return batches if self.quiet is None else self.quiet.pieces(batches)
+
+    def _validation_batches(self, fidelity: float = 1.0) -> Iterable[tuple[Tensor, Tensor]]:
+        """All images of the validation split, or a part of them, the same at every call."""
+        validation = self.data.validation
+        if fidelity < 1:
+            validation = validation.subset(max(1, round(fidelity * len(validation))), seed=0)
+        return self._in_pieces(validation.sequential(EVALUATION_BATCH))
 
     @cached_property
     def problem(self) -> Problem:
@@ -196,7 +212,7 @@ class Work:
 
     def _objective(self, name: str) -> Objective:
         if name == "accuracy":
-            return Accuracy(self.subnets, lambda: self.data.validation.sequential(EVALUATION_BATCH))
+            return Accuracy(self.subnets, self._validation_batches)
         if name == "latency_ms":
             return self.latency
         if name in catalogue.PROXIES:
@@ -205,7 +221,16 @@ class Work:
 
     @cached_property
     def latency(self) -> Latency:
-        return Latency(self.subnets, self.space.input_shape, self.job.latency)
+        quiet = Quiet(self.folder / "search")
+        alone = nullcontext if self.job.latency.is_remote else quiet.measuring
+        return Latency(self._timed_subnet, self.space.input_shape, self.job.latency, alone=alone)
+
+    def _timed_subnet(self, architecture: Architecture) -> nn.Module:
+        """The subnet that accuracy is read of; one without calibration where that happens elsewhere, which takes as
+        long."""
+        if self.workers == 1:
+            return self.subnets(architecture)
+        return self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
 
     def check_latency_bound(self) -> None:
         """Refuse a latency limit that even the smallest architecture breaks, before anything is trained."""
@@ -300,7 +325,7 @@ class Work:
 
     def search(self) -> None:
         self.require_supernet()
-        evaluations = self._searched()
+        evaluations = SearchStage(self).evaluations()
         write_json(
             self.folder / "search" / "hypervolume.json", hypervolume(evaluations, self.problem.directions).to_json()
         )
@@ -308,65 +333,22 @@ class Work:
             self.recorder({"event": "warning", "time": time.time(), "message": warning})
         if not pareto_front(evaluations, self.problem.directions):
             reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
-            raise InvalidJob(
-                [f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reasons[0]}"]
-            )
-
-    def _searched(self) -> list[Evaluation]:
-        config = self.job.search
-        chooser = self.job.proxies
-        header = {
-            "space": self.space.name,
-            "searcher": config.searcher,
-            **({"searcher_options": config.searcher_options} if config.searcher_options else {}),
-            **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
-            "objectives": self.problem.describe(),
-            "population": config.population,
-            "seed": self.job.seed,
-            **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
-        }
-        if self.table:
-            header["latency_table"] = self.table.fingerprint
-        if searcher_set.takes(config, "evaluations"):  # what is asked follows it
-            header["evaluations"] = config.evaluations
-        journal = Journal(self.folder / "search" / "journal.jsonl", header)
-        searcher = self._searcher(self.space) if not config.per_leaf else self._searcher_per_leaf()
-        try:
-            return search(
-                self.proxies.filtered(searcher),
-                self.problem,
-                journal,
-                space=self.space,
-                evaluations=config.evaluations,
-                observer=self.recorder,
-            )
-        finally:
-            journal.close()
-
-    def _searcher(self, space: Space, part: int | None = None) -> Searcher:
-        """The searcher of the space, or of one part of it, with a seed of its own."""
-        seed, violation = self.job.seed, self.problem.exact_violation
-        if part is None:
-            known = {"exact": self.problem.computed, "limits": self.problem.loss_limits}
-            return searcher_set.make(self.job.search, space, seed, violation, known)
-        own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
-        return searcher_set.make(self.job.search, space, own_seed, violation_within(space, self.space, violation))
-
-    def _searcher_per_leaf(self) -> Searcher:
-        """A searcher for each part of a supernet that was split."""
-        config = self.job.search
-        if not isinstance(self.supernet, Partition):
-            raise InvalidJob(["search.per_leaf: must be false, the supernet is not split (train.split)"])
-        halving = config.per_leaf == "halving"
-        parts = [leaf.space for leaf in self.supernet.leaves]
-        return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)
+            reason = nearest_found(evaluations, self.problem.bounds) or reasons[0]
+            raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
 
     def measure(self) -> None:
         """Measure the latency of the best again, and keep who is non-dominated and within the limits then."""
         if (self.folder / "front.json").exists():
             return
         _, evaluations = read_evaluations(self.folder / "search" / "journal.jsonl")
-        final = FinalFront(problem=self.problem, measure=self._measured_again, table=self.table, observer=self.recorder)
+        most = round(self.job.search.remeasured_share * self.job.search.evaluations)
+        final = FinalFront(
+            problem=self.problem,
+            measure=self._measured_again,
+            table=self.table,
+            observer=self.recorder,
+            most=most,
+        )
         kept, dropped = final.settle(evaluations)
         write_json(
             self.folder / "front.json",

@@ -14,13 +14,15 @@ import numpy as np
 
 from nas.benchmark_problems import BenchmarkProblem
 from nas.objectives import describe
-from nas.search_benchmark import Comparison, Run, compare, make_searcher, run_search
+from nas.search_benchmark import Comparison, Run, compare, earlier_search, make_searcher, make_warm, run_search
 from service import catalogue, crew
 from service.folder import read_lines
 from service.jobs import InvalidJob
 from service.recorder import Observer
 
 JOURNAL = "runs.jsonl"
+WARM = "+warm"
+"""Behind the name of a searcher: it knows an earlier search of another problem."""
 _ROUNDS = 5  # generations of the default population within the evaluations
 _MOST_MEMBERS = 50
 _GIVEN = ("space", "objectives", "seed", "violation")
@@ -37,6 +39,8 @@ class Plan:
         evaluations: Of each run; None for what each problem takes by default.
         population: Of each searcher; None for a fifth of the evaluations, 50 at most.
         options: Searcher -> further keyword arguments.
+        warm_from: Problem of the same space that searchers with `+warm` behind their name search before, with the same
+            seed and as many evaluations.
     """
 
     problems: Sequence[BenchmarkProblem]
@@ -45,6 +49,7 @@ class Plan:
     evaluations: int | None = None
     population: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warm_from: BenchmarkProblem | None = None
 
     def settings(self, problem: BenchmarkProblem, searcher: str) -> dict[str, Any]:
         """How a searcher is made for a problem, besides its seed."""
@@ -52,7 +57,7 @@ class Plan:
         if problem.front is not None:
             evaluations = min(evaluations, problem.rows)
         population = self.population or min(_MOST_MEMBERS, max(2, evaluations // _ROUNDS))
-        options = dict(self.options.get(searcher, {}))
+        options = dict(self.options.get(searcher.removesuffix(WARM), {}))
         population = options.pop("population", population)
         return {"evaluations": evaluations, "population": population, "options": options}
 
@@ -75,8 +80,15 @@ class Runner:
     def __call__(self, task: Task) -> Run:
         problem = self.plan.problems[task.problem]
         settings = self.plan.settings(problem, task.searcher)
-        make = catalogue.resolve("searcher", task.searcher)
-        searcher = make_searcher(make, problem, seed=task.seed, **settings)
+        make = catalogue.resolve("searcher", task.searcher.removesuffix(WARM))
+        if task.searcher.endswith(WARM) and self.plan.warm_from is not None:
+            other = self.plan.warm_from
+            theirs = make_searcher(make, other, seed=task.seed, **settings)
+            searcher = make_warm(
+                make, problem, earlier_search(other, theirs, settings["evaluations"]), seed=task.seed, **settings
+            )
+        else:
+            searcher = make_searcher(make, problem, seed=task.seed, **settings)
         return run_search(problem, searcher, settings["evaluations"])
 
 
@@ -110,7 +122,14 @@ def check(plan: Plan) -> None:
         InvalidJob: With all mistakes.
     """
     mistakes = []
-    for name in plan.searchers:
+    others = [] if plan.warm_from is None else [plan.warm_from]
+    mistakes += [
+        f"--warm-start: {other.name} is of {other.space.name}, {problem.name} of {problem.space.name}"
+        for other in others
+        for problem in plan.problems
+        if problem.space.name != other.space.name
+    ]
+    for name in [name for name in plan.searchers if not name.endswith(WARM)]:
         make = catalogue.resolve("searcher", name)
         try:
             for problem in plan.problems:
@@ -168,7 +187,10 @@ def _tasks(plan: Plan) -> Iterator[Task]:
         for place, problem in enumerate(plan.problems):
             for searcher in plan.searchers:
                 settings = plan.settings(problem, searcher)
-                text = json.dumps([digests[place], searcher, seed, settings], sort_keys=True, default=str)
+                parts = [digests[place], searcher, seed, settings]
+                if searcher.endswith(WARM) and plan.warm_from is not None:
+                    parts.append(_digest(plan.warm_from))
+                text = json.dumps(parts, sort_keys=True, default=str)
                 yield Task(place, searcher, seed, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

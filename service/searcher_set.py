@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nas.earlier_search import EarlierSearch
 from nas.search import SearchConfig
 from nas.searchers import Searcher
 from search_spaces import Space
@@ -64,6 +66,16 @@ def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
     if found or space is None:
         return
     try:
-        make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
+        made = make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
     except ValueError as error:
         yield f"search.searcher: {config.searcher}: {error}"
+        return
+    if config.warm_start is not None:
+        try:
+            EarlierSearch.read(Path(config.warm_start), space)
+        except ValueError as error:
+            yield f"search.warm_start: {error}"
+        if config.per_leaf:
+            yield "search.warm_start: must be left out with search.per_leaf"
+    if config.stop_gain > 0 and not hasattr(made, "expected_gain"):
+        yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"

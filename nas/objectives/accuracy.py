@@ -34,15 +34,20 @@ class Accuracy:
 
     Args:
         subnet: Gives the calibrated subnet of an architecture, see `nas.subnets.Subnets`.
-        batches: Makes the validation images and labels, the same at every call.
+        batches: Makes the validation images and labels, the same at every call; given a share below 1, of a part of
+            them.
     """
 
     name, unit, maximise = "accuracy", "%", True
 
     def __init__(
-        self, subnet: Callable[[Architecture], nn.Module], batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+        self, subnet: Callable[[Architecture], nn.Module], batches: Callable[..., Iterable[tuple[Tensor, Tensor]]]
     ) -> None:
         self.subnet, self.batches = subnet, batches
 
     def evaluate(self, architecture: Architecture) -> Estimate:
         return Estimate(top1_percent(self.subnet(architecture), self.batches()))
+
+    def evaluate_part(self, architecture: Architecture, fidelity: float) -> Estimate:
+        """On so large a share of the images."""
+        return Estimate(top1_percent(self.subnet(architecture), self.batches(fidelity)))

@@ -1,6 +1,7 @@
 """Latency of the extracted subnet, on this machine or on another one."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import nn
 
@@ -18,14 +19,20 @@ class Latency:
         input_shape: Of one input at the resolution the subnets are used at, [C, H, W]; a `resolution` decision
             overrides H and W.
         config: How to measure.
+        alone: Held while something is measured, so that nothing disturbs it.
     """
 
     name, unit, maximise = "latency_ms", "ms", False
 
     def __init__(
-        self, subnet: Callable[[Architecture], nn.Module], input_shape: tuple[int, ...], config: LatencyConfig
+        self,
+        subnet: Callable[[Architecture], nn.Module],
+        input_shape: tuple[int, ...],
+        config: LatencyConfig,
+        *,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.subnet, self.input_shape, self.config = subnet, input_shape, config
+        self.subnet, self.input_shape, self.config, self.alone = subnet, input_shape, config, alone
         self.meter = Meter(config)
 
     def evaluate(self, architecture: Architecture) -> Estimate:
@@ -50,7 +57,8 @@ class Latency:
         """The same in full, where those that fail do not spoil the others."""
         models = [self.subnet(architecture) for architecture in architectures]
         shapes = [self._shape(architecture) for architecture in architectures]
-        return self.meter.measure(models, shapes, rounds=rounds)
+        with self.alone():
+            return self.meter.measure(models, shapes, rounds=rounds)
 
     def _shape(self, architecture: Architecture) -> tuple[int, ...]:
         size = architecture.get("resolution")

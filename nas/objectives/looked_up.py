@@ -50,6 +50,9 @@ class TableSpace(Space):
         """Where each architecture stands."""
         return EncodedRows(self.drawn)
 
+    def members(self) -> np.ndarray:
+        return self.drawn
+
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
         return self.drawn[generator.integers(len(self.drawn), size=n)]
 

@@ -71,7 +71,6 @@ class PerPart:
             self.searchers[part].tell(mine, losses[rows], violations[rows])
             told = zip(mine, losses[rows], violations[rows])
             self.found[part].update({a: (row, float(v)) for a, row, v in told if np.isfinite(row).all()})
-        self._asked.clear()
         self._turn = (self._turn + 1) % len(self.alive)
         if self.halving and self._turn == 0 and sum(map(len, self.found)) >= self._rungs * self.rung:
             self._rungs += 1

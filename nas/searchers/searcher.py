@@ -11,10 +11,10 @@ from search_spaces import Architecture
 class Searcher(Protocol):
     """Decides which architectures a search evaluates.
 
-    Call order: `ask` once or more, then `tell` with one or more of the architectures asked for since the last `tell`,
-    and so on. Every `ask` before the same `tell` proposes anew, from what was told so far; what of it is told is all
-    that happened, and what was asked for and not told is forgotten. A searcher is deterministic: made with the same
-    arguments, asked as often and told the same, it asks the same. That is how a search is resumed, by replay.
+    Call order: `ask` once or more, then `tell` with one or more of the architectures asked for, and so on. Every `ask`
+    before the same `tell` proposes anew, from what was told so far; what of it is told is all that happened. What was
+    asked for and not told may be asked for again, and may be told later. A searcher is deterministic: made with the
+    same arguments, asked as often and told the same, it asks the same. That is how a search is resumed, by replay.
     """
 
     def ask(self) -> list[Architecture]:

@@ -132,11 +132,13 @@ class Unseen:
 
 def can_be_listed(space: Space) -> bool:
     """Whether a space is so small that its end is certain to be found."""
-    return float(np.prod(space.choice_counts.astype(float))) <= _LISTED
+    return space.members() is not None or float(np.prod(space.choice_counts.astype(float))) <= _LISTED
 
 
 def listed(space: Space) -> np.ndarray:
     """All members of a small space, once each [M, D], in a fixed order."""
+    if (known := space.members()) is not None:
+        return known
     counts = space.choice_counts
     rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
     return np.unique(space.canonical(rows[space.valid(rows)]), axis=0)

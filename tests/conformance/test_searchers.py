@@ -17,7 +17,7 @@ from tests.nas.test_search import Interrupted, without_times
 from tests.nas.test_searchers import gapped_bits
 
 OPTIONS = {"linas": {"inner_evaluations": 160, "predictor": Ridge}}
-ASKS_AGAIN = {"nsga2", "random", "regularized_evolution"}  # may ask for what is known, which costs nothing
+ASKS_AGAIN = {"nsga2", "random", "regularized_evolution", "halving"}  # what is known costs nothing, or is for more data
 SPACES = {
     "bits": lambda: bits(10),
     "conditional": lambda: small_mobilenet_v3(depths=(1, 2), expands=(2, 3), kernels=(3, 5)),

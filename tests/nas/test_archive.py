@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.archive import contenders, hypervolume, pareto_front
+from nas.archive import contenders, hypervolume, pareto_front, surely_dominated
 from nas.journal import Evaluation
 from search_spaces import Architecture
 
@@ -69,3 +69,20 @@ def test_hypervolume_never_falls():
 
 def test_hypervolume_without_feasible_candidates_is_zero():
     assert hypervolume([evaluation(0, 1, 1, "failed")], DIRECTIONS).curve == [(1, 0.0)]
+
+
+def test_whoever_may_be_on_the_front_within_intervals_contends_up_to_a_number():
+    def measured(index, accuracy, latency, margin):
+        interval = {"latency_ms": (latency - margin, latency + margin)}
+        values = {"accuracy": accuracy, "latency_ms": latency}
+        a = Architecture({"a": index})
+        return Evaluation(index=index, architecture=a, status="ok", values=values, intervals=interval)
+
+    objectives = [("accuracy", True), ("latency_ms", False)]
+    front, second, tie = measured(0, 90.0, 1.0, 0.1), measured(1, 89.0, 1.05, 0.1), measured(2, 88.0, 1.1, 0.15)
+    far = measured(3, 88.0, 2.0, 0.1)
+    evaluations = [front, second, far, tie]
+    assert surely_dominated(evaluations, objectives).tolist() == [False, False, True, False]
+    assert contenders(evaluations, objectives) == [front, second, tie]
+    assert contenders(evaluations, objectives, most=2) == [front, second]
+    assert contenders(evaluations, objectives, most=0) == [front]

@@ -18,9 +18,9 @@ class Features:
     """Encodings as columns in groups: each decision one-hot, and numbers.
 
     A decision is a group of columns in which different choices are 1 apart, inactive being a choice of its own. Where
-    the choices are numbers, half of that distance is by their order. Numbers are the logarithms of exact costs, further
-    columns, and how often each choice occurs among decisions of the same kind (their sum, where choices are numbers),
-    in all and by stage; each is a group of its own, standardised over random architectures.
+    the choices are numbers, half of that distance is by their order. Numbers are the logarithms of exact costs, the
+    traits of the space, further columns, and how often each choice occurs among decisions of the same kind (their sum,
+    where choices are numbers), in all and by stage; each is a group of its own, standardised over random architectures.
 
     Args:
         space: Of the architectures.
@@ -64,7 +64,7 @@ class Features:
 
     def _numbers(self, encodings: np.ndarray) -> np.ndarray:
         active = self.space.active(encodings)
-        columns = [self.costs(encodings)]
+        columns = [self.costs(encodings), self.space.traits_of(encodings)]
         columns += [np.asarray(further(encodings), dtype=float).reshape(len(encodings), -1) for further in self.further]
         columns += [_summary(encodings[:, kind], active[:, kind], decision) for kind, decision in self._kinds]
         return np.concatenate(columns, axis=1)

@@ -7,7 +7,7 @@ Differs: from LINAS, evaluations come in small batches chosen for the gain of th
 predictions have uncertainty; objectives that can be computed are not predicted; the inner search starts at the front.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import moocore
@@ -27,6 +27,8 @@ from search_spaces import Architecture, Space
 _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
 _PARENTS = 64
+_PREDICTED_WHOLE = 12_000  # members of a space up to which all of them are predicted
+_REACH = 0.1  # of the extent of the front, by which the reference lies behind its ends
 _MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
 _WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
 _LEAST_GAIN = 1e-9
@@ -61,8 +63,8 @@ class Surrogate:
         inner_evaluations: Predictions for one `ask`.
 
     Attributes:
-        expected_gain: Of the last `ask`: by what share it is expected to grow the hypervolume; None where nothing was
-            predicted.
+        expected_gain: Of the last `ask`: by what share each of it is expected to make the hypervolume grow; None where
+            nothing was predicted.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Surrogate:
         self.space, self.objectives, self.seed = space, objectives, seed
         self.initial = initial or min(population, max(4, round(evaluations**0.5)) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
-        self.inner_evaluations = inner_evaluations or (4000 if self.batch > 1 else 2000)
+        self.inner_evaluations = inner_evaluations or (1000 if space.fold else 4000 if self.batch > 1 else 2000)
         self.standard_errors, self.model = standard_errors, model
         self.candidates = Candidates(space, violation)
         earlier = Earlier.of(space, list(warm_start), objectives, exact or {}, seed)
@@ -100,6 +102,7 @@ class Surrogate:
         self._asked: dict[bytes, np.ndarray] = {}
         self._tells = self._asks = 0
         self._front: Front | None = None
+        self._seen: tuple[np.ndarray, list[bytes]] | None = None
 
     def ask(self) -> list[Architecture]:
         generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
@@ -109,10 +112,24 @@ class Surrogate:
         if missing > 0 or self._front is None:
             chosen = self._first(max(missing, self.batch), generator)
         else:
-            chosen = self._best(self._front, generator)
+            chosen = self._best(self._front, generator, self.batch)
         if len(chosen) == 0:  # what is left was asked for already, if anything
             chosen = np.array(list(self._asked.values())).reshape(-1, len(self.space.decisions))
         self._asked.update((key(row), row) for row in chosen)
+        return [self.space.decode(row) for row in chosen]
+
+    def ask_beside(self, pending: Sequence[Architecture]) -> list[Architecture]:
+        """What to evaluate next as if candidates that are being evaluated had come out as expected."""
+        generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
+        self._asks += 1
+        encodings = [self.space.encode(architecture) for architecture in pending]
+        self._asked = {key(row): row for row in encodings}
+        missing = self.initial - len(self._told) - len(pending)
+        if missing > 0 or self._front is None:
+            self.expected_gain = None
+            chosen = self._first(max(missing, 1), generator)
+        else:
+            chosen = self._best(self._front, generator, 1)
         return [self.space.decode(row) for row in chosen]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
@@ -170,9 +187,9 @@ class Surrogate:
 
     # ---- later ones -----------------------------------------------------------------------------------------------
 
-    def _best(self, front: Front, generator: np.random.Generator) -> np.ndarray:
+    def _best(self, front: Front, generator: np.random.Generator, batch: int) -> np.ndarray:
         """The batch [N, D] of the largest expected gain."""
-        pool = self._inner_search(front, generator)
+        pool, front = self._inner_search(front, generator)
         if len(pool) == 0:
             return pool
         pending = np.array(list(self._asked.values()), dtype=np.int64).reshape(-1, pool.shape[1])
@@ -182,7 +199,7 @@ class Surrogate:
             front = _pretend(front, beliefs, row)
         volume, gained = front.volume(), 0.0
         chosen: list[int] = []
-        for _ in range(min(self.batch, len(pool))):
+        for _ in range(min(batch, len(pool))):
             gains = _gains(front, beliefs)
             gains[: len(pending)] = -1
             gains[chosen] = -1
@@ -190,14 +207,15 @@ class Surrogate:
             chosen.append(pick)
             gained += float(_plain_gain(front, beliefs, pick))
             front = _pretend(front, beliefs, pick)
-        self.expected_gain = gained / volume if volume > 0 else np.inf
+        self.expected_gain = gained / volume / len(chosen) if volume > 0 else np.inf
         return encodings[chosen]
 
-    def _inner_search(self, front: Front, generator: np.random.Generator) -> np.ndarray:
-        """A short list [M, D] of candidates that gain much, or are predicted to be on the front."""
+    def _inner_search(self, front: Front, generator: np.random.Generator) -> tuple[np.ndarray, Front]:
+        """A short list [M, D] of candidates that gain much, or are predicted to be on the front; and the front as far
+        as it is expected to reach."""
         known = self._known()
-        if self.candidates.is_listed and len(self.candidates.all()) <= self.inner_evaluations:
-            return self._shortlist(front, self.candidates.random(self.inner_evaluations, generator, known))
+        if self.candidates.is_listed and len(self.candidates.all()) <= max(_PREDICTED_WHOLE, self.inner_evaluations):
+            return self._shortlist(front, known)
         elite = self._encodings[self._near_front()]
         generation = np.concatenate(
             [
@@ -209,19 +227,41 @@ class Surrogate:
         for _ in range(max(1, self.inner_evaluations // _GENERATION)):
             if len(generation):
                 beliefs = self._believe(generation)
+                if len(pool) == 0:
+                    front = self._reaching(front, beliefs)
                 pool = np.concatenate([pool, generation])
                 scores = np.concatenate([scores, _gains(front, beliefs)])
                 hopes = np.concatenate([hopes, beliefs.hoped()])
                 known.update(map(key, generation))
             parents = np.concatenate([pool[_leading(scores, hopes, _PARENTS)], elite])
             generation = self.candidates.offspring(parents, _GENERATION, generator, known)
-        return pool[_leading(scores, hopes, _SHORTLIST)]
+        return pool[_leading(scores, hopes, _SHORTLIST)], front
 
-    def _shortlist(self, front: Front, pool: np.ndarray) -> np.ndarray:
-        if len(pool) <= _SHORTLIST:
-            return pool
-        beliefs = self._believe(pool)
-        return pool[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]
+    def _shortlist(self, front: Front, known: Collection[bytes]) -> tuple[np.ndarray, Front]:
+        """The same from all members of a small space."""
+        everything = self.candidates.all()
+        if self._seen is None:
+            self._seen = self.features(everything), [key(row) for row in everything]
+        features, keys = self._seen
+        rows = np.array([i for i, name in enumerate(keys) if name not in known], dtype=np.int64)
+        if len(rows) == 0:
+            return everything[:0], front
+        beliefs = self.models.believe(everything[rows], features[rows])
+        front = self._reaching(front, beliefs)
+        return everything[rows[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]], front
+
+    def _reaching(self, front: Front, beliefs: Beliefs) -> Front:
+        """The front with a reference a little behind its ends, known or expected. One behind the worst of all would
+        spend evaluations on what is far worse and hardly cheaper; one behind the known ends would be blind to what is
+        dearer and better."""
+        expected = beliefs.expected()[beliefs.feasible > 0.5]
+        points = np.concatenate([front.points, expected[(expected < front.reference).all(axis=1)]])
+        if len(points) == 0:
+            return front
+        ends = points[moocore.is_nondominated(points, keep_weakly=False)]
+        best, worst = ends.min(axis=0), ends.max(axis=0)
+        extent = np.where(worst > best, worst - best, front.reference - best)
+        return Front(front.points, np.minimum(worst + _REACH * extent, front.reference), best)
 
     def _believe(self, encodings: np.ndarray) -> Beliefs:
         return self.models.believe(encodings, self.features(encodings))

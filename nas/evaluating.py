@@ -1,0 +1,110 @@
+"""Evaluating candidates: what objectives say of one, here or elsewhere, one or several at the same time."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from nas.estimate import Estimate
+from nas.objectives.objective import Objective
+from search_spaces import Architecture
+
+FULL = 1.0
+
+
+class Candidate(NamedTuple):
+    """What is evaluated, and on which share of the data that the objectives have; 1 is all of it."""
+
+    architecture: Architecture
+    fidelity: float = FULL
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """An objective that can be had cheaper, from a part of the data."""
+
+    def evaluate_part(self, architecture: Architecture, fidelity: float) -> Estimate:
+        """As `evaluate`, from so large a share of the data, the same part at every call."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What objectives said of one candidate.
+
+    Attributes:
+        values: Objective name -> value.
+        intervals: Objective name -> 95% interval.
+        reason: Why there are no further values, where one objective failed.
+        seconds: It took.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+class Evaluators(Protocol):
+    """Evaluate several candidates at the same time.
+
+    Call order: `start` for up to `slots` candidates, then `finished` for one, and so on.
+
+    Attributes:
+        slots: Candidates at the same time.
+        names: Objectives that they evaluate; the others are evaluated by the search itself, one after the other.
+    """
+
+    slots: int
+    names: Collection[str]
+
+    def start(self, candidate: Candidate) -> None:
+        """Begin with a candidate; returns at once."""
+        ...
+
+    def finished(self) -> tuple[Candidate, Measured]:
+        """Wait for any of those that were started."""
+        ...
+
+
+class OneAfterTheOther:
+    """Evaluates nothing elsewhere: one slot, for a search that does everything itself."""
+
+    slots = 1
+    names: Collection[str] = ()
+
+    def __init__(self) -> None:
+        self._started: list[Candidate] = []
+
+    def start(self, candidate: Candidate) -> None:
+        self._started.append(candidate)
+
+    def finished(self) -> tuple[Candidate, Measured]:
+        return self._started.pop(0), Measured()
+
+
+def measure(objectives: Sequence[Objective], candidate: Candidate) -> Measured:
+    """Ask objectives one after the other, until one fails: whatever it raises fails this candidate and nothing else."""
+    start = time.perf_counter()
+    values: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    reason = None
+    try:
+        for objective in objectives:
+            estimate = _estimate(objective, candidate)
+            if not np.isfinite(estimate.value):
+                raise ValueError(f"{objective.name} is {estimate.value}")
+            values[objective.name] = estimate.value
+            if estimate.low is not None and estimate.high is not None:
+                intervals[objective.name] = (estimate.low, estimate.high)
+    except Exception as error:  # objectives of users raise anything
+        reason = f"{type(error).__name__}: {error}"
+    return Measured(values=values, intervals=intervals, reason=reason, seconds=time.perf_counter() - start)
+
+
+def _estimate(objective: Objective, candidate: Candidate) -> Estimate:
+    if candidate.fidelity < FULL and isinstance(objective, InParts):
+        return objective.evaluate_part(candidate.architecture, candidate.fidelity)
+    return objective.evaluate(candidate.architecture)

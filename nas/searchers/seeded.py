@@ -1,0 +1,39 @@
+"""A searcher that begins with what an earlier search found best.
+
+Paper: warm start as in Sarah et al., arXiv 2202.12954: the first population is the front of another device.
+Differs: the front takes up to half of the first population; the other half is what the searcher itself asks for.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.searchers.searcher import Searcher
+from search_spaces import Architecture
+
+
+class Seeded:
+    """Asks for known good architectures with the first of another searcher's.
+
+    Args:
+        searcher: Asked for the rest, and told of everything.
+        first: The best first; spread over the front where they are more than there is room for.
+    """
+
+    def __init__(self, searcher: Searcher, first: Sequence[Architecture]) -> None:
+        self.searcher, self.first = searcher, list(dict.fromkeys(first))
+        self._told = False
+
+    def ask(self) -> list[Architecture]:
+        asked = self.searcher.ask()
+        if self._told:
+            return asked
+        room = min(len(self.first), max(1, len(asked) // 2))
+        places = np.unique(np.linspace(0, len(self.first) - 1, room).round().astype(int))
+        seeds = [self.first[place] for place in places] if self.first else []
+        rest = [architecture for architecture in asked if architecture not in seeds]
+        return [*seeds, *rest][: max(len(asked), 1)]
+
+    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        self._told = True
+        self.searcher.tell(architectures, losses, violations)

@@ -1,0 +1,44 @@
+"""When a search has found enough, or has taken long enough."""
+
+import time
+from dataclasses import dataclass, field
+
+_QUIET_ASKS = 3  # in a row that promise too little
+
+
+@dataclass
+class Stopping:
+    """Ends a search before its evaluations are spent.
+
+    Args:
+        gain_percent: Expected growth of the hypervolume by one more candidate below which a search is not worth going
+            on; 0 for never.
+        hours: That a search may take, interrupted runs of it included; None for as long as it needs.
+    """
+
+    gain_percent: float = 0.0
+    hours: float | None = None
+    reason: str | None = field(default=None, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
+    _earlier_s: float = field(default=0.0, init=False)
+    _quiet: int = field(default=0, init=False)
+
+    def remembered(self, seconds: float) -> None:
+        """So long an earlier run took for what needs not be evaluated again."""
+        self._earlier_s += seconds
+
+    def promised(self, gain: float | None) -> None:
+        """What the next candidate is expected to gain, as a share; None where that is not known."""
+        if gain is None or gain == float("inf"):
+            return
+        self._quiet = self._quiet + 1 if 100 * gain < self.gain_percent else 0
+        if self._quiet >= _QUIET_ASKS:
+            self.reason = f"one more candidate is expected to gain {100 * gain:.2g} % of hypervolume"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to end now; `reason` says why."""
+        spent = (self._earlier_s + time.monotonic() - self._began) / 3600
+        if self.reason is None and self.hours is not None and spent >= self.hours:
+            self.reason = f"{self.hours:g} h are over"
+        return self.reason is not None
