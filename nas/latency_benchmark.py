@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
 
 from nas.estimate import Estimate
 from nas.predictors import GroupedGaussianProcess, Predictor

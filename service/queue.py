@@ -36,6 +36,7 @@ from service.executors.executor import (
     read_ticket,
     try_lock,
 )
+from service.folder import write_json
 
 if TYPE_CHECKING:
     from service.jobs import Job
@@ -265,6 +266,7 @@ class Queue:
             with lock:
                 for name in (CANCEL, STATE, PROCESS, ACTIVITY):
                     (one / name).unlink(missing_ok=True)
+                _note_unlogged(one)
                 (one / RESULT).unlink()
         return again
 
@@ -321,6 +323,13 @@ def _order(folder: Path) -> int:
 
 def _after(folder: Path) -> list[str]:
     return list(read_object(folder / TICKET).get("after") or [])
+
+
+def _note_unlogged(folder: Path) -> None:
+    """What MLflow has of a job is not the whole any more."""
+    memory = read_object(folder / "tracking.json")
+    if memory.get("synced"):
+        write_json(folder / "tracking.json", {**memory, "synced": False}, durable=False)
 
 
 def _sync(folder: Path) -> None:

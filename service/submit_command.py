@@ -35,11 +35,12 @@ def submit(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="Cores of each job. [dim]Default: all, if it has no GPU[/]")
     ] = None,
-    memory_gb: Annotated[float | None, typer.Option(min=0.1, help="Of each job; for clusters.")] = None,
-    time_min: Annotated[float | None, typer.Option(min=1, help="Of each run of a job; for clusters.")] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Of each job; more than one on clusters.")] = 1,
+    memory_gb: Annotated[float | None, typer.Option(min=0.1, help="Of each job; slurm only.")] = None,
+    time_min: Annotated[float | None, typer.Option(min=1, help="Of each run; slurm only.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Of each job; more than one: slurm only.")] = 1,
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="What only this queue knows.")
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Of sbatch, as partition=gpu; slurm only."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="[dim]Default: that of the job[/]")] = None,
     queue_folder: QueueFolder = DEFAULT,
@@ -80,7 +81,7 @@ def submit(
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Imports leave many objects and no garbage: looking for it, now and at exit, would take a third of a submission."""
+    """Imports leave objects, no garbage: looking for it, now and at exit, would take a third of a submission."""
     gc.disable()
     try:
         yield

@@ -45,7 +45,7 @@ def _open_digits(config: DataConfig) -> Source:
 def digit_images() -> tuple[np.ndarray, np.ndarray]:
     """The digits of scikit-learn: images [1797, 8, 8] of values from 0 to 16, and labels [1797]."""
     package = find_spec("sklearn")  # not imported: that takes longer than all else that is done with them
-    table = Path(package and package.origin or ".").parent / "datasets" / "data" / "digits.csv.gz"
+    table = Path((package and package.origin) or ".").parent / "datasets" / "data" / "digits.csv.gz"
     if table.is_file():
         rows = np.loadtxt(table, delimiter=",", dtype=np.int64)
         return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]

@@ -280,7 +280,9 @@ class DeviceTransfer:
         bounds = [(centre - _REACH, centre + _REACH) for centre in _CENTRE]
         options = {"maxiter": self.iterations}
         likelihood = _Likelihood(view, target)
-        return scipy.optimize.minimize(likelihood, _CENTRE, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+        return scipy.optimize.minimize(
+            likelihood, _CENTRE, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        ).x
 
 
 def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

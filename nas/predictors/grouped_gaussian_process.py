@@ -180,7 +180,9 @@ class GroupedGaussianProcess:
         first = self.parameters is None or len(self.parameters) != len(density.centre)
         start = density.centre if first else self.parameters
         steps = self.iterations if first else max(1, self.iterations // 3)
-        found = scipy.optimize.minimize(density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps})
+        found = scipy.optimize.minimize(
+            density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps}
+        )
         self.parameters = found.x
 
 
