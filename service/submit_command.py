@@ -40,19 +40,21 @@ def submit(
     nodes: Annotated[int, typer.Option(min=1, help="Of each job; more than one: slurm only.")] = 1,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Of sbatch, as partition=gpu; slurm only."),
+        typer.Option("--option", metavar="NAME=VALUE", help="Of sbatch, such as partition=gpu; slurm only."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="[dim]Default: that of the job[/]")] = None,
     queue_folder: QueueFolder = DEFAULT,
 ) -> None:
     """Queue a job, a sweep of jobs, or a pipeline; the terminal may be closed at once.
 
-    A killed job goes on where it stopped. A sweep is an array; a pipeline is one file with stages
-    that wait for each other, such as one training, searches of that supernet, and fine-tuning.
+    A killed job goes on where it stopped. A pipeline is one file with stages that
+    wait for each other, such as one training, searches of that supernet, fine-tuning.
+    What is wrong in any of the jobs is said at once, and then none is queued.
 
     [bold]Examples[/]
       nas submit my.yaml
-      nas submit cifar10 --set data.path=cifar10.npz --sweep seed=1,2,3 --sweep train.lr=0.05,0.1
+      nas submit cifar10 --set data.path=cifar10.npz --sweep seed=1,2,3
+      nas submit my.yaml --sweep seed=1,2 --sweep train.lr=0.05,0.1      four jobs
       nas submit my.yaml --queue slurm --gpus 1 --time-min 240
       nas submit study.yaml --priority 5            a pipeline, see the README
       nas watch                                     what became of them

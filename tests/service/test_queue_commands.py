@@ -202,7 +202,7 @@ def test_mistakes_of_all_jobs_of_a_sweep_are_told_at_once(queue):
     assert done.returncode == 2
     told = done.stderr.splitlines()
     assert len(told) == 3, done.stderr
-    for line in ("seed must be from 0", "seed: must be a whole number, got 'none'", "train.epochs"):
+    for line in ("seed: must be from 0", "seed: must be a whole number, got 'none'", "train.epochs"):
         assert any(line in one for one in told), (line, told)
     assert queue.folders() == []
 
