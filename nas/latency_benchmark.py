@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
 
 from nas.estimate import Estimate
 from nas.predictors import GroupedGaussianProcess, Predictor
@@ -265,5 +264,7 @@ def mean_over_seeds(values: np.ndarray) -> Estimate:
     mean, count = float(values.mean()), len(values)
     if count < 2 or not np.isfinite(values).all():
         return Estimate(mean)
+    from scipy.stats import t as student  # takes long to import
+
     half = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
     return Estimate(mean, mean - half, mean + half)
