@@ -19,6 +19,7 @@ from search_spaces import Space
 TRANSFER, FROM_SCRATCH = "transfer", "from scratch"
 RANDOM, CHOSEN = "random", "chosen"
 MEASURES = ("spearman", "mape_percent", "worst_percent", "covered_percent")
+_RANGES = dict(zip(MEASURES, [(-1.0, 1.0), (0.0, np.inf), (0.0, np.inf), (0.0, 100.0)]))
 _NORMAL_97_5 = 1.959964
 _COMPLETED_FROM = 600
 LEAST_SAMPLES = 5
@@ -253,18 +254,19 @@ def _summary(method: str, choice: str, samples: int, by_device: Mapping[str, lis
         method=method,
         choice=choice,
         samples=samples,
-        mean={name: mean_over_seeds(values[:, :, place].mean(0)) for place, name in enumerate(MEASURES)},
+        mean={name: mean_over_seeds(name, values[:, :, place].mean(0)) for place, name in enumerate(MEASURES)},
         worst=names[worst],
-        worst_spearman=mean_over_seeds(values[worst, :, 0]),
+        worst_spearman=mean_over_seeds("spearman", values[worst, :, 0]),
     )
 
 
-def mean_over_seeds(values: np.ndarray) -> Estimate:
-    """The mean of values [S], with Student's 95% interval from two seeds on."""
+def mean_over_seeds(measure: str, values: np.ndarray) -> Estimate:
+    """The mean of values [S] of a measure, with Student's 95% interval from two seeds on, within its range."""
     mean, count = float(values.mean()), len(values)
     if count < 2 or not np.isfinite(values).all():
         return Estimate(mean)
     from scipy.stats import t as student  # takes long to import
 
     half = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
-    return Estimate(mean, mean - half, mean + half)
+    least, most = _RANGES[measure]
+    return Estimate(mean, max(mean - half, least), min(mean + half, most))

@@ -106,7 +106,7 @@ def _values(seeds: Sequence[Sequence[Errors]], key: tuple[str, str, int]) -> np.
 
 
 def _estimates(seeds: Sequence[Sequence[Errors]], key: tuple[str, str, int]) -> list[Estimate]:
-    return [mean_over_seeds(column) for column in _values(seeds, key).T]
+    return [mean_over_seeds(name, column) for name, column in zip(MEASURES, _values(seeds, key).T)]
 
 
 def _interval(estimate: Estimate, form: str) -> str:

@@ -157,7 +157,6 @@ def jobs_table(statuses: "Sequence[Status]", *, most: int | None = None) -> Tabl
             justify="right" if name in ("left", "try") else "left",
             no_wrap=name not in ("name", "progress"),
             overflow="fold",
-            min_width=20 if name == "progress" and running else None,
         )
     for status in statuses[:most]:
         progress = f"{status.stage} {status.done:,.0f}/{status.total:,.0f}" if status.total else status.reason

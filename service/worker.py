@@ -217,7 +217,7 @@ def _has_a_story(folder: Path) -> bool:
     except ValueError:
         return False  # nobody knows where its store is
     ran = (folder / PROGRESS).exists() or (folder / PROCESS).exists()
-    return ran or read_object(folder / RESULT).get("status") in (FAILED, LOST)
+    return ran or read_object(folder / RESULT).get("status") in (FINISHED, FAILED, LOST)
 
 
 def start(queue: Queue) -> bool:

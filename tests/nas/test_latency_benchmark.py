@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from nas.latency_benchmark import DeviceTable, Errors, HeldOut, Setting, description, summaries
+from nas.latency_benchmark import DeviceTable, Errors, HeldOut, Setting, description, mean_over_seeds, summaries
 from nas.predictors import Ridge
 from search_spaces.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.nasbench201 import nasbench201
@@ -111,6 +111,12 @@ def test_summaries_average_over_devices_and_name_the_worst():
     assert summary.mean["mape_percent"].value == pytest.approx(7)
     assert (summary.worst, summary.worst_spearman.value) == ("bad", pytest.approx(0.55))
     assert summary.worst_spearman.low == pytest.approx(0.55 - 12.706 * 0.05, rel=1e-3)
+
+
+def test_intervals_end_where_a_measure_ends():
+    assert mean_over_seeds("spearman", np.array([0.9, 1.0])).high == 1.0
+    assert mean_over_seeds("mape_percent", np.array([1.0, 9.0])).low == 0.0
+    assert mean_over_seeds("mape_percent", np.array([1.0])).low is None
 
 
 def test_what_is_no_latency_is_named():
