@@ -48,7 +48,7 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
     adapter: TypeAdapter[T] = _adapter(root)
     checked: Checked[T] = Checked()
     remaining = copy.deepcopy(dict(data))
-    for _ in range(1 + 2 * len(field_paths(cls)) + len(data)):
+    for _ in range(1 + 2 * len(field_paths(root)) + len(data)):
         try:
             checked.tree = adapter.validate_json(json.dumps(remaining, default=str), strict=True)
             return checked
