@@ -160,7 +160,7 @@ def jobs_table(statuses: "Sequence[Status]", *, most: int | None = None) -> Tabl
         )
     for status in statuses[:most]:
         progress = f"{status.stage} {status.done:,.0f}/{status.total:,.0f}" if status.total else status.reason
-        cells: list[str | Text] = [status.id, Text(status.name), Text(status.state, style=_STYLES.get(status.state, ""))]
+        cells: list[Any] = [status.id, Text(status.name), Text(status.state, style=_STYLES.get(status.state, ""))]
         cells += [Text("\n".join(gpu[:8] for gpu in status.gpus))] if gpus else []
         cells.append(str(status.attempt) if status.attempt else "")
         cells += [duration(status.left_s) if status.left_s is not None else ""] if running else []
