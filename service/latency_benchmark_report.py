@@ -29,7 +29,7 @@ def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
         numbers = ("Spearman, mean", "worst device", "MAPE %", "worst %", "in 95 % interval")
         table = numbers_table(title, "method, samples", *numbers)
         for row in (row for row in rows if row.samples == samples):
-            worst = f"{_interval(row.worst_spearman, '{:.3f}')} {row.worst}"
+            worst = f"{row.worst_spearman.value:.3f} {row.worst}"
             figures = [_interval(row.mean["spearman"], "{:.4f}"), worst, _interval(row.mean["mape_percent"], "{:.2f}")]
             covered = row.mean["covered_percent"].value
             figures += [f"{row.mean['worst_percent'].value:.0f}", f"{covered:.0f} %" if math.isfinite(covered) else "-"]
