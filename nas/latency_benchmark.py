@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
 
 from nas.estimate import Estimate
 from nas.predictors import GroupedGaussianProcess, Predictor
@@ -266,6 +265,8 @@ def mean_over_seeds(measure: str, values: np.ndarray) -> Estimate:
     mean, count = float(values.mean()), len(values)
     if count < 2 or not np.isfinite(values).all():
         return Estimate(mean)
+    from scipy.stats import t as student  # takes long to import
+
     half = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
     least, most = _RANGES[measure]
     return Estimate(mean, max(mean - half, least), min(mean + half, most))

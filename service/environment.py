@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def version() -> str:
     """The version of this package, `unknown` where it runs from a checkout that is not installed."""
     return _version_of("espalier") or "unknown"

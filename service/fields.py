@@ -48,7 +48,7 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
     adapter: TypeAdapter[T] = _adapter(root)
     checked: Checked[T] = Checked()
     remaining = copy.deepcopy(dict(data))
-    for _ in range(1 + 2 * sum(1 for _ in field_paths(cls)) + len(data)):
+    for _ in range(1 + 2 * len(field_paths(root)) + len(data)):
         try:
             checked.tree = adapter.validate_json(json.dumps(remaining, default=str), strict=True)
             return checked
@@ -70,14 +70,17 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def field_paths(cls: type, above: Path = ()) -> Iterator[tuple[Path, Any]]:
+@cache
+def field_paths(cls: type, above: Path = ()) -> tuple[tuple[Path, Any], ...]:
     """Every field that is no dataclass itself, with its type."""
+    found: list[tuple[Path, Any]] = []
     for name, hint in field_types(cls).items():
         inner = section(hint)
         if inner is not None:
-            yield from field_paths(inner, (*above, name))
+            found += field_paths(inner, (*above, name))
         if inner is not hint:
-            yield (*above, name), hint
+            found.append(((*above, name), hint))
+    return tuple(found)
 
 
 def section(hint: Any) -> type | None:

@@ -144,8 +144,8 @@ def ended_ms(folder: Path, job: Mapping[str, Any]) -> int:
     result = read_json(folder / "result.json") or {}
     if (seconds := finite(result.get("seconds"))) is not None:
         return created_ms(job) + int(seconds * 1000)
-    progress = folder / "progress.jsonl"
-    return int(progress.stat().st_mtime * 1000) if progress.exists() else created_ms(job)
+    told = [path for path in (folder / "progress.jsonl", folder / "result.json") if path.exists()]
+    return int(told[0].stat().st_mtime * 1000) if told else created_ms(job)
 
 
 def status_of(folder: Path, *, final: bool) -> str:

@@ -4,6 +4,7 @@ Each job folder is named by its id and the name of the job, such as ``3f9a1c-cif
 renamed. The folder is for its owner alone: what runs there runs in their name.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -35,6 +36,7 @@ from service.executors.executor import (
     read_ticket,
     try_lock,
 )
+from service.folder import write_json
 
 if TYPE_CHECKING:
     from service.jobs import Job
@@ -173,7 +175,7 @@ class Queue:
             try:
                 self._write(place, drafts, names, first)
                 (self.folder / _SEQUENCE).write_text(str(first + len(drafts)))
-                os.sync()  # once for all: a job that is seen survives a power failure
+                _sync(place)  # once for all: a job that is seen survives a power failure
                 for draft in drafts:
                     (place / names[draft.key]).rename(self.folder / names[draft.key])
             finally:
@@ -264,6 +266,7 @@ class Queue:
             with lock:
                 for name in (CANCEL, STATE, PROCESS, ACTIVITY):
                     (one / name).unlink(missing_ok=True)
+                _note_unlogged(one)
                 (one / RESULT).unlink()
         return again
 
@@ -320,6 +323,27 @@ def _order(folder: Path) -> int:
 
 def _after(folder: Path) -> list[str]:
     return list(read_object(folder / TICKET).get("after") or [])
+
+
+def _note_unlogged(folder: Path) -> None:
+    """What MLflow has of a job is not the whole any more."""
+    memory = read_object(folder / "tracking.json")
+    if memory.get("synced"):
+        write_json(folder / "tracking.json", {**memory, "synced": False}, durable=False)
+
+
+def _sync(folder: Path) -> None:
+    """Brings to the disk what was written to the file system of a folder; others, that may be away, are not waited for.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _write_plain(path: Path, content: Any) -> None:

@@ -24,17 +24,23 @@ def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], 
         ticket: What all of them have in common; an empty name stands for that of the job.
 
     Raises:
-        InvalidJob: With all mistakes of the first wrong job at once.
+        InvalidJob: With all mistakes of all jobs at once, each told once.
     """
     from service.jobs import require_supernet_space
 
-    check, found = Checker(), list[Draft]()
+    check, found, mistakes = Checker(), list[Draft](), dict[str, None]()
     for number, settings in enumerate(combinations(sweeps)):
-        job = check.job(fields, [*sets, *settings])
-        if number == 0:
-            require_supernet_space(job)
+        try:
+            job = check.job(fields, [*sets, *settings])
+            if not found:
+                require_supernet_space(job)
+        except InvalidJob as error:
+            mistakes |= dict.fromkeys(error.mistakes)
+            continue
         job = replace(job, name=_swept_name(ticket.name or job.name, settings))
         found.append(Draft(key=f"{number}/", ticket=replace(ticket, name=job.name, stages=STAGES["all"]), job=job))
+    if mistakes:
+        raise InvalidJob(list(mistakes))
     return found
 
 

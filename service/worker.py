@@ -19,6 +19,8 @@ from service.errors import InvalidJob
 from service.executors.executor import (
     FAILED,
     FINISHED,
+    LOST,
+    PROCESS,
     RESULT,
     SKIPPED,
     Executor,
@@ -166,6 +168,7 @@ class Mirror:
         self.done: set[Path] = set()  # over, and nothing is to be logged any more
 
     def tick(self, open_ones: Iterable[Path], over: Iterable[Path]) -> None:
+        self.done &= set(over)  # one that is tried again is to be logged again
         if self.process is not None:
             failed = self.process.poll()
             if failed is None:
@@ -200,10 +203,21 @@ class Mirror:
 
 def is_to_be_logged(folder: Path) -> bool:
     """Whether a job that is over belongs into MLflow, and is not wholly there yet."""
-    if not (folder / "job.json").exists() or not (folder / PROGRESS).exists():
+    described = read_object(folder / "job.json").get("job")
+    if not isinstance(described, dict) or not _has_a_story(folder):
         return False
-    wanted = read_object(folder / "job.json").get("job", {}).get("tracking", {}).get("enabled", True)
+    wanted = (described.get("tracking") or {}).get("enabled", True)
     return wanted and not read_object(folder / "tracking.json").get("synced")
+
+
+def _has_a_story(folder: Path) -> bool:
+    """Whether a job that is over ran, or failed before it could; one that was called off before has nothing to tell."""
+    try:
+        read_ticket(folder)
+    except ValueError:
+        return False  # nobody knows where its store is
+    ran = (folder / PROGRESS).exists() or (folder / PROCESS).exists()
+    return ran or read_object(folder / RESULT).get("status") in (FINISHED, FAILED, LOST)
 
 
 def start(queue: Queue) -> bool:

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,30 @@ def open_source(config: DataConfig) -> Source:
 
 
 def _open_digits(config: DataConfig) -> Source:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    images, labels = digit_images()
+    pixels = np.round(images * (255 / 16)).astype(np.uint8)
     # A fifth of all for the test, then a quarter of what is left for validation: 60/20/20.
     return Source(
         name="digits",
         place="digits",
         class_names=tuple(str(digit) for digit in range(10)),
-        train=ArraySamples(pixels, digits.target.astype(np.int64)),
+        train=ArraySamples(pixels, labels),
         fractions=(0.25, 0.2),
         flip=False,
     )
+
+
+def digit_images() -> tuple[np.ndarray, np.ndarray]:
+    """The digits of scikit-learn: images [1797, 8, 8] of values from 0 to 16, and labels [1797]."""
+    package = find_spec("sklearn")  # not imported: that takes longer than all else that is done with them
+    table = Path((package and package.origin) or ".").parent / "datasets" / "data" / "digits.csv.gz"
+    if table.is_file():
+        rows = np.loadtxt(table, delimiter=",", dtype=np.int64)
+        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images, digits.target.astype(np.int64)
 
 
 def _open_noise(config: DataConfig) -> Source:

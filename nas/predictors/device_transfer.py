@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
+import scipy  # its parts are loaded when they are used
 
 from nas.predictors.predictor import Prediction, Standardiser, feature_rows, fitted, training_data
 
@@ -122,8 +121,8 @@ class _Likelihood:
         parts = self.kernel.parts(parameters)
         covariance = _LEVEL_VARIANCE + sum(amplitude * part for amplitude, part in zip(amplitudes, parts))
         covariance[np.diag_indices(len(covariance))] += noise + _JITTER
-        lower = cholesky(covariance, lower=True, check_finite=False)
-        inverse = cho_solve((lower, True), np.eye(len(lower)), check_finite=False)
+        lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
+        inverse = scipy.linalg.cho_solve((lower, True), np.eye(len(lower)), check_finite=False)
         weights = inverse @ self.residual
         off = (parameters - _CENTRE) / _SPREAD
         value = 0.5 * self.residual @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off
@@ -288,7 +287,7 @@ class DeviceTransfer:
         start = np.where(gone, _ABSENT, _CENTRE)
         bounds = list(zip(start - _REACH * ~gone, start + _REACH * ~gone))
         options = {"maxiter": self.iterations}
-        return minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+        return scipy.optimize.minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
 
 def _left_out(log_ms: np.ndarray, described: np.ndarray, device: int, rows: np.ndarray, components: int) -> _Likelihood:
@@ -311,8 +310,8 @@ def _doubted(hypotheses: np.ndarray) -> np.ndarray:
 def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Log evidence, Cholesky factor and K^-1 y."""
     covariance[np.diag_indices(len(residual))] += np.exp(parameters[_NOISE]) + _JITTER
-    lower = cholesky(covariance, lower=True, check_finite=False)
-    solved = cho_solve((lower, True), residual, check_finite=False)
+    lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
+    solved = scipy.linalg.cho_solve((lower, True), residual, check_finite=False)
     return float(-0.5 * residual @ solved - np.log(np.diag(lower)).sum()), lower, solved
 
 
@@ -322,7 +321,7 @@ def _mixture(state: _Fitted, view: _View) -> tuple[np.ndarray, np.ndarray]:
     kernel = _Kernel(state.view, view)
     for weight, parameters, lower, solved in state.terms:
         cross = kernel(parameters)
-        explained = (solve_triangular(lower, cross, lower=True, check_finite=False) ** 2).sum(0)
+        explained = (scipy.linalg.solve_triangular(lower, cross, lower=True, check_finite=False) ** 2).sum(0)
         variance = np.maximum(_diagonal(parameters, view) - explained, 0.0) + np.exp(parameters[_NOISE])
         centre = state.level + view.mean + solved @ cross
         mean += weight * centre

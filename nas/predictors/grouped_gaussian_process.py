@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
+import scipy  # its parts are loaded when they are used
 
 from nas.predictors.predictor import Prediction, Standardiser, feature_rows, fitted, training_data
 
@@ -129,8 +128,8 @@ class GroupedGaussianProcess:
         kernel = _Kernel(self.parameters, groups, numeric)
         covariance = kernel(x, x)
         covariance[np.diag_indices(len(x))] += kernel.noise + known + _JITTER
-        lower = cholesky(covariance, lower=True, check_finite=False)
-        weights = cho_solve((lower, True), z, check_finite=False)
+        lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
+        weights = scipy.linalg.cho_solve((lower, True), z, check_finite=False)
         self._state = _Fitted(centre, scaled_y, kernel, x, lower, weights)
         return self
 
@@ -149,7 +148,7 @@ class GroupedGaussianProcess:
         x = feature_rows(features, columns=len(state.centre)) - state.centre
         scale = float(state.targets.scale)
         cross = state.kernel(state.features, x)
-        factor = solve_triangular(state.lower, cross, lower=True, check_finite=False)
+        factor = scipy.linalg.solve_triangular(state.lower, cross, lower=True, check_finite=False)
         variance = np.maximum(state.kernel.diagonal(x) - (factor**2).sum(0), 1e-12)
         mean = state.targets.mean + scale * (state.weights @ cross)
         return Posterior(mean, scale * np.sqrt(variance), scale * factor, _PriorRows(state.kernel, x, scale))
@@ -181,7 +180,9 @@ class GroupedGaussianProcess:
         first = self.parameters is None or len(self.parameters) != len(density.centre)
         start = density.centre if first else self.parameters
         steps = self.iterations if first else max(1, self.iterations // 3)
-        found = minimize(density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps})
+        found = scipy.optimize.minimize(
+            density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps}
+        )
         self.parameters = found.x
 
 
@@ -217,10 +218,10 @@ class _Density:
         covariance = sum(amplitude * part for amplitude, part in zip(amplitudes, parts))
         covariance[np.diag_indices(len(self.z))] += noise + self.known + _JITTER
         try:
-            lower = cholesky(covariance, lower=True, check_finite=False)
+            lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(parameters)
-        inverse = cho_solve((lower, True), np.eye(len(self.z)), check_finite=False)
+        inverse = scipy.linalg.cho_solve((lower, True), np.eye(len(self.z)), check_finite=False)
         weights = inverse @ self.z
         off = (parameters - self.centre) / self.spread
         value = 0.5 * self.z @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off

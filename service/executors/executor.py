@@ -81,8 +81,8 @@ class Resources:
     Args:
         gpus: Whole GPUs or slots of them; several are used by as many processes that train together.
         cpus: Cores; null for all of the machine (`local`) or the default of the cluster.
-        memory_gb: Of the whole job; a request that clusters enforce.
-        time_min: Of one run of the job; a request that clusters enforce, the job then goes on in a next run.
+        memory_gb: Of the whole job; on clusters only, which enforce it.
+        time_min: Of one run of the job; on clusters only, which enforce it; the job then goes on in a next run.
         nodes: Machines; more than one on clusters only.
     """
 
@@ -123,7 +123,7 @@ class Ticket:
         resources: What it needs.
         directory: Where relative paths of the job lead from; absolute.
         max_attempts: Starts that end without a result before the job counts as lost.
-        options: What only its executor understands, such as the partition of a cluster.
+        options: What only a cluster understands, such as its partition.
     """
 
     name: str
@@ -214,11 +214,18 @@ def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a runner holds the lock."""
-    file = try_lock(folder)
-    if file is not None:
-        file.close()
-    return file is None
+    """Whether a runner holds the lock; needs no right to write, and two who look do not take each other for one."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def sign_lock(file: IO[str]) -> None:

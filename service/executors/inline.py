@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.errors import InvalidJob
 from service.executors.executor import FAILED, Ticket, end_cancelled, end_if_idle, is_cancelled, is_over
+from service.executors.slurm_options import cluster_only
 from service.job_runner import BUSY, OVER, run_job
 
 
@@ -15,8 +16,11 @@ class Inline:
         self.waiting: list[Path] = []
 
     def check(self, ticket: Ticket) -> None:
+        found = cluster_only(ticket)
         if ticket.resources.nodes > 1:
-            raise InvalidJob([f"--nodes: must be 1 in one process, got {ticket.resources.nodes}; use --queue slurm"])
+            found.append(f"--nodes: must be 1 in one process, got {ticket.resources.nodes}; use --queue slurm")
+        if found:
+            raise InvalidJob(found)
 
     def submit(self, folders: Sequence[Path]) -> None:
         self.waiting += [folder for folder in folders if folder not in self.waiting]

@@ -34,6 +34,7 @@ from service.executors.executor import (
     try_lock,
 )
 from service.executors.slots import Slots, Taken, settings_of
+from service.executors.slurm_options import cluster_only
 from service.folder import write_json
 
 SETTINGS = "settings.json"
@@ -71,9 +72,9 @@ class Local:
         self.machine_wait_s = float(settings.get("machine_wait_s", _MACHINE_WAIT_S))
 
     def check(self, ticket: Ticket) -> None:
-        found = self.slots.mistakes(ticket.resources)
+        found = [*(f"--{line}" for line in self.slots.mistakes(ticket.resources)), *cluster_only(ticket)]
         if found:
-            raise InvalidJob([f"--{line}" for line in found])
+            raise InvalidJob(found)
 
     def submit(self, folders: Sequence[Path]) -> None:
         for folder in folders:

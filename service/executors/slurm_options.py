@@ -22,8 +22,26 @@ OPTIONS = (
     *("gres", "gpu-bind", "gpu-freq", "mem-per-cpu", "mem-per-gpu", "hint", "licenses", "tmp", "switches"),
     *("begin", "deadline", "nice", "comment", "wckey", "mail-type", "mail-user"),
 )
+_FLAGS = ("gpus", "cpus", "memory-gb", "time-min", "nodes", "priority", "name")  # of `nas submit`
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.,:;=*|&()\[\]@/+ -]{0,200}")
 _WARNING_S = 120
+
+
+def cluster_only(ticket: Ticket) -> list[str]:
+    """What a ticket asks for that only a cluster gives, one line each, for queues of one machine."""
+    found = []
+    for name in ticket.options:
+        if name.replace("_", "-") in OPTIONS:
+            hint = "only --queue slurm has it"
+        elif name.replace("_", "-") in _FLAGS:
+            hint = f"write --{name.replace('_', '-')}"
+        else:
+            hint = f"it has none{suggestion(name.replace('_', '-'), [*_FLAGS, *OPTIONS])}"
+        found.append(f"--option {name}: no option of --queue {ticket.executor}; {hint}")
+    for name, value in (("memory-gb", ticket.resources.memory_gb), ("time-min", ticket.resources.time_min)):
+        if value is not None:
+            found.append(f"--{name}: only --queue slurm limits this, got {value:g} for {ticket.executor}; leave it out")
+    return found
 
 
 def require_slurm() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from nas.data import Data, DataConfig, DataShape, InvalidData, check_data, load_data
 from nas.data.augment import Augmentation, crop_and_flip, cut_out, draw
 from nas.data.samples import channel_statistics, decode
-from nas.data.sources import open_source
+from nas.data.sources import digit_images, open_source
 from nas.data.splits import split
 from nas.data.streamed_images import random_crop_box
 from search_spaces.nasbench201 import nasbench201
@@ -90,6 +90,14 @@ def images(request: pytest.FixtureRequest, npz: Path):
 
 
 # Splits
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    images, labels = digit_images()
+    assert (images == load_digits().images).all()
+    assert (labels == load_digits().target).all()
 
 
 def test_digits_are_split_60_20_20_class_by_class(digits: Data):

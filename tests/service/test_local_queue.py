@@ -1,5 +1,6 @@
 """The queue of one machine, with real processes that are really killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -182,28 +183,47 @@ def test_a_disk_that_stays_full_is_named(tmp_path):
     assert result(folder)["reason"].endswith("No space left on device")
 
 
-def test_a_worker_outlives_a_queue_folder_that_is_full(tmp_path):
+@pytest.fixture
+def disk(tmp_path):
+    """A small one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small disk")
-    try:
-        queue = make_queue(disk, slots=tmp_path / "slots")
-        (folder,) = add(queue, "count", steps=3)
-        filler = disk / "filler"
-        with suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
-        worker = start_worker(queue)
-        time.sleep(3)
-        assert worker.poll() is None
-        assert not is_over(folder)
-        filler.unlink()
-        finish(queue, worker)
-        assert result(folder)["status"] == "finished"
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_worker_outlives_a_queue_folder_that_is_full(tmp_path, disk):
+    queue = make_queue(disk, slots=tmp_path / "slots")
+    (folder,) = add(queue, "count", steps=3)
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    worker = start_worker(queue)
+    time.sleep(3)
+    assert worker.poll() is None
+    assert not is_over(folder)
+    filler.unlink()
+    finish(queue, worker)
+    assert result(folder)["status"] == "finished"
+
+
+def test_a_read_only_queue_is_shown_refused_in_one_line_and_goes_on_when_it_can_be_written(tmp_path, disk):
+    queue = make_queue(disk, slots=tmp_path / "slots")
+    (folder,) = add(queue, "count", steps=3)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    shown = run_nas(queue, "jobs", "--json")
+    assert json.loads(shown.stdout)["state"] == "queued", shown.stderr
+    for command in (["submit", "quickstart"], ["cancel", folder.name[:6]], ["worker"]):
+        done = run_nas(queue, *command)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "Read-only file system" in done.stderr
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    finish(queue, start_worker(queue))
+    assert result(folder)["status"] == "finished"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"attempt": "many"}', "\x00\xff"])

@@ -163,6 +163,20 @@ def test_a_unit_for_systemd_lets_jobs_outlive_the_worker(queue):
         (["submit", "JOB", "--gpus", "3"], "--gpus: must be 2 or less, this machine has 2 that jobs may use, got 3"),
         (["submit", "JOB", "--cpus", "9999"], "--cpus: must be 2 or less"),
         (["submit", "JOB", "--nodes", "2"], "--nodes: must be 1 on a queue of one machine, got 2; use --queue slurm"),
+        (
+            ["submit", "JOB", "--option", "partition=gpu"],
+            "--option partition: no option of --queue local; only --queue slurm",
+        ),
+        (
+            ["submit", "JOB", "--option", "cpu=2"],
+            "--option cpu: no option of --queue local; it has none; did you mean cpus?",
+        ),
+        (
+            ["submit", "JOB", "--option", "memory_gb=2"],
+            "--option memory_gb: no option of --queue local; write --memory-gb",
+        ),
+        (["submit", "JOB", "--memory-gb", "4"], "--memory-gb: only --queue slurm limits this, got 4 for local"),
+        (["submit", "JOB", "--time-min", "9", "--queue", "inline"], "--time-min: only --queue slurm limits this"),
         (["submit", "JOB", "--sweep", "seed"], "must be path=value,value,…"),
         (["submit", "JOB", "--sweep", "arguments.steps=1,,2"], "a value is missing"),
         (["submit", "JOB", "--set", "train.epochs=2"], "a job with `call` has name and arguments.… only"),
@@ -180,6 +194,16 @@ def test_a_mistake_is_one_line_and_nothing_is_queued(tmp_path, queue, arguments,
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert queue.folders() == []
+
+
+def test_mistakes_of_all_jobs_of_a_sweep_are_told_at_once(queue):
+    done = run_nas(queue, "submit", "quickstart", "--sweep", "seed=1,-2,none", "--sweep", "train.epochs=1,-3")
+    assert done.returncode == 2
+    told = done.stderr.splitlines()
+    assert len(told) == 3, done.stderr
+    for line in ("seed: must be from 0", "seed: must be a whole number, got 'none'", "train.epochs"):
+        assert any(line in one for one in told), (line, told)
     assert queue.folders() == []
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from service.folder import read_json
+from service.executors.executor import Ticket
+from service.folder import read_json, write_json
 from service.mlflow_format import LONGEST_VALUE
+from service.queue import Queue
 from service.report import write_report
 from service.store import Serving, default_uri, server_command
 from service.tracking import TrackingConfig, sync
 from service.tracking_pages import serve, view_link
+from service.worker import is_to_be_logged
 from tests.service.synthetic_job import (
     append_lines,
     complete_job,
@@ -245,6 +248,49 @@ def test_job_that_did_not_finish(tmp_path, uri, status, logged):
     summary, members = runs_of(uri)
     assert (summary.info.status, members) == (logged, {})
     assert summary.data.tags.get("nas.reason") == ("the loss diverged" if status else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "began", "logged"),
+    [("failed", True, "FAILED"), ("failed", False, "FAILED"), ("lost", True, "KILLED"), ("cancelled", True, "KILLED")],
+)
+def test_job_that_ended_before_any_progress_is_logged_with_its_reason(tmp_path, uri, status, began, logged):
+    job = queued(tmp_path, uri, began)
+    finish(job, status, "no such data")
+    assert is_to_be_logged(job)
+    assert sync(job, final=True).synced
+    summary, members = runs_of(uri)
+    assert (summary.info.status, members) == (logged, {})
+    assert summary.data.tags["nas.reason"] == "no such data"
+    assert summary.info.end_time > summary.info.start_time
+    assert not is_to_be_logged(job)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "skipped"])
+def test_job_that_was_called_off_before_it_began_is_not_logged(tmp_path, uri, status):
+    job = queued(tmp_path, uri, began=False)
+    finish(job, status, "called off")
+    assert not is_to_be_logged(job)
+
+
+def test_job_that_is_tried_again_is_logged_again(tmp_path, uri):
+    queue = Queue.open(tmp_path / "queue", create=True)
+    job = queued(queue.folder, uri, began=True)
+    finish(job, "failed", "no such data")
+    assert sync(job, final=True).synced
+    queue.retry(job)
+    finish(job, "finished")
+    assert is_to_be_logged(job)
+    assert sync(job, final=True).synced
+    assert runs_of(uri)[0].info.status == "FINISHED"
+
+
+def queued(place, uri, began):
+    job = start_job(place / "abc123-demo", uri=uri)
+    write_json(job / "queue.json", Ticket(name="demo", directory=str(place)).to_json())
+    if began:
+        write_json(job / "process.json", {"pid": 1})
+    return job
 
 
 def test_killed_job_runs_again_when_resumed(tmp_path, uri):
