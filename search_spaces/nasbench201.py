@@ -245,36 +245,74 @@ def _head(width: int, classes: int) -> nn.Sequential:
 def _cell_places(shape: tuple[int, ...], repeats: int) -> list[Place]:
     """The operations on the six edges of cells on feature maps of one shape, and the sums at their three nodes.
 
-    Nodes that the output does not read are computed all the same, by backends that do not look ahead.
+    Backends that do not look ahead compute all of it. Others leave out nodes that the output does not read, and pool
+    the same feature maps once only, however many edges do so.
     """
     places = []
+    for i, (source, target) in enumerate(EDGES):
+        edge, before = edge_name(source, target), [edge_name(*earlier) for earlier in EDGES[:i]]
+        reading = [name for _, node in EDGES[: i + 1] for way in _READERS[node] for name in way]
+        names = tuple(dict.fromkeys((edge, *before, *reading)))
+        needed = partial(_is_needed, (source, target))
+        places += _where_needed(names, 1, needed, partial(_edge_block, shape), repeats)
     for target, ways in _READERS.items():
         incoming = tuple(edge_name(source, target) for source in range(target))
-        reading = tuple(dict.fromkeys(name for way in ways for name in way))
-        computed: list[tuple[tuple[str, ...], Callable[..., Block | None]]] = [
-            *(((edge,), _edge_block) for edge in incoming),
-            (incoming, _sum_block),
-        ]
-        for unused in (False, True) if reading else (False,):
-            for edges, block in computed:
-                decisions = (*edges, *(name for name in reading if name not in edges))
-                chosen = partial(_block_if, decisions, len(edges), ways, partial(block, shape), unused)
-                places.append(Place(decisions, chosen, repeats, unused))
+        names = tuple(dict.fromkeys((*incoming, *(name for way in ways for name in way))))
+        places += _where_needed(names, target, partial(_reaches, target), partial(_sum_block, shape), repeats)
     return places
 
 
-def _block_if(
-    decisions: tuple[str, ...],
+def _where_needed(
+    names: tuple[str, ...],
     edges: int,
-    ways: tuple[tuple[str, ...], ...],
+    needed: Callable[[Mapping[str, Choice]], bool],
+    block: Callable[..., Block | None],
+    repeats: int,
+) -> list[Place]:
+    """A block that follows the first of these decisions, where it is needed and where it may be left out."""
+    ways = (False, True) if len(names) > edges else (False,)
+    return [Place(names, partial(_block_if, names, edges, needed, block, unused), repeats, unused) for unused in ways]
+
+
+def _block_if(
+    names: tuple[str, ...],
+    edges: int,
+    needed: Callable[[Mapping[str, Choice]], bool],
     block: Callable[..., Block | None],
     unused: bool,
     *values: Choice,
 ) -> Block | None:
-    """The block of the first values, those of edges, where the node is (un)used; the others say that."""
-    chosen = dict(zip(decisions, values))
-    reaches = any(all(chosen[name] != "none" for name in way) for way in ways)
-    return block(*values[:edges]) if reaches != unused else None
+    """The block of the first values, those of edges, where all of them say that it is (not) needed."""
+    return block(*values[:edges]) if needed(dict(zip(names, values))) != unused else None
+
+
+def _is_needed(edge: tuple[int, int], chosen: Mapping[str, Choice]) -> bool:
+    """Whether the output reads the node that an edge leads to, and what the edge gives is not there already."""
+    source, target = edge
+    if not _reaches(target, chosen):
+        return False
+    if chosen[edge_name(*edge)] != "avg_pool_3x3":
+        return True
+    same = _origin(source, chosen)
+    return not any(
+        chosen[edge_name(*earlier)] == "avg_pool_3x3"
+        and _origin(earlier[0], chosen) == same
+        and _reaches(earlier[1], chosen)
+        for earlier in EDGES[: EDGES.index(edge)]
+    )
+
+
+def _origin(node: int, chosen: Mapping[str, Choice]) -> int:
+    """The first node with the same feature maps: a node with nothing but a skip connection has those of its source."""
+    sources = [source for source in range(node) if chosen[edge_name(source, node)] != "none"]
+    if len(sources) == 1 and chosen[edge_name(sources[0], node)] == "skip_connect":
+        return _origin(sources[0], chosen)
+    return node
+
+
+def _reaches(node: int, chosen: Mapping[str, Choice]) -> bool:
+    """Whether the output reads a node."""
+    return any(all(chosen[name] != "none" for name in way) for way in _READERS[node])
 
 
 def _edge_block(shape: tuple[int, ...], operation: str) -> Block | None:

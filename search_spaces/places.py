@@ -45,7 +45,7 @@ class Place:
         decisions: Names of the decisions that say which.
         block: Values of these decisions -> the block, None where nothing runs.
         repeats: How often the block runs here.
-        unused: Whether nothing reads what the block gives, so that a backend may leave it out.
+        unused: Whether nothing reads what the block gives, or another one gives it too: a backend may leave it out.
     """
 
     decisions: tuple[str, ...]

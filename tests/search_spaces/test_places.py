@@ -101,6 +101,25 @@ def test_what_does_not_reach_the_output_of_a_cell_is_unused():
         assert unused[0, 0] == 3 * convolutions  # one cell a stage
 
 
+@pytest.mark.parametrize(
+    ("cell", "pools"),
+    [
+        ({"edge0_1": "avg_pool_3x3", "edge0_3": "avg_pool_3x3"}, 0),  # node 1 reaches nothing
+        ({"edge0_1": "avg_pool_3x3", "edge1_3": "skip_connect", "edge0_3": "avg_pool_3x3"}, 1),
+        ({"edge0_2": "avg_pool_3x3", "edge2_3": "avg_pool_3x3", "edge0_3": "nor_conv_1x1"}, 0),
+        ({"edge0_1": "skip_connect", "edge1_3": "avg_pool_3x3", "edge0_3": "avg_pool_3x3"}, 1),
+    ],
+)
+def test_a_node_that_is_pooled_twice_may_be_pooled_once(cell, pools):
+    space = nasbench201(width=4, cells=1, image_size=8)
+    choices = {edge_name(*edge): "none" for edge in EDGES} | cell
+    encoding = space.encode(space.architecture(choices))
+    is_pool = np.array([[block.key.startswith("avg_pool")] for block in space.blocks.distinct], float)
+    dead = cell.get("edge0_1") == "avg_pool_3x3" and "edge1_3" not in cell
+    unused = space.blocks.totals(is_pool, encoding[None], unused=True)
+    assert unused[0, 0] == 3 * (pools + dead)
+
+
 def test_inactive_decisions_do_not_matter():
     space = SPACES["small_mobilenet_v3"]()
     raw = np.random.default_rng(0).integers(0, space.choice_counts, size=(50, len(space.decisions)))
