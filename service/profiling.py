@@ -51,7 +51,7 @@ def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, 
 
 
 def measure_architectures(
-    space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device
+    space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device, *, rounds: int = 1
 ) -> list[Measurement | MeasurementFailed]:
     """Architectures with fresh weights, measured: no training is needed for that.
 
@@ -63,7 +63,7 @@ def measure_architectures(
     shapes = [(space.input_shape[0], size, size) for size in sizes]
     try:
         with Meter(job.latency) as meter:
-            return meter.measure(subnets, shapes)
+            return meter.measure(subnets, shapes, rounds=rounds)
     except DeviceUnreachable as error:
         raise InvalidJob([f"latency.device: {error}"]) from error
 
