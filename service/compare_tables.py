@@ -8,6 +8,7 @@ from rich.table import Table
 from nas.front_comparison import best_within
 from service.fronts_text import condition_lines, quantity, tested_text, value_text, verdict
 from service.report_page import Findings
+from service.tables import numbers_table
 
 
 def parts(findings: Findings) -> Iterator[Any]:
@@ -31,7 +32,7 @@ def parts(findings: Findings) -> Iterator[Any]:
 def _summary(findings: Findings) -> Table:
     axes = findings.axes
     shown = (axes.quality, *axes.costs)
-    table = _table("Fronts", "search", "members", *(f"{axis.label}" for axis in shown), "hypervolume")
+    table = numbers_table("Fronts", "search", "members", *(f"{axis.label}" for axis in shown), "hypervolume")
     for front in findings.fronts:
         ranges = []
         for axis in shown:
@@ -45,7 +46,7 @@ def _summary(findings: Findings) -> Table:
 def _coverage(findings: Findings) -> Table:
     """Lines cover columns; in brackets what holds beyond the measuring error."""
     names = [front.name for front in findings.fronts]
-    table = _table("Share that the line equals or beats", "search", *names)
+    table = numbers_table("Share that the line equals or beats", "search", *names)
     table.caption, table.caption_justify = "in brackets: beyond measuring error", "left"
     for ours in names:
         cells = []
@@ -61,7 +62,7 @@ def _attainable(findings: Findings) -> Iterator[Table]:
     if cost is None:
         return
     title = f"Best {quantity(findings.axes.quality)} within a budget (test accuracy)"
-    table = _table(title, f"{cost.label} at most", *(front.name for front in findings.fronts))
+    table = numbers_table(title, f"{cost.label} at most", *(front.name for front in findings.fronts))
     for budget in findings.budgets_of(cost):
         cells = []
         for front in findings.fronts:
@@ -71,11 +72,3 @@ def _attainable(findings: Findings) -> Iterator[Table]:
                 cells[-1] += f" ({tested.partition(' [')[0]}) {member['key']}"
         table.add_row(f"{cost.of(budget):g}", *cells)
     yield table
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first, style="bold", no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table

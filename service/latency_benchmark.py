@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -12,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.latency_benchmark import DeviceTable, Errors, HeldOut, Setting
-from service import catalogue, crew
-from service.folder import finite, read_lines
+from service import catalogue
+from service.folder import finite
 from service.jobs import InvalidJob
 from service.recorder import Observer
+from service.remembered_tasks import completed, remembered
 
 JOURNAL = "latency.jsonl"
 
@@ -117,24 +117,20 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
     Raises:
         InvalidJob: The journal is damaged, or a process was killed.
     """
-    tasks = list(_tasks(plan))
-    known = _remembered(folder / JOURNAL)
-    missing = [task for task in tasks if task.key not in known]
-    done = len(tasks) - len(missing)
-    observer({"event": "predict", "done": done, "total": len(tasks)})
-    if missing:
+    tasks, journal = list(_tasks(plan)), folder / JOURNAL
+    known = remembered(journal, lambda record: [_errors(e) for e in record["errors"]])
+    if any(task.key not in known for task in tasks):
         plan.table.completed_ms  # noqa: B018 - once for all processes
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        try:
-            for task, errors in crew.computed(partial(Runner, plan), missing, workers=workers or crew.cores()):
-                journal.write(json.dumps({**task._asdict(), "errors": [_record(e) for e in errors]}) + "\n")
-                journal.flush()
-                known[task.key] = errors
-                done += 1
-                observer({"event": "predict", "done": done, "total": len(tasks)})
-        except crew.WorkerEnded as error:
-            raise InvalidJob([f"{error}; {crew.AGAIN}"]) from error
+    known = completed(
+        partial(Runner, plan),
+        tasks,
+        known,
+        journal,
+        record=lambda task, errors: {**task._asdict(), "errors": [_record(e) for e in errors]},
+        observer=observer,
+        event="predict",
+        workers=workers,
+    )
     return {name: [known[task.key] for task in tasks if task.device == name] for name in plan.held_out}
 
 
@@ -148,18 +144,6 @@ def _tasks(plan: LatencyPlan) -> Iterator[Task]:
         for seed in range(plan.seeds):
             text = json.dumps([settings, device, seed])
             yield Task(device, seed, hashlib.sha256(text.encode()).hexdigest()[:16])
-
-
-def _remembered(path: Path) -> dict[str, list[Errors]]:
-    """The tasks of a journal by key; half a line that a killed process left is cut off."""
-    try:
-        records, end = read_lines(path)
-        known = {record["key"]: [_errors(e) for e in record["errors"]] for record in records}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidJob([f"{path} is damaged ({error}); give another --output"]) from error
-    if path.exists():
-        os.truncate(path, end)
-    return known
 
 
 def _record(errors: Errors) -> dict[str, Any]:

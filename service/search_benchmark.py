@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +14,10 @@ import numpy as np
 from nas.benchmark_problems import BenchmarkProblem
 from nas.objectives import describe
 from nas.search_benchmark import Comparison, Run, compare, earlier_search, make_searcher, make_warm, run_search
-from service import catalogue, crew
-from service.folder import read_lines
+from service import catalogue
 from service.jobs import InvalidJob
 from service.recorder import Observer
+from service.remembered_tasks import completed, remembered
 
 JOURNAL = "runs.jsonl"
 WARM = "+warm"
@@ -152,22 +151,17 @@ def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -
     Raises:
         InvalidJob: The journal is damaged, or a process was killed.
     """
-    tasks = list(_tasks(plan))
-    known = _remembered(folder / JOURNAL)
-    missing = [task for task in tasks if task.key not in known]
-    done = len(tasks) - len(missing)
-    observer({"event": "search", "done": done, "total": len(tasks)})
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        try:
-            for task, run in crew.computed(partial(Runner, plan), missing, workers=workers or crew.cores()):
-                journal.write(json.dumps(_record(plan, task, run)) + "\n")
-                journal.flush()
-                known[task.key] = run
-                done += 1
-                observer({"event": "search", "done": done, "total": len(tasks)})
-        except crew.WorkerEnded as error:
-            raise InvalidJob([f"{error}; the same command goes on where it stopped"]) from error
+    tasks, journal = list(_tasks(plan)), folder / JOURNAL
+    known = completed(
+        partial(Runner, plan),
+        tasks,
+        remembered(journal, _run),
+        journal,
+        record=partial(_record, plan),
+        observer=observer,
+        event="search",
+        workers=workers,
+    )
     return [_comparison(plan, place, tasks, known) for place in range(len(plan.problems))]
 
 
@@ -221,18 +215,6 @@ def _record(plan: Plan, task: Task, run: Run) -> dict[str, Any]:
         "objectives": len(plan.problems[task.problem].directions),
         "losses": [None if row is None else row.tolist() for row in losses],
     }
-
-
-def _remembered(path: Path) -> dict[str, Run]:
-    """The runs of a journal by key; half a line that a killed process left is cut off."""
-    try:
-        records, end = read_lines(path)
-        runs = {record["key"]: _run(record) for record in records}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidJob([f"{path} is damaged ({error}); give another --output"]) from error
-    if path.exists():
-        os.truncate(path, end)
-    return runs
 
 
 def _run(record: Mapping[str, Any]) -> Run:
