@@ -158,19 +158,16 @@ class Records:
     def _read(self) -> None:
         assert self.path is not None
         complete = _complete_lines(self.path)
-        records = list(_parse(complete, self.path))
-        if not records:
-            os.truncate(self.path, 0)
-            return
-        differing = [name for name in self.header if json.loads(json.dumps(self.header[name])) != records[0].get(name)]
+        header, *self.records = [*_parse(complete, self.path)] or [self.header]
+        differing = [name for name in self.header if json.loads(json.dumps(self.header[name])) != header.get(name)]
         if differing:
             name = differing[0]
             raise ValueError(
-                f"{self.path} is the journal of another {self.what}: its {name} is {records[0].get(name)}, "
+                f"{self.path} is the journal of another {self.what}: its {name} is {header.get(name)}, "
                 f"this one's is {self.header[name]}"
             )
-        self.records = records[1:]
-        os.truncate(self.path, len(complete))
+        if len(complete) < self.path.stat().st_size:
+            os.truncate(self.path, len(complete))
 
 
 def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:

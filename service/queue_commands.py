@@ -151,15 +151,22 @@ def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
     from service import worker
     from service.executors.executor import end_cancelled, is_over, read_ticket
 
-    def end_it(where: Queue, folder: Path) -> None:
+    asked = list[Path]()  # all are asked before the first is ended: the room it makes is for none of the others
+
+    def ask(where: Queue, folder: Path) -> None:
         where.cancel(folder)
-        if not end_cancelled(folder):
-            catalogue.resolve("queue", read_ticket(folder).executor)(where.folder).cancel([folder])
-        typer.echo(f"{folder.name}: {'cancelled' if is_over(folder) else 'is ending'}")
+        asked.append(folder)
+
+    def end_them() -> None:
+        for folder in asked:
+            if not end_cancelled(folder):
+                catalogue.resolve("queue", read_ticket(folder).executor)(where.folder).cancel([folder])
+            typer.echo(f"{folder.name}: {'cancelled' if is_over(folder) else 'is ending'}")
+        worker.start(where)
 
     with readable_errors(also=(OSError,)):
         where = Queue.open(queue_folder)
-        _each(where, ids, end_it, finally_do=lambda: worker.start(where))
+        _each(where, ids, ask, finally_do=end_them)
 
 
 def retry(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
