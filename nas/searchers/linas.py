@@ -36,7 +36,7 @@ from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Space
 
 _LEAST_ROWS = 5  # as many as there are folds
-_MATINGS = 10  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
+_MATINGS = 3  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
 
 
 class Linas:
