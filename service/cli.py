@@ -20,6 +20,7 @@ from service import (
     scoring_commands,
     submit_command,
     tables,
+    threads,
     tracking_commands,
 )
 from service.commands import console, display, execute, front, load, show_result
@@ -43,6 +44,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job
 
 def main() -> None:
     """Runs the command line."""
+    threads.wait_briefly()
     app(prog_name="nas")
 
 

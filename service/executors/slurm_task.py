@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from service import threads
 from service.executors.executor import ACTIVITY, CANCEL, LOCK, LOG, PROCESS, STATE, TICKET
 from service.job_runner import STOPPED, run_job
 
@@ -25,6 +26,7 @@ _NO_PROGRESS = {ACTIVITY, CANCEL, LOCK, LOG, PROCESS, STATE, TICKET, "job.json",
 
 def main() -> int:
     """Runs one job; returns the exit status."""
+    threads.wait_briefly()
     submission = Path(sys.argv[1])
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     folder = Path(json.loads((submission / "jobs.json").read_text(encoding="utf-8"))[index])
