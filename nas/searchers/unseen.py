@@ -11,6 +11,9 @@ _LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its 
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
+_BLOCK = (
+    4  # proposals for each that is wanted, that are moved into the limits before it is seen whether more are needed
+)
 _QUIET_ROUNDS = 16  # rounds without a move that breaks limits less
 _MOVES = 16  # of each seed in such a round
 
@@ -67,8 +70,14 @@ class Unseen:
         excluded = set(excluded)
         if len(proposals) == 0:
             proposals = self.space.sample_encodings(n, self.generator)
-        seeds = self._within_limits(self.space.canonical(members_near(self.space, proposals, self.generator)))
-        found = self._accepted(seeds, n, excluded)
+        found, seeds = list[np.ndarray](), np.empty((0, proposals.shape[1]), dtype=np.int64)
+        for start in range(0, len(proposals), block := _BLOCK * n):
+            members = members_near(self.space, proposals[start : start + block], self.generator)
+            nearby = self._within_limits(self.space.canonical(members))
+            found += self._accepted(nearby, n - len(found), excluded)
+            seeds = np.concatenate([seeds, nearby])
+            if len(found) >= n:
+                break
         rounds = _NEAR_ROUNDS if can_be_listed(self.space) else _FAR_ROUNDS
         for step in range(rounds):
             if len(found) >= n:
