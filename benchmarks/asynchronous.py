@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student_t
 
 from nas.archive import losses
 from nas.benchmark_problems import BenchmarkProblem
+from nas.estimate import student_half
 from nas.journal import Journal
 from nas.search import search
 from nas.search_benchmark import hypervolume_curve, make_searcher
@@ -91,10 +91,10 @@ def report(alone: list[Found], together: list[Found], evaluations: int) -> list[
 
 def interval(values: np.ndarray) -> str:
     """Mean and Student's 95 % interval."""
-    mean, number = values.mean(), len(values)
-    if number < 2:
+    mean = values.mean()
+    if len(values) < 2:
         return f"{mean:.2f}"
-    half = student_t.ppf(0.975, number - 1) * values.std(ddof=1) / np.sqrt(number)
+    half = student_half(values)
     return f"{mean:.2f} [{mean - half:.2f}, {mean + half:.2f}]"
 
 

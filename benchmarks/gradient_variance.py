@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student_t
 from torch import Tensor
 
 from nas.data import DataConfig, load_data
+from nas.estimate import student_half
 from search_spaces import Architecture
 from search_spaces.nasbench201 import nasbench201
 from supernets import Processes, Supernet
@@ -214,7 +214,7 @@ def compare_trainings(arguments: argparse.Namespace, chosen: set[int]) -> list[T
 def over_seeds(ratios: np.ndarray) -> str:
     """Geometric mean of positive ratios [K] with its 95 % interval."""
     logs = np.log(ratios)
-    reach = student_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else np.nan
+    reach = student_half(logs) if len(logs) > 1 else np.nan
     low, high = np.exp(logs.mean() - reach), np.exp(logs.mean() + reach)
     return f"{np.exp(logs.mean()):.2f} [{low:.2f}, {high:.2f}]"
 

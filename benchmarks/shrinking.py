@@ -11,7 +11,6 @@ goes on where an earlier one stopped.
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
@@ -24,8 +23,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student_t
 
+from nas.estimate import student_half
 from nas.journal import read_evaluations
 from service.jobs import build_space, job_of
 from service.prepare import prepare_folder
@@ -82,8 +81,7 @@ def share_dominated(folder: Path, job_fields: dict[str, Any]) -> float:
 
 def interval(values: np.ndarray) -> str:
     """Mean and 95 % interval of a few values."""
-    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return f"{values.mean():.4f} ± {half:.4f}"
+    return f"{values.mean():.4f} ± {student_half(values):.4f}"
 
 
 def main() -> None:

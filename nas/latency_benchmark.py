@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.estimate import Estimate
+from nas.estimate import Estimate, student_half
 from nas.predictors import GroupedGaussianProcess, Predictor
 from nas.predictors.device_transfer import DeviceTransfer
 from nas.predictors.predictor import Standardiser
@@ -262,11 +262,9 @@ def _summary(method: str, choice: str, samples: int, by_device: Mapping[str, lis
 
 def mean_over_seeds(measure: str, values: np.ndarray) -> Estimate:
     """The mean of values [S] of a measure, with Student's 95% interval from two seeds on, within its range."""
-    mean, count = float(values.mean()), len(values)
-    if count < 2 or not np.isfinite(values).all():
+    mean = float(values.mean())
+    if len(values) < 2 or not np.isfinite(values).all():
         return Estimate(mean)
-    from scipy.stats import t as student  # takes long to import
-
-    half = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
+    half = float(student_half(values))
     least, most = _RANGES[measure]
     return Estimate(mean, max(mean - half, least), min(mean + half, most))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.estimate import Estimate
+from nas.estimate import Estimate, student_half
 from nas.rank_agreement import MEASURES, Resampled, resampled_agreement
 
 LEAST = {"spearman": -1.0, "kendall": -1.0, "top_precision": 0.0}
@@ -77,12 +77,10 @@ def compare(
 def mean_estimate(seeds: Sequence[Resampled]) -> Estimate:
     """The mean over seeds, with the uncertainty of the architectures and, from two seeds on, that of the training."""
     values = np.array([resampled.value for resampled in seeds])
-    mean, count = float(values.mean()), len(values)
+    mean = float(values.mean())
     half = _NORMAL_97_5 * float(np.mean([resampled.drawn for resampled in seeds], axis=0).std(ddof=1))
-    if count > 1:
-        from scipy.stats import t  # takes long to import
-
-        half = float(np.hypot(half, t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)))
+    if len(values) > 1:
+        half = float(np.hypot(half, student_half(values)))
     return Estimate(mean, mean - half, mean + half)
 
 

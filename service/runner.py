@@ -245,7 +245,6 @@ class Work:
                 why = f"by latency.table no network is sure to take less than {least:.3g} ms"
                 raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {why}"])
             return
-        why = ""
         for rounds in (1, _ROUNDS_TO_REFUSE):
             smallest = measure_architectures(self.space, [self.space.smallest()], self.job, self.device, rounds=rounds)
             if not (why := _too_slow(smallest[0], high)):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.estimate import Estimate
+from nas.estimate import Estimate, student_half
 from nas.provenance import SEED_COLUMNS, Provenance
 from nas.tables import Table
 from search_spaces import Architecture
@@ -69,8 +69,6 @@ class Tabular:
 
     def _half_intervals(self, seeds: Sequence[str]) -> np.ndarray:
         """Half the width [N] of Student's 95% interval of the mean over seeds."""
-        from scipy.special import stdtrit  # takes long to import
-
         column = self.accuracies.column
         if len(seeds) < 2:
             raise ValueError(f"an interval needs at least two columns of seeds, got {', '.join(seeds)}")
@@ -81,4 +79,4 @@ class Tabular:
             raise ValueError(
                 f"{self.table.path}, line {self.table.lines[row]}: {column} is not the mean of {', '.join(seeds)}"
             )
-        return stdtrit(len(seeds) - 1, 0.975) * single.std(axis=0, ddof=1) / np.sqrt(len(seeds))
+        return student_half(single)

@@ -11,9 +11,7 @@ _LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its 
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
-_BLOCK = (
-    4  # proposals for each that is wanted, that are moved into the limits before it is seen whether more are needed
-)
+_BLOCK = 4  # proposals for each that is wanted, moved into the limits before more of them are looked at
 _QUIET_ROUNDS = 16  # rounds without a move that breaks limits less
 _MOVES = 16  # of each seed in such a round
 
