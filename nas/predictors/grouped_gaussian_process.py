@@ -1,9 +1,9 @@
 """Gaussian process regression on groups of features, each of a relevance that is learned under a prior.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9.
-Differs: the kernel, a sum of three. A linear one; an exponential of the distance over all groups, which for one-hot
-groups falls by a factor with every decision that differs; and the same over the numeric groups only. The relevance of a
-group scales its part in all three, with a log-normal prior, so that a few dozen rows suffice for as many groups.
+Differs: the kernel, a linear one and an exponential of the squared distance, which for one-hot groups falls by a factor
+with every decision that differs. The relevance of a group scales its part in both, with a log-normal prior, so that a
+few dozen rows suffice for as many groups.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nas.predictors.predictor import Prediction, Standardiser, feature_rows, fit
 
 _JITTER = 1e-8
 _BATCH_ROWS = 4096
-_AMPLITUDES = 3
+_AMPLITUDES = 2
 _LOG_NOISE_FLOOR = np.log(1e-5)
 
 
@@ -52,36 +52,29 @@ class _PriorRows:
 
 
 class _Kernel:
-    """The sum of kernels with given parameters, on centred features.
+    """The sum of both kernels with given parameters, on centred features.
 
     Args:
-        parameters: Logarithms of three amplitudes, of the relevance of each group, and of the noise variance.
+        parameters: Logarithms of two amplitudes, of the relevance of each group, and of the noise variance.
         groups: Group of every column [F].
-        numeric: Whether each group is numeric [G].
     """
 
-    def __init__(self, parameters: np.ndarray, groups: np.ndarray, numeric: np.ndarray) -> None:
+    def __init__(self, parameters: np.ndarray, groups: np.ndarray) -> None:
         self.amplitudes = np.exp(parameters[:_AMPLITUDES])
         self.noise = float(np.exp(parameters[-1]))
         self.relevance = np.exp(parameters[_AMPLITUDES:-1])
         self.scale = np.sqrt(self.relevance[groups])
-        self.numeric_columns = numeric[groups]
 
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """[M, F] and [N, F] to [M, N]."""
-        linear, smooth, plain = self.amplitudes
+        linear, smooth = self.amplitudes
         a, b = left * self.scale, right * self.scale
         product = a @ b.T
-        total = linear * product + smooth * np.exp(-_squared(a, b, product))
-        if self.numeric_columns.any():
-            a, b = a[:, self.numeric_columns], b[:, self.numeric_columns]
-            total += plain * np.exp(-_squared(a, b, a @ b.T))
-        return total
+        return linear * product + smooth * np.exp(-_squared(a, b, product))
 
     def diagonal(self, features: np.ndarray) -> np.ndarray:
-        linear, smooth, plain = self.amplitudes
-        plain = plain if self.numeric_columns.any() else 0.0
-        return linear * ((features * self.scale) ** 2).sum(1) + smooth + plain
+        linear, smooth = self.amplitudes
+        return linear * ((features * self.scale) ** 2).sum(1) + smooth
 
 
 class _Fitted(NamedTuple):
@@ -125,10 +118,8 @@ class GroupedGaussianProcess:
         known = np.zeros(len(z)) if variances is None else np.asarray(variances) / float(scaled_y.scale) ** 2
         self._maximise(x, z, known, (groups, numeric))
         assert self.parameters is not None
-        kernel = _Kernel(self.parameters, groups, numeric)
-        covariance = kernel(x, x)
-        covariance[np.diag_indices(len(x))] += kernel.noise + known + _JITTER
-        lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
+        kernel = _Kernel(self.parameters, groups)
+        lower = _factor(kernel, x, known)
         weights = scipy.linalg.cho_solve((lower, True), z, check_finite=False)
         self._state = _Fitted(centre, scaled_y, kernel, x, lower, weights)
         return self
@@ -152,6 +143,19 @@ class GroupedGaussianProcess:
         variance = np.maximum(state.kernel.diagonal(x) - (factor**2).sum(0), 1e-12)
         mean = state.targets.mean + scale * (state.weights @ cross)
         return Posterior(mean, scale * np.sqrt(variance), scale * factor, _PriorRows(state.kernel, x, scale))
+
+    def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
+        """Natural logarithm of the density of targets [N] of known error `variances` [N], under the parameters that
+        were found before or that a first fit starts from."""
+        x, y = training_data(features, targets)
+        groups, numeric = self._grouping(x.shape[1])
+        scaled_y = Standardiser.of(y)
+        known = np.asarray(variances) / float(scaled_y.scale) ** 2
+        kernel = _Kernel(self._start(numeric), groups)
+        lower = _factor(kernel, x - x.mean(0), known)
+        white = scipy.linalg.solve_triangular(lower, scaled_y(y), lower=True, check_finite=False)
+        spread = np.log(np.diag(lower)).sum() + len(y) * np.log(float(scaled_y.scale) * np.sqrt(2 * np.pi))
+        return float(-0.5 * white @ white - spread)
 
     def denoised(self, variances: np.ndarray) -> np.ndarray:
         """The targets [N] that were fitted, freed of their known errors as far as the others tell."""
@@ -177,13 +181,31 @@ class GroupedGaussianProcess:
             rows = np.random.default_rng([self.seed, len(x)]).permutation(len(x))[: self.likelihood_rows]
             x, z, known = x[rows], z[rows], known[rows]
         density = _Density(x, z, known, grouping)
-        first = self.parameters is None or len(self.parameters) != len(density.centre)
-        start = density.centre if first else self.parameters
-        steps = self.iterations if first else max(1, self.iterations // 3)
+        steps = self.iterations if self.parameters is None else max(1, self.iterations // 3)
+        start = self._start(grouping[1])
         found = scipy.optimize.minimize(
             density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps}
         )
         self.parameters = found.x
+
+    def _start(self, numeric: np.ndarray) -> np.ndarray:
+        """The parameters found before; the most likely beforehand where there are none."""
+        centre = _centre(numeric)
+        return centre if self.parameters is None or len(self.parameters) != len(centre) else self.parameters
+
+
+def _centre(numeric: np.ndarray) -> np.ndarray:
+    """The most likely parameters before anything was seen, of groups that are numeric or not [G]."""
+    others = max(1, int((~numeric).sum()))
+    relevance = np.where(numeric, np.log(0.1), np.log(0.5 / others))
+    return np.concatenate([np.log([2.0, 0.7]), relevance, [np.log(0.1)]])
+
+
+def _factor(kernel: _Kernel, x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor [N, N] of the covariance of centred rows [N, F] whose targets have errors `known` [N]."""
+    covariance = kernel(x, x)
+    covariance[np.diag_indices(len(x))] += kernel.noise + known + _JITTER
+    return scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
 
 
 class _Density:
@@ -198,10 +220,8 @@ class _Density:
         columns = [x[:, self.groups == group] for group in range(count)]
         self.products = np.stack([part @ part.T for part in columns])
         self.norms = np.stack([(part**2).sum(1) for part in columns])
-        others = max(1, int((~self.numeric).sum()))
-        relevance = np.where(self.numeric, np.log(0.1), np.log(2.0 / others))
-        self.centre = np.concatenate([np.log([0.3, 0.5, 0.3]), relevance, [np.log(0.1)]])
-        self.spread = np.concatenate([np.full(_AMPLITUDES, 1.5), np.full(count, 0.7), [1.0]])
+        self.centre = _centre(self.numeric)
+        self.spread = np.concatenate([np.full(_AMPLITUDES, 1.5), np.full(count, 1.2), [1.0]])
         lowest = np.concatenate([self.centre[:-1] - 7, [_LOG_NOISE_FLOOR]])
         self.bounds = list(zip(lowest, np.append(self.centre[:-1] + 5, np.log(2.0))))
 
@@ -210,11 +230,7 @@ class _Density:
         relevance = np.exp(parameters[_AMPLITUDES:-1])
         linear = np.tensordot(relevance, self.products, axes=1)
         smooth = np.exp(-self._distances(relevance, linear))
-        reduced = np.where(self.numeric, relevance, 0.0)
-        plain = np.exp(-self._distances(reduced, np.tensordot(reduced, self.products, axes=1)))
-        if not self.numeric.any():
-            plain = np.zeros_like(plain)
-        parts = [linear, smooth, plain]
+        parts = [linear, smooth]
         covariance = sum(amplitude * part for amplitude, part in zip(amplitudes, parts))
         covariance[np.diag_indices(len(self.z))] += noise + self.known + _JITTER
         try:
@@ -229,20 +245,18 @@ class _Density:
         gradient = np.concatenate(
             [
                 [amplitude * np.vdot(pull, part) for amplitude, part in zip(amplitudes, parts)],
-                relevance * self._by_group(pull, amplitudes, smooth, plain),
+                relevance * self._by_group(pull, amplitudes, smooth),
                 [noise * np.trace(pull)],
             ]
         )
         return float(value), gradient + off / self.spread
 
-    def _by_group(self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    def _by_group(self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray) -> np.ndarray:
         """Derivative of the likelihood by the relevance of each group [G]."""
         both = amplitudes[1] * pull * smooth
-        only = amplitudes[2] * pull * plain
         flat = self.products.reshape(len(self.products), -1)
         # a group's squared distances are norms of both rows less twice their product
-        total = flat @ (amplitudes[0] * pull + 2 * both).ravel() - 2 * self.norms @ both.sum(1)
-        return total + np.where(self.numeric, 2 * flat @ only.ravel() - 2 * self.norms @ only.sum(1), 0.0)
+        return flat @ (amplitudes[0] * pull + 2 * both).ravel() - 2 * self.norms @ both.sum(1)
 
     def _distances(self, relevance: np.ndarray, product: np.ndarray) -> np.ndarray:
         norms = relevance @ self.norms

@@ -85,6 +85,10 @@ class RankingEnsemble:
         std = np.sqrt((factor**2).sum(0) + (_LEAST_STD * steepness) ** 2)
         return Posterior(self._values(mean), np.maximum(std, 1e-9), factor, None)
 
+    def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
+        """That of normal targets [N] around their mean: members look at ranks, which no scale changes."""
+        return -len(targets) * float(np.log(max(float(np.std(targets)), 1e-30)))
+
     def denoised(self, variances: np.ndarray) -> np.ndarray:
         """The targets [N] that were fitted: those of larger error than most are taken to the middle."""
         state = fitted(self._state)

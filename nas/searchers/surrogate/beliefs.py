@@ -7,6 +7,7 @@ import numpy as np
 
 from nas.predictors.grouped_gaussian_process import Posterior
 from nas.searchers.surrogate.gain import Outcomes
+from nas.searchers.surrogate.warp import Warp
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(12)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -25,35 +26,8 @@ class Model(Protocol):
 
     def denoised(self, variances: np.ndarray) -> np.ndarray: ...
 
-
-class Warp(NamedTuple):
-    """Losses on a scale without a long tail: linear up to a limit, logarithmic beyond it, so that failures far off
-    neither bend the model nor hide what differs among the good ones.
-
-    Attributes:
-        centre: The median.
-        scale: From there to the limit, which is as far above the median as the best are below it.
-    """
-
-    centre: float
-    scale: float
-
-    @classmethod
-    def of(cls, losses: np.ndarray) -> "Warp":
-        centre = float(np.median(losses))
-        scale = max(centre - float(losses.min()), float(np.subtract(*np.quantile(losses, [0.75, 0.25]))) / 2)
-        return cls(centre, scale if scale > 1e-12 * max(1.0, abs(centre)) else max(float(losses.std()), 1e-12))
-
-    def __call__(self, losses: np.ndarray) -> np.ndarray:
-        z = (losses - self.centre) / self.scale
-        return np.where(z <= 1, z, 1 + np.log(np.maximum(z, 1.0)))
-
-    def back(self, z: np.ndarray) -> np.ndarray:
-        return self.centre + self.scale * np.where(z <= 1, z, np.exp(np.minimum(z, 50.0) - 1))
-
-    def slope(self, losses: np.ndarray) -> np.ndarray:
-        """Derivative [N] at losses [N]."""
-        return 1 / np.maximum((losses - self.centre) / self.scale, 1.0) / self.scale
+    def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
+        """How likely the targets [N] are before they are fitted, as a natural logarithm."""
 
 
 class Belief:
@@ -83,9 +57,7 @@ class Belief:
 
     def below(self, limit: float) -> np.ndarray:
         """Probability [M] that it does not exceed a limit."""
-        from scipy.special import ndtr  # takes long to import
-
-        return ndtr((self.warp(np.array(limit)) - self.posterior.mean) / np.sqrt(self.variance))
+        return _below(float(self.warp(np.array(limit))), self.posterior, self.variance)
 
     def choose(self, row: int) -> None:
         """Go on as if the candidate of this row had come out as expected."""
@@ -173,13 +145,12 @@ class Models:
             if known.sum() < _LEAST_ROWS:
                 continue
             values = losses[known, k]
-            warp = self.warps[k] = Warp.of(values)
-            if errors is None:
-                model.fit(features[known], warp(values))
-                continue
-            variances = (errors[known, k] * warp.slope(values)) ** 2
+            known_errors = np.zeros(len(values)) if errors is None else errors[known, k]
+            warp = self.warps[k] = likeliest(model, features[known], values, known_errors)
+            variances = (known_errors * warp.slope(values)) ** 2
             model.fit(features[known], warp(values), variances)
-            smoothed[known, k] = warp.back(model.denoised(variances))
+            if errors is not None:
+                smoothed[known, k] = warp.back(model.denoised(variances))
         self._fit_violation(features, violations)
         return smoothed
 
@@ -208,5 +179,22 @@ class Models:
         for k, limit in self.limits.items():
             feasible = feasible * found[k].below(limit)
         if self._violation is not None:
-            feasible = feasible * Belief(self._violation.posterior(features), Warp(0.0, 1e6)).below(0.0)
+            feasible = feasible * _below(0.0, self._violation.posterior(features))
         return Beliefs(found, feasible)
+
+
+def likeliest(model: Model, features: np.ndarray, losses: np.ndarray, errors: np.ndarray) -> Warp:
+    """The scale on which a model finds losses [N] of features [N, F] and standard errors [N] the likeliest."""
+
+    def log_density(warp: Warp) -> float:
+        slope = warp.slope(losses)
+        return model.log_density(features, warp(losses), (errors * slope) ** 2) + float(np.log(slope).sum())
+
+    return max(Warp.candidates(losses), key=log_density)
+
+
+def _below(limit: float, posterior: Posterior, variance: np.ndarray | None = None) -> np.ndarray:
+    """Probability [M] of being below a limit on the scale of a posterior."""
+    from scipy.special import ndtr  # takes long to import
+
+    return ndtr((limit - posterior.mean) / (posterior.std if variance is None else np.sqrt(variance)))

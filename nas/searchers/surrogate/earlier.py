@@ -7,7 +7,7 @@ import moocore
 import numpy as np
 
 from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
-from nas.searchers.surrogate.beliefs import Exact, Warp
+from nas.searchers.surrogate.beliefs import Exact, likeliest
 from nas.searchers.surrogate.features import Columns, Features
 from search_spaces import Architecture, Space
 
@@ -59,7 +59,8 @@ class Earlier:
         for k in range(objectives):
             if k not in exact:
                 model = GroupedGaussianProcess(groups=features.groups.tolist(), numeric=features.numeric, seed=seed)
-                models.append(model.fit(seen, Warp.of(losses[:, k])(losses[:, k])))
+                warp = likeliest(model, seen, losses[:, k], np.zeros(len(losses)))
+                models.append(model.fit(seen, warp(losses[:, k])))
         best = moocore.is_nondominated(losses, keep_weakly=False)
         order = np.argsort(losses[best, -1], kind="stable")
         return cls(features, models, encodings[best][order])

@@ -87,7 +87,7 @@ class Surrogate:
         inner_evaluations: int | None = None,
     ) -> None:
         self.space, self.objectives, self.seed = space, objectives, seed
-        self.initial = initial or min(population, max(4, round(evaluations**0.5)) if evaluations else population)
+        self.initial = initial or min(population, max(4, round(evaluations**0.5 / 2)) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
         self.inner_evaluations = inner_evaluations or (1000 if space.fold else 4000 if self.batch > 1 else 2000)
         self.standard_errors, self.model = standard_errors, model

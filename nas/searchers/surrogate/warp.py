@@ -1,0 +1,48 @@
+"""The scale on which an objective is modelled."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_EXTENTS = (0.3, 1.0, 3.0, 10.0)  # of the distance from the best to the median
+_FURTHEST = 50.0  # exponent
+_LEAST = -0.999  # in extents; what is still lower counts as this
+
+
+class Warp(NamedTuple):
+    """Losses on a scale that is logarithmic far above the best of them and linear near and below it.
+
+    So that failures far off neither bend a model nor hide what differs among the good ones; and where errors grow with
+    the loss, as those of latencies do, small losses are told exactly.
+
+    Attributes:
+        best: The least loss seen.
+        extent: How far above it the scale is nearly linear; nothing is believed to be as far below it.
+    """
+
+    best: float
+    extent: float
+
+    @classmethod
+    def of(cls, losses: np.ndarray, share: float = 1.0) -> "Warp":
+        """The scale of losses [N]; `share` is the extent as a part of the distance from the best to the median."""
+        best = float(losses.min())
+        span = max(float(np.median(losses)) - best, float(np.subtract(*np.quantile(losses, [0.75, 0.25]))) / 2)
+        if span <= 1e-12 * max(1.0, abs(best)):
+            span = max(float(losses.std()), 1e-12)
+        return cls(best, share * span)
+
+    @classmethod
+    def candidates(cls, losses: np.ndarray) -> "list[Warp]":
+        """Scales to choose from, from much bent to nearly linear."""
+        return [cls.of(losses, share) for share in _EXTENTS]
+
+    def __call__(self, losses: np.ndarray) -> np.ndarray:
+        return np.log1p(np.maximum((losses - self.best) / self.extent, _LEAST))
+
+    def back(self, z: np.ndarray) -> np.ndarray:
+        return self.best + self.extent * np.expm1(np.minimum(z, _FURTHEST))
+
+    def slope(self, losses: np.ndarray) -> np.ndarray:
+        """Derivative [N] at losses [N]."""
+        return 1 / np.maximum(self.extent + losses - self.best, 1e-12 * self.extent)
