@@ -15,6 +15,7 @@ from nas.benchmark_problems import BenchmarkProblem
 from nas.objectives import describe
 from nas.search_benchmark import Comparison, Run, compare, earlier_search, make_searcher, make_warm, run_search
 from service import catalogue
+from service.environment import version
 from service.jobs import InvalidJob
 from service.recorder import Observer
 from service.remembered_tasks import completed, remembered
@@ -24,6 +25,7 @@ WARM = "+warm"
 """Behind the name of a searcher: it knows an earlier search of another problem."""
 _ROUNDS = 5  # generations of the default population within the evaluations
 _MOST_MEMBERS = 50
+_ORACLE_SAMPLE = 32  # architectures whose predictions tell one oracle from another
 _GIVEN = ("space", "objectives", "seed", "violation")
 
 
@@ -177,11 +179,12 @@ def _comparison(plan: Plan, place: int, tasks: Sequence[Task], known: Mapping[st
 def _tasks(plan: Plan) -> Iterator[Task]:
     """Seed by seed, so that an interrupted benchmark has as much of one searcher as of another."""
     digests = [_digest(problem) for problem in plan.problems]
+    codes = {searcher: _code(searcher) for searcher in plan.searchers}
     for seed in range(plan.seeds):
         for place, problem in enumerate(plan.problems):
             for searcher in plan.searchers:
                 settings = plan.settings(problem, searcher)
-                parts = [digests[place], searcher, seed, settings]
+                parts = [digests[place], searcher, codes[searcher], seed, settings]
                 if searcher.endswith(WARM) and plan.warm_from is not None:
                     parts.append(_digest(plan.warm_from))
                 text = json.dumps(parts, sort_keys=True, default=str)
@@ -189,7 +192,8 @@ def _tasks(plan: Plan) -> Iterator[Task]:
 
 
 def _digest(problem: BenchmarkProblem) -> str:
-    """What makes a problem another one: space, objectives, limits, and all values that can be looked up."""
+    """What makes a problem another one: space, objectives, limits, and all values that can be looked up or predicted.
+    From where hypervolumes are measured does not."""
     described = [describe(o, problem.problem.bounds.get(o.name)) for o in problem.problem.objectives]
     digest = hashlib.sha256(json.dumps([problem.space.name, described, problem.problem.optimised]).encode())
     for part in (
@@ -197,8 +201,19 @@ def _digest(problem: BenchmarkProblem) -> str:
         *(getattr(o, "values", None) for o in problem.problem.measured),
     ):
         digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
-    digest.update(repr(problem.notes).encode() if problem.front is None else b"")
+    if problem.front is None:
+        some = problem.space.sample_encodings(_ORACLE_SAMPLE, np.random.default_rng(0))
+        for objective in problem.problem.measured:
+            values = [objective.evaluate(problem.space.decode(encoding)).value for encoding in some]
+            digest.update(np.array(values).tobytes())
     return digest.hexdigest()
+
+
+def _code(searcher: str) -> list[str]:
+    """What makes a searcher of the same name another one: the release, and the file that it is written in."""
+    source = inspect.getsourcefile(catalogue.resolve("searcher", searcher.removesuffix(WARM)))
+    text = Path(source).read_bytes() if source is not None else b""
+    return [version(), hashlib.sha256(text).hexdigest()]
 
 
 def _record(plan: Plan, task: Task, run: Run) -> dict[str, Any]:

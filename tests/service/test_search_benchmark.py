@@ -92,6 +92,26 @@ def test_killed_and_started_again_it_ends_with_the_same_runs_as_in_two_processes
     assert comparisons[0].hypervolumes["regularized_evolution"].shape == (6, 40)
 
 
+def test_runs_of_a_searcher_whose_file_has_changed_are_not_taken_for_its_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    written = "from nas.searchers import Random\n\nclass Mine(Random):\n    pass\n"
+    for text in (written, written, written + "\n# another one\n"):
+        (tmp_path / "my_searcher.py").write_text(text)
+        plan = plan_of(tmp_path, searchers=["my_searcher:Mine"], seeds=1)
+        runs.perform(plan, tmp_path, lambda event: None, workers=1)
+    assert len((tmp_path / runs.JOURNAL).read_text().splitlines()) == 2
+
+
+def test_an_oracle_is_told_by_what_it_predicts_and_not_by_its_reference(tmp_path):
+    def digest(rows, reference):
+        table = write_table(tmp_path / "t.csv", rows)
+        request = ProblemRequest(oracle=table, space="conv_macro", objectives="acc:max,macs:min", reference=reference)
+        return runs._digest(problems_of(request)[0])
+
+    assert digest(120, "worst") == digest(120, "nadir")
+    assert digest(120, "worst") != digest(60, "worst")
+
+
 def test_runs_of_other_settings_are_not_taken_for_these(tmp_path):
     quiet = print
     runs.perform(plan_of(tmp_path, seeds=1), tmp_path, quiet, workers=1)

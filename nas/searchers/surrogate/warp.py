@@ -1,4 +1,9 @@
-"""The scale on which an objective is modelled."""
+"""The scale on which an objective is modelled.
+
+Paper: Snelson et al., Warped Gaussian Processes, NIPS 2003; power transforms of the objectives as in Cowen-Rivers et al.,
+HEBO: Pushing the Limits of Sample-Efficient Hyperparameter Optimisation, arXiv 2012.03826.
+Differs: a shifted logarithm, whose shift is one of four, whichever makes what was told the likeliest.
+"""
 
 from typing import NamedTuple
 
