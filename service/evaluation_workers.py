@@ -146,7 +146,7 @@ class SubnetEvaluator:
         return measured
 
     def _made(self) -> list[Objective]:
-        from service.runner import Work
+        from service.work import Work
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         device = torch_device(self.device)

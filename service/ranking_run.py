@@ -22,7 +22,8 @@ from service.prepare import locked
 from service.profiling import torch_device
 from service.proxy_benchmark import Truth
 from service.recorder import Observer, Recorder
-from service.runner import Work
+from service.stages import train_supernet
+from service.work import Work
 from supernets import processes
 
 
@@ -91,7 +92,7 @@ def train_and_rank(
         with recorder.closing():
             if not (run.folder / "supernet.safetensors").exists():
                 with recorder.stage("train"):
-                    work().train()
+                    train_supernet(work())
             _evaluate(run, work(), architectures, judging, observer)  # weights as they were saved, like a resumed run
 
 

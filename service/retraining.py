@@ -15,7 +15,7 @@ from service.jobs import Job
 from service.prepare import front_members
 from service.profiling import torch_device
 from service.recorder import Observer, Recorder
-from service.runner import EVALUATION_BATCH, Work, save_weights
+from service.work import EVALUATION_BATCH, Work, save_weights
 from supernets import Processes, Supernet, TrainConfig, calibrate
 
 

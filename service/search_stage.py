@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from search_spaces import Space
 from service import catalogue, searcher_set
 from service.evaluation_workers import EvaluationWorkers, Ready, SubnetEvaluator, devices
 from service.jobs import InvalidJob
+from service.work import Work
 from supernets import Partition
-
-if TYPE_CHECKING:
-    from service.runner import Work
 
 
 @dataclass
@@ -33,7 +31,7 @@ class SearchStage:
         work: The job with its supernet.
     """
 
-    work: "Work"
+    work: Work
 
     def evaluations(self) -> list[Evaluation]:
         config = self.work.job.search

@@ -111,7 +111,7 @@ class Ticket:
         name: For people.
         executor: Name of the executor in the catalogue.
         order: Jobs of equal priority start in this order.
-        stages: Of `service.runner`, or ``retrain``.
+        stages: Of `service.stages`, or ``retrain``.
         call: ``package.module:function``, called with the folder and an observer instead of the stages of a job.
         arguments: More, by name, of that function.
         supernet_from: Folder whose supernet is searched or retrained; relative to the queue folder, or absolute.

@@ -13,8 +13,8 @@ from nas.objectives import top1_percent
 from service.folder import write_json
 from service.jobs import Job, SpaceConfig, build_space
 from service.prepare import save_job
-from service.runner import save_weights
 from service.tracking import TrackingConfig
+from service.work import save_weights
 from supernets import Supernet, calibrate
 
 OPTIONS = {"stage_widths": [8, 12], "strides": [1, 2], "depths": [1, 2], "last_width": 16, "feature_width": 16}
