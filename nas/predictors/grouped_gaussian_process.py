@@ -30,12 +30,14 @@ class Posterior(NamedTuple):
         factor: [R, M]; what rows i and j have in common is `prior(i)[j]` less the product of columns i and j.
         prior: Covariances [M] of row i with all before anything was seen; None where there is nothing but the factor,
             whose products are then added.
+        residual: Variance of what the features do not determine, each row's own and not an error of measurement.
     """
 
     mean: np.ndarray
     std: np.ndarray
     factor: np.ndarray
     prior: "_PriorRows | None"
+    residual: float = 0.0
 
     def covariance(self, row: int) -> np.ndarray:
         """Of one row with all [M]."""
@@ -142,7 +144,8 @@ class GroupedGaussianProcess:
         factor = scipy.linalg.solve_triangular(state.lower, cross, lower=True, check_finite=False)
         variance = np.maximum(state.kernel.diagonal(x) - (factor**2).sum(0), 1e-12)
         mean = state.targets.mean + scale * (state.weights @ cross)
-        return Posterior(mean, scale * np.sqrt(variance), scale * factor, _PriorRows(state.kernel, x, scale))
+        prior = _PriorRows(state.kernel, x, scale)
+        return Posterior(mean, scale * np.sqrt(variance), scale * factor, prior, scale**2 * state.kernel.noise)
 
     def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
         """Natural logarithm of the density of targets [N] of known error `variances` [N], under the parameters that

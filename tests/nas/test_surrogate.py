@@ -16,7 +16,7 @@ from nas.predictors.grouped_gaussian_process import _Density
 from nas.search import search
 from nas.searchers import NSGA2, Filtered, Random
 from nas.searchers.surrogate import Surrogate
-from nas.searchers.surrogate.beliefs import likeliest
+from nas.searchers.surrogate.beliefs import Belief, likeliest
 from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.features import Features
 from nas.searchers.surrogate.gain import Front, Outcomes
@@ -165,6 +165,21 @@ def test_what_candidates_have_in_common_is_a_covariance(model):
     np.testing.assert_allclose(covariance, covariance.T, atol=1e-9 * covariance.max())
     assert np.linalg.eigvalsh(covariance).min() > -1e-6 * covariance.max()
     assert (np.diag(covariance) <= posterior.std**2 * (1 + 1e-6)).all()
+
+
+def test_to_pretend_that_candidates_are_known_leaves_what_a_model_that_knows_them_believes():
+    features, x, y = told(small_mobilenet_v3(), 60)
+    model = of_kind("gp", features).fit(x[:40], y[:40])
+    posterior = model.posterior(x[40:])
+    belief = Belief(posterior, Warp.of(y))
+    for row in (3, 7):
+        belief.choose(row)
+    covariance = np.stack([posterior.covariance(row) for row in range(len(x) - 40)])
+    known, rest = [3, 7], [0, 1, 5]
+    noisy = covariance[np.ix_(known, known)] + posterior.residual * np.eye(2)
+    across = covariance[np.ix_(rest, known)]
+    left = covariance[np.ix_(rest, rest)] - across @ np.linalg.solve(noisy, across.T)
+    np.testing.assert_allclose(belief.variance[rest], np.diag(left) + posterior.residual, rtol=1e-6)
 
 
 def test_known_errors_move_targets_towards_what_the_others_say():

@@ -40,7 +40,7 @@ class Belief:
 
     def __init__(self, posterior: Posterior, warp: Warp) -> None:
         self.posterior, self.warp = posterior, warp
-        self.variance = posterior.std**2
+        self.variance = posterior.std**2 + posterior.residual
         self._chosen: list[np.ndarray] = []
 
     def outcomes(self, widening: float = 1.0) -> Outcomes:
@@ -66,7 +66,7 @@ class Belief:
             common = common - direction[row] * direction
         if common[row] <= 1e-12:
             return
-        direction = common / np.sqrt(common[row])
+        direction = common / np.sqrt(common[row] + self.posterior.residual)
         self._chosen.append(direction)
         self.variance = np.maximum(self.variance - direction**2, 1e-12)
 

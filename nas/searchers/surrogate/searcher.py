@@ -29,6 +29,7 @@ _SHORTLIST = 256
 _PARENTS = 64
 _PREDICTED_WHOLE = 12_000  # members of a space up to which all of them are predicted
 _REACH = 0.1  # of the extent of the front, by which the reference lies behind its ends
+_LUCK = 2.0  # standard deviations
 _MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
 _WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
 _LEAST_GAIN = 1e-9
@@ -251,11 +252,14 @@ class Surrogate:
         return everything[rows[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]], front
 
     def _reaching(self, front: Front, beliefs: Beliefs) -> Front:
-        """The front with a reference a little behind its ends, known or expected. One behind the worst of all would
-        spend evaluations on what is far worse and hardly cheaper; one behind the known ends would be blind to what is
-        dearer and better."""
-        expected = beliefs.expected()[beliefs.feasible > 0.5]
-        points = np.concatenate([front.points, expected[(expected < front.reference).all(axis=1)]])
+        """The front with a reference a little behind its ends: known, expected, or where the first objective is better
+        with luck. One behind the worst of all would spend evaluations on what is far worse and hardly cheaper; one
+        behind the known ends would be blind to what is dearer and better."""
+        expected = beliefs.expected()
+        lucky = expected.copy()
+        lucky[:, 0] = beliefs.objectives[0].hoped(_LUCK)
+        hoped = np.concatenate([expected[beliefs.feasible > 0.5], lucky[beliefs.feasible > 0.5]])
+        points = np.concatenate([front.points, hoped[(hoped < front.reference).all(axis=1)]])
         if len(points) == 0:
             return front
         ends = points[moocore.is_nondominated(points, keep_weakly=False)]

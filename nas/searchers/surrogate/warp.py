@@ -1,8 +1,9 @@
 """The scale on which an objective is modelled.
 
-Paper: Snelson et al., Warped Gaussian Processes, NIPS 2003; power transforms of the objectives as in Cowen-Rivers et al.,
+Paper: Snelson et al., Warped Gaussian Processes, NIPS 2003; power transforms of objectives as in Cowen-Rivers et al.,
 HEBO: Pushing the Limits of Sample-Efficient Hyperparameter Optimisation, arXiv 2012.03826.
-Differs: a shifted logarithm, whose shift is one of four, whichever makes what was told the likeliest.
+Differs: a shifted logarithm, linear below the best, so that what is better still is not ruled out; the shift is one of
+four, whichever makes what was told the likeliest.
 """
 
 from typing import NamedTuple
@@ -11,18 +12,17 @@ import numpy as np
 
 _EXTENTS = (0.3, 1.0, 3.0, 10.0)  # of the distance from the best to the median
 _FURTHEST = 50.0  # exponent
-_LEAST = -0.999  # in extents; what is still lower counts as this
 
 
 class Warp(NamedTuple):
-    """Losses on a scale that is logarithmic far above the best of them and linear near and below it.
+    """Losses on a scale that is logarithmic above the best of them and linear below it.
 
     So that failures far off neither bend a model nor hide what differs among the good ones; and where errors grow with
     the loss, as those of latencies do, small losses are told exactly.
 
     Attributes:
         best: The least loss seen.
-        extent: How far above it the scale is nearly linear; nothing is believed to be as far below it.
+        extent: How far above it the scale is nearly linear.
     """
 
     best: float
@@ -43,11 +43,12 @@ class Warp(NamedTuple):
         return [cls.of(losses, share) for share in _EXTENTS]
 
     def __call__(self, losses: np.ndarray) -> np.ndarray:
-        return np.log1p(np.maximum((losses - self.best) / self.extent, _LEAST))
+        above = (losses - self.best) / self.extent
+        return np.where(above < 0, above, np.log1p(np.maximum(above, 0)))
 
     def back(self, z: np.ndarray) -> np.ndarray:
-        return self.best + self.extent * np.expm1(np.minimum(z, _FURTHEST))
+        return self.best + self.extent * np.where(z < 0, z, np.expm1(np.clip(z, 0, _FURTHEST)))
 
     def slope(self, losses: np.ndarray) -> np.ndarray:
         """Derivative [N] at losses [N]."""
-        return 1 / np.maximum(self.extent + losses - self.best, 1e-12 * self.extent)
+        return 1 / (self.extent + np.maximum(losses - self.best, 0))
