@@ -12,14 +12,15 @@ from scipy.stats import multivariate_normal, spearmanr
 from nas.journal import Journal
 from nas.objectives import Bound
 from nas.predictors import GroupedGaussianProcess, RankingEnsemble
-from nas.predictors.grouped_gaussian_process import _Density
+from nas.predictors.grouped_gaussian_process import Posterior, _Density
 from nas.search import search
 from nas.searchers import NSGA2, Filtered, Random
 from nas.searchers.surrogate import Surrogate
-from nas.searchers.surrogate.beliefs import Belief, likeliest
+from nas.searchers.surrogate.beliefs import Belief, Beliefs, Certainty, likeliest
 from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.features import Features
 from nas.searchers.surrogate.gain import Front, Outcomes
+from nas.searchers.surrogate.searcher import _reaching
 from nas.searchers.surrogate.warp import Warp
 from nas.searchers.unseen import key
 from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
@@ -115,6 +116,14 @@ def test_an_empty_front_gains_by_every_point_before_the_reference():
     )
     np.testing.assert_allclose(gains, [0.75 * 0.5, 0])
     assert front.volume() == 0
+
+
+@pytest.mark.parametrize(("std", "reached"), [(0.05, 5.4), (0.001, 1.8)])
+def test_the_front_reaches_to_where_the_first_objective_may_be_better_with_luck(std, reached):
+    front = Front(np.array([[-0.9, 1.0]]), np.array([0.0, 9.0]), np.array([-0.9, 1.0]))
+    posterior = Posterior(np.array([-0.89]), np.array([std]), np.zeros((1, 1)), None)
+    worse_and_dearer = [Belief(posterior, Warp(best=0.0, extent=1.0)), Certainty(np.array([5.0]))]
+    assert _reaching(front, Beliefs(worse_and_dearer, np.ones(1))).reference[1] == pytest.approx(reached)
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------

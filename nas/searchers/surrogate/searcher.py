@@ -229,7 +229,7 @@ class Surrogate:
             if len(generation):
                 beliefs = self._believe(generation)
                 if len(pool) == 0:
-                    front = self._reaching(front, beliefs)
+                    front = _reaching(front, beliefs)
                 pool = np.concatenate([pool, generation])
                 scores = np.concatenate([scores, _gains(front, beliefs)])
                 hopes = np.concatenate([hopes, beliefs.hoped()])
@@ -248,24 +248,8 @@ class Surrogate:
         if len(rows) == 0:
             return everything[:0], front
         beliefs = self.models.believe(everything[rows], features[rows])
-        front = self._reaching(front, beliefs)
+        front = _reaching(front, beliefs)
         return everything[rows[_leading(_gains(front, beliefs), beliefs.hoped(), _SHORTLIST)]], front
-
-    def _reaching(self, front: Front, beliefs: Beliefs) -> Front:
-        """The front with a reference a little behind its ends: known, expected, or where the first objective is better
-        with luck. One behind the worst of all would spend evaluations on what is far worse and hardly cheaper; one
-        behind the known ends would be blind to what is dearer and better."""
-        expected = beliefs.expected()
-        lucky = expected.copy()
-        lucky[:, 0] = beliefs.objectives[0].hoped(_LUCK)
-        hoped = np.concatenate([expected[beliefs.feasible > 0.5], lucky[beliefs.feasible > 0.5]])
-        points = np.concatenate([front.points, hoped[(hoped < front.reference).all(axis=1)]])
-        if len(points) == 0:
-            return front
-        ends = points[moocore.is_nondominated(points, keep_weakly=False)]
-        best, worst = ends.min(axis=0), ends.max(axis=0)
-        extent = np.where(worst > best, worst - best, front.reference - best)
-        return Front(front.points, np.minimum(worst + _REACH * extent, front.reference), best)
 
     def _believe(self, encodings: np.ndarray) -> Beliefs:
         return self.models.believe(encodings, self.features(encodings))
@@ -285,6 +269,23 @@ def _front(points: np.ndarray, feasible: np.ndarray) -> Front:
     ideal, worst = points.min(axis=0), points.max(axis=0)
     span = np.where(worst > ideal, worst - ideal, np.maximum(1e-6, np.abs(ideal)))
     return Front(feasible, worst + _MARGIN * span, ideal)
+
+
+def _reaching(front: Front, beliefs: Beliefs) -> Front:
+    """The front with a reference a little behind its ends: known, expected, or where the first objective is better
+    with luck. One behind the worst of all would spend evaluations on what is far worse and hardly cheaper; one
+    behind the known ends would be blind to what is dearer and better."""
+    expected = beliefs.expected()
+    lucky = expected.copy()
+    lucky[:, 0] = beliefs.objectives[0].hoped(_LUCK)
+    hoped = np.concatenate([expected[beliefs.feasible > 0.5], lucky[beliefs.feasible > 0.5]])
+    points = np.concatenate([front.points, hoped[(hoped < front.reference).all(axis=1)]])
+    if len(points) == 0:
+        return front
+    ends = points[moocore.is_nondominated(points, keep_weakly=False)]
+    best, worst = ends.min(axis=0), ends.max(axis=0)
+    extent = np.where(worst > best, worst - best, front.reference - best)
+    return Front(front.points, np.minimum(worst + _REACH * extent, front.reference), best)
 
 
 def _gains(front: Front, beliefs: Beliefs) -> np.ndarray:
