@@ -437,8 +437,8 @@ def test_a_third_of_the_evaluations_of_nsga2_give_a_better_front():
     options = {"objectives": 2, "population": 20, "violation": no_limits}
     known = {"exact": {1: macs(space)}, "evaluations": 60, "inner_evaluations": None}
     ours = [final(made(space, seed=s, **known), 60) for s in range(4)]
-    theirs = [[final(make(space, seed=s, **options), 180) for s in range(4)] for make in (NSGA2, Random)]
-    assert np.mean(ours) > max(np.mean(volumes) for volumes in theirs)
+    others = [final(make(space, seed=s, **options), 180) for make in (NSGA2, Random) for s in range(4)]
+    assert min(ours) > max(others)
 
 
 def test_the_best_of_one_objective_is_found():
