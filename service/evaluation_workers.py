@@ -15,6 +15,7 @@ from nas.objectives import Objective
 from service import crew, recorder
 from service.jobs import Job
 from service.profiling import torch_device
+from service.work import Work
 from supernets import Processes
 
 _MOST_DEATHS = 3  # of processes under one candidate, before it counts as failed
@@ -146,8 +147,6 @@ class SubnetEvaluator:
         return measured
 
     def _made(self) -> list[Objective]:
-        from service.work import Work
-
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         device = torch_device(self.device)
         job = replace(self.job, device=self.device, tracking=replace(self.job.tracking, enabled=False))

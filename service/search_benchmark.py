@@ -180,13 +180,14 @@ def _tasks(plan: Plan) -> Iterator[Task]:
     """Seed by seed, so that an interrupted benchmark has as much of one searcher as of another."""
     digests = [_digest(problem) for problem in plan.problems]
     codes = {searcher: _code(searcher) for searcher in plan.searchers}
+    warm = None if plan.warm_from is None else _digest(plan.warm_from)
     for seed in range(plan.seeds):
         for place, problem in enumerate(plan.problems):
             for searcher in plan.searchers:
                 settings = plan.settings(problem, searcher)
                 parts = [digests[place], searcher, codes[searcher], seed, settings]
-                if searcher.endswith(WARM) and plan.warm_from is not None:
-                    parts.append(_digest(plan.warm_from))
+                if searcher.endswith(WARM) and warm is not None:
+                    parts.append(warm)
                 text = json.dumps(parts, sort_keys=True, default=str)
                 yield Task(place, searcher, seed, hashlib.sha256(text.encode()).hexdigest()[:16])
 

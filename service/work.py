@@ -77,7 +77,7 @@ class Work:
         """Batches between which a measurement elsewhere may have the machine for itself."""
         return batches if self.quiet is None else self.quiet.pieces(batches)
 
-    def validation_batches(self, fidelity: float = 1.0) -> Iterable[tuple[Tensor, Tensor]]:
+    def _validation_batches(self, fidelity: float = 1.0) -> Iterable[tuple[Tensor, Tensor]]:
         """All images of the validation split, or a part of them, the same at every call."""
         validation = self.data.validation
         if fidelity < 1:
@@ -124,7 +124,7 @@ class Work:
 
     def _objective(self, name: str) -> Objective:
         if name == "accuracy":
-            return Accuracy(self.subnets, self.validation_batches)
+            return Accuracy(self.subnets, self._validation_batches)
         if name == "latency_ms":
             return self.latency
         if name in catalogue.PROXIES:

@@ -184,8 +184,8 @@ class GroupedGaussianProcess:
             rows = np.random.default_rng([self.seed, len(x)]).permutation(len(x))[: self.likelihood_rows]
             x, z, known = x[rows], z[rows], known[rows]
         density = _Density(x, z, known, grouping)
-        steps = self.iterations if self.parameters is None else max(1, self.iterations // 3)
         start = self._start(grouping[1])
+        steps = max(1, self.iterations // 3) if start is self.parameters else self.iterations
         found = scipy.optimize.minimize(
             density, start, jac=True, method="L-BFGS-B", bounds=density.bounds, options={"maxiter": steps}
         )

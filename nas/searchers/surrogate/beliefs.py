@@ -57,7 +57,7 @@ class Belief:
 
     def below(self, limit: float) -> np.ndarray:
         """Probability [M] that it does not exceed a limit."""
-        return _below(float(self.warp(np.array(limit))), self.posterior, self.variance)
+        return _below(float(self.warp(np.array(limit))), self.posterior.mean, np.sqrt(self.variance))
 
     def choose(self, row: int) -> None:
         """Go on as if the candidate of this row had come out as expected."""
@@ -179,7 +179,8 @@ class Models:
         for k, limit in self.limits.items():
             feasible = feasible * found[k].below(limit)
         if self._violation is not None:
-            feasible = feasible * _below(0.0, self._violation.posterior(features))
+            violation = self._violation.posterior(features)
+            feasible = feasible * _below(0.0, violation.mean, violation.std)
         return Beliefs(found, feasible)
 
 
@@ -193,8 +194,8 @@ def likeliest(model: Model, features: np.ndarray, losses: np.ndarray, errors: np
     return max(Warp.candidates(losses), key=log_density)
 
 
-def _below(limit: float, posterior: Posterior, variance: np.ndarray | None = None) -> np.ndarray:
-    """Probability [M] of being below a limit on the scale of a posterior."""
+def _below(limit: float, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Probability [M] that normal quantities of means [M] and standard deviations [M] are below a limit."""
     from scipy.special import ndtr  # takes long to import
 
-    return ndtr((limit - posterior.mean) / (posterior.std if variance is None else np.sqrt(variance)))
+    return ndtr((limit - mean) / std)
