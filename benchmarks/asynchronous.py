@@ -17,15 +17,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nas.archive import losses
-from nas.benchmark_problems import BenchmarkProblem
+from nas.benchmarks.problems import BenchmarkProblem
+from nas.benchmarks.searchers import hypervolume_curve, make_searcher
 from nas.estimate import student_half
-from nas.journal import Journal
-from nas.search import search
-from nas.search_benchmark import hypervolume_curve, make_searcher
+from nas.search.journal import Journal
+from nas.search.pareto import losses
+from nas.search.search import search
 from service import catalogue
-from service.benchmark_problem_set import ProblemRequest, problems_of
-from service.search_benchmark import Plan
+from service.benchmarks.search_benchmark import Plan
+from service.benchmarks.search_problems import ProblemRequest, problems_of
 from tests.nas.simulated import SimulatedWorkers
 
 SECONDS = (1.0, 1.1, 1.3, 2.0, 2.9, 4.7, 7.3, 20.0)

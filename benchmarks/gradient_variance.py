@@ -30,7 +30,7 @@ from torch import Tensor
 from nas.data import DataConfig, load_data
 from nas.estimate import student_half
 from search_spaces import Architecture
-from search_spaces.nasbench201 import nasbench201
+from search_spaces.families.nasbench201 import nasbench201
 from supernets import Processes, Supernet
 from supernets.samplers import PathAdaptive, Uniform
 from supernets.training.example_importance import ExampleImportance

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from nas.hardware.latency import measure_latency
-from service.folder import read_json, write_json
-from service.jobs import build_space, load_job
-from service.latency_tables import read_table
-from service.profiling import torch_device
+from service.job.folder import read_json, write_json
+from service.job.job import build_space, load_job
+from service.run.latency_tables import read_table
+from service.run.profiling import torch_device
 
 SEARCHES = ("latency", "macs")
 DRAWN = 20_000

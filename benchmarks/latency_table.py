@@ -24,9 +24,9 @@ from rich.console import Console
 from nas.hardware.latency import measure_latency
 from nas.hardware.latency_table import Accuracy, LatencyTable, accuracy_of
 from nas.hardware.latency_table_building import TableConfig
-from service.jobs import Job
-from service.latency_tables import TableRequest, build_table
-from service.progress import ProgressDisplay, duration
+from service.job.job import Job
+from service.run.latency_tables import TableRequest, build_table
+from service.run.progress import ProgressDisplay, duration
 
 PREDICTED = 200_000
 

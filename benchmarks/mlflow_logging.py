@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.tracking import TrackingConfig, sync
+from service.tracking.sync import TrackingConfig, sync
 from tests.service.mlflow_server import MlflowServer
 from tests.service.synthetic_job import finish, start_job, train, wide_search
 

@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.archive import pareto_front
 from nas.data import DeviceImages
 from nas.data.augment import Augmentation, Normalisation
 from nas.estimate import Estimate
-from nas.journal import Journal
 from nas.objectives import Cost
-from nas.search import Problem, search
+from nas.search.journal import Journal
+from nas.search.pareto import pareto_front
+from nas.search.search import Problem, search
 from nas.searchers import NSGA2
 from search_spaces import Architecture
-from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
+from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from supernets import Supernet
 
 BATCH = 128

@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.benchmarks.published_tables import Table
 from nas.objectives import Tabular
 from nas.rank_agreement import rank_agreement
 from nas.searchers import AutoScore, Filtered, Random, RegularizedEvolution, Score, Searcher, cost_scores
-from nas.tables import Table
 from search_spaces import Architecture, Space
-from search_spaces.nasbench201 import nasbench201
+from search_spaces.families.nasbench201 import nasbench201
 
 RESAMPLES = 10_000
 Make = Callable[[int], Searcher]

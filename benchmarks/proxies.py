@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from nas.rank_agreement import kendall, spearman
 from proxies import score, weight_layers
-from search_spaces.nasbench201 import nasbench201, parse_cell
-from service import catalogue, proxy_set
+from search_spaces.families.nasbench201 import nasbench201, parse_cell
+from service import catalogue
+from service.job import proxies as job_proxies
 
 CELLS = {"all conv3x3": "x333333", "mixed": "x321304"}
 
@@ -55,7 +56,7 @@ def speed(batch: int, device: torch.device, repeats: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, *space.input_shape, generator=generator).to(device)
     labels = torch.randint(0, space.classes, (batch,), generator=generator).to(device)
-    proxies = {name: proxy_set.make(name, {}) for name in catalogue.PROXIES}
+    proxies = {name: job_proxies.make(name, {}) for name in catalogue.PROXIES}
     table = Table(title=f"batch {batch}, {device}, {torch.get_num_threads()} threads; medians of {repeats} rounds")
     for column in ("network", "plain pass ms", "gradsign / plain", "loop / gradsign", f"all {len(proxies)} / plain"):
         table.add_column(column, justify="right")

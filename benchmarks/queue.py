@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from service.executors import processes
-from service.executors.executor import PROCESS, Resources, Ticket, attempts, read_object
-from service.folder import write_json
-from service.queue import Draft, Queue
-from service.worker import Driver
+from service.job.folder import write_json
+from service.queue.executors import processes
+from service.queue.executors.executor import PROCESS, Resources, Ticket, attempts, read_object
+from service.queue.queue import Draft, Queue
+from service.queue.worker import Driver
 
 _WATCHED_S = 20.0
 

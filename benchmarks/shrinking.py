@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.estimate import student_half
-from nas.journal import read_evaluations
-from service.jobs import build_space, job_of
-from service.prepare import prepare_folder
-from service.runner import run
+from nas.search.journal import read_evaluations
+from service.job.job import build_space, job_of
+from service.job.preparation import prepare_folder
+from service.run.runner import run
 
 _SPLIT = {"rounds": 1, "groups": 2, "repeats": 5, "restart": False, "decisions": ["*.kernel"]}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {

@@ -1,19 +1,19 @@
 """Choosing architectures: objectives, searchers, journals, Pareto fronts, measurements on hardware."""
 
-from nas.archive import hypervolume, pareto_front
+from nas.benchmarks.provenance import Provenance
+from nas.benchmarks.published_tables import Table
 from nas.data import DataConfig, load_data
 from nas.estimate import Estimate
 from nas.hardware.latency import LatencyConfig, measure_latency
-from nas.journal import Evaluation, Journal
 from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, parse_bound, top1_percent
 from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
-from nas.provenance import Provenance
 from nas.retrain import retrain
 from nas.scoring import ProxyConfig, Scorer
-from nas.search import Problem, SearchConfig, search
+from nas.search.journal import Evaluation, Journal
+from nas.search.pareto import hypervolume, pareto_front
+from nas.search.search import Problem, SearchConfig, search
 from nas.searchers import NSGA2, AutoScore, Filtered, Random, RegularizedEvolution, Searcher
 from nas.subnets import Subnets
-from nas.tables import Table
 
 __all__ = [
     "MLP",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.journal import Evaluation, Journal
+from nas.search.journal import Evaluation, Journal
 from proxies import Proxy, Score, score
 from search_spaces import Architecture, Space
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from proxies.passes import WEIGHT_LAYERS, Passes
 from proxies.redrawn import draw_kaiming, output
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import torch
 
 from proxies.jacov import OFFSET, input_correlations
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 MANY_CLASSES = 100
 

@@ -15,7 +15,7 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 
 CHUNK_NUMBERS = 2**21  # numbers of input that go through the network at once; 682 images of 3 x 32 x 32
 

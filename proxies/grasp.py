@@ -13,7 +13,7 @@ import torch
 
 from proxies.layer_sum import layer_sum, weighted_gradients
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)

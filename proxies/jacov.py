@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 OFFSET = 1e-5
 

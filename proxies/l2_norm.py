@@ -10,7 +10,7 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)

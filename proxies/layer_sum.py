@@ -6,7 +6,7 @@ from math import fsum
 import torch
 from torch import Tensor
 
-from proxies.score import Score
+from proxies.scoring import Score
 
 
 def layer_sum(shares: Mapping[str, Tensor]) -> Score:

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from proxies.passes import Passes
 from proxies.recording import _CONVOLUTIONS, _RELUS, BATCH_NORMS, CONVOLUTION_ARGUMENTS, _is_relu6
 from proxies.redrawn import output
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 from proxies.synflow import absolute_flow
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)

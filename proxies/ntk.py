@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 SINGULAR = 1e-12  # squared rounding error of single precision gradients, relative to the largest eigenvalue
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 EXACT_UNITS = 2**24  # integers up to here are exact in single precision
 

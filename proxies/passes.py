@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.recording import Recording, WeightCall
 from proxies.sample_gradients import weight_gradient_pieces
-from proxies.score import ScoreError
+from proxies.scoring import ScoreError
 from proxies.twice_differentiable import TwiceDifferentiable
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

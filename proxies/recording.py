@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from proxies.sample_norm import sample_norm
-from proxies.score import ScoreError
+from proxies.scoring import ScoreError
 
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.passes import WEIGHT_LAYERS
-from proxies.score import ScoreError
+from proxies.scoring import ScoreError
 
 
 def draw_gaussian(model: nn.Module, generator: torch.Generator) -> None:

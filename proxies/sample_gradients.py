@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from proxies.recording import WeightCall
-from proxies.score import ScoreError
+from proxies.scoring import ScoreError
 
 PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample in single precision
 

@@ -14,7 +14,7 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.score import Score
+from proxies.scoring import Score
 
 FEW_IMAGES = 8
 """Enough that batch norm has statistics and no layer is cut off by ReLUs that happen to be off for all of them."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 TABLE_SAMPLES = 20  # up to 2^20 patterns are ticked off in a table, more are sorted
 

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

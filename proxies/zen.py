@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from proxies.passes import Passes
 from proxies.redrawn import draw_gaussian, output
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from proxies.passes import Passes
-from proxies.score import Score, ScoreError
+from proxies.scoring import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)

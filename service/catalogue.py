@@ -43,26 +43,31 @@ class ExportFormat(NamedTuple):
 
 SPACES = {
     "ofa_mobilenet_v3": Entry(
-        "search_spaces.mobilenet_v3:ofa_mobilenet_v3",
+        "search_spaces.families.mobilenet_v3:ofa_mobilenet_v3",
         "Once-for-All MobileNetV3 for large images, 2.18e19 architectures",
     ),
     "small_mobilenet_v3": Entry(
-        "search_spaces.mobilenet_v3:small_mobilenet_v3",
+        "search_spaces.families.mobilenet_v3:small_mobilenet_v3",
         "the same for images of 8 to 64 pixels, everything an option",
     ),
     "nasbench201": Entry(
-        "search_spaces.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
+        "search_spaces.families.nasbench201:nasbench201", "cells of four nodes and six edges, 15,625 architectures"
     ),
-    "darts": Entry("search_spaces.darts:darts", "pairs of cells of four nodes, 1.08e18 of them"),
-    "nasbench101": Entry("search_spaces.nasbench101:nasbench101", "cells that are any small graph, 423,624 of them"),
+    "darts": Entry("search_spaces.families.darts:darts", "pairs of cells of four nodes, 1.08e18 of them"),
+    "nasbench101": Entry(
+        "search_spaces.families.nasbench101:nasbench101", "cells that are any small graph, 423,624 of them"
+    ),
     "nasbench_macro": Entry(
-        "search_spaces.nasbench_macro:nasbench_macro", "eight layers, each a skip or a MobileNet block, 6,561 of them"
+        "search_spaces.families.nasbench_macro:nasbench_macro",
+        "eight layers, each a skip or a MobileNet block, 6,561 of them",
     ),
     "proxyless": Entry(
-        "search_spaces.proxyless:proxyless", "ProxylessNAS: 21 layers, each a skip or a MobileNet block, 2.2e17 of them"
+        "search_spaces.families.proxyless:proxyless",
+        "ProxylessNAS: 21 layers, each a skip or a MobileNet block, 2.2e17 of them",
     ),
     "conv_macro": Entry(
-        "search_spaces.conv_macro:conv_macro", "TangleNAS: widths and kernels of four convolutions, 6,561 of them"
+        "search_spaces.families.conv_macro:conv_macro",
+        "TangleNAS: widths and kernels of four convolutions, 6,561 of them",
     ),
 }
 SAMPLERS = {
@@ -158,9 +163,11 @@ PREDICTORS = {
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
 EXECUTORS = {
-    "local": Entry("service.executors.local:Local", "the GPUs and cores of this machine, nothing to start"),
-    "inline": Entry("service.executors.inline:Inline", "this process, one job after the other, for trying things out"),
-    "slurm": Entry("service.executors.slurm:Slurm", "a SLURM cluster"),
+    "local": Entry("service.queue.executors.local:Local", "the GPUs and cores of this machine, nothing to start"),
+    "inline": Entry(
+        "service.queue.executors.inline:Inline", "this process, one job after the other, for trying things out"
+    ),
+    "slurm": Entry("service.queue.executors.slurm:Slurm", "a SLURM cluster"),
 }
 BACKENDS = {
     "torch": Entry("nas.hardware.backends.torch:Backend", "PyTorch, operation by operation; also over ssh"),

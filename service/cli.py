@@ -8,24 +8,24 @@ from typing import Annotated
 
 import typer
 
-from service import (
-    benchmark_commands,
-    catalogue,
-    compare_commands,
-    export_command,
-    hardware_commands,
-    latency_command,
-    queue_commands,
-    ranking_command,
-    scoring_commands,
-    submit_command,
-    tables,
-    threads,
-    tracking_commands,
+from service import catalogue
+from service.commands import (
+    benchmark_latency,
+    benchmark_ranking,
+    benchmark_searchers,
+    compare,
+    export,
+    profile,
+    queue,
+    score,
+    submit,
+    tracking,
 )
-from service.commands import console, display, execute, front, load, show_result
+from service.commands.options import Device, Output, Sets, Source, Workers
+from service.commands.shared import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
-from service.options import Device, Output, Sets, Source, Workers
+from service.report import terminal
+from service.run import threads
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -75,7 +75,7 @@ def top(
       nas run runs/longer                  interrupted? the same folder goes on where it stopped
     """
     if version:
-        from service.environment import version as installed
+        from service.job.environment import version as installed
 
         typer.echo(f"espalier {installed()}")
         raise typer.Exit
@@ -166,7 +166,7 @@ def search(
     execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from, workers=workers)
 
 
-app.command(rich_help_panel="Run")(hardware_commands.profile)
+app.command(rich_help_panel="Run")(profile.profile)
 
 
 @app.command(rich_help_panel="Run")
@@ -202,23 +202,23 @@ def retrain(
         if unknown:
             fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
         job = load(str(folder), None, None)
-        from service import retraining
-        from service.prepare import locked
+        from service.job.preparation import locked
+        from service.run import retrain
 
         with locked(folder), display() as observer:
-            rows = retraining.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
-        console().print(tables.retrain_table(rows))
+            rows = retrain.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
+        console().print(terminal.retrain_table(rows))
 
 
-app.command(rich_help_panel="Run")(export_command.export)
-app.command(rich_help_panel="Run")(scoring_commands.score)
-benchmark.command("latency")(latency_command.benchmark_latency)
-app.command(rich_help_panel="Queue")(submit_command.submit)
+app.command(rich_help_panel="Run")(export.export)
+app.command(rich_help_panel="Run")(score.score)
+benchmark.command("latency")(benchmark_latency.benchmark_latency)
+app.command(rich_help_panel="Queue")(submit.submit)
 for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
-    app.command(command, rich_help_panel="Queue")(getattr(queue_commands, command))
-benchmark.command("proxies")(scoring_commands.benchmark_proxies)
-benchmark.command("ranking")(ranking_command.benchmark_ranking)
-benchmark.command("search")(benchmark_commands.benchmark_search)
+    app.command(command, rich_help_panel="Queue")(getattr(queue, command))
+benchmark.command("proxies")(score.benchmark_proxies)
+benchmark.command("ranking")(benchmark_ranking.benchmark_ranking)
+benchmark.command("search")(benchmark_searchers.benchmark_search)
 
 
 # ---- looking at things --------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def list_names(
     chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
         fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
-    console().print(tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
+    console().print(terminal.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
 
 
 @app.command(rich_help_panel="Look")
@@ -271,7 +271,7 @@ def show(
         if name in catalogue.recipes():
             typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
         elif name in catalogue.SPACES:
-            console().print(tables.space_facts(name))
+            console().print(terminal.space_facts(name))
         elif (entry := catalogue.entry(name)) is not None:
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():
@@ -280,7 +280,7 @@ def show(
         elif Path(name).exists():
             import yaml
 
-            from service.jobs import to_dict
+            from service.job.job import to_dict
 
             typer.echo(yaml.safe_dump(to_dict(load(name, None, None)), sort_keys=False), nl=False)
         else:
@@ -288,10 +288,10 @@ def show(
             fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
 
 
-app.command(rich_help_panel="Look")(compare_commands.compare)
-app.command(rich_help_panel="Look")(compare_commands.report)
-app.command(rich_help_panel="Look")(tracking_commands.ui)
-app.command(rich_help_panel="Look")(tracking_commands.sync)
+app.command(rich_help_panel="Look")(compare.compare)
+app.command(rich_help_panel="Look")(compare.report)
+app.command(rich_help_panel="Look")(tracking.ui)
+app.command(rich_help_panel="Look")(tracking.sync)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import nn
 from nas.estimate import Estimate
 from nas.hardware.backends import find
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
-from nas.hardware.here import ThisMachine, device_name
+from nas.hardware.local import ThisMachine, device_name
 from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width
 from nas.hardware.remote import OtherMachine, Visit
 

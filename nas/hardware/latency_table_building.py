@@ -18,7 +18,7 @@ from torch import nn
 from nas.estimate import Estimate
 from nas.hardware.latency_correction import MIN_NETWORKS
 from nas.hardware.latency_table import LatencyTable, MeasuredNetwork, Part, works
-from nas.journal import Records
+from nas.search.journal import Records
 from search_spaces import Architecture, Space
 from supernets import calibrate
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas.benchmarks.provenance import SEED_COLUMNS, Provenance
+from nas.benchmarks.published_tables import Table
 from nas.estimate import Estimate, student_half
-from nas.provenance import SEED_COLUMNS, Provenance
-from nas.tables import Table
 from search_spaces import Architecture
 
 _ROUNDING_PERCENT = 0.01  # tables round means

@@ -20,7 +20,7 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.problems.static import StaticProblem
 
 from nas.searchers.initial import initial_encodings
-from nas.searchers.unseen import Unseen, members_near
+from nas.searchers.new_architectures import Unseen, members_near
 from search_spaces import Architecture, Space
 
 _OUTSIDE = 1e9  # violation of a candidate that has none because it failed

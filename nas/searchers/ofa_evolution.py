@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nas.searchers.new_architectures import Unseen
 from nas.searchers.ranking import best_first
-from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Space
 
 _REDRAWS = 32

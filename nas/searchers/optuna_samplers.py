@@ -21,8 +21,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from nas.searchers.new_architectures import Unseen
 from nas.searchers.nsga3 import direction_steps
-from nas.searchers.unseen import Unseen
 from search_spaces import Architecture, Choice, Space
 
 _CONSTRAINT = "limits"

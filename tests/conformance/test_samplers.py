@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from search_spaces.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.nasbench201 import nasbench201
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from search_spaces.families.nasbench201 import nasbench201
 from service import catalogue
 from supernets import LearnedSampler, Supernet
 from supernets.samplers import build_sampler

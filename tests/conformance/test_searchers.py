@@ -4,17 +4,17 @@ import moocore
 import numpy as np
 import pytest
 
-from nas.journal import Journal
 from nas.objectives import Bound
 from nas.predictors import Ridge
-from nas.search import search
+from nas.search.journal import Journal
+from nas.search.search import search
 from search_spaces import Space
-from search_spaces.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.nasbench101 import nasbench101
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from search_spaces.families.nasbench101 import nasbench101
 from service import catalogue
 from tests.nas.helpers import Leading, bits, problem
-from tests.nas.test_search import Interrupted, without_times
-from tests.nas.test_searchers import gapped_bits
+from tests.nas.search.test_search import Interrupted, without_times
+from tests.nas.searchers.test_searchers import gapped_bits
 
 OPTIONS = {"linas": {"inner_evaluations": 160, "predictor": Ridge}}
 ASKS_AGAIN = {"nsga2", "random", "regularized_evolution", "halving"}  # what is known costs nothing, or is for more data

@@ -4,7 +4,7 @@ import numpy as np
 
 from nas.estimate import Estimate
 from nas.objectives import Bound, Cost
-from nas.search import Problem
+from nas.search.search import Problem
 from search_spaces import Architecture, Columns, Costs, Decision, Space
 
 

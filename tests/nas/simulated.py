@@ -3,8 +3,8 @@
 import heapq
 from collections.abc import Collection, Sequence
 
-from nas.evaluating import Candidate, Measured, measure
 from nas.objectives import Objective
+from nas.search.evaluators import Candidate, Measured, measure
 
 
 class SimulatedWorkers:

@@ -7,8 +7,8 @@ import torch
 from nas.objectives import top1_percent
 from nas.ranking import RankingImages, rank
 from search_spaces import Architecture, Space
-from search_spaces.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.nasbench201 import nasbench201
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from search_spaces.families.nasbench201 import nasbench201
 from supernets import Supernet, calibrate
 from tests.supernets.helpers import scrambled
 

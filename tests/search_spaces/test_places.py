@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from search_spaces import Decision
-from search_spaces.conv_macro import conv_macro
-from search_spaces.darts import darts
-from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
-from search_spaces.nasbench101 import nasbench101
-from search_spaces.nasbench201 import EDGES, edge_name, nasbench201
-from search_spaces.nasbench_macro import nasbench_macro
+from search_spaces.families.conv_macro import conv_macro
+from search_spaces.families.darts import darts
+from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
+from search_spaces.families.nasbench101 import nasbench101
+from search_spaces.families.nasbench201 import EDGES, edge_name, nasbench201
+from search_spaces.families.nasbench_macro import nasbench_macro
+from search_spaces.families.proxyless import proxyless
 from search_spaces.places import Block, Blocks, Place, fixed
-from search_spaces.proxyless import proxyless
 from search_spaces.space import Space
 
 SPACES = {

@@ -20,7 +20,7 @@ def first_use(tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     start_job(folder / "job")
     code = (
-        "from service.store import default_uri as u; from service.tracking import sync;"
+        "from service.tracking.store import default_uri as u; from service.tracking.sync import sync;"
         "r = sync('job', final=False); print(r.error, u() == r.uri, end='')"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(service.__file__).parents[1])}

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from service.store import SERVER_ENVIRONMENT, Serving, server_command
+from service.tracking.store import SERVER_ENVIRONMENT, Serving, server_command
 
 _STARTS_S = 240.0  # on a busy machine
 

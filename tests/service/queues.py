@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.executors import processes
-from service.executors.executor import PROCESS, RESULT, Resources, Ticket, is_over, read_object
-from service.folder import write_json
-from service.queue import Draft, Queue
+from service.job.folder import write_json
+from service.queue.executors import processes
+from service.queue.executors.executor import PROCESS, RESULT, Resources, Ticket, is_over, read_object
+from service.queue.queue import Draft, Queue
 
 ROOT = Path(__file__).parents[2]
 WORK = "tests.service.queued_work"

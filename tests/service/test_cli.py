@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from service.cli import app
-from service.progress import ProgressDisplay, duration
+from service.run.progress import ProgressDisplay, duration
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
@@ -157,7 +157,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise ValueError("a fault")
 
-    monkeypatch.setattr("service.jobs.load_job", broken)
+    monkeypatch.setattr("service.job.job.load_job", broken)
     result = nas("run")
     assert isinstance(result.exception, ValueError)
 
@@ -166,7 +166,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_runs_in_parts_that_start_from_each_other(in_empty_folder: Path) -> None:
-    pytest.importorskip("service.runner")
+    pytest.importorskip("service.run.runner")
     trained = nas("train", "quickstart", "--output", "job", *settings(*TINY, *FAST))
     assert trained.exit_code == 0, trained.output
     assert "nas run job" in trained.stdout
@@ -189,7 +189,7 @@ def test_a_job_runs_in_parts_that_start_from_each_other(in_empty_folder: Path) -
 
 
 def test_an_interrupted_job_says_how_to_go_on(in_empty_folder: Path) -> None:
-    pytest.importorskip("service.runner")
+    pytest.importorskip("service.run.runner")
     command = [sys.executable, "-m", "service.cli", "train", "quickstart", "--output", "job", *settings(*FAST)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nas.objectives import top1_percent
-from search_spaces.mobilenet_v3 import small_mobilenet_v3
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet, calibrate
 from tests.supernets.helpers import scrambled
 

@@ -6,7 +6,7 @@ import torch
 
 from search_spaces import InvalidArchitecture
 from search_spaces.elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
-from search_spaces.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
+from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from supernets import Supernet, sort_channels
 from tests.supernets.helpers import scrambled
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from nas.searchers.unseen import can_be_listed, key, listed
+from nas.searchers.new_architectures import can_be_listed, key, listed
 from search_spaces import InvalidArchitecture, Space
 
 _DRAWS = 16  # random ones for each wanted, before those that break limits are moved

@@ -15,13 +15,13 @@ import numpy as np
 
 from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
 from nas.predictors.ranking_ensemble import RankingEnsemble
+from nas.searchers.new_architectures import key
 from nas.searchers.surrogate.beliefs import Beliefs, Exact, Model, Models
 from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.design import first_pool, spread
 from nas.searchers.surrogate.earlier import Earlier
 from nas.searchers.surrogate.features import Columns, Features
 from nas.searchers.surrogate.gain import Front
-from nas.searchers.unseen import key
 from search_spaces import Architecture, Space
 
 _GENERATION = 200  # candidates predicted at a time by the inner search

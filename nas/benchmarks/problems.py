@@ -1,0 +1,386 @@
+"""Search problems whose answers are known before: a published table, or predictors fitted to evaluations of one.
+
+What searchers find is compared, nothing is chosen for anyone, so that columns of the test split are allowed here.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
+
+import moocore
+import numpy as np
+
+from nas.benchmarks.published_tables import Table
+from nas.objectives import Bound, Cost, Objective, parse_bound
+from nas.objectives.looked_up import IN_TABLE, Column, InTable, Predicted, TableSpace
+from nas.predictors import Predictor
+from nas.search.pareto import Direction
+from nas.search.search import Problem
+from search_spaces import Space
+
+EXACT = ("params", "macs")
+_NADIR_MARGIN = 0.1
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One objective of a problem: how it is called, where it comes from, and its direction."""
+
+    name: str
+    column: str
+    maximise: bool
+
+
+def parse_goals(text: str) -> tuple[Goal, ...]:
+    """Objectives written `accuracy:max,latency:min`, each a column of the table, or `macs` or `params`.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    goals = []
+    for part in text.split(","):
+        name, _, direction = part.strip().rpartition(":")
+        if not name or direction not in ("max", "min"):
+            raise ValueError(f"objectives are written name:max or name:min with commas between, got {text!r}")
+        goals.append(Goal(name, name, direction == "max"))
+    if len({goal.name for goal in goals}) < len(goals):
+        raise ValueError(f"objectives must be distinct, got {text!r}")
+    return tuple(goals)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A hard limit as written: `latency<=5`, or `latency<=q25` for the value that 25 % of the table keep."""
+
+    name: str
+    operator: Literal["<=", ">="]
+    number: float
+    is_quantile: bool
+
+    def bound(self, values: np.ndarray) -> Bound:
+        """The limit on a quantity that has these values [N] in the table."""
+        number = self.number
+        if self.is_quantile:
+            share = number / 100
+            at = share if self.operator == "<=" else 1 - share
+            number = float(np.quantile(values, at, method="lower" if self.operator == "<=" else "higher"))
+        return parse_bound(f"{self.operator} {number!r}")
+
+
+def parse_limit(text: str) -> Limit:
+    """The limit that a text such as `latency<=5` states.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    match = re.fullmatch(r"\s*([^<>=]+?)\s*(<=|>=)\s*(q?)([-+.\deE]+)\s*", text)
+    try:
+        number = float(match[4]) if match else None
+    except ValueError:
+        number = None
+    if match is None or number is None or (match[3] and not 0 < number < 100):
+        raise ValueError(f"a limit is written name<=number or name>=number, or with q and a percentage, got {text!r}")
+    return Limit(match[1], cast(Literal["<=", ">="], match[2]), number, bool(match[3]))
+
+
+# ---- problems -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkProblem:
+    """What searchers are compared on.
+
+    Attributes:
+        name: In tables and figures.
+        space: Where they search.
+        problem: Objectives and limits.
+        reference: Point [K] of losses that hypervolumes are measured from.
+        front: The true front [M, K] as losses, where it is known.
+        rows: Architectures of the table that was read.
+        notes: Lines that say what the problem is: coverage, reference, errors of predictors.
+    """
+
+    name: str
+    space: Space
+    problem: Problem
+    reference: np.ndarray
+    front: np.ndarray | None
+    rows: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def directions(self) -> list[Direction]:
+        return self.problem.directions
+
+    @property
+    def true_hypervolume(self) -> float | None:
+        """Of the true front."""
+        return None if self.front is None else float(moocore.hypervolume(self.front, ref=self.reference))
+
+    @property
+    def default_evaluations(self) -> int:
+        """250, or 2 % of a table if that is fewer."""
+        return 250 if self.front is None else max(2, min(250, self.rows // 50))
+
+
+def tabular_problem(
+    name: str, table: Table, goals: Sequence[Goal], limits: Sequence[Limit] = (), reference: str = "worst"
+) -> BenchmarkProblem:
+    """A search among the architectures of a table; those that it lacks break a limit that is known beforehand.
+
+    Args:
+        name: Of the problem.
+        table: csv with a row for each architecture.
+        goals: Objectives; `macs` and `params` are computed where the space has exact costs, others are columns.
+        limits: Hard limits on objectives, other columns, or costs.
+        reference: `worst` (values of the table), `nadir` (of the true front, and a tenth of its extent behind it), or
+            values such as `accuracy=80,latency=30`.
+
+    Raises:
+        ValueError: A column is missing, an architecture has two values, no row keeps the limits (says what can be
+            reached), or the reference is not of that form.
+    """
+    first = np.array(list(table.row_of.values()))
+    encodings = np.stack([table.space.encode(table.architectures[row]) for row in first])
+    own = {part.name: getattr(table.space, part.name) for part in fields(Space)}
+    space = TableSpace(**own, drawn=encodings)
+    exact: list[Any] = [InTable(space)]
+    measured: list[Objective] = []
+    values: dict[str, np.ndarray] = {}
+    for goal in [*goals, *_limited_only(goals, limits)]:
+        if goal.column in EXACT and (costs := _costs(space, goal.column, encodings)) is not None:
+            exact.append(Cost(space, cast(Literal["params", "macs"], goal.column)))
+            values[goal.name] = costs
+        else:
+            values[goal.name] = _one_value_each(table, goal.column)[first]
+            measured.append(Column(goal.name, goal.maximise, space, values[goal.name]))
+    bounds = _bounds(limits, values)
+    feasible = _feasible(values, bounds)
+    losses = np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
+    front = losses[feasible][moocore.is_nondominated(losses[feasible], keep_weakly=False)]
+    point = reference_point(reference, goals, losses, front)
+    problem = Problem(
+        exact=exact,
+        measured=measured,
+        optimised=[goal.name for goal in goals],
+        bounds={IN_TABLE: Bound(low=1.0), **bounds},
+    )
+    notes = (_coverage(table.space, len(first)), *_limit_notes(bounds, feasible), _reference_note(goals, point, front))
+    return BenchmarkProblem(
+        name=name, space=space, problem=problem, reference=point, front=front, rows=len(first), notes=notes
+    )
+
+
+def oracle_problem(
+    name: str,
+    table: Table,
+    goals: Sequence[Goal],
+    limits: Sequence[Limit] = (),
+    *,
+    predictor: Callable[[], Predictor],
+    reference: str = "worst",
+) -> BenchmarkProblem:
+    """A search of the whole space, where columns of a table of real evaluations are what predictors make of them.
+
+    Args:
+        name: Of the problem.
+        table: Real evaluations of some architectures.
+        goals: Objectives; `macs` and `params` are computed, others are columns of the table.
+        limits: Hard limits on objectives.
+        predictor: Makes what is fitted to each column.
+        reference: As in `tabular_problem`; `worst` is that of the table, or of the space where it is computed.
+
+    Raises:
+        ValueError: A column is missing, a limit cannot be kept, or there are too few rows.
+    """
+    space = table.space
+    first = np.array(list(table.row_of.values()))
+    encodings = np.stack([space.encode(table.architectures[row]) for row in first])
+    exact: list[Any] = []
+    measured: list[Objective] = []
+    values: dict[str, np.ndarray] = {}
+    notes: list[str] = [f"fitted to {len(first)} architectures of {table.path.name}; the true front is not known"]
+    extremes = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
+    if strange := [limit.name for limit in limits if limit.name not in [goal.name for goal in goals]]:
+        raise ValueError(f"limit: {strange[0]!r} is no objective of the oracle")
+    for goal in goals:
+        if goal.column in EXACT and (costs := _costs(space, goal.column, extremes)) is not None:
+            exact.append(Cost(space, cast(Literal["params", "macs"], goal.column)))
+            values[goal.name] = np.concatenate([costs, _costs(space, goal.column, encodings)])
+            notes += _disagreement(table, goal.column, values[goal.name][2:], first)
+        else:
+            known = _one_value_each(table, goal.column)[first]
+            notes.append(cross_validated(goal.column, space.features(encodings), known, predictor))
+            measured.append(
+                Predicted(goal.name, goal.maximise, space, predictor().fit(space.features(encodings), known))
+            )
+            values[goal.name] = np.concatenate([[known.min(), known.max()], known])
+    bounds = _bounds(limits, values)
+    for limited, bound in bounds.items():
+        _feasible({limited: values[limited]}, {limited: bound})
+    losses = np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
+    seen = losses[2:][moocore.is_nondominated(losses[2:], keep_weakly=False)]
+    point = reference_point(reference, goals, losses, seen)
+    problem = Problem(exact=exact, measured=measured, optimised=[goal.name for goal in goals], bounds=bounds)
+    notes.append(_reference_note(goals, point, None))
+    return BenchmarkProblem(
+        name=name, space=space, problem=problem, reference=point, front=None, rows=len(first), notes=tuple(notes)
+    )
+
+
+def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """The reference [K] that a text asks for, as losses.
+
+    Args:
+        text: `worst`, `nadir`, or values by name of the objective.
+        goals: Objectives.
+        losses: Of everything [N, K].
+        front: The best of them [M, K].
+
+    Raises:
+        ValueError: It is not of that form, or no value is left out and none is better.
+    """
+    if text == "worst":
+        return losses.max(axis=0)
+    if text == "nadir":
+        nadir, extent = front.max(axis=0), front.max(axis=0) - front.min(axis=0)
+        return nadir + _NADIR_MARGIN * np.where(extent > 0, extent, losses.max(axis=0) - nadir)
+    given = dict(part.partition("=")[::2] for part in text.replace(" ", "").split(","))
+    names = [goal.name for goal in goals]
+    try:
+        numbers = [float(given.pop(name)) for name in names]
+    except (KeyError, ValueError):
+        given = {"": ""}
+    if given:
+        example = ",".join(f"{name}=NUMBER" for name in names)
+        raise ValueError(f"reference must be worst, nadir or {example}, got {text!r}")
+    point = np.array([-number if goal.maximise else number for number, goal in zip(numbers, goals)])
+    if not (front < point).all(axis=1).any():
+        raise ValueError(f"reference {text!r}: nothing on the front is better in every objective")
+    return point
+
+
+def cross_validated(
+    column: str, features: np.ndarray, values: np.ndarray, predictor: Callable[[], Predictor], *, seed: int = 0
+) -> str:
+    """A line that says how well a predictor tells rows that it has not seen.
+
+    Raises:
+        ValueError: There are too few rows.
+    """
+    from scipy.stats import kendalltau  # takes long to import
+
+    if len(values) < 2 * _FOLDS:
+        raise ValueError(f"{len(values)} rows are too few to fit and test {column!r}; at least {2 * _FOLDS} are needed")
+    fold = np.random.default_rng(seed).permutation(len(values)) % _FOLDS
+    predicted = np.empty(len(values))
+    for held in range(_FOLDS):
+        out = fold == held
+        predicted[out] = predictor().fit(features[~out], values[~out]).predict(features[out]).mean
+    error, spread = float(np.sqrt(np.mean((predicted - values) ** 2))), float(values.std())
+    tau = float(kendalltau(predicted, values).statistic)
+    return (
+        f"{column}: {_FOLDS}-fold cross-validated error {error:.4g} (standard deviation of the rows {spread:.4g}), "
+        f"Kendall's tau {tau:.3f}"
+    )
+
+
+# ---- parts of them --------------------------------------------------------------------------------------------------
+
+
+def _limited_only(goals: Sequence[Goal], limits: Sequence[Limit]) -> list[Goal]:
+    """What is limited and no objective."""
+    names = dict.fromkeys(limit.name for limit in limits)
+    return [Goal(name, name, False) for name in names if name not in {goal.name for goal in goals}]
+
+
+def _costs(space: Space, name: str, encodings: np.ndarray) -> Any:
+    """Exact costs [N], None where the space has none."""
+    try:
+        return np.asarray(getattr(space.costs(encodings), name), dtype=float)
+    except TypeError:
+        return None
+
+
+def _one_value_each(table: Table, column: str) -> np.ndarray:
+    """The numbers [N] of a column, in which equal architectures have equal values."""
+    values = table.numbers(column)
+    for row, architecture in enumerate(table.architectures):
+        first = table.row_of[architecture]
+        if values[row] != values[first]:
+            where = f"{table.path}, lines {table.lines[first]} and {table.lines[row]}"
+            raise ValueError(f"{where}: one architecture has two values of {column}")
+    return values
+
+
+def _bounds(limits: Sequence[Limit], values: Mapping[str, np.ndarray]) -> dict[str, Bound]:
+    bounds: dict[str, Bound] = {}
+    for limit in limits:
+        bound, old = limit.bound(values[limit.name]), bounds.get(limit.name, Bound())
+        low = max((b for b in (old.low, bound.low) if b is not None), default=None)
+        high = min((b for b in (old.high, bound.high) if b is not None), default=None)
+        bounds[limit.name] = Bound(low, high)
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"limit: no {limit.name} is both >= {low:g} and <= {high:g}")
+    return bounds
+
+
+def _feasible(values: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> np.ndarray:
+    """Which rows keep all limits; says what can be reached where none does."""
+    feasible = np.ones(len(next(iter(values.values()))), dtype=bool)
+    for i, (name, bound) in enumerate(bounds.items()):
+        low = -np.inf if bound.low is None else bound.low
+        high = np.inf if bound.high is None else bound.high
+        kept = feasible & (values[name] >= low) & (values[name] <= high)
+        if not kept.any():
+            there = values[name][feasible]
+            best = there.min() if bound.low is None or there.min() > high else there.max()
+            limit = " and ".join(
+                [f">= {low:g}"] * (bound.low is not None) + [f"<= {high:g}"] * (bound.high is not None)
+            )
+            others = " under the other limits" if i else ""
+            raise ValueError(f"limit: no architecture has {name} {limit}; the best reachable{others} is {best:g}")
+        feasible = kept
+    return feasible
+
+
+def _sides(bound: Bound) -> list[tuple[str, float]]:
+    return [(operator, n) for operator, n in ((">=", bound.low), ("<=", bound.high)) if n is not None]
+
+
+def _disagreement(table: Table, column: str, exact: np.ndarray, first: np.ndarray) -> list[str]:
+    """A line where a table's own column of a cost is not what the space computes."""
+    if column not in table.cells:
+        return []
+    given = table.numbers(column)[first]
+    share = min(float(np.median(np.abs(given * unit / exact - 1))) for unit in (1.0, 1e6))  # many tables have millions
+    return [f"{column} is computed; that of the table differs by {share:.1%} in the median"] if share > 0.01 else []
+
+
+def _coverage(space: Space, rows: int) -> str:
+    try:
+        count = space.count()
+    except ValueError:
+        return f"{rows:,} architectures; others are never evaluated and count as infeasible"
+    if rows >= count:
+        return f"all {count:,} architectures of {space.name}"
+    return (
+        f"{rows:,} of {count:,} architectures of {space.name} ({rows / count:.1%}); "
+        "others are never evaluated and count as infeasible"
+    )
+
+
+def _limit_notes(bounds: Mapping[str, Bound], feasible: np.ndarray) -> list[str]:
+    if not bounds:
+        return []
+    texts = [f"{name} {operator} {number:g}" for name, bound in bounds.items() for operator, number in _sides(bound)]
+    return [f"limits: {', '.join(texts)}; {feasible.mean():.1%} of the architectures keep them"]
+
+
+def _reference_note(goals: Sequence[Goal], point: np.ndarray, front: np.ndarray | None) -> str:
+    signs = [-1 if goal.maximise else 1 for goal in goals]
+    at = ", ".join(f"{goal.name} {sign * value:g}" for goal, sign, value in zip(goals, signs, point))
+    known = f"; the true front has {len(front)} points" if front is not None else ""
+    return f"hypervolume from {at}{known}"

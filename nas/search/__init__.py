@@ -1,0 +1,6 @@
+"""The search itself: ask a searcher, evaluate, tell it, and remember everything in a journal."""
+
+from nas.search.problem import Problem
+from nas.search.search import SearchConfig, search
+
+__all__ = ["Problem", "SearchConfig", "search"]

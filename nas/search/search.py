@@ -1,0 +1,275 @@
+"""The search: a searcher asks, objectives answer, a journal remembers.
+
+A search is resumed by replay: the searcher is made anew and asks what it asked before, and what the journal knows is
+not evaluated again. So an interrupted search ends with the same journal as an uninterrupted one.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from nas.objectives import Objective
+from nas.search.dialogue import Proposal, Turns
+from nas.search.evaluators import Candidate, Evaluators, Measured, OneAfterTheOther, measure
+from nas.search.journal import Evaluation, Journal, Status
+from nas.search.pareto import pareto_front
+from nas.search.problem import Known, Problem
+from nas.search.stopping import Stopping
+from nas.searchers import Searcher
+from search_spaces import Architecture, Space
+
+_ASKS_WITHOUT_NEWS = 20  # asks in a row that bring no new candidate before a space counts as exhausted
+_ROUNDING = 1e-6  # of sums of shares of evaluations
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Settings of one search.
+
+    Args:
+        searcher: Catalogue name (`nas list searcher`) or `package.module:object`.
+        searcher_options: Further keyword arguments of the searcher, such as ``{parent_share: 0.5}``.
+        evaluations: Distinct architectures to evaluate.
+        population: Architectures of one generation.
+        objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
+        constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
+        calibration_images: Training images that set the batch norm of each subnet.
+        per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
+            worse half of the parts again and again; `false` searches all parts as one space.
+        stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
+            many percent, for searchers that can say this; 0 for never.
+        remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept
+            off it; the front is measured in any case.
+        warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
+            training: its front is evaluated first, and a model learns from the rest of it.
+        hours: The search ends after so many, those of interrupted runs included.
+    """
+
+    searcher: str = "nsga2"
+    searcher_options: dict[str, Any] = field(default_factory=dict)
+    evaluations: int = 200
+    population: int = 24
+    objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])
+    constraints: dict[str, str] = field(default_factory=dict)
+    calibration_images: int = 2000
+    per_leaf: bool | Literal["halving"] = False
+    remeasured_share: float = 0.25
+    stop_gain: float = 0.0
+    hours: float | None = None
+    warm_start: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.remeasured_share <= 1:
+            raise ValueError(f"remeasured_share must be from 0 to 1, got {self.remeasured_share}")
+        if self.stop_gain < 0:
+            raise ValueError(f"stop_gain must be at least 0, got {self.stop_gain}")
+        if self.hours is not None and not self.hours > 0:
+            raise ValueError(f"hours must be more than 0, got {self.hours}")
+        if self.per_leaf not in (False, True, "halving"):
+            raise ValueError(f"per_leaf must be false, true or halving, got {self.per_leaf}")
+        if len(self.objectives) < 1 or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objectives must be one or more distinct names, got {self.objectives}")
+
+
+def search(
+    searcher: Searcher,
+    problem: Problem,
+    journal: Journal,
+    *,
+    space: Space,
+    evaluations: int,
+    observer: Callable[[dict[str, Any]], None] = lambda event: None,
+    evaluators: Evaluators | None = None,
+    stopping: Stopping | None = None,
+) -> list[Evaluation]:
+    """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
+
+    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. A candidate
+    that is evaluated on a part of the data counts as so much of one. The search ends early where the searcher finds
+    nothing new any more or `stopping` says so; the journal is then shorter.
+
+    With `evaluators` of several slots, as many candidates are evaluated at the same time. The journal has them in the
+    order in which they were finished, and what the searcher is asked and told follows from this order: the same journal
+    is the same search, whatever evaluated it.
+    """
+    evaluators = evaluators or OneAfterTheOther()
+    turns = Turns(searcher, problem, space, evaluators.slots)
+    return _Search(turns, journal, evaluators, stopping or Stopping(), observer).to_the_end(evaluations)
+
+
+class _Search:
+    """What is known so far in one search."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        journal: Journal,
+        evaluators: Evaluators,
+        stopping: Stopping,
+        observer: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.turns, self.problem, self.journal = turns, turns.problem, journal
+        self.evaluators, self.stopping, self.observer = evaluators, stopping, observer
+        self.directions = self.problem.directions
+        self.done: dict[Candidate, Evaluation] = {}
+        self.front: list[Evaluation] = []
+        self.budget = self.spent = 0.0
+        self.expected_gain: float | None = None
+        self._records = deque(journal.evaluations)
+        self._early: dict[Candidate, Evaluation] = {}
+        self._flying: dict[Candidate, _Flying] = {}
+        self._is_over = False
+
+    def to_the_end(self, evaluations: int) -> list[Evaluation]:
+        self.budget = evaluations
+        local = [o for o in self.problem.measured if o.name not in self.evaluators.names]
+        while True:
+            while len(self._flying) < self.evaluators.slots and (proposal := self._next()) is not None:
+                self._flying[proposal.candidate] = _Flying(proposal.known)
+                self.turns.quiet = 0
+            if not self._flying:
+                return list(self.done.values())
+            evaluation = self._remembered() or self._evaluated(local)
+            self._land(evaluation)
+
+    # ---- what is next -----------------------------------------------------------------------------------------------
+
+    def _next(self) -> Proposal | None:
+        """The next candidate to evaluate; None where there is none now, or no more at all."""
+        while not self._is_over:
+            proposal = self.turns.next([c.architecture for c in self._flying], _ASKS_WITHOUT_NEWS)
+            self._weigh_gain()
+            if proposal is None or self._is_over:
+                return None
+            candidate = proposal.candidate
+            if candidate in self._flying:
+                self._flying[candidate].times += 1
+            elif (known := self._known(proposal)) is not None:
+                self._tell(known)
+            elif self._cost() + candidate.fidelity > self.budget + _ROUNDING:
+                self._is_over = True  # the budget ends here
+            else:
+                return proposal
+        return None
+
+    def _known(self, proposal: Proposal) -> Evaluation | None:
+        """What needs no evaluation."""
+        architecture, (values, intervals) = proposal.candidate.architecture, proposal.known
+        if proposal.candidate in self.done:
+            return self.done[proposal.candidate]
+        if self.problem.violation(values, intervals) > 0:
+            return Evaluation(
+                index=-1, architecture=architecture, status="infeasible", values=values, intervals=intervals
+            )
+        return None
+
+    def _cost(self) -> float:
+        """Evaluations that were begun."""
+        return self.spent + sum(candidate.fidelity for candidate in self._flying)
+
+    def _weigh_gain(self) -> None:
+        gain = self.turns.expected_gain
+        if gain is not None and gain != self.expected_gain:
+            self.stopping.promised(gain)
+        self.expected_gain = gain
+        if self.stopping.is_due:
+            self._is_over = True
+
+    # ---- what came out ----------------------------------------------------------------------------------------------
+
+    def _remembered(self) -> Evaluation | None:
+        """The evaluation that the journal has next, of those that are awaited."""
+        for candidate in self._flying:
+            if candidate in self._early:
+                return self._early.pop(candidate)
+        while self._records:
+            record = self._records.popleft()
+            self.stopping.remembered(record.seconds / self.evaluators.slots)
+            if record.candidate in self._flying:
+                return record
+            self._early[record.candidate] = record
+        return None
+
+    def _evaluated(self, local: Sequence[Objective]) -> Evaluation:
+        """Wait for any that is being evaluated, and write it down."""
+        for candidate, flight in self._flying.items():
+            if not flight.is_begun:
+                self.evaluators.start(candidate)
+                flight.is_begun = True
+        candidate, elsewhere = self.evaluators.finished()
+        here = measure(local, candidate) if elsewhere.reason is None else Measured()
+        evaluation = self._evaluation(candidate, elsewhere, here)
+        self.journal.append(evaluation)
+        return evaluation
+
+    def _land(self, evaluation: Evaluation) -> None:
+        flight = self._flying.pop(evaluation.candidate)
+        self.done[evaluation.candidate] = evaluation
+        self.spent += evaluation.fidelity
+        if evaluation.status == "ok":
+            self.front = pareto_front([*self.front, evaluation], self.directions)
+        self._report()
+        for _ in range(flight.times):
+            self._tell(evaluation)
+
+    def _tell(self, evaluation: Evaluation) -> None:
+        if self.turns.answer(evaluation):
+            self.journal.sync()
+
+    def _report(self) -> None:
+        best = max((e.values["accuracy"] for e in self.front if "accuracy" in e.values), default=None)
+        spent = round(self.spent, 2)
+        event = {"event": "search", "done": int(spent) if spent.is_integer() else spent, "total": self.budget}
+        self.observer({**event, "front": len(self.front), "best_accuracy": best, "expected_gain": self.expected_gain})
+
+    def _evaluation(self, candidate: Candidate, elsewhere: Measured, here: Measured) -> Evaluation:
+        start = time.perf_counter()
+        found = elsewhere.values | here.values
+        names = [objective.name for objective in self.problem.measured if objective.name in found]
+        known, measured = self._flying[candidate].known, elsewhere.intervals | here.intervals
+        values = known.values | {name: found[name] for name in names}
+        status: Status = "ok"
+        reason = elsewhere.reason or here.reason
+        broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
+        if reason is not None:
+            status = "failed"
+        elif broken:
+            status, reason = "infeasible", f"{broken[0]} = {values[broken[0]]:g} is outside its limit"
+        if status != "failed":
+            values |= self._noted(candidate.architecture)
+        seconds = elsewhere.seconds + here.seconds + time.perf_counter() - start
+        return Evaluation(
+            index=len(self.journal.evaluations),
+            architecture=candidate.architecture,
+            fidelity=candidate.fidelity,
+            status=status,
+            values=values,
+            intervals=known.intervals | {name: measured[name] for name in names if name in measured},
+            reason=reason,
+            seconds=round(seconds, 4),
+        )
+
+    def _noted(self, architecture: Architecture) -> dict[str, float]:
+        found = {}
+        for objective in self.problem.noted:
+            try:
+                found[objective.name] = objective.evaluate(architecture).value
+            except ValueError:  # a proxy that has no score of this architecture says so in its own journal
+                continue
+        return found
+
+
+@dataclass
+class _Flying:
+    """A candidate that is being evaluated: how often it was asked for meanwhile, and whether anything began it."""
+
+    known: Known
+    times: int = 1
+    is_begun: bool = False

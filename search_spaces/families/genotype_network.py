@@ -1,0 +1,284 @@
+"""The networks that genotypes stand for: stacks of cells for small images and for ImageNet.
+
+Paper: Liu et al., DARTS, arXiv 1806.09055, appendix A; On Network Design Spaces, arXiv 1905.13214, for its relatives.
+Differs: pooling before the classifier is global whatever the image size. The order of weights is that of published
+checkpoints, their names are not.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_spaces.blocks import strided
+from search_spaces.families.cell_operations import OPERATIONS, FactorisedReduce, ReLUConvNorm, factorised_reduce_cost
+from search_spaces.families.genotype import Genotype
+from search_spaces.space import Costs
+
+STEMS = ("cifar", "imagenet")
+
+
+@dataclass(frozen=True)
+class CellPlace:
+    """Where a cell stands: what it reads (channels and size of the two inputs) and how wide it is."""
+
+    reduction: bool
+    after_reduction: bool
+    widths: tuple[int, int]
+    sizes: tuple[int, int]
+    width: int
+
+    @property
+    def size(self) -> int:
+        """Pixels of one side of both inputs after preprocessing."""
+        return self.sizes[1]
+
+    @property
+    def out_size(self) -> int:
+        """Pixels of one side of the output."""
+        return strided(self.size, 2) if self.reduction else self.size
+
+    def preprocess_cost(self) -> tuple[int, int]:
+        """Parameters and MACs of bringing both inputs to the width of the cell."""
+        weights = self.widths[1] * self.width
+        params, macs = weights + 2 * self.width, weights * self.size**2
+        if self.after_reduction:
+            reduce = factorised_reduce_cost(self.widths[0], self.width, self.sizes[0])
+            return params + reduce[0], macs + reduce[1]
+        weights = self.widths[0] * self.width
+        return params + weights + 2 * self.width, macs + weights * self.sizes[0] ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """The numbers around the cells: reductions stand at a third and two thirds and double the channels."""
+
+    width: int
+    cells: int
+    image_size: int
+    channels: int
+    classes: int
+    stem: str
+
+    def __post_init__(self) -> None:
+        limits = (("width", 2), ("cells", 1), ("image_size", 1), ("channels", 1), ("classes", 2))
+        for field, least in limits:
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+        if self.stem not in STEMS:
+            raise ValueError(f"stem must be one of {STEMS}, got {self.stem!r}")
+
+    def places(self, normal_states: int, reduce_states: int) -> list[CellPlace]:
+        """Every cell in order, for outputs that concatenate so many states."""
+        small = self.stem == "cifar"
+        widths = (3 * self.width,) * 2 if small else (self.width,) * 2
+        size = self.image_size
+        sizes = (size, size) if small else (_halved(size, 2), _halved(size, 3))
+        places: list[CellPlace] = []
+        width, after_reduction = self.width, not small
+        for i in range(self.cells):
+            reduction = i in (self.cells // 3, 2 * self.cells // 3)
+            width = 2 * width if reduction else width
+            places.append(CellPlace(reduction, after_reduction, widths, sizes, width))
+            widths = (widths[1], width * (reduce_states if reduction else normal_states))
+            sizes, after_reduction = (sizes[1], places[-1].out_size), reduction
+        return places
+
+    def fixed_cost(self, places: Sequence[CellPlace], last_width: int) -> tuple[int, int]:
+        """Parameters and MACs of everything but the operations of the cells."""
+        params, macs = last_width * self.classes + self.classes, last_width * self.classes
+        if self.stem == "cifar":
+            convolutions = [(self.channels, 3 * self.width, self.image_size)]
+        else:
+            half, width = self.width // 2, self.width
+            pairs = [(self.channels, half), (half, width), (width, width)]
+            convolutions = [(*pair, _halved(self.image_size, i)) for i, pair in enumerate(pairs, start=1)]
+        for before, after, size in convolutions:
+            params += 9 * before * after + 2 * after
+            macs += 9 * before * after * size**2
+        for place in places:
+            cell_params, cell_macs = place.preprocess_cost()
+            params, macs = params + cell_params, macs + cell_macs
+        return params, macs
+
+
+def _halved(size: int, times: int) -> int:
+    for _ in range(times):
+        size = strided(size, 2)
+    return size
+
+
+def genotype_costs(skeleton: Skeleton, genotype: Genotype) -> Costs:
+    """Exact costs [1] of the network of a genotype, without auxiliary head."""
+    places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
+    last = len(genotype.reduce_concat if places[-1].reduction else genotype.normal_concat) * places[-1].width
+    params, macs = skeleton.fixed_cost(places, last)
+    for place in places:
+        for operation, state in genotype.reduce if place.reduction else genotype.normal:
+            outside = place.reduction and state < 2
+            size = place.size if outside else place.out_size
+            more = OPERATIONS[operation].cost(place.width, size, 2 if outside else 1)
+            params, macs = params + more[0], macs + more[1]
+    return Costs(np.array([params]), np.array([macs]))
+
+
+class GenotypeCell(nn.Module):
+    """One cell; the operation between states i and j is the module ``edge{i}_{j}``, a second one ``edge{i}_{j}_b``.
+
+    Args:
+        preprocess: What brings both inputs to the width of the cell.
+        nodes: The two (state, operation) pairs of every node.
+        concat: States whose concatenation is the output.
+    """
+
+    def __init__(
+        self,
+        preprocess: tuple[nn.Module, nn.Module],
+        nodes: Sequence[Sequence[tuple[int, nn.Module]]],
+        concat: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.preprocess0, self.preprocess1 = preprocess
+        self.concat = tuple(concat)
+        self.nodes: list[list[tuple[str, int]]] = []
+        for node, pairs in enumerate(nodes, start=2):
+            self.nodes.append([])
+            for state, operation in pairs:
+                name = edge_name(state, node)
+                name += "_b" if hasattr(self, name) else ""
+                self.add_module(name, operation)
+                self.nodes[-1].append((name, state))
+
+    def forward(self, before_last: Tensor, last: Tensor, drop_path: float) -> Tensor:
+        states = [self.preprocess0(before_last), self.preprocess1(last)]
+        for pairs in self.nodes:
+            first, second = (self._run(name, states[state], drop_path) for name, state in pairs)
+            states.append(first + second)
+        return torch.cat([states[state] for state in self.concat], dim=1)
+
+    def _run(self, name: str, x: Tensor, drop_path: float) -> Tensor:
+        return run_dropped(getattr(self, name), x, drop_path if self.training else 0.0)
+
+
+def edge_name(state: int, node: int) -> str:
+    """The module of the operation that a node applies to a state."""
+    return f"edge{state}_{node}"
+
+
+def run_dropped(operation: nn.Module, x: Tensor, drop_path: float) -> Tensor:
+    """The output of an operation, left out for some images with this probability; plain skips never are."""
+    out = operation(x)
+    if drop_path == 0 or isinstance(operation, nn.Identity):
+        return out
+    kept = torch.empty(len(out), 1, 1, 1, dtype=out.dtype, device=out.device).bernoulli_(1 - drop_path)
+    return out * kept / (1 - drop_path)
+
+
+def preprocessing(place: CellPlace) -> tuple[nn.Module, nn.Module]:
+    """What brings both inputs of a cell to its width, with fresh weights."""
+    if place.after_reduction:
+        first: nn.Module = FactorisedReduce(place.widths[0], place.width)
+    else:
+        first = ReLUConvNorm(place.widths[0], place.width, 1)
+    return first, ReLUConvNorm(place.widths[1], place.width, 1)
+
+
+def operation_on(place: CellPlace, state: int, operation: str) -> nn.Module:
+    """An operation on a state of a cell, with fresh weights; in a reduction those on its inputs have stride 2."""
+    return OPERATIONS[operation].module(place.width, 2 if place.reduction and state < 2 else 1)
+
+
+def genotype_cell(place: CellPlace, pairs: Sequence[tuple[str, int]], concat: Sequence[int]) -> nn.Module:
+    """The cell of one genotype with fresh weights."""
+    preprocess = preprocessing(place)
+    edges = [(state, operation_on(place, state, operation)) for operation, state in pairs]
+    return GenotypeCell(preprocess, [edges[i : i + 2] for i in range(0, len(edges), 2)], concat)
+
+
+class GenotypeNetwork(nn.Module):
+    """Stem, cells, classifier; images [B, C, H, W] -> logits [B, classes].
+
+    Args:
+        skeleton: The numbers around the cells.
+        genotype: The cells.
+        drop_path: Probability that an operation is left out for an image in training; the attribute of the same name
+            can be changed as training goes on.
+        auxiliary: Whether a second classifier reads the second reduction; in training the network then gives both
+            logits as a pair.
+        cell: Makes a cell from its place, its (operation, state) pairs and the states of its output.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        genotype: Genotype,
+        *,
+        drop_path: float = 0.0,
+        auxiliary: bool = False,
+        cell: Callable[[CellPlace, Sequence[tuple[str, int]], Sequence[int]], nn.Module] = genotype_cell,
+    ) -> None:
+        super().__init__()
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
+        self.drop_path = drop_path
+        self.stems = stems(skeleton)
+        places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
+        cells = {False: (genotype.normal, genotype.normal_concat), True: (genotype.reduce, genotype.reduce_concat)}
+        self.cells = nn.ModuleList(cell(place, *cells[place.reduction]) for place in places)
+        widths = [place.width * len(cells[place.reduction][1]) for place in places]
+        self.auxiliary_after = 2 * skeleton.cells // 3 if auxiliary else -1
+        if auxiliary:
+            self.auxiliary_head = _auxiliary_head(widths[self.auxiliary_after], skeleton)
+        self.classifier = nn.Linear(widths[-1], skeleton.classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        auxiliary = None
+        before_last = x = self.stems[0](x)
+        for stem in self.stems[1:]:
+            x = stem(x)
+        for i, cell in enumerate(self.cells):
+            before_last, x = x, cell(before_last, x, self.drop_path)
+            if i == self.auxiliary_after and self.training:
+                auxiliary = self.auxiliary_head(x)
+        logits = self.classifier(x.mean((2, 3)))
+        return logits if auxiliary is None else (logits, auxiliary)
+
+    def blocks(self) -> list[nn.Module]:
+        """The modules whose outputs are the successive feature maps: stems and cells."""
+        return [*self.stems, *self.cells]
+
+
+def stems(skeleton: Skeleton) -> nn.ModuleList:
+    """One stem for small images; two for ImageNet, the second of which halves the size again."""
+    width, channels = skeleton.width, skeleton.channels
+    if skeleton.stem == "cifar":
+        conv = nn.Conv2d(channels, 3 * width, 3, padding=1, bias=False)
+        return nn.ModuleList([nn.Sequential(conv, nn.BatchNorm2d(3 * width))])
+    first = nn.Sequential(
+        nn.Conv2d(channels, width // 2, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(width // 2),
+        nn.ReLU(),
+        nn.Conv2d(width // 2, width, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(width),
+    )
+    return nn.ModuleList([first, ReLUConvNorm(width, width, 3, stride=2)])
+
+
+def _auxiliary_head(width: int, skeleton: Skeleton) -> nn.Module:
+    """Two convolutions and a classifier; the published one for ImageNet has no second batch norm."""
+    small = skeleton.stem == "cifar"
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.AvgPool2d(5, stride=3 if small else 2, count_include_pad=False),
+        nn.Conv2d(width, 128, 1, bias=False),
+        nn.BatchNorm2d(128),
+        nn.ReLU(),
+        nn.Conv2d(128, 768, 2, bias=False),
+        *([nn.BatchNorm2d(768)] if small else []),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(768, skeleton.classes),
+    )

@@ -1,0 +1,284 @@
+"""NAS-Bench-101: a cell is any small graph of three operations.
+
+Paper: Ying et al., NAS-Bench-101, arXiv 1902.09635.
+Differs: there is no supernet, since the channels of an operation follow the whole graph of its cell. Weights are those
+of torch's default initialisation and batch norms have torch's default momentum.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.blocks import ConvNormAct
+from search_spaces.families.graph_paths import Paths
+from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
+from search_spaces.space import Columns, Costs, Space
+
+OPERATIONS = ("maxpool3x3", "conv1x1", "conv3x3")
+"""Cheapest first."""
+_LAST = MAX_VERTICES - 1
+_EDGES = [(source, target) for target in range(MAX_VERTICES) for source in range(target)]
+_SMALLEST = ("0-1 1-2 1-3 1-4 1-5 2-5 3-5 4-5", "|".join(["maxpool3x3"] * 4))
+_LARGEST = ("0-1 0-2 0-3 0-4 1-2 2-3 3-4 4-5 5-6", "|".join(["conv3x3"] * 5))
+
+
+# ---- architectures and cells ----------------------------------------------------------------------------------------
+
+
+def to_values(cell: Cell) -> dict[str, Choice]:
+    """The decisions of a canonical cell: every edge is 0 or 1, vertices that it does not have have no operation.
+
+    The output is always vertex 6, so that its edges have the same name in small and large cells.
+    """
+    last = cell.vertices - 1
+    edges = {(source, _LAST if target == last else target) for source, target in cell.edges}
+    values: dict[str, Choice] = {f"edge{s}_{t}": int((s, t) in edges) for s, t in _EDGES}
+    return values | {f"op{vertex}": operation for vertex, operation in enumerate(cell.operations, start=1)}
+
+
+def to_cell(values: Mapping[str, Choice]) -> Cell:
+    """The cell of an architecture, pruned.
+
+    Raises:
+        InvalidArchitecture: It has no path, too many edges, or a vertex without an operation.
+    """
+    edges = frozenset((s, t) for s, t in _EDGES if values.get(f"edge{s}_{t}", 0))
+    operations = [str(values.get(f"op{vertex}", "")) for vertex in range(1, _LAST)]
+    for vertex, operation in enumerate(operations, start=1):
+        if not operation and any(vertex == s for s, _ in edges) and any(vertex == t for _, t in edges):
+            raise InvalidArchitecture(f"decision 'op{vertex}' has no value; choose one of {OPERATIONS}")
+    return Cell(edges, tuple(operation or OPERATIONS[0] for operation in operations)).pruned()
+
+
+def path_traits(columns: Columns) -> np.ndarray:
+    """What the paths of canonical cells come to [N, 11]: vertices, edges, operations, paths, how deep they are, and
+    what feeds the output."""
+    present = np.stack([columns[f"edge{source}_{target}"] for source, target in _EDGES], axis=1) == 1
+    paths = Paths(_EDGES, present)
+    entered = [target for _, target in _EDGES]
+    operation = np.stack([columns[f"op{vertex}"] for vertex in range(1, _LAST)], axis=1)
+    used = np.stack([present[:, np.array(entered) == vertex].any(axis=1) for vertex in range(1, _LAST)], axis=1)
+    counted = [((operation == name) & used).sum(axis=1) for name in OPERATIONS]
+
+    def of_targets(name: str) -> np.ndarray:
+        chosen = np.pad(operation == name, ((0, 0), (1, 1)))
+        return chosen[:, entered].astype(float)
+
+    steps = np.ones(present.shape)
+    depths = [paths.longest(steps), paths.shortest(steps), paths.longest(of_targets("conv3x3"))]
+    pooled = paths.shortest(of_targets("maxpool3x3"))
+    direct = present[:, _EDGES.index((0, _LAST))]
+    outputs = present[:, np.array(entered) == _LAST].sum(axis=1)
+    fields = [*counted, *depths, pooled, present.sum(axis=1), np.log1p(paths.count()), direct, outputs]
+    return np.stack(fields, axis=1).astype(float)
+
+
+def _fold(values: Mapping[str, Choice]) -> dict[str, Choice]:
+    return to_values(to_cell(values).canonical())
+
+
+def _parse(edges: str, operations: str) -> dict[str, Choice]:
+    return to_values(parse(edges, operations).pruned())
+
+
+# ---- the network ----------------------------------------------------------------------------------------------------
+
+
+def _conv_norm_relu(in_width: int, out_width: int, kernel: int) -> ConvNormAct:
+    conv = nn.Conv2d(in_width, out_width, kernel, padding=kernel // 2, bias=False)
+    block = ConvNormAct(conv, nn.BatchNorm2d(out_width))
+    block.act = nn.ReLU()
+    return block
+
+
+def vertex_widths(cell: Cell, out_width: int) -> list[int]:
+    """Channels of every vertex between input and output of a pruned cell.
+
+    Those that feed the output share its channels, the first ones get what is left over; others have as many as the
+    widest vertex they feed.
+    """
+    last = cell.vertices - 1
+    widths = [0] * cell.vertices
+    feeding = [vertex for vertex in range(1, last) if (vertex, last) in cell.edges]
+    for rank, vertex in enumerate(feeding):
+        widths[vertex] = out_width // len(feeding) + (rank < out_width % len(feeding))
+    for vertex in range(last - 1, 0, -1):
+        if vertex not in feeding:
+            widths[vertex] = max(widths[target] for source, target in cell.edges if source == vertex)
+    return widths[1:last]
+
+
+class CellNetwork(nn.Module):
+    """One cell: projections of the input, operations of the vertices, concatenation [B, C, H, W] -> [B, C', H, W]."""
+
+    def __init__(self, cell: Cell, in_width: int, out_width: int) -> None:
+        super().__init__()
+        self.last = cell.vertices - 1
+        self.edges = sorted(cell.edges)
+        self.widths = [in_width, *vertex_widths(cell, out_width), out_width]
+        self.project = nn.ModuleDict()
+        for vertex in range(1, cell.vertices):
+            if (0, vertex) in cell.edges:
+                slot = "output" if vertex == self.last else str(vertex)
+                self.project[slot] = _conv_norm_relu(in_width, self.widths[vertex], 1)
+        self.vertex = nn.ModuleDict()
+        for vertex, operation in enumerate(cell.operations, start=1):
+            width = self.widths[vertex]
+            pool = operation == "maxpool3x3"
+            module = nn.MaxPool2d(3, stride=1, padding=1) if pool else _conv_norm_relu(width, width, int(operation[-1]))
+            self.vertex[str(vertex)] = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = {0: x}
+        for vertex in range(1, self.last):
+            width = self.widths[vertex]
+            terms = [outputs[source][:, :width] for source, target in self.edges if target == vertex and source > 0]
+            if (0, vertex) in self.edges:
+                terms.append(self.project[str(vertex)](x))
+            outputs[vertex] = self.vertex[str(vertex)](sum(terms[1:], terms[0]))
+        joined = [outputs[source] for source, target in self.edges if target == self.last and source > 0]
+        if (0, self.last) not in self.edges:
+            return torch.cat(joined, dim=1)
+        projected = self.project["output"](x)
+        return torch.cat(joined, dim=1) + projected if joined else projected
+
+
+class NASBench101Network(nn.Module):
+    """Stem, stacks of cells with max pooling between, head; images [B, C, H, W] -> logits [B, classes]."""
+
+    def __init__(self, skeleton: "Skeleton", cell: Cell) -> None:
+        super().__init__()
+        self.stem = _conv_norm_relu(skeleton.channels, skeleton.width, 3)
+        modules: list[nn.Module] = []
+        for stack, (in_width, out_width) in enumerate(skeleton.stacks_widths):
+            if stack > 0:
+                modules.append(nn.MaxPool2d(2))
+            modules.extend(
+                CellNetwork(cell, in_width if i == 0 else out_width, out_width) for i in range(skeleton.cells)
+            )
+        self.cells = nn.Sequential(*modules)
+        self.classifier = nn.Linear(skeleton.stacks_widths[-1][1], skeleton.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.cells(self.stem(x)).mean((2, 3)))
+
+    def blocks(self) -> list[nn.Module]:
+        """The modules whose outputs are the successive feature maps: stem and cells."""
+        return [self.stem, *(module for module in self.cells if isinstance(module, CellNetwork))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """The numbers around the cell: every stack after the first has half the pixels and twice the channels."""
+
+    width: int
+    stacks: int
+    cells: int
+    image_size: int
+    channels: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        limits = (("width", MAX_VERTICES), ("stacks", 1), ("cells", 1), ("channels", 1), ("classes", 2))
+        for field, least in limits:
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+        if self.image_size < 2 ** (self.stacks - 1):
+            raise ValueError(f"image_size must be at least {2 ** (self.stacks - 1)} pixels, got {self.image_size}")
+
+    @property
+    def stacks_widths(self) -> list[tuple[int, int]]:
+        """Channels that enter and leave each stack."""
+        return [(self.width * 2 ** max(0, s - 1), self.width * 2**s) for s in range(self.stacks)]
+
+    def network(self, architecture: Architecture) -> nn.Module:
+        """The network of one architecture with fresh weights."""
+        return NASBench101Network(self, to_cell(architecture))
+
+    def cost(self, columns: Columns) -> Costs:
+        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
+        graphs = _Graphs.of(columns)
+        stem, classifier = 9 * self.channels * self.width, self.stacks_widths[-1][1] * self.classes
+        params = np.full(len(graphs.edges), stem + 2 * self.width + classifier + self.classes, dtype=np.int64)
+        macs = np.full(len(graphs.edges), stem * self.image_size**2 + classifier, dtype=np.int64)
+        for stack, (in_width, out_width) in enumerate(self.stacks_widths):
+            pixels = (self.image_size >> stack) ** 2
+            for before, cells in ((in_width, 1), (out_width, self.cells - 1)):
+                weights, norms = graphs.weights(before, out_width)
+                params += cells * (weights + norms)
+                macs += cells * weights * pixels
+        return Costs(params, macs)
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    """Many canonical cells: `edges` [N, 7, 7] and kernel sizes [N, 5], 0 for pooling."""
+
+    edges: np.ndarray
+    kernels: np.ndarray
+
+    @classmethod
+    def of(cls, columns: Columns) -> "_Graphs":
+        edges = np.zeros((len(columns["edge0_1"]), MAX_VERTICES, MAX_VERTICES), dtype=np.int64)
+        for source, target in _EDGES:
+            edges[:, source, target] = columns[f"edge{source}_{target}"]
+        sizes = {"maxpool3x3": 0, "conv1x1": 1, "conv3x3": 3}
+        kernels = [sum(size * (columns[f"op{v}"] == op) for op, size in sizes.items()) for v in range(1, _LAST)]
+        return cls(edges, np.stack(kernels, axis=1))
+
+    def widths(self, out_width: int) -> np.ndarray:
+        """Channels of the inner vertices [N, 5], 0 for those a cell does not have."""
+        feeding = self.edges[:, 1:_LAST, _LAST]
+        number = np.maximum(feeding.sum(axis=1, keepdims=True), 1)
+        more = np.cumsum(feeding, axis=1) <= out_width % number
+        widths = feeding * (out_width // number + more)
+        for vertex in range(_LAST - 1, 0, -1):
+            fed = (self.edges[:, vertex, 1:_LAST] * widths).max(axis=1)
+            widths[:, vertex - 1] = np.where(feeding[:, vertex - 1] > 0, widths[:, vertex - 1], fed)
+        return widths
+
+    def weights(self, in_width: int, out_width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of the convolutions [N] and of the batch norms [N] of one cell."""
+        widths = self.widths(out_width)
+        projected = self.edges[:, 0, 1:_LAST] * widths
+        through = self.edges[:, 0, _LAST] * out_width
+        weights = in_width * (projected.sum(axis=1) + through) + (self.kernels**2 * widths**2).sum(axis=1)
+        norms = 2 * (projected.sum(axis=1) + through + ((self.kernels > 0) * widths).sum(axis=1))
+        return weights, norms
+
+
+def nasbench101(
+    *, width: int = 128, stacks: int = 3, cells: int = 3, image_size: int = 32, channels: int = 3, classes: int = 10
+) -> Space:
+    """The published space of 423,624 cells.
+
+    Args:
+        width: Channels of the first stack; they double with every stack.
+        stacks: Stacks of cells, with max pooling between.
+        cells: Cells of each stack.
+        image_size: Pixels of the square images.
+        channels: Channels of an image.
+        classes: Number of outputs.
+    """
+    skeleton = Skeleton(
+        width=width, stacks=stacks, cells=cells, image_size=image_size, channels=channels, classes=classes
+    )
+    decisions = [Decision(f"edge{source}_{target}", (0, 1)) for source, target in _EDGES]
+    decisions += [Decision(f"op{vertex}", OPERATIONS) for vertex in range(1, _LAST)]
+    return Space(
+        name="nasbench101",
+        decisions=tuple(decisions),
+        input_shape=(channels, image_size, image_size),
+        classes=classes,
+        cost=skeleton.cost,
+        network=skeleton.network,
+        fold=_fold,
+        size=423_624,
+        extremes=(_parse(*_SMALLEST), _parse(*_LARGEST)),
+        formats={("edges", "ops"): _parse},
+        traits=path_traits,
+    )

@@ -1,0 +1,1 @@
+"""`nas benchmark`: what is run, remembered between runs and printed."""

@@ -1,0 +1,135 @@
+"""How well proxies rank the architectures of a table, beside what counting costs: `nas benchmark proxies`."""
+
+import csv
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nas.benchmarks.provenance import Provenance
+from nas.benchmarks.published_tables import Table
+from nas.estimate import Estimate
+from nas.rank_agreement import Agreement, rank_agreement
+from proxies import maximised, score
+from search_spaces import Space
+from service.job import proxies as job_proxies
+from service.job.job import InvalidJob, Job
+from service.run import scoring
+from service.run.score import Outcome
+
+BASELINES = ("params", "macs")
+_TIMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The rows of a table that proxies are judged by.
+
+    Attributes:
+        rows: Their architectures and columns.
+        percent: Their accuracies [N].
+        provenance: How these were obtained.
+    """
+
+    rows: scoring.Rows
+    percent: np.ndarray
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRequest:
+    """Which rows and which column of a table to use.
+
+    Attributes:
+        path: csv or csv.gz.
+        column: The accuracies.
+        provenance: How they were obtained, as text; needed for columns that no published table has.
+        sample: Random rows; None for all.
+    """
+
+    path: Path
+    column: str
+    provenance: str | None = None
+    sample: int | None = None
+
+
+def read_truth(request: TableRequest, space: Space, seed: int) -> Truth:
+    """The rows that a request asks for.
+
+    Raises:
+        InvalidJob: The table or the column cannot be used.
+    """
+    try:
+        table = Table.read(request.path, space)
+        given = _provenance(request.provenance) if request.provenance else None
+        accuracies = table.accuracies(request.column, given)
+    except (OSError, ValueError) as error:
+        raise InvalidJob([f"--table: {error}"]) from error
+    distinct = np.array(list(table.row_of.values()))
+    if request.sample is not None and request.sample < len(distinct):
+        distinct = np.random.default_rng(seed).choice(distinct, request.sample, replace=False)
+    rows = scoring.Rows(
+        architectures=[table.architectures[row] for row in distinct],
+        carried={name: [cells[row] for row in distinct] for name, cells in table.cells.items()},
+    )
+    percent = np.array([accuracies.percent[architecture] for architecture in rows.architectures])
+    return Truth(rows=rows, percent=percent, provenance=accuracies.provenance)
+
+
+def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
+    """How each score ranks the rows; scores of which lower is better count negative."""
+    proxies = job_proxies.make_all(outcome.job.proxies.names, outcome.job.proxies.options)
+    columns = {
+        name: values if name not in proxies or maximised(proxies[name]) else -values
+        for name, values in outcome.columns.items()
+    }
+    return rank_agreement(columns, truth.percent, baselines=BASELINES, seed=outcome.job.seed)
+
+
+def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
+    """Seconds of each proxy by itself, without the passes of others, the median over a few architectures."""
+    ready, _ = scoring.scorer_of(job)
+    scorer = ready()
+    seconds: dict[str, list[float]] = {name: [] for name in scorer.proxies}
+    for architecture in rows.architectures[:_TIMED]:
+        network = scorer.space.subnet(architecture).to(scorer.images.device)
+        for name, proxy in scorer.proxies.items():
+            start = time.perf_counter()
+            score(network, scorer.images, scorer.labels, {name: proxy}, seed=scorer.seed)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in seconds.items()}
+
+
+def write_agreements(path: Path, found: Mapping[str, Agreement], seconds: Mapping[str, float]) -> Path:
+    """The table of agreements as csv, beside the table of scores."""
+    path = path.with_name(f"{path.stem}.agreement.csv")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        measures = ("spearman", "kendall", "top_precision")
+        ends = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
+        writer.writerow(["proxy", "architectures", "without_score", *ends, "seconds_alone"])
+        for name, agreement in found.items():
+            estimates: list[Estimate] = [getattr(agreement, measure) for measure in measures]
+            numbers = [number for e in estimates for number in (e.value, e.low, e.high)]
+            writer.writerow([name, agreement.architectures, agreement.not_finite, *numbers, seconds.get(name, "")])
+    return path
+
+
+def _provenance(text: str) -> Provenance:
+    """`dataset=cifar10,epochs=200,split=test,seeds=3`, with `unit=fraction` where that is how it is written.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    missing = [name for name in ("dataset", "epochs", "split", "seeds") if name not in parts]
+    unknown = [name for name in parts if name not in ("dataset", "epochs", "split", "seeds", "unit", "selection")]
+    if missing or unknown:
+        example = "dataset=cifar10,epochs=200,split=test,seeds=3[,unit=fraction][,selection=last epoch]"
+        raise ValueError(f"--provenance must be written {example}, got {text!r}")
+    if not parts["epochs"].isdigit() or not parts["seeds"].isdigit():
+        raise ValueError(f"--provenance: epochs and seeds must be whole numbers, got {text!r}")
+    seeds, epochs = int(parts.pop("seeds")), int(parts.pop("epochs"))
+    return Provenance(**{**parts, "epochs": epochs, "seeds": (seeds, seeds)})  # type: ignore[arg-type]

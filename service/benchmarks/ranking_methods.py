@@ -1,0 +1,124 @@
+"""The methods that `nas benchmark ranking` compares, as settings of `train`, and what an equal budget means for each.
+
+A pass is one forward and backward pass of one subnet on one batch. A method that trains several subnets a step takes
+as many passes a step, so it has fewer steps; passes that score a split count as well, the training does that itself.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from search_spaces import Space
+from service.catalogue import suggestion
+from service.job.job import InvalidJob, Job
+
+_ALL_CHOICES = -1
+_SHARED = ("train.epochs", "train.batch_size")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train a supernet.
+
+    Attributes:
+        summary: In one line.
+        train: Fields of `train` and their values.
+        subnets: Architectures that a step trains where the job does not say.
+    """
+
+    summary: str
+    train: Mapping[str, Any]
+    subnets: int = 1
+
+    def subnets_of(self, job: Job, space: Space) -> int:
+        """Architectures that a step of a job trains."""
+        if self.subnets == _ALL_CHOICES:
+            return int(space.choice_counts.max())
+        return job.train.subnets_per_step or self.subnets
+
+
+_PA_DA = {"sampler": "path_adaptive", "examples": "importance"}
+_GM = {"rounds": 2, "groups": 2}
+
+METHODS: Mapping[str, Method] = {
+    "uniform": Method("one random subnet a step (SPOS)", {"sampler": "uniform", "subnets_per_step": 1}),
+    "fair": Method("every choice once in every step (FairNAS)", {"sampler": "fair"}, subnets=_ALL_CHOICES),
+    "sandwich": Method(
+        "largest, smallest and two random subnets a step, distilled in place",
+        {"sampler": "sandwich", "subnets_per_step": 4},
+    ),
+    "pa_da": Method("paths and images drawn by gradient norms (PA&DA)", _PA_DA),
+    "path_adaptive": Method("the path half of PA&DA", {"sampler": "path_adaptive"}),
+    "data_adaptive": Method("the data half of PA&DA", {"examples": "importance"}),
+    "gm": Method("two splits in two groups by gradient matching (GM-NAS)", {"split": _GM}),
+    "few_shot": Method(
+        "one split with every choice alone, weights inherited (few-shot NAS)",
+        {"split": {"rounds": 1, "groups": None, "restart": False}},
+    ),
+    "pa_da+gm": Method("PA&DA with two gradient-matching splits", {**_PA_DA, "split": _GM}),
+    "shift": Method("bins of cost, the least trained preferred (ShiftNAS)", {"sampler": "shift"}),
+    "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}),
+}
+_UNLESS_SAID: Mapping[str, Any] = {
+    **{"sampler": "uniform", "sampler_options": {}, "subnets_per_step": None},
+    **{"examples": "uniform", "example_weights": False, "split": None},
+}
+"""What a method does not say is not that of the job: a recipe may describe one of the methods itself."""
+
+
+def with_budget(job: Job, method: Method, space: Space, epochs: float) -> Job:
+    """The job with as many epochs as cost what `epochs` of a method with one subnet a step cost."""
+    return replace(job, train=replace(job.train, epochs=epochs / method.subnets_of(job, space)))
+
+
+def passes(job: Job, method: Method, space: Space, epoch_steps: int) -> int:
+    """Forward and backward passes of a training, rounded to whole steps as the training does it."""
+    return max(1, round(job.train.epochs * epoch_steps)) * method.subnets_of(job, space)
+
+
+def chosen_methods(text: str) -> list[str]:
+    """Names of methods, joined by commas.
+
+    Raises:
+        InvalidJob: One is unknown, or none is given.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    mistakes = [f"--methods: {name!r} is no method{suggestion(name, METHODS)}" for name in names if name not in METHODS]
+    if mistakes or not names:
+        raise InvalidJob(mistakes or ["--methods: must name at least one; allowed: " + ", ".join(METHODS)])
+    return names
+
+
+def for_all(sets: Sequence[str]) -> list[str]:
+    """Settings that concern every method.
+
+    Raises:
+        InvalidJob: One is for a method that does not exist, or of what all methods must share.
+    """
+    mistakes = []
+    for setting in sets:
+        name, path = _method_of(setting), setting.partition(":")[2].partition("=")[0]
+        if name is None:
+            continue
+        if name not in METHODS:
+            mistakes.append(f"--set {setting!r}: {name!r} is no method{suggestion(name, METHODS)}")
+        elif not path.startswith("train.") or path in _SHARED:
+            allowed = f"fields of train that may differ between methods, which {' and '.join(_SHARED)} may not"
+            mistakes.append(f"--set {setting!r}: must be one of the {allowed}")
+    if mistakes:
+        raise InvalidJob(mistakes)
+    return [setting for setting in sets if _method_of(setting) is None]
+
+
+def for_one(sets: Sequence[str], name: str) -> list[str]:
+    """What a method sets, then what the user sets for it, written METHOD:path=value."""
+    fields = {**_UNLESS_SAID, **METHODS[name].train}
+    own = [f"train.{field}={json.dumps(value)}" for field, value in fields.items()]
+    return [*own, *(setting.partition(":")[2] for setting in sets if _method_of(setting) == name)]
+
+
+def _method_of(setting: str) -> str | None:
+    """The method in front of a setting; None where there is none."""
+    path = setting.partition("=")[0]
+    return path.partition(":")[0] if ":" in path and "." not in path.partition(":")[0] else None

@@ -1,0 +1,173 @@
+"""One training of `nas benchmark ranking`: its supernet, then the accuracies of its subnets, each step resumable."""
+
+import csv
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.data import Data, load_data
+from nas.ranking import BatchNorm, RankingImages, rank
+from nas.search.journal import Evaluation, Journal, read_evaluations
+from search_spaces import Architecture
+from service.benchmarks.proxies import Truth
+from service.job.folder import write_whole
+from service.job.job import Job
+from service.job.preparation import locked
+from service.run.context import Work
+from service.run.events import Observer, Recorder
+from service.run.profiling import torch_device
+from service.run.stages import train_supernet
+from service.tracking import sync
+from supernets import processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How the accuracies of subnets are read.
+
+    Attributes:
+        batch_norm: By the statistics of each batch, or calibrated on training images.
+        images: Random validation images; None for all.
+        batch_size: Most images of one batch.
+    """
+
+    batch_norm: BatchNorm = "batch"
+    images: int | None = None
+    batch_size: int = 500
+
+    def describe(self) -> dict[str, Any]:
+        return {"batch_norm": self.batch_norm, "images": self.images or "all", "batch_size": self.batch_size}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One method with one seed.
+
+    Attributes:
+        method: Its name.
+        job: What is trained; its seed is that of this run.
+        folder: Of the job.
+        passes: Forward and backward passes of the training.
+    """
+
+    method: str
+    job: Job
+    folder: Path
+    passes: int
+
+    @property
+    def label(self) -> str:
+        """The run in a line for people."""
+        return f"{self.method}, seed {self.job.seed}"
+
+
+def data_of(job: Job) -> Data:
+    """The images of a job on its device; all runs have the same."""
+    return load_data(job.data, device=torch_device(job.device))
+
+
+def train_and_rank(
+    run: Run, architectures: Sequence[Architecture], judging: Judging, data: Data, observer: Observer
+) -> None:
+    """Train the supernet of a run unless it is there, and read the accuracies that are not known yet.
+
+    Raises:
+        InvalidJob: Another process works in the folder.
+    """
+    device = torch_device(run.job.device)
+    with locked(run.folder), processes(device) as siblings:
+        recorder = Recorder(run.folder, run.job, observer, siblings, sync.sync)
+
+        def work() -> Work:
+            begun = Work(run.folder, run.job, device, recorder, siblings)
+            begun.data = data
+            return begun
+
+        with recorder.closing():
+            if not (run.folder / "supernet.safetensors").exists():
+                with recorder.stage("train"):
+                    train_supernet(work())
+            _evaluate(run, work(), architectures, judging, observer)  # weights as they were saved, like a resumed run
+
+
+def _evaluate(
+    run: Run, work: Work, architectures: Sequence[Architecture], judging: Judging, observer: Observer
+) -> None:
+    """Append the accuracies that the journal does not have."""
+    journal = Journal(_journal(run.folder, judging), {"space": work.space.name, "judging": judging.describe()})
+    known = {evaluation.architecture for evaluation in journal.evaluations}
+    missing = [architecture for architecture in dict.fromkeys(architectures) if architecture not in known]
+    places, last = count(len(journal.evaluations)), time.perf_counter()
+
+    def keep(done: int, percent: np.ndarray) -> None:
+        nonlocal last
+        seconds, last = (time.perf_counter() - last) / len(percent), time.perf_counter()
+        for architecture, value in zip(missing[done:], percent.tolist()):
+            values = {"accuracy": value}
+            journal.append(
+                Evaluation(index=next(places), architecture=architecture, status="ok", values=values, seconds=seconds)
+            )
+        observer({"event": "score", "done": len(journal.evaluations), "total": len(known) + len(missing)})
+
+    try:
+        images = _images(work, judging)
+        chunk = 200 if work.device.type == "cuda" else 10
+        bf16 = work.job.train.bf16
+        rank(work.supernet, missing, images, batch_norm=judging.batch_norm, chunk=chunk, on_chunk=keep, bf16=bf16)
+    finally:
+        journal.close()
+
+
+def _images(work: Work, judging: Judging) -> RankingImages:
+    """Validation images, never those of the test split; training images for batch norm."""
+    validation = work.data.validation
+    if judging.images is not None:
+        validation = validation.subset(judging.images, seed=0)
+    calibrated = judging.batch_norm == "calibrated"
+    return RankingImages.of(
+        validation.sequential(judging.batch_size),
+        device=work.device,
+        calibration=work.calibration_batches(work.job.search.calibration_images) if calibrated else (),
+        batch_size=judging.batch_size,
+    )
+
+
+# ---- what is there ------------------------------------------------------------------------------------------------
+
+
+def _journal(folder: Path, judging: Judging) -> Path:
+    """Accuracies that were read in different ways lie in different files."""
+    images = judging.images or "all"
+    return folder / "ranking" / f"{judging.batch_norm}-{images}-{judging.batch_size}.jsonl"
+
+
+def accuracies(run: Run, judging: Judging) -> dict[Architecture, Evaluation]:
+    """What is known of the subnets of a run."""
+    path = _journal(run.folder, judging)
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    return {evaluation.architecture: evaluation for evaluation in read_evaluations(path)[1]}
+
+
+def is_done(run: Run, architectures: Sequence[Architecture], judging: Judging) -> bool:
+    """Whether the supernet is trained and every accuracy known."""
+    known = accuracies(run, judging)
+    trained = (run.folder / "supernet.safetensors").exists()
+    return trained and all(architecture in known for architecture in architectures)
+
+
+def write_accuracies(path: Path, truth: Truth, columns: Mapping[str, np.ndarray]) -> None:
+    """The rows of the table that were ranked, with what was found of each, as csv, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*truth.rows.carried, "key", "true_percent", *columns])
+    keys = [architecture.key for architecture in truth.rows.architectures]
+    numbers = [truth.percent.tolist(), *(column.tolist() for column in columns.values())]
+    writer.writerows(zip(*truth.rows.carried.values(), keys, *numbers, strict=True))
+    write_whole(path, text.getvalue())

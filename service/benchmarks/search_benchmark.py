@@ -1,0 +1,244 @@
+"""Searchers on problems with known answers, many seeds each, remembered run by run: `nas benchmark search`."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.benchmarks.problems import BenchmarkProblem
+from nas.benchmarks.searchers import Comparison, Run, compare, earlier_search, make_searcher, make_warm, run_search
+from nas.objectives import describe
+from service import catalogue
+from service.benchmarks.tasks import completed, remembered
+from service.job.environment import version
+from service.job.job import InvalidJob
+from service.run.events import Observer
+
+JOURNAL = "runs.jsonl"
+WARM = "+warm"
+"""Behind the name of a searcher: it knows an earlier search of another problem."""
+_ROUNDS = 5  # generations of the default population within the evaluations
+_MOST_MEMBERS = 50
+_ORACLE_SAMPLE = 32  # architectures whose predictions tell one oracle from another
+_GIVEN = ("space", "objectives", "seed", "violation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which searches to run.
+
+    Attributes:
+        problems: On what.
+        searchers: Names.
+        seeds: Runs of each searcher, with seeds from 0 on.
+        evaluations: Of each run; None for what each problem takes by default.
+        population: Of each searcher; None for a fifth of the evaluations, 50 at most.
+        options: Searcher -> further keyword arguments.
+        warm_from: Problem of the same space that searchers with `+warm` behind their name search before, with the same
+            seed and as many evaluations.
+    """
+
+    problems: Sequence[BenchmarkProblem]
+    searchers: Sequence[str]
+    seeds: int = 50
+    evaluations: int | None = None
+    population: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warm_from: BenchmarkProblem | None = None
+
+    def settings(self, problem: BenchmarkProblem, searcher: str) -> dict[str, Any]:
+        """How a searcher is made for a problem, besides its seed."""
+        evaluations = self.evaluations or problem.default_evaluations
+        if problem.front is not None:
+            evaluations = min(evaluations, problem.rows)
+        population = self.population or min(_MOST_MEMBERS, max(2, evaluations // _ROUNDS))
+        options = dict(self.options.get(searcher.removesuffix(WARM), {}))
+        population = options.pop("population", population)
+        return {"evaluations": evaluations, "population": population, "options": options}
+
+
+class Task(NamedTuple):
+    """One run: places in the plan and the key under which it is remembered."""
+
+    problem: int
+    searcher: str
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Does the runs of a plan, in this process or in another."""
+
+    plan: Plan
+
+    def __call__(self, task: Task) -> Run:
+        problem = self.plan.problems[task.problem]
+        settings = self.plan.settings(problem, task.searcher)
+        make = catalogue.resolve("searcher", task.searcher.removesuffix(WARM))
+        if task.searcher.endswith(WARM) and self.plan.warm_from is not None:
+            other = self.plan.warm_from
+            theirs = make_searcher(make, other, seed=task.seed, **settings)
+            searcher = make_warm(
+                make, problem, earlier_search(other, theirs, settings["evaluations"]), seed=task.seed, **settings
+            )
+        else:
+            searcher = make_searcher(make, problem, seed=task.seed, **settings)
+        return run_search(problem, searcher, settings["evaluations"])
+
+
+def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether there are such searchers with such options, before any table is read.
+
+    Raises:
+        InvalidJob: With all mistakes.
+    """
+    mistakes = [] if searchers else ["--searcher: must name at least one; see: nas list searcher"]
+    for name in dict.fromkeys([*searchers, *options]):
+        try:
+            make = catalogue.resolve("searcher", name)
+        except ValueError as error:
+            mistakes.append(f"{'--searcher' if name in searchers else '--set'}: {error}")
+            continue
+        allowed = [option for option in inspect.signature(make).parameters if option not in _GIVEN]
+        mistakes += [
+            f"--set: {name} has no option {option!r}{catalogue.suggestion(option, allowed)}"
+            for option in options.get(name, {})
+            if option not in allowed
+        ]
+    if mistakes:
+        raise InvalidJob(mistakes)
+
+
+def check(plan: Plan) -> None:
+    """Make every searcher once, so that values that it does not take come to light before any run.
+
+    Raises:
+        InvalidJob: With all mistakes.
+    """
+    mistakes = []
+    others = [] if plan.warm_from is None else [plan.warm_from]
+    mistakes += [
+        f"--warm-start: {other.name} is of {other.space.name}, {problem.name} of {problem.space.name}"
+        for other in others
+        for problem in plan.problems
+        if problem.space.name != other.space.name
+    ]
+    for name in [name for name in plan.searchers if not name.endswith(WARM)]:
+        make = catalogue.resolve("searcher", name)
+        try:
+            for problem in plan.problems:
+                make_searcher(make, problem, seed=0, **plan.settings(problem, name))
+        except (ValueError, TypeError) as error:
+            mistakes.append(f"--searcher: {name}: {error}")
+    if mistakes:
+        raise InvalidJob(mistakes)
+
+
+def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -> list[Comparison]:
+    """Do what is not in the journal of the folder yet; all runs compared, problem by problem.
+
+    Args:
+        plan: What to run.
+        folder: Where the journal is.
+        observer: Told of progress.
+        workers: Processes; 0 for one a core.
+
+    Raises:
+        InvalidJob: The journal is damaged, or a process was killed.
+    """
+    tasks, journal = list(_tasks(plan)), folder / JOURNAL
+    known = completed(
+        partial(Runner, plan),
+        tasks,
+        remembered(journal, _run),
+        journal,
+        record=partial(_record, plan),
+        observer=observer,
+        event="search",
+        workers=workers,
+    )
+    return [_comparison(plan, place, tasks, known) for place in range(len(plan.problems))]
+
+
+def _comparison(plan: Plan, place: int, tasks: Sequence[Task], known: Mapping[str, Run]) -> Comparison:
+    problem = plan.problems[place]
+    runs: dict[str, list[Run]] = {name: [] for name in plan.searchers}
+    for task in tasks:
+        if task.problem == place:
+            runs[task.searcher].append(known[task.key])
+    return compare(problem, runs, max(plan.settings(problem, name)["evaluations"] for name in plan.searchers))
+
+
+def _tasks(plan: Plan) -> Iterator[Task]:
+    """Seed by seed, so that an interrupted benchmark has as much of one searcher as of another."""
+    digests = [_digest(problem) for problem in plan.problems]
+    codes = {searcher: _code(searcher) for searcher in plan.searchers}
+    warm = None if plan.warm_from is None else _digest(plan.warm_from)
+    for seed in range(plan.seeds):
+        for place, problem in enumerate(plan.problems):
+            for searcher in plan.searchers:
+                settings = plan.settings(problem, searcher)
+                parts = [digests[place], searcher, codes[searcher], seed, settings]
+                if searcher.endswith(WARM) and warm is not None:
+                    parts.append(warm)
+                text = json.dumps(parts, sort_keys=True, default=str)
+                yield Task(place, searcher, seed, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _digest(problem: BenchmarkProblem) -> str:
+    """What makes a problem another one: space, objectives, limits, and all values that can be looked up or predicted.
+    From where hypervolumes are measured does not."""
+    described = [describe(o, problem.problem.bounds.get(o.name)) for o in problem.problem.objectives]
+    digest = hashlib.sha256(json.dumps([problem.space.name, described, problem.problem.optimised]).encode())
+    for part in (
+        getattr(problem.space, "drawn", None),
+        *(getattr(o, "values", None) for o in problem.problem.measured),
+    ):
+        digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+    if problem.front is None:
+        some = problem.space.sample_encodings(_ORACLE_SAMPLE, np.random.default_rng(0))
+        for objective in problem.problem.measured:
+            values = [objective.evaluate(problem.space.decode(encoding)).value for encoding in some]
+            digest.update(np.array(values).tobytes())
+    return digest.hexdigest()
+
+
+def _code(searcher: str) -> list[str]:
+    """What makes a searcher of the same name another one: the release, and the file that it is written in."""
+    source = inspect.getsourcefile(catalogue.resolve("searcher", searcher.removesuffix(WARM)))
+    text = Path(source).read_bytes() if source is not None else b""
+    return [version(), hashlib.sha256(text).hexdigest()]
+
+
+def _record(plan: Plan, task: Task, run: Run) -> dict[str, Any]:
+    """A line of the journal; evaluations outside the limits are null."""
+    losses = [row if np.isfinite(row).all() else None for row in run.losses]
+    return {
+        "key": task.key,
+        "problem": plan.problems[task.problem].name,
+        "searcher": task.searcher,
+        "seed": task.seed,
+        "overhead_s": run.overhead_s,
+        "overhead_cpu_s": run.overhead_cpu_s,
+        "overhead_worst_s": run.overhead_worst_s,
+        "objectives": len(plan.problems[task.problem].directions),
+        "losses": [None if row is None else row.tolist() for row in losses],
+    }
+
+
+def _run(record: Mapping[str, Any]) -> Run:
+    outside = [np.inf] * record["objectives"]
+    rows = [outside if row is None else row for row in record["losses"]]
+    return Run(
+        losses=np.array(rows, dtype=float).reshape(len(rows), record["objectives"]),
+        overhead_s=record["overhead_s"],
+        overhead_cpu_s=record["overhead_cpu_s"],
+        overhead_worst_s=record["overhead_worst_s"],
+    )

@@ -1,0 +1,87 @@
+"""The tasks of a benchmark, done in processes and remembered one by one: an interrupted command goes on."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from service.job.folder import read_lines
+from service.job.job import InvalidJob
+from service.run import processes
+from service.run.events import Observer
+
+
+class KeyedTask(Protocol):
+    """A task, and the key under which it is remembered."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Task = TypeVar("Task", bound=KeyedTask)
+Answer = TypeVar("Answer")
+
+
+def remembered(journal: Path, answer: Callable[[dict[str, Any]], Answer]) -> dict[str, Answer]:
+    """The answers of a journal by key; half a line that a killed process left is cut off.
+
+    Args:
+        journal: Its records have a `key`.
+        answer: Record -> answer.
+
+    Raises:
+        InvalidJob: The journal is damaged.
+    """
+    try:
+        records, end = read_lines(journal)
+        known = {record["key"]: answer(record) for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidJob([f"{journal} is damaged ({error}); give another --output"]) from error
+    if journal.exists():
+        os.truncate(journal, end)
+    return known
+
+
+def completed(
+    ready: Callable[[], Callable[[Task], Answer]],
+    tasks: Sequence[Task],
+    known: Mapping[str, Answer],
+    journal: Path,
+    *,
+    record: Callable[[Task, Answer], dict[str, Any]],
+    observer: Observer,
+    event: str,
+    workers: int = 0,
+) -> dict[str, Answer]:
+    """The answers to all tasks by key; those that are not known yet are worked out and written to the journal.
+
+    Args:
+        ready: Makes what does a task, once in each process.
+        tasks: All of them.
+        known: Answers by key, as `remembered` gives them.
+        journal: Where the others are written; its folder is made.
+        record: Task and answer -> record of the journal, `key` included.
+        observer: Told how many are done.
+        event: What it is told of.
+        workers: Processes; 0 for one a core.
+
+    Raises:
+        InvalidJob: A process was killed.
+    """
+    answers = dict(known)
+    missing = [task for task in tasks if task.key not in known]
+    before = len(tasks) - len(missing)
+    observer({"event": event, "done": before, "total": len(tasks)})
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a", encoding="utf-8") as file:
+        try:
+            found = processes.computed(ready, missing, workers=workers or processes.cores())
+            for done, (task, answer) in enumerate(found, before + 1):
+                file.write(json.dumps(record(task, answer)) + "\n")
+                file.flush()
+                answers[task.key] = answer
+                observer({"event": event, "done": done, "total": len(tasks)})
+        except processes.WorkerEnded as error:
+            raise InvalidJob([f"{error}; {processes.AGAIN}"]) from error
+    return answers

@@ -1,0 +1,154 @@
+"""The command that compares searchers on problems with known answers: `nas benchmark search`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.options import Sets, named_options, names_of
+from service.commands.shared import console, display, log_benchmark, resumable
+from service.errors import fail, readable_errors
+
+
+def benchmark_search(
+    searcher: Annotated[
+        str, typer.Option("--searcher", metavar="A,B,…", help="Searchers; see nas list searcher.")
+    ] = "nsga2,regularized_evolution,random",
+    *,
+    problem: Annotated[
+        str | None,
+        typer.Option("--problem", metavar="A,B,…", help="nb201, nb201_DEVICE, nb101, macro, conv_macro, graph, all."),
+    ] = None,
+    data_folder: Annotated[
+        Path | None, typer.Option("--data-folder", metavar="DIR", help="Folder of the tables of --problem.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--table", metavar="FILE", help="csv of architectures and columns of your own.")
+    ] = None,
+    oracle: Annotated[
+        Path | None,
+        typer.Option("--oracle", metavar="FILE", help="csv of real evaluations (ks, e, d, imagenet_top1) to fit."),
+    ] = None,
+    space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Of --table or --oracle.")] = None,
+    objectives: Annotated[
+        str | None, typer.Option("--objectives", metavar="A:max,B:min", help="Columns, or macs and params.")
+    ] = None,
+    join: Annotated[
+        Path | None, typer.Option("--join", metavar="FILE", help="More columns of the architectures of --table.")
+    ] = None,
+    key: Annotated[str, typer.Option("--key", metavar="NAME", help="Column that both files have.")] = "idx",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", metavar="'NAME<=N'", help="Hard limit, many times; <=q25: what 25 % of the rows keep."),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(metavar="TEXT", help="Of the hypervolume: worst, nadir, or A=NUMBER,B=NUMBER.")
+    ] = "worst",
+    predictor: Annotated[str, typer.Option(metavar="NAME", help="Of --oracle; see nas list predictor.")] = "gp",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each searcher.")] = 50,
+    evaluations: Annotated[
+        int | None, typer.Option(min=2, help="Of each run. [dim]Default: 250, or 2 % of a table if fewer[/]")
+    ] = None,
+    population: Annotated[
+        int | None, typer.Option(min=2, help="[dim]Default: a fifth of the evaluations, 50 at most[/]")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", metavar="A,B,…", help="Whose final hypervolume to reach. [dim]Default: linas,nsga2[/]"
+        ),
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start", metavar="NAME", help="Known problem that each searcher searches before, as NAME+warm."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one a core[/]")] = 0,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Runs, tables and figures.")] = Path(
+        "runs/search_benchmark"
+    ),
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="One MLflow run a problem and searcher.")] = True,
+    sets: Sets = None,
+) -> None:
+    """Compare searchers where the answers are known.
+
+    Problems are published tables (--problem), a table of your own (--table), or predictors fitted to real
+    evaluations of yours (--oracle): without such a file there is no oracle, none comes with the program.
+    Architectures that a table lacks are never evaluated. The same command goes on where an earlier one
+    stopped. --set SEARCHER.OPTION=VALUE sets an option of a searcher, --set space.OPTION=VALUE of the space.
+
+    [bold]Examples[/]
+      nas benchmark search --problem nb201,macro --data-folder tables
+      nas benchmark search --problem nb201 --data-folder tables --limit 'latency_ms<=q25'
+      nas benchmark search --table own.csv --space nasbench201
+        --objectives acc:max,ms:min --limit 'ms<=5' --searcher nsga2,random
+      nas benchmark search --oracle evaluations.csv --set space.width=1.2
+      nas benchmark search --problem nb201_pixel2 --data-folder tables
+        --warm-start nb201_1080ti_1 --searcher surrogate
+    """
+    from service.benchmarks import search_benchmark as runs
+    from service.benchmarks.search_problems import ProblemRequest, problems_of
+    from service.benchmarks.search_report import targets_of
+
+    with readable_errors():
+        searchers, options = names_of(searcher), named_options(sets)
+        request = ProblemRequest(
+            names=names_of(problem),
+            data_folder=data_folder,
+            table=table,
+            oracle=oracle,
+            space=space,
+            space_options=options.pop("space", {}),
+            objectives=objectives,
+            join=join,
+            key=key,
+            limits=limit or [],
+            reference=reference,
+            predictor=predictor,
+        )
+        runs.check_names(searchers, options)
+        targets = targets_of(searchers, names_of(target))
+        problems = problems_of(request)
+        known = replace(request, names=names_of(warm_start), table=None, oracle=None, limits=[])
+        earlier = problems_of(known) if warm_start is not None else []
+        if len(earlier) > 1:
+            fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(earlier)}")
+        for made in problems:
+            for note in made.notes:
+                typer.echo(f"{made.name}: {note}")
+        plan = runs.Plan(
+            problems=problems,
+            searchers=[name + end for name in searchers for end in ("", runs.WARM)[: 1 + len(earlier)]],
+            warm_from=earlier[0] if earlier else None,
+            seeds=seeds,
+            evaluations=evaluations,
+            population=population,
+            options=options,
+        )
+        runs.check(plan)
+        with resumable("the same command"), display() as observer:
+            comparisons = runs.perform(plan, output, observer, workers=workers)
+        _show(comparisons, targets, output)
+        if mlflow:
+            from service.benchmarks.search_log import finished_runs
+
+            log_benchmark(finished_runs(plan, comparisons, targets, output))
+
+
+def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:
+    from service.benchmarks import search_report as report
+    from service.job.folder import write_whole
+
+    for comparison in comparisons:
+        console().print(report.summary_table(comparison, targets))
+        if len(comparison.problem.problem.bounds) > 1 or len(comparison.problem.directions) == 1:
+            console().print(report.moments_table(comparison))
+    written = [
+        report.write_summary(output / report.SUMMARY, comparisons, targets),
+        report.write_curves(output / report.CURVES, comparisons),
+        write_whole(output / report.PAGE, report.page(comparisons)),
+        write_whole(output / report.IMAGE, report.image(comparisons)),
+    ]
+    typer.echo(f"in {output}: {', '.join(path.name for path in written)}")

@@ -1,0 +1,150 @@
+"""The command `nas export`: members of a front in the formats that people deploy."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service import catalogue
+from service.commands.shared import console, display, front, load, resumable
+from service.errors import fail, readable_errors
+from service.export import table
+
+if TYPE_CHECKING:
+    from service.export.export import Exported
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished job.")],
+    *,
+    member: Annotated[
+        list[str] | None,
+        typer.Option("--member", metavar="KEY", help="Only this member of the front; may be given many times."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every member of the front.")] = False,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="A,B,…", help="Formats; see nas list format.")
+    ] = "onnx,pt2,safetensors",
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            metavar="NAME",
+            help="retrained, inherited, or auto: retrained where nas retrain made them.",
+        ),
+    ] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Gets a folder for each member. [dim]Default: DIR/export[/]"),
+    ] = None,
+    register: Annotated[
+        str | None,
+        typer.Option("--register", metavar="NAME", help="Register the ONNX files in MLflow under this name."),
+    ] = None,
+) -> None:
+    """Export networks of the front: ONNX, torch.export, safetensors, 8 bits.
+
+    Without --member or --all, the member with the best validation accuracy.
+    Every file is loaded and compared with the network, for several batch sizes.
+    Inputs are normalised images, outputs logits; card.json says how.
+
+    [bold]Examples[/]
+      nas export runs/my                            the most accurate member
+      nas export runs/my --all --format onnx,int8
+      nas export runs/my --member 0a1b2c3d4e --output deploy
+      nas export runs/my --weights inherited        not the retrained ones
+      nas export runs/my --all --register digits    in MLflow's model registry
+    """
+    with readable_errors(also=(OSError, ImportError)):
+        members = front(folder)["members"]
+        names = _formats(formats, register)
+        keys = _keys(members, member, every)
+        _check_rest(weights, output, register)
+        job = load(str(folder), None, None)
+        from service.export.export import ExportRequest
+        from service.export.export import export as write
+        from service.job.preparation import locked
+
+        request = ExportRequest(folder=folder, job=job, members=keys, formats=names, weights=weights, output=output)
+        with locked(folder), resumable("the same command"), display() as observer:
+            exported = write(request, observer)
+        console().print(table.table(exported, names))
+        for place in (entry.place for entry in exported):
+            typer.echo(f"files: {place}")
+        if register is not None:
+            with locked(folder), resumable("the same command"):
+                _register(folder, exported, register)
+    failures = [f"{entry.key}: {name}: {why}" for entry in exported for name, why in entry.failed.items()]
+    if failures:
+        fail(*failures, status=1)
+
+
+def _register(folder: Path, exported: "Sequence[Exported]", name: str) -> None:
+    """Register what was exported and say how it is loaded, or why it could not be."""
+    from service.tracking import registry
+
+    try:
+        versions = registry.register(folder, exported, name)
+    except (OSError, ImportError) as error:
+        fail(f"--register: {error}; the files are there, the same command registers them", status=1)
+    for version in versions:
+        told = "registered" if version.new else "registered before"
+        typer.echo(f"{told}: version {version.version}, {registry.loading_line(version)}")
+
+
+def _formats(text: str, register: str | None) -> list[str]:
+    """The names of the formats, each once; all mistakes are reported at once."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        fail(f"--format: must name one or more of {', '.join(catalogue.EXPORT_FORMATS)}, got {text!r}")
+    mistakes = []
+    for name in names:
+        try:
+            catalogue.check("format", name)
+        except ValueError as error:
+            mistakes.append(f"--format: {error}")
+            continue
+        listed = catalogue.EXPORT_FORMATS.get(name)
+        missing = [package for package in (listed.needs if listed else ()) if find_spec(package) is None]
+        if missing:
+            install = "pip install 'espalier[onnx]'"
+            mistakes.append(f"--format: {name} needs {', '.join(missing)}, not installed: {install}")
+    if register is not None and not {"onnx", "int8"} & set(names):
+        mistakes.append(f"--register: needs the format onnx or int8, got --format {text}")
+    if mistakes:
+        fail(*mistakes)
+    return names
+
+
+def _keys(members: Sequence[dict[str, Any]], chosen: list[str] | None, every: bool) -> list[str]:
+    from service.report.job import most_accurate
+
+    keys = [str(entry["key"]) for entry in members]
+    if chosen and every:
+        fail("--member and --all exclude each other: give one of them")
+    if not keys:
+        fail("the front of this job has no members")
+    unknown = [key for key in chosen or [] if key not in keys]
+    if unknown:
+        fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
+    if every:
+        return keys
+    return list(dict.fromkeys(chosen)) if chosen else [str(most_accurate(members)["key"])]
+
+
+def _check_rest(weights: str, output: Path | None, register: str | None) -> None:
+    """Whether the other options can be followed, before anything heavy is loaded."""
+    allowed = ("auto", "retrained", "inherited")
+    if weights not in allowed:
+        fail(f"--weights: {weights!r} is none{catalogue.suggestion(weights, allowed)}")
+    if output is not None and output.exists() and not output.is_dir():
+        fail(f"--output: {output} is a file; must be a folder, new or not")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    if register is not None:
+        from service.tracking.registry import name_mistake
+
+        if mistake := name_mistake(register):
+            fail(f"--register: {mistake}")

@@ -1,0 +1,302 @@
+"""The commands that look at the queue, change what is in it and serve it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service import catalogue
+from service.commands.options import QueueFolder
+from service.commands.shared import console
+from service.errors import InvalidJob, fail, readable_errors
+from service.queue.queue import DEFAULT, Queue, Status, id_of
+
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs, by their ids or what these begin with.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="A job, by its id or what it begins with.")]
+_FOLLOW_S, _WATCH_S = 0.3, 1.0
+
+
+def jobs(
+    queue_folder: QueueFolder = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one line of JSON a job.")] = False,
+) -> None:
+    """List the jobs of the queue: state, progress, time left, GPU, attempts.
+
+    [bold]Examples[/]
+      nas jobs
+      nas jobs --json | jq .state
+    """
+    with readable_errors():
+        where = Queue.open(queue_folder)
+        statuses = _in_order([where.status(folder) for folder in where.folders()])
+        if as_json:
+            import json
+
+            for status in statuses:
+                typer.echo(json.dumps({"id": status.id, **asdict(status), "folder": str(status.folder)}))
+        else:
+            from service.report.terminal import jobs_table
+
+            console().print(jobs_table(statuses))
+
+
+def watch(
+    queue_folder: QueueFolder = DEFAULT,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when all jobs are over.")] = False,
+) -> None:
+    """Show the jobs of the queue, live; Ctrl-C ends the view, not the jobs.
+
+    [bold]Examples[/]
+      nas watch
+      nas watch --until-idle
+    """
+    from rich.live import Live
+
+    from service.report.terminal import jobs_table
+
+    with readable_errors():
+        where = Queue.open(queue_folder)
+        look = _Look(where)
+        shown: list[Status] | None = None
+        try:
+            with Live(console=console(), auto_refresh=False) as live:
+                while True:
+                    statuses = _in_order(look())
+                    if statuses != shown:
+                        shown = statuses
+                        live.update(jobs_table(statuses, most=max(5, live.console.height - 6)), refresh=True)
+                    if until_idle and all(status.is_over for status in statuses):
+                        return
+                    time.sleep(_WATCH_S)
+        except KeyboardInterrupt:
+            return
+
+
+class _Look:
+    """Statuses of a whole queue; a job whose folder has not changed is not read again."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.known: dict[Path, tuple[int, Status]] = {}
+
+    def __call__(self) -> list[Status]:
+        found = {}
+        for folder in self.queue.folders():
+            try:
+                changed = folder.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            before = self.known.get(folder)
+            settled = before is not None and before[0] == changed and before[1].state not in _CHANGING
+            found[folder] = before if settled and before else (changed, self.queue.status(folder))
+        self.known = found
+        return [status for _, status in found.values()]
+
+
+_CHANGING = ("running", "cancelling", "waiting")
+
+
+def _in_order(statuses: Sequence[Status]) -> list[Status]:
+    """What runs first, then what will, then what is over."""
+    return sorted(statuses, key=lambda status: (status.is_over, status.state != "running", status.order))
+
+
+def logs(
+    identity: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    queue_folder: QueueFolder = DEFAULT,
+) -> None:
+    """Print what a job has said, in all of its attempts.
+
+    [bold]Examples[/]
+      nas logs 3f9a
+      nas logs 3f9a -f
+    """
+    from service.queue.executors.executor import LOG, is_over
+
+    with readable_errors():
+        folder = Queue.open(queue_folder).find(identity)
+        offset = 0
+        while True:
+            over = is_over(folder)
+            if (folder / LOG).exists():
+                with (folder / LOG).open("rb") as file:
+                    file.seek(offset)
+                    text = file.read()
+                offset += len(text)
+                sys.stdout.buffer.write(text)
+                sys.stdout.flush()
+            if over or not follow:
+                break
+            time.sleep(_FOLLOW_S)
+        if not follow and offset == 0:
+            fail(f"job {id_of(folder)}: has said nothing yet", status=1)
+
+
+def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
+    """End queued or running jobs for good.
+
+    A running job ends after its present evaluation or epoch, or is killed when it takes too long.
+    Jobs that wait for it are skipped.
+
+    [bold]Examples[/]
+      nas cancel 3f9a
+      nas cancel 3f9a 77c2 a01
+    """
+    from service.queue import worker
+    from service.queue.executors.executor import end_cancelled, is_over, read_ticket
+
+    asked = list[Path]()  # all are asked before the first is ended: the room it makes is for none of the others
+
+    def ask(where: Queue, folder: Path) -> None:
+        where.cancel(folder)
+        asked.append(folder)
+
+    def end_them() -> None:
+        for folder in asked:
+            if not end_cancelled(folder):
+                catalogue.resolve("queue", read_ticket(folder).executor)(where.folder).cancel([folder])
+            typer.echo(f"{folder.name}: {'cancelled' if is_over(folder) else 'is ending'}")
+        worker.start(where)
+
+    with readable_errors(also=(OSError,)):
+        where = Queue.open(queue_folder)
+        _each(where, ids, ask, finally_do=end_them)
+
+
+def retry(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
+    """Queue jobs again that failed, were cancelled or lost; they go on where they stopped.
+
+    Jobs that were skipped because of them are queued again as well.
+
+    [bold]Examples[/]
+      nas retry 3f9a
+    """
+    from service.queue import worker
+
+    def again(where: Queue, folder: Path) -> None:
+        for one in where.retry(folder):
+            typer.echo(f"{one.name}: queued again")
+
+    with readable_errors(also=(OSError,)):
+        where = Queue.open(queue_folder)
+        _each(where, ids, again, finally_do=lambda: worker.start(where))
+
+
+def _each(
+    where: Queue, ids: Sequence[str], act: Callable[[Queue, Path], None], finally_do: Callable[[], object]
+) -> None:
+    """Acts on every job, those that cannot be do not stop the others; ids are looked up before anything is done."""
+    folders, mistakes = list[Path](), list[str]()
+    for text in ids:
+        try:
+            folders.append(where.find(text))
+        except InvalidJob as error:
+            mistakes += error.mistakes
+    if mistakes:
+        fail(*mistakes)
+    for folder in dict.fromkeys(folders):
+        try:
+            act(where, folder)
+        except InvalidJob as error:
+            mistakes += error.mistakes
+    if len(mistakes) < len(folders):
+        finally_do()
+    if mistakes:
+        fail(*mistakes)
+
+
+def gc(
+    older_than_days: Annotated[float, typer.Option(min=0, help="Only jobs that ended before that.")] = 30,
+    states: Annotated[
+        str, typer.Option("--states", metavar="A,B,…", help="finished, failed, cancelled, lost, skipped.")
+    ] = "failed,cancelled,lost,skipped",
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    queue_folder: QueueFolder = DEFAULT,
+) -> None:
+    """Remove the folders of jobs that are over.
+
+    Those that an open job needs stay. Without --yes nothing is removed.
+
+    [bold]Examples[/]
+      nas gc                                        what would go
+      nas gc --older-than-days 7 --yes
+      nas gc --states finished --older-than-days 365 --yes
+    """
+    with readable_errors(also=(OSError,)):
+        from service.queue.cleaning import ENDINGS, clean
+
+        chosen = [state.strip() for state in states.split(",") if state.strip()]
+        for state in chosen:
+            if state not in ENDINGS:
+                fail(f"--states: {state!r} is no state of a job that is over{catalogue.suggestion(state, ENDINGS)}")
+        found = clean(Queue.open(queue_folder), chosen, older_than_days * 86400, remove=yes)
+        for path, size in found:
+            typer.echo(f"{path.name}  {size / 1e6:,.1f} MB")
+        total = sum(size for _, size in found) / 1e6
+        hint = "" if yes or not found else "; remove them with --yes"
+        typer.echo(f"{'removed' if yes else 'would remove'} {len(found)} folders, {total:,.1f} MB{hint}")
+
+
+def worker(
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when all jobs are over.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="Print a user service that does this.")] = False,
+    *,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Indices or UUIDs that jobs may use. [dim]Default: all[/]")
+    ] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(min=1, help="That share a GPU. [dim]Default: 1[/]")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="Cores that jobs may use. [dim]Default: all[/]")] = None,
+    pretend_gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
+    lock: Annotated[int | None, typer.Option(hidden=True)] = None,
+    queue_folder: QueueFolder = DEFAULT,
+) -> None:
+    """Serve the queue: start its jobs, notice dead ones, mirror them in MLflow.
+
+    `nas submit` starts one by itself. As a service of your own it also takes jobs up again after a reboot.
+    What is said here about GPUs and cores is kept in the queue folder.
+
+    [bold]Examples[/]
+      nas worker
+      nas worker --gpus 0,1 --jobs-per-gpu 2
+      nas worker --systemd > ~/.config/systemd/user/espalier.service
+      systemctl --user enable --now espalier && loginctl enable-linger
+    """
+    from service.queue import worker as serving
+
+    with readable_errors(also=(OSError,)):
+        where = Queue.open(queue_folder, create=True)
+        if systemd:
+            typer.echo(serving.systemd_unit(where), nl=False)
+            return
+        names = gpus.split(",") if gpus else None
+        _keep_settings(where, gpus=names, jobs_per_gpu=jobs_per_gpu, cpus=cpus, pretend_gpus=pretend_gpus)
+        held = where.try_serve() if lock is None else os.fdopen(lock, "a", encoding="utf-8")
+        if held is None:
+            fail(f"{where.folder}: another process serves this queue already")
+        os.set_inheritable(held.fileno(), False)
+        try:
+            serving.serve(where, held, until_idle=until_idle, say=lambda line: print(line, flush=True))
+        except KeyboardInterrupt:
+            typer.echo("interrupted; running jobs go on, queued ones wait for the next worker")
+
+
+def _keep_settings(where: Queue, **given: Any) -> None:
+    from service.job.folder import write_json
+    from service.queue.executors.executor import read_object
+    from service.queue.executors.local import SETTINGS
+    from service.queue.executors.slots import Slots, settings_of
+
+    known = read_object(where.folder / SETTINGS)
+    settings = {**known, **{name: value for name, value in given.items() if value is not None}}
+    try:
+        Slots(settings_of(settings)).gpus  # noqa: B018 - it says which of them do not exist
+    except ValueError as error:
+        fail(f"--{error}")
+    if settings != known:
+        write_json(where.folder / SETTINGS, settings)

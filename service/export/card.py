@@ -1,0 +1,188 @@
+"""The card of an exported network: what it is, what goes in and comes out, how good and how fast, where it is from.
+
+It lies as `card.json` beside the files, and inside those that can hold text. Nothing in it names a place on this
+machine.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.data import Data
+from search_spaces import Architecture, Space
+from search_spaces.blocks import Resize
+from service import catalogue
+from service.job.environment import version
+from service.job.folder import finite, read_json
+from service.job.job import Job
+
+CARD = "card.json"
+EXAMPLE = "example.npz"
+_VERSIONS = ("python", "espalier", "torch", "timm", "numpy")
+USE = {
+    "model.onnx": "onnxruntime.InferenceSession('model.onnx').run(None, {'input': images}); needs onnxruntime alone",
+    "model.int8.onnx": "the same, in 8 bits",
+    "model.pt2": "torch.export.load('model.pt2').module()(images); needs torch alone",
+    "model.safetensors": "nas.export.load_network('card.json') gives the torch module; needs torch and this package",
+    EXAMPLE: "numpy.load('example.npz'): inputs and the logits that every exact file must give for them",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One member of the front of a finished job, with its weights.
+
+    Args:
+        folder: The job.
+        job: Of the folder.
+        member: Entry of `front.json`.
+        origin: `inherited` or `retrained`: which weights the network has.
+        space: Of the job.
+        options: With which its function made it.
+        network: With these weights.
+        data: Of the job.
+    """
+
+    folder: Path
+    job: Job
+    member: Mapping[str, Any]
+    origin: str
+    space: Space
+    options: Mapping[str, Any]
+    network: nn.Module
+    data: Data
+
+
+def card_of(subject: Subject) -> dict[str, Any]:
+    """What is known about an exported network, ready for JSON."""
+    member, space, data = subject.member, subject.space, subject.data
+    architecture = space.architecture(member["architecture"])
+    costs = space.costs([architecture])
+    return {
+        "card": 1,
+        "key": member["key"],
+        "architecture": architecture.to_json(),
+        "space": {"name": space.name, "function": _function(subject.job.space.name), "options": dict(subject.options)},
+        "input": _input(data, subject.network),
+        "output": {
+            "name": "output",
+            "shape": ["batch", data.classes],
+            "dtype": "float32",
+            "meaning": "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities",
+            "classes": list(data.class_names),
+        },
+        "accuracy": _accuracy(subject.folder, member, subject.origin),
+        "params": int(costs.params[0]),
+        "macs": int(costs.macs[0]),
+        "latency": _latency(subject.folder, member, space, architecture),
+        "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
+        "use": USE,
+    }
+
+
+def _function(name: str) -> str:
+    """Where the function of a space lies, as ``module:function``."""
+    return catalogue.SPACES[name].target if name in catalogue.SPACES else name
+
+
+def _input(data: Data, network: nn.Module) -> dict[str, Any]:
+    size = data.image_size
+    resized = sorted({layer.size for layer in network.modules() if isinstance(layer, Resize)} - {size})
+    colours = (
+        "red, green, blue" if data.channels == 3 else "grey" if data.channels == 1 else f"{data.channels} channels"
+    )
+    return {
+        "name": "input",
+        "shape": ["batch", data.channels, size, size],
+        "dtype": "float32",
+        "layout": f"image, channel ({colours}), row, column",
+        "scale": "x = (pixel / 255 - mean) / std for each channel",
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "resized_inside_to": resized[0] if resized else None,
+    }
+
+
+def _accuracy(folder: Path, member: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Top-1 percent on the validation and the test split, with the weights that are exported."""
+    inherited = {"validation": member["values"].get("accuracy"), "test": member.get("test_accuracy")}
+    if origin == "inherited":
+        return {"weights": origin, "unit": "% top-1", **inherited}
+    tuned = read_json(folder / "retrain" / member["key"] / "result.json") or {}
+    accuracy = {"validation": tuned["retrained_accuracy"], "test": tuned["retrained_test_accuracy"]}
+    return {"weights": origin, "unit": "% top-1", **accuracy, "epochs": tuned["epochs"], "before": inherited}
+
+
+def _latency(
+    folder: Path, member: Mapping[str, Any], space: Space, architecture: Architecture
+) -> dict[str, Any] | None:
+    """The measured latency with everything that it depends on; None where none was measured."""
+    value = finite(member["values"].get("latency_ms"))
+    if value is None:
+        return None
+    size = int(architecture.get("resolution", space.input_shape[-1]))
+    conditions = (read_json(folder / "front.json") or {}).get("latency") or {}
+    shape = [*space.input_shape[:1], size, size] if "resolution" in architecture else list(space.input_shape)
+    interval = (member.get("intervals") or {}).get("latency_ms")
+    return {"latency_ms": value, "interval_ms": interval, **conditions, "input_shape": shape}
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    content = read_json(folder / "job.json") or {}
+    environment = content.get("environment", {})
+    return {
+        "job": content.get("job", {}).get("name"),
+        "job_id": content.get("id"),
+        "created": content.get("created"),
+        "seed": content.get("job", {}).get("seed"),
+        "trained_with": {name: environment.get(name) for name in _VERSIONS},
+        "exported_with": {"espalier": version(), "torch": torch.__version__},
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def plain(value: Any) -> Any:
+    """A tree without infinities and NaN, which JSON does not have: null in their place."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(below) for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text_of(card: Mapping[str, Any]) -> str:
+    """The card in a few lines of Markdown, as a page about the network shows it."""
+    accuracy, latency = card["accuracy"], card["latency"]
+    figures = [
+        f"{split} {accuracy[split]:.2f} %" for split in ("validation", "test") if accuracy.get(split) is not None
+    ]
+    lines = [f"**{card['key']}** of {card['space']['name']}, {accuracy['weights']} weights"]
+    lines += [f"accuracy: {', '.join(figures)}"] if figures else []
+    lines.append(f"{card['macs'] / 1e6:.2f} million MACs, {card['params'] / 1e3:.1f} thousand parameters")
+    if latency:
+        conditions = ", ".join(f"{name} {latency[name]}" for name in _CONDITIONS if latency.get(name) is not None)
+        low, high = latency["interval_ms"] or (None, None)
+        interval = f" [{low:.3f}, {high:.3f}]" if None not in (low, high) else ""
+        lines.append(f"latency: {latency['latency_ms']:.3f} ms{interval} ({conditions})")
+    shape = ", ".join(map(str, card["input"]["shape"]))
+    lines.append(f"input [{shape}]: {card['input']['scale']}, mean {card['input']['mean']}, std {card['input']['std']}")
+    lines.append(f"output: {card['output']['meaning']}")
+    return "  \n".join(lines)
+
+
+_CONDITIONS = ("device", "backend", "batch_size", "threads", "precision", "input_shape")
+
+
+def read_card(place: Path) -> dict[str, Any] | None:
+    """The card in a folder; None where there is none, or one that is no longer readable."""
+    try:
+        return read_json(place / CARD)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,293 @@
+"""Export of members of the front of a finished job, each to a folder of its own.
+
+A file is written beside its place, run, and only then renamed; the card is written after it. So whatever was
+interrupted, what the card names is whole, and what it does not name is made again.
+"""
+
+import hashlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data import Data, check_data, load_data
+from nas.export import Deployable, restored
+from search_spaces import Space
+from service import catalogue
+from service.export.card import CARD, EXAMPLE, Subject, card_of, plain, read_card
+from service.job.folder import write_json, write_whole
+from service.job.job import InvalidJob, Job, build_space, space_options
+from service.job.preparation import front_members
+from service.run.events import Observer
+
+WEIGHTS = ("auto", "retrained", "inherited")
+_REVISION = 1  # of what files contain; a change makes them anew
+_BATCH = 200
+_CALIBRATION_IMAGES = 512
+_CALIBRATION_SEED = 30_000
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Args:
+        folder: The finished job.
+        job: Of the folder.
+        members: Keys of the front.
+        formats: Names in the catalogue.
+        weights: `retrained`, `inherited`, or `auto`: retrained where `nas retrain` made them.
+        output: Folder in which every member gets one; `export` in the job folder by default.
+    """
+
+    folder: Path
+    job: Job
+    members: Sequence[str]
+    formats: Sequence[str]
+    weights: str = "auto"
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"weights must be {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}, got {self.weights!r}")
+
+    def weights_of(self, member: dict[str, Any]) -> tuple[str, Path]:
+        """Which weights a member is exported with, `inherited` or `retrained`, and their file.
+
+        Raises:
+            InvalidJob: There are none.
+        """
+        key = member["key"]
+        place = self.folder / "retrain" / key
+        retrained = place / "weights.safetensors"
+        if self.weights != "inherited" and retrained.is_file() and (place / "result.json").is_file():
+            return "retrained", retrained
+        if self.weights == "retrained":
+            raise InvalidJob([f"{key} has no retrained weights; make them with: nas retrain {self.folder}"])
+        inherited = self.folder / str(member.get("weights") or f"front/{key}.safetensors")
+        if not inherited.is_file():
+            raise InvalidJob([f"{inherited}: there is no such file; finish the job with: nas run {self.folder}"])
+        return "inherited", inherited
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What came of one member.
+
+    Args:
+        key: Of the member.
+        place: The folder with its files and card.
+        card: Content of the card.
+        made: Formats that were written now.
+        there: Formats that were there already, made of the same weights.
+        failed: Format -> why it could not be made.
+    """
+
+    key: str
+    place: Path
+    card: dict[str, Any]
+    made: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def export(request: ExportRequest, observer: Observer) -> list[Exported]:
+    """Write members of a front in the formats asked for; what is there already and the same is left alone.
+
+    A format that fails is reported and the others are made.
+
+    Raises:
+        InvalidJob: The job has no front, or a member no weights.
+        InvalidData: The data of the job is not there any more.
+    """
+    members = {member["key"]: member for member in front_members(request.folder)}
+    chosen = [members[key] for key in request.members]
+    for member in chosen:
+        request.weights_of(member)
+    source = _Source(request)
+    total = len(chosen) * len(request.formats)
+    done = []
+    for i, member in enumerate(chosen):
+        begun = {"event": "export", "member": member["key"], "done": i * len(request.formats), "total": total}
+        done.append(_export_member(source, member, observer, begun))
+    observer({"event": "export", "member": "", "done": total, "total": total})
+    return done
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Data and space of the job, loaded when the first file needs them."""
+
+    request: ExportRequest
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        return space_options(self.request.job, check_data(self.request.job.data))
+
+    @cached_property
+    def space(self) -> Space:
+        return build_space(self.request.job)
+
+    @cached_property
+    def data(self) -> Data:
+        return load_data(self.request.job.data, device=torch.device("cpu"))
+
+    @cached_property
+    def examples(self) -> Tensor:
+        """Validation images, and as many of noise: what is seen, and what reaches where images do not."""
+        images = next(iter(self.data.validation.sequential(_EXAMPLES)))[0]
+        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+        return torch.cat([images[: _EXAMPLES // 2], noise])[:_EXAMPLES].contiguous()
+
+    def calibration(self) -> Iterable[Tensor]:
+        """Training images without augmentation, the same at every call."""
+        train = self.data.train
+        batch = min(64, len(train))
+        batches = train.batches(batch, epoch=0, seed=_CALIBRATION_SEED, augment=False)
+        return (images for images, _ in islice(batches, max(1, _CALIBRATION_IMAGES // batch)))
+
+    def deployable(self, member: dict[str, Any]) -> Deployable:
+        """A member with its weights, and everything that formats need."""
+        origin, weights = self.request.weights_of(member)
+        architecture = self.space.architecture(member["architecture"])
+        network = restored(self.space, architecture, weights)
+        subject = Subject(
+            folder=self.request.folder,
+            job=self.request.job,
+            member=member,
+            origin=origin,
+            space=self.space,
+            options=self.options,
+            network=network,
+            data=self.data,
+        )
+        return Deployable(
+            network=network,
+            space=self.space,
+            architecture=architecture,
+            examples=self.examples,
+            card=plain(card_of(subject)),
+            calibration=self.calibration,
+            splits={
+                "validation": lambda: self.data.validation.sequential(_BATCH),
+                "test": lambda: self.data.test.sequential(_BATCH),
+            },
+        )
+
+    def made_from(self, member: dict[str, Any]) -> str:
+        """16 hexadecimal digits that change with the weights, the network or the meaning of a file."""
+        origin, weights = self.request.weights_of(member)
+        described = [_REVISION, origin, member["architecture"], self.request.job.space.name, self.options]
+        content = json.dumps(described, sort_keys=True, default=str).encode() + weights.read_bytes()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _export_member(source: _Source, member: dict[str, Any], observer: Observer, begun: dict[str, Any]) -> Exported:
+    place = (source.request.output or source.request.folder / "export") / member["key"]
+    made_from = source.made_from(member)
+    records = _kept(place, made_from)
+    missing = [name for name in source.request.formats if name not in records]
+    there = [name for name in source.request.formats if name in records]
+    card = read_card(place) or {}
+    if not missing:
+        return Exported(key=member["key"], place=place, card=card, there=there)
+    made, failed = [], {}
+    with _quiet_exporters():
+        deployable = source.deployable(member)
+        try:
+            write_whole(place / EXAMPLE, _example(deployable))
+        except ValueError as error:  # the network itself is not sound, so that no file of it would be
+            failed = dict.fromkeys(missing, _reason(error))
+            return Exported(key=member["key"], place=place, card=card, there=there, failed=failed)
+        for i, name in enumerate(missing):
+            observer({**begun, "done": begun["done"] + len(there) + i, "format": name})
+            try:
+                records[name] = {"made_from": made_from, **_write(deployable, name, place)}
+                made.append(name)
+            except Exception as error:  # an exporter may raise anything; the other formats can do without it
+                failed[name] = _reason(error)
+            card = {**deployable.card, "formats": plain(records)}
+            write_json(place / CARD, card)
+    _remove_outdated(place, records)
+    return Exported(key=member["key"], place=place, card=card, made=made, there=there, failed=failed)
+
+
+def _kept(place: Path, made_from: str) -> dict[str, Any]:
+    """What the card says of the files that are there, whole, and of these weights."""
+    records = (read_card(place) or {}).get("formats") or {}
+    whole = (place / EXAMPLE).is_file()
+    return {
+        name: record
+        for name, record in records.items()
+        if whole
+        and record.get("made_from") == made_from
+        and (place / record["file"]).is_file()
+        and _digest(place / record["file"]) == record["sha256"]
+    }
+
+
+def _remove_outdated(place: Path, records: dict[str, Any]) -> None:
+    """Remove files of other weights, made before: beside the card they would be taken for what it describes."""
+    named = {record["file"] for record in records.values()}
+    for listed in catalogue.EXPORT_FORMATS.values():
+        if listed.file not in named:
+            (place / listed.file).unlink(missing_ok=True)
+
+
+def _write(deployable: Deployable, name: str, place: Path) -> dict[str, Any]:
+    """Write one file, whole or not at all; returns what the card says of it."""
+    file = file_of(name)
+    writing = place / f".writing-{file}"
+    try:
+        record = catalogue.resolve("format", name)(deployable, writing)
+        with writing.open("rb") as written:
+            os.fsync(written.fileno())
+        size, digest = writing.stat().st_size, _digest(writing)
+        writing.replace(place / file)
+    finally:
+        writing.unlink(missing_ok=True)
+    return {"file": file, "bytes": size, "sha256": digest, **record}
+
+
+def file_of(name: str) -> str:
+    """What the file of a format is called."""
+    listed = catalogue.EXPORT_FORMATS.get(name)
+    return listed.file if listed is not None else f"model.{name.rpartition(':')[2]}"
+
+
+def _example(deployable: Deployable) -> bytes:
+    """Inputs and the logits of the network for them, as the bytes of an npz file."""
+    with io.BytesIO() as file:
+        np.savez(file, input=deployable.examples.numpy(), output=deployable.expected.numpy())
+        return file.getvalue()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong, with its kind where that is not of our own wording."""
+    line = (str(error).strip() or "-").splitlines()[0][:300]
+    return line if isinstance(error, ValueError | ImportError) else f"{type(error).__name__}: {line}"
+
+
+@contextmanager
+def _quiet_exporters():
+    """What exporters warn of concerns their own future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

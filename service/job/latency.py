@@ -1,0 +1,89 @@
+"""The `latency` of a job: how it is measured, and what predicts it where it is not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nas.hardware.latency import LatencyConfig
+from nas.hardware.roofline import AnalyticDevice
+from service import catalogue
+
+if TYPE_CHECKING:
+    from search_spaces import Space
+    from service.job.job import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyticConfig:
+    """A device on paper for the objective `roofline_ms`: a listed one, or its peak figures.
+
+    Args:
+        device: Catalogue name (`nas list device`) or `package.module:function`.
+        tflops: Peak arithmetic in 1e12 operations a second; a multiply-accumulate is two.
+        bandwidth_gb_s: Peak memory traffic in 1e9 bytes a second.
+        overhead_us: Time to start a layer, in microseconds.
+    """
+
+    device: str | None = None
+    tflops: float | None = None
+    bandwidth_gb_s: float | None = None
+    overhead_us: float | None = None
+
+    def __post_init__(self) -> None:
+        figures = (self.tflops, self.bandwidth_gb_s, self.overhead_us)
+        if self.device is not None and any(figure is not None for figure in figures):
+            raise ValueError(f"device must be null where tflops and the like are given, got {self.device!r}")
+        for name in ("tflops", "bandwidth_gb_s"):
+            value = getattr(self, name)
+            if self.device is None and not (value is not None and value > 0):
+                raise ValueError(f"{name} must be more than 0 where no device is named, got {value}")
+        if self.overhead_us is not None and self.overhead_us < 0:
+            raise ValueError(f"overhead_us must be at least 0, got {self.overhead_us}")
+
+    def resolve(self) -> AnalyticDevice:
+        """The device.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        if self.device is not None:
+            return catalogue.resolve("device", self.device)()
+        assert self.tflops is not None
+        assert self.bandwidth_gb_s is not None
+        device = AnalyticDevice(tflops=self.tflops, bandwidth_gb_s=self.bandwidth_gb_s)
+        return device if self.overhead_us is None else replace(device, overhead_us=self.overhead_us)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySection(LatencyConfig):
+    """How latency is measured; what predicts it in the search, where anything does.
+
+    Args:
+        table: File that `nas profile --table` wrote for this space, device and settings: the search then predicts
+            `latency_ms` from it, a limit on it is kept by the upper end of the 95% interval, and the front is measured.
+        analytic: Device on paper that the objective `roofline_ms` is reckoned for.
+    """
+
+    table: str | None = None
+    analytic: AnalyticConfig | None = None
+
+
+def mistakes(job: "Job", space: "Space | None") -> Iterator[str]:
+    """What is wrong with the prediction of latency, one line each."""
+    named = [*job.search.objectives, *job.search.constraints]
+    analytic = job.latency.analytic
+    if "roofline_ms" in named and analytic is None:
+        yield "latency.analytic: must be given for roofline_ms, such as {device: a100}; see: nas list device"
+    if analytic is not None and analytic.device is not None:
+        try:
+            catalogue.check("device", analytic.device)
+        except ValueError as error:
+            yield f"latency.analytic.device: {error}"
+    if space is None:
+        return
+    if "roofline_ms" in named and space.places is None:
+        yield f"search: roofline_ms needs the blocks of networks, which space {space.name} does not tell"
+    if job.latency.table is not None:
+        from service.run import latency_tables
+
+        yield from latency_tables.mistakes(job, space)

@@ -1,0 +1,230 @@
+"""The folder of a job: made or taken up again, locked while a process works in it."""
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from service.job.environment import environment, version
+from service.job.folder import read_json, write_json
+from service.job.job import InvalidJob, Job, SpaceConfig, to_dict
+
+_ALLOWED = "must be a new folder, an empty one or the folder of this job"
+_LEFT_BY_A_START = {"lock"}
+_ORPHANS_END_S = 10.0
+_LEADER_STARTS_S = 120.0
+
+
+def prepare_folder(job: Job, output: str | Path | None = None) -> Path:
+    """The folder to run a job in; where the same job has begun there, it is gone on with.
+
+    Args:
+        job: What will run.
+        output: The folder; by default a new one, ``runs/<name>-<date>-<time>``.
+
+    Raises:
+        InvalidJob: The folder cannot be written, is in use, or belongs to something else.
+    """
+    folder = _new_folder(job.name) if output is None else Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidJob(
+            [f"--output: {folder} is a file; must be a new folder, an empty one or the folder of this job"]
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if (folder / "job.json").exists():
+                _check_same(job, folder)
+            elif foreign := _foreign(folder):
+                here = f"{folder} has other files in it ({foreign}) and no job.json"
+                raise InvalidJob([f"--output: {here}; {_ALLOWED}"])
+            else:
+                save_job(job, folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidJob([f"--output: cannot write in {folder}: {reason}; give a folder that you can write"]) from error
+    return folder
+
+
+def await_folder(output: str | Path) -> Path:
+    """The folder that the first of several processes prepares; the others wait here for it.
+
+    Raises:
+        InvalidJob: The first process has not made it in time.
+    """
+    deadline = time.monotonic() + _LEADER_STARTS_S
+    while not (Path(output) / "job.json").exists():
+        if time.monotonic() > deadline:
+            raise InvalidJob([f"--output: {output} was not prepared by the first process in {_LEADER_STARTS_S:.0f} s"])
+        time.sleep(0.1)
+    return Path(output)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a job folder; the lock ends with the process, however that ends.
+
+    Raises:
+        InvalidJob: Another process works in the folder.
+    """
+    with (folder / "lock").open("a+") as file:
+        deadline = time.monotonic() + _ORPHANS_END_S
+        while not _take(file):
+            file.seek(0)
+            holder = file.read().strip()
+            if _alive(holder) or time.monotonic() > deadline:
+                running = f"process {holder or 'unknown'} is running this job"
+                raise InvalidJob([f"{folder}: {running}; wait for it, or give another --output"])
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _take(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _alive(process: str) -> bool:
+    """Whether a process id is running; data workers of a killed job hold its lock for a moment after it."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def save_job(job: Job, folder: Path) -> None:
+    """Writes `job.json`: the job, a fresh id, and where and with what it runs."""
+    write_json(folder / "job.json", job_record(job, environment()))
+
+
+def job_record(job: Job, here: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `job.json`.
+
+    Args:
+        job: What will run.
+        here: The `environment` that it is prepared in.
+    """
+    return {
+        "job": to_dict(job),
+        "id": uuid.uuid4().hex,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "espalier": version(),
+        "environment": dict(here),
+    }
+
+
+def check_supernet(job: Job, folder: Path) -> None:
+    """Whether the supernet trained in another job folder can be searched by this job.
+
+    Raises:
+        InvalidJob: There is none, or it is of another space.
+    """
+    if not (folder / "supernet.safetensors").is_file():
+        raise InvalidJob([f"{folder}: holds no trained supernet (supernet.safetensors); make one with `nas train`"])
+    for line in supernet_differences(job, saved_job(folder)):
+        raise InvalidJob([f"{line}; the supernet in {folder} must be of the same space and images"])
+
+
+def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
+    """Where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
+    ours, found = to_dict(job), []
+    for name in ("space", "data"):
+        wanted = {"source", "dataset", "image_size"} if name == "data" else None
+        for line in differences(theirs.get(name, {}), ours[name], (name,)):
+            if wanted is None or line.split(":")[0].split(".")[1] in wanted:
+                found.append(line)
+    return found
+
+
+def saved_job(folder: Path) -> dict[str, Any]:
+    """The job tree in the `job.json` of a folder, unchecked.
+
+    Raises:
+        InvalidJob: The file is not what a job writes.
+    """
+    path = folder / "job.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"]) from error
+    except ValueError as error:
+        repair = "remove the folder to start afresh, or give another --output"
+        raise InvalidJob([f"{path}: damaged ({error}); {repair}"]) from error
+    if not isinstance(content, dict) or not isinstance(content.get("job"), dict):
+        raise InvalidJob([f"{path}: damaged (no `job` in it); remove the folder, or give another --output"])
+    return content["job"]
+
+
+def front_members(folder: Path) -> list[dict[str, Any]]:
+    """The members of the front of a finished job.
+
+    Raises:
+        InvalidJob: The job has no front yet.
+    """
+    front = read_json(folder / "front.json")
+    if front is None:
+        raise InvalidJob([f"{folder}: this job has no front yet; finish it with: nas run {folder}"])
+    return front["members"]
+
+
+def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Where two job trees differ, one line each."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        names = dict.fromkeys([*there, *here])
+        return [line for name in names for line in differences(there.get(name), here.get(name), (*path, name))]
+    if there == here:
+        return []
+    return [f"{'.'.join(path)}: {json.dumps(there)} there, {json.dumps(here)} now"]
+
+
+def _check_same(job: Job, folder: Path) -> None:
+    here, unset = (json.loads(json.dumps(to_dict(j))) for j in (job, Job(name="job", space=SpaceConfig(name="any"))))
+    there = _completed(saved_job(folder), unset)
+    different = differences(there, here)
+    if different:
+        advice = f"give another --output, or go on with that job: nas run {folder}"
+        raise InvalidJob([f"--output: {folder} holds another job; {advice}", *different])
+
+
+def _completed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job, with the defaults of those that an earlier version did not have."""
+    completed = dict(defaults)
+    for name, value in fields.items():
+        below = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            completed[name] = _completed(value, below)
+        else:
+            completed[name] = value
+    return completed
+
+
+def _foreign(folder: Path) -> str:
+    """Some files in a folder that no start of a job has left there."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    other = [name for name in names if name not in _LEFT_BY_A_START and not name.startswith(".job.json.")]
+    return ", ".join(other[:3]) + (", …" if len(other) > 3 else "")
+
+
+def _new_folder(name: str) -> Path:
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = 1
+    folder = Path("runs") / stem
+    while folder.exists():
+        taken += 1
+        folder = Path("runs") / f"{stem}-{taken}"
+    return folder

@@ -1,0 +1,81 @@
+"""The searcher of a job."""
+
+from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.search.earlier_search import EarlierSearch
+from nas.search.search import SearchConfig
+from nas.searchers import Searcher
+from search_spaces import Space
+from service.catalogue import resolve
+from service.job.validation import keyword_mistakes
+
+_GIVEN = (
+    *("space", "objectives", "population", "seed", "violation"),
+    *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start"),
+)
+
+
+def make(
+    config: SearchConfig,
+    space: Space,
+    seed: int,
+    violation: Callable[[np.ndarray], np.ndarray],
+    known: Mapping[str, Any] | None = None,
+) -> Searcher:
+    """The searcher of a job.
+
+    Args:
+        config: Of the search.
+        space: Where it searches.
+        seed: Of everything random in it.
+        violation: Exact violations [N] of encodings [N, D].
+        known: What else is known of the search, for searchers that have an argument of this name.
+    """
+    offered = {"evaluations": config.evaluations, **(known or {})}
+    return resolve("searcher", config.searcher)(
+        space,
+        objectives=len(config.objectives),
+        population=config.population,
+        seed=seed,
+        violation=violation,
+        **{name: value for name, value in offered.items() if takes(config, name)},
+        **config.searcher_options,
+    )
+
+
+def takes(config: SearchConfig, name: str) -> bool:
+    """Whether the searcher has an argument of this name."""
+    return name in signature(resolve("searcher", config.searcher)).parameters
+
+
+def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
+    """What is wrong with the name of a searcher, its options, and where the space is known with their values."""
+    try:
+        searcher = resolve("searcher", config.searcher)
+    except ValueError as error:
+        yield f"search.searcher: {error}"
+        return
+    path = "search.searcher_options"
+    found = list(keyword_mistakes(searcher, config.searcher_options, path=path, owner=config.searcher, hidden=_GIVEN))
+    yield from found
+    if found or space is None:
+        return
+    try:
+        made = make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
+    except ValueError as error:
+        yield f"search.searcher: {config.searcher}: {error}"
+        return
+    if config.warm_start is not None:
+        try:
+            EarlierSearch.read(Path(config.warm_start), space)
+        except ValueError as error:
+            yield f"search.warm_start: {error}"
+        if config.per_leaf:
+            yield "search.warm_start: must be left out with search.per_leaf"
+    if config.stop_gain > 0 and not hasattr(made, "expected_gain"):
+        yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"

@@ -1,0 +1,43 @@
+"""The splits that a job asks for."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from search_spaces import Space
+from service.job.samplers import maker
+from supernets import TrainConfig, phases
+from supernets.training.few_shot_budget import Budget, MakePhases, splittable
+
+
+def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
+    """What is wrong with the splits, one line each; the space as far as that is known."""
+    if config.split is None or space is None:
+        return
+    try:
+        splittable(space, config.split)
+    except ValueError as error:
+        yield _placed(error)
+
+
+def part_phases(config: TrainConfig) -> MakePhases:
+    """Makes what a part of a space is trained on for so many epochs."""
+    return lambda part, epochs: phases(part, replace(config, epochs=epochs), maker(config))
+
+
+def budget(config: TrainConfig, space: Space, epoch_steps: int) -> Budget:
+    """What the stages of a training with splits may spend.
+
+    Raises:
+        ValueError: It is too little, with the field in front.
+    """
+    assert config.split is not None
+    try:
+        return Budget.of(space, part_phases(config)(space, config.epochs), epoch_steps, config.split)
+    except ValueError as error:
+        raise ValueError(_placed(error)) from error
+
+
+def _placed(error: ValueError) -> str:
+    """The message with the field that it is about in front."""
+    field, _, rest = str(error).partition(" ")
+    return f"train.split.{field}: {rest}"

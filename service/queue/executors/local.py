@@ -1,0 +1,257 @@
+"""Jobs on this machine: one child process each, in a session of its own, on GPUs and cores that it has for itself.
+
+Nothing has to be started. Whoever serves the queue calls `tick`; where it dies, its jobs go on and the next one adopts
+them. Whether a job runs is known from the lock of its folder, and a GPU is free when the kernel says so: both locks are
+handed to the child. One machine only; more machines are SLURM's.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.errors import InvalidJob
+from service.job.folder import write_json
+from service.queue.executors import processes
+from service.queue.executors.executor import (
+    FAILED,
+    LOG,
+    LOST,
+    PROCESS,
+    STATE,
+    Ticket,
+    attempts,
+    end_cancelled,
+    end_if_idle,
+    is_cancelled,
+    is_locked,
+    is_over,
+    read_object,
+    read_ticket,
+    try_lock,
+)
+from service.queue.executors.slots import Slots, Taken, settings_of
+from service.queue.executors.slurm_options import cluster_only
+
+SETTINGS = "settings.json"
+_GRACE_S = 45.0
+_MACHINE_WAIT_S = 15.0
+
+
+@dataclass
+class _Running:
+    """A job that runs; one that an earlier process started has neither a child process nor slots here."""
+
+    process: subprocess.Popen[bytes] | None = None
+    taken: Taken | None = None
+    asked: float | None = None  # to stop, of the monotonic clock
+
+
+@dataclass
+class Local:
+    """The queue of one machine.
+
+    Args:
+        queue: The queue folder; its `settings.json` is a `SlotConfig`, and `grace_s`: how long a cancelled job may
+            take to end by itself, `machine_wait_s`: how long to wait after a disk was full and the like.
+    """
+
+    queue: Path
+    queued: dict[Path, Ticket] = field(default_factory=dict)
+    running: dict[Path, _Running] = field(default_factory=dict)
+    not_before: dict[Path, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings = read_object(self.queue / SETTINGS)
+        self.slots = Slots(settings_of(settings))
+        self.grace_s = float(settings.get("grace_s", _GRACE_S))
+        self.machine_wait_s = float(settings.get("machine_wait_s", _MACHINE_WAIT_S))
+
+    def check(self, ticket: Ticket) -> None:
+        found = [*(f"--{line}" for line in self.slots.mistakes(ticket.resources)), *cluster_only(ticket)]
+        if found:
+            raise InvalidJob(found)
+
+    def submit(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if folder in self.queued or folder in self.running or is_over(folder):
+                continue
+            try:
+                ticket = read_ticket(folder)
+            except ValueError as error:
+                end_if_idle(folder, FAILED, str(error))
+                continue
+            impossible = self.slots.mistakes(ticket.resources)
+            if impossible:
+                end_if_idle(folder, FAILED, "; ".join(impossible))
+            elif attempts(folder) > 0:  # of an earlier process: the next tick sees whether it still runs
+                self.running[folder] = _Running()
+            else:
+                self.queued[folder] = ticket
+
+    def cancel(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if not is_over(folder) and not end_cancelled(folder):
+                processes.terminate(folder)
+
+    def tick(self) -> list[Path]:
+        for folder, job in list(self.running.items()):
+            if self._is_alive(folder, job):
+                self._stop_if_cancelled(folder, job)
+            elif self._is_due(folder):
+                with self._later_if_not_writable(folder):
+                    self._bury(folder, job)
+        for folder in [folder for folder in self.queued if is_over(folder) or is_cancelled(folder)]:
+            with self._later_if_not_writable(folder):
+                if is_over(folder) or end_cancelled(folder):
+                    del self.queued[folder]
+        self._start_all()
+        return [*self.running, *self.queued]
+
+    def _is_due(self, folder: Path) -> bool:
+        return self.not_before.get(folder, 0.0) <= time.monotonic()
+
+    @contextmanager
+    def _later_if_not_writable(self, folder: Path) -> Iterator[None]:
+        """A full disk or a folder that became read-only ends no job: what was due is done when it can be."""
+        try:
+            yield
+        except OSError as error:
+            print(f"{folder.name}: put off, its folder cannot be written: {error}", file=sys.stderr, flush=True)
+            self.not_before[folder] = time.monotonic() + self.machine_wait_s
+
+    # ---- jobs that run
+
+    def _is_alive(self, folder: Path, job: _Running) -> bool:
+        if job.process is not None:
+            return job.process.poll() is None
+        if not is_locked(folder):
+            return False
+        starting = not (folder / PROCESS).exists()
+        return bool(processes.members(folder)) if starting else processes.is_alive(folder)
+
+    def _stop_if_cancelled(self, folder: Path, job: _Running) -> None:
+        if not is_cancelled(folder):
+            return
+        if job.asked is None:
+            job.asked = time.monotonic()
+            processes.terminate(folder)
+        elif time.monotonic() - job.asked > self.grace_s:
+            processes.kill(folder)
+
+    def _bury(self, folder: Path, job: _Running) -> None:
+        """After the runner is gone: ends what it left behind, then frees its slots and decides how it goes on."""
+        processes.kill(folder)
+        if is_locked(folder):
+            return  # someone who is being killed still holds it
+        if job.taken is not None:
+            job.taken.close()
+        if not is_over(folder):
+            self._queue_again(folder)
+        del self.running[folder]
+
+    def _queue_again(self, folder: Path) -> None:
+        """Queues a job whose last attempt ended without a result."""
+        noted, number = read_object(folder / PROCESS), attempts(folder)
+        if is_cancelled(folder) and end_cancelled(folder):
+            return
+        try:
+            ticket = read_ticket(folder)
+        except ValueError as error:
+            end_if_idle(folder, FAILED, str(error))
+            return
+        if noted.get("stopped") and number > 0:
+            self._note(folder, number - 1)
+            (folder / PROCESS).unlink()
+        elif number >= ticket.max_attempts:
+            why = noted.get("failure") or _last_line(folder / LOG)
+            end_if_idle(folder, LOST, f"ended {number} times without a result; last: {why}")
+            return
+        elif noted.get("failure"):
+            self.not_before[folder] = time.monotonic() + self.machine_wait_s
+        self.queued[folder] = ticket
+
+    # ---- jobs that wait
+
+    def _start_all(self) -> None:
+        """Starts what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
+        waits_for_gpus = waits_for_cpus = False
+        for folder in sorted(self.queued, key=lambda f: (-self.queued[f].priority, self.queued[f].order, f.name)):
+            ticket = self.queued[folder]
+            if not self._is_due(folder):
+                continue
+            needs_gpus = ticket.resources.gpus > 0
+            if waits_for_gpus if needs_gpus else waits_for_cpus:
+                continue
+            taken = self.slots.take(ticket.resources)
+            if taken is not None:
+                self._start(folder, ticket, taken)
+            elif needs_gpus:
+                waits_for_gpus = True
+            else:
+                waits_for_cpus = True
+
+    def _start(self, folder: Path, ticket: Ticket, taken: Taken) -> None:
+        """Starts the runner, which is handed the locks; they are held without a gap."""
+        process = None
+        try:
+            with self._later_if_not_writable(folder):
+                lock = try_lock(folder, patience_s=0.1)
+                if lock is not None:
+                    with lock:
+                        self._note(folder, attempts(folder) + 1, taken)
+                        (folder / PROCESS).unlink(missing_ok=True)
+                        process = self._spawn(folder, taken, lock.fileno())
+        finally:
+            if process is None:
+                taken.close()
+        if process is not None:
+            del self.queued[folder]
+            self.running[folder] = _Running(process, taken)
+        elif self._is_due(folder):  # someone runs it, such as a person with `nas run`
+            del self.queued[folder]
+            self.running[folder] = _Running()
+
+    def _spawn(self, folder: Path, taken: Taken, lock: int) -> subprocess.Popen[bytes]:
+        marked = {**os.environ, **taken.environment(), processes.MARK: str(folder.resolve())}
+        command = [sys.executable, "-u", "-m", "service.queue.runner", str(folder.resolve()), str(lock)]
+        with (folder / LOG).open("ab") as log, _affinity(taken.cpus):
+            return subprocess.Popen(
+                command,
+                env=marked,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock, *taken.descriptors),
+            )
+
+    def _note(self, folder: Path, attempt: int, taken: Taken | None = None) -> None:
+        slots = taken.describe() if taken is not None else {}
+        write_json(folder / STATE, {"attempt": attempt, "executor": "local", "boot": processes.boot(), **slots})
+
+
+@contextmanager
+def _affinity(cpus: Sequence[int]) -> Iterator[None]:
+    """Processes started here run on these cores only; on all of this process where none are named."""
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its process was killed")

@@ -1,0 +1,245 @@
+"""GPUs and cores of this machine, each a lock file that everyone here takes before using it.
+
+A lock is handed to the job that uses the device, so the kernel frees it when the job is dead, however it died. A job
+that has a GPU for itself holds its file exclusively; jobs that share one hold it together, and one of its slots each.
+"""
+
+import fcntl
+import os
+import re
+import stat
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from service.queue.executors.executor import Resources
+
+_PLACES = ("/run/lock", "/var/lock", tempfile.gettempdir())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotConfig:
+    """What of this machine jobs may use.
+
+    Args:
+        gpus: Indices or UUIDs as `nvidia-smi -L` lists them; null for all that CUDA_VISIBLE_DEVICES allows.
+        jobs_per_gpu: Jobs that may share a GPU.
+        cpus: Cores; null for all that this process may use.
+        pretend_gpus: So many GPUs that do not exist, for trying things out.
+        folder: Of the lock files; null for the one of this machine.
+    """
+
+    gpus: Sequence[str] | None = None
+    jobs_per_gpu: int = 1
+    cpus: int | None = None
+    pretend_gpus: int = 0
+    folder: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs_per_gpu < 1:
+            raise ValueError(f"jobs_per_gpu must be 1 or more, got {self.jobs_per_gpu}")
+        if self.cpus is not None and self.cpus < 1:
+            raise ValueError(f"cpus must be 1 or more, got {self.cpus}")
+        if self.pretend_gpus < 0:
+            raise ValueError(f"pretend_gpus must be 0 or more, got {self.pretend_gpus}")
+
+
+@dataclass
+class Taken:
+    """Slots of one job; `close` lets this process's hold on them go."""
+
+    files: ExitStack
+    descriptors: list[int] = field(default_factory=list)
+    gpus: list[str] = field(default_factory=list)
+    cpus: list[int] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """What a job sees: its GPUs and no other, and as many threads as it has cores."""
+        threads = str(len(self.cpus))
+        limited = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} if self.cpus else {}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **limited}
+
+    def describe(self) -> dict[str, Any]:
+        return {"gpus": self.gpus, "cpus": self.cpus}
+
+    def close(self) -> None:
+        self.files.close()
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The devices of this machine that jobs may use."""
+
+    config: SlotConfig
+
+    @cached_property
+    def gpus(self) -> list[str]:
+        """Names for CUDA_VISIBLE_DEVICES."""
+        if self.config.pretend_gpus:
+            return [f"pretend-{index}" for index in range(self.config.pretend_gpus)]
+        return visible(installed_gpus(), self.config.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+    @cached_property
+    def cpus(self) -> list[int]:
+        return sorted(os.sched_getaffinity(0))[: self.config.cpus]
+
+    @cached_property
+    def folder(self) -> Path:
+        """Of the lock files, the same for all users of the machine."""
+        if self.config.folder is not None:
+            place = Path(self.config.folder)
+            place.mkdir(parents=True, exist_ok=True)
+            return place
+        parent = next(Path(place) for place in _PLACES if _is_for_all(Path(place)))
+        place = parent / "espalier"
+        with suppress(FileExistsError):
+            place.mkdir()
+            place.chmod(0o1777)  # whatever the umask is
+        return place
+
+    def mistakes(self, resources: Resources) -> list[str]:
+        """Why a job with these needs could never start here; empty where it could."""
+        found = []
+        if resources.nodes > 1:
+            found.append(f"nodes: must be 1 on a queue of one machine, got {resources.nodes}; use --queue slurm")
+        if resources.gpus > len(self.gpus):
+            there = f"this machine has {len(self.gpus)} that jobs may use"
+            found.append(f"gpus: must be {len(self.gpus)} or less, {there}, got {resources.gpus}")
+        if (resources.cpus or 0) > len(self.cpus):
+            found.append(f"cpus: must be {len(self.cpus)} or less, the cores jobs may use here, got {resources.cpus}")
+        return found
+
+    def take(self, resources: Resources) -> Taken | None:
+        """All slots that a job needs, or None, and none is held, where they are not all free."""
+        taken = Taken(ExitStack())
+        wanted = resources.cpus or (0 if resources.gpus else len(self.cpus))
+        if self._take_gpus(resources.gpus, taken) and self._take_cpus(wanted, taken):
+            return taken
+        taken.close()
+        return None
+
+    def _take_gpus(self, wanted: int, taken: Taken) -> bool:
+        for turn in range(self.config.jobs_per_gpu):  # an empty GPU before a second job on another
+            for gpu in self.gpus:
+                if len(taken.gpus) == wanted:
+                    return True
+                if gpu not in taken.gpus and self._take_gpu(gpu, turn, taken):
+                    taken.gpus.append(gpu)
+        return len(taken.gpus) == wanted
+
+    def _take_gpu(self, gpu: str, turn: int, taken: Taken) -> bool:
+        if self.config.jobs_per_gpu == 1:
+            return self._lock(f"gpu-{gpu}", fcntl.LOCK_EX, taken)
+        held = len(taken.descriptors)
+        with ExitStack() as only_if_both:
+            half = Taken(only_if_both)
+            shared = self._lock(f"gpu-{gpu}", fcntl.LOCK_SH, half)
+            if not (shared and self._lock(f"gpu-{gpu}.{turn}", fcntl.LOCK_EX, half)):
+                return False
+            taken.files.push(only_if_both.pop_all())
+            taken.descriptors += half.descriptors
+        return len(taken.descriptors) > held
+
+    def _take_cpus(self, wanted: int, taken: Taken) -> bool:
+        for cpu in self.cpus:
+            if len(taken.cpus) == wanted:
+                break
+            if self._lock(f"cpu-{cpu}", fcntl.LOCK_EX, taken):
+                taken.cpus.append(cpu)
+        return len(taken.cpus) == wanted
+
+    def _lock(self, name: str, kind: int, taken: Taken) -> bool:
+        descriptor = _open(self.folder / name)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        taken.files.callback(os.close, descriptor)
+        taken.descriptors.append(descriptor)
+        return True
+
+
+def installed_gpus() -> list[tuple[str, str]]:
+    """Index and UUID of each GPU, or of each part of one that is partitioned (MIG); empty where there is none."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return parse_gpus(done.stdout) if done.returncode == 0 else []
+
+
+def parse_gpus(listing: str) -> list[tuple[str, str]]:
+    """Index and UUID from the output of ``nvidia-smi -L``; a partitioned GPU stands for its parts."""
+    found: list[tuple[str, str]] = []
+    for line in listing.splitlines():
+        if match := re.match(r"GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", line):
+            found.append((match[1], match[2]))
+        elif match := re.match(r"\s+MIG .*Device\s+(\d+): .*\(UUID: (MIG-[^)]+)\)", line):
+            whole = next(index for index, uuid in reversed(found) if uuid.startswith("GPU-") or ":" in index)
+            index = whole.partition(":")[0]
+            found = [(i, uuid) for i, uuid in found if (i, uuid[:4]) != (index, "GPU-")]
+            found.append((f"{index}:{match[1]}", match[2]))
+    return found
+
+
+def visible(gpus: Sequence[tuple[str, str]], chosen: Sequence[str] | None, allowed: str | None) -> list[str]:
+    """UUIDs that jobs may use, in order.
+
+    Args:
+        gpus: Index and UUID of each.
+        chosen: Indices or (beginnings of) UUIDs; None for all.
+        allowed: CUDA_VISIBLE_DEVICES of this process; None where it is not set.
+
+    Raises:
+        ValueError: A chosen one does not exist.
+    """
+    names = [uuid for _, uuid in gpus]
+    if allowed is not None:
+        some = [name.strip() for name in allowed.split(",") if name.strip()]
+        names = [uuid for name in some for index, uuid in gpus if index == name or uuid.startswith(name)]
+    if chosen is None:
+        return names
+    by_name = {name: [uuid for index, uuid in gpus if index == name or uuid.startswith(name)] for name in chosen}
+    for name, found in by_name.items():
+        if len(found) != 1 or found[0] not in names:
+            there = ", ".join(f"{index} ({uuid})" for index, uuid in gpus if uuid in names) or "none"
+            raise ValueError(f"gpus: {name!r} is no GPU that jobs may use here; there are: {there}")
+    return [found[0] for found in by_name.values()]
+
+
+def settings_of(content: Mapping[str, Any]) -> SlotConfig:
+    """The configuration kept in a queue folder; unknown fields are of a later version."""
+    known = SlotConfig.__dataclass_fields__
+    return SlotConfig(**{name: value for name, value in content.items() if name in known})
+
+
+def _is_for_all(place: Path) -> bool:
+    """Whether every user may make files here and nobody may remove those of others."""
+    try:
+        mode = place.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) and bool(mode & stat.S_IWOTH) and bool(mode & stat.S_ISVTX)
+
+
+def _open(path: Path) -> int:
+    """Opens a lock file that may belong to another user: read only, so that it needs no right to write."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(10):
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            pass
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            continue  # someone else has just made it
+        os.fchmod(descriptor, 0o644)  # whatever the umask is
+        return descriptor
+    raise OSError(f"{path} comes and goes")

@@ -1,0 +1,71 @@
+"""The jobs of one file: fields read, many checked at once."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from service.errors import InvalidJob
+from service.job.files import job_file, read_fields
+from service.job.validation import check_fields
+
+if TYPE_CHECKING:
+    from service.job.job import Job
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+STAGES = {
+    "all": ("train", "search", "measure", "test"),
+    "train": ("train",),
+    "search": ("search", "measure", "test"),
+    "retrain": ("retrain",),
+}
+
+
+def read_source(source: str) -> Mapping[str, Any]:
+    """The fields of a recipe, a file or a job folder.
+
+    Raises:
+        InvalidJob: There is none, or it cannot be read.
+    """
+    return readable(lambda text: read_fields(job_file(text)), source)
+
+
+def readable(read: Callable[[str], Any], text: str) -> Any:
+    """What `read` makes of a text; a mistake in it is one of the job."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise InvalidJob([str(error)]) from error
+
+
+class Checker:
+    """Checks many jobs that differ little: data are looked at once, and jobs that differ in the seed only once."""
+
+    def __init__(self) -> None:
+        from nas.data import check_data
+
+        self.shape_of = cache(check_data)
+        self.known: dict[str, Job] = {}
+
+    def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
+        """The checked job; its device is where it will run, which may be another machine."""
+        from service.job.job import job_of, with_settings
+
+        data, mistakes = with_settings(fields, sets)
+        if mistakes:
+            raise InvalidJob(mistakes)
+        device, seed = data.get("device", "auto"), data.get("seed", 0)
+        if re.fullmatch(r"cuda:\d+", str(device)):
+            raise InvalidJob([f"device: {device!r} can't be asked for in a queue, which chooses the GPU; use cuda"])
+        unpinned = {**data, "device": "auto" if device == "cuda" else device}
+        alike = repr({**unpinned, "seed": None})
+        if alike not in self.known:
+            self.known[alike] = job_of(unpinned, shape_of=self.shape_of)
+        job = self.known[alike]
+        if seed != job.seed or type(seed) is not int:
+            shallow = check_fields(type(job), {"name": "job", "space": {"name": "any"}, "seed": seed}, {})
+            if shallow.mistakes or shallow.tree is None:
+                raise InvalidJob(list(shallow.mistakes.values()))
+            job = replace(job, seed=shallow.tree.seed)
+        return replace(job, device=device) if device == "cuda" else job

@@ -1,0 +1,299 @@
+"""Figures of a job: the Pareto front, interactive and as an image, and how hypervolume and sampling went."""
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.job.folder import candidates, finite, job_name, objectives_of, read_json
+
+Record = Mapping[str, Any]
+
+COSTS = ("latency_ms", "macs", "params")
+_MOST_NAMED = 16  # more curves than that have no legend
+FRONT, CANDIDATE, INFEASIBLE = "#c2410c", "#64748b", "#cbd5e1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One quantity of a figure: values are divided by `scale`, then carry `label`."""
+
+    name: str
+    label: str
+    scale: float = 1.0
+
+    def of(self, value: Any) -> float | None:
+        """The scaled value, None where it is no finite number."""
+        number = finite(value)
+        return None if number is None else number / self.scale
+
+
+LABELS = {"accuracy": "validation accuracy (%)", "latency_ms": "latency (ms)", "test_accuracy": "test accuracy (%)"}
+
+
+def axis_of(name: str, values: Sequence[Any], unit: str = "") -> Axis:
+    """The axis for a quantity; counts are scaled to thousands, millions or billions by their largest value."""
+    if name not in ("macs", "params"):
+        return Axis(name=name, label=LABELS.get(name, f"{name} ({unit})" if unit else name))
+    largest = max((number for value in values if (number := finite(value)) is not None), default=0.0)
+    prefix, scale = next((p, s) for p, s in (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)) if largest >= s or s == 1)
+    noun = "MACs" if name == "macs" else "parameters"
+    return Axis(name=name, label=f"{noun} ({prefix})" if prefix else noun, scale=scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What the figures of a job draw: the quality upwards, one of the costs sideways."""
+
+    title: str
+    quality: Axis
+    costs: tuple[Axis, ...]
+    maximise: bool
+    rows: list[dict[str, Any]]
+    members: list[dict[str, Any]]
+
+    def staircase(self, cost: Axis) -> list[tuple[float, float]]:
+        """Members that no other beats in this cost and the quality, cheapest first, as (cost, quality)."""
+        sign = 1 if self.maximise else -1
+        points = sorted((p for m in self.members if (p := self.point(m["values"], cost))), key=lambda p: p[0])
+        best, steps = -math.inf, []
+        for x, y in points:
+            if sign * y > best:
+                best = sign * y
+                steps.append((x, y))
+        return steps
+
+    def point(self, values: Record, cost: Axis) -> tuple[float, float] | None:
+        """Where a candidate lies, None where one of the two values is missing."""
+        x, y = cost.of(values.get(cost.name)), self.quality.of(values.get(self.quality.name))
+        return None if x is None or y is None else (x, y)
+
+
+def picture_of(folder: Path) -> Picture | None:
+    """What there is to draw, None where no candidate has values of two quantities."""
+    front = read_json(folder / "front.json") or {}
+    members, rows, objectives = front.get("members", []), candidates(folder), objectives_of(folder)
+    values = [*(row for row in rows), *(member["values"] for member in members)]
+    known = {name for value in values for name, entry in value.items() if finite(entry) is not None}
+    names = [objective["name"] for objective in objectives]
+    maximised = {objective["name"]: bool(objective.get("maximise")) for objective in objectives} or {"accuracy": True}
+    quality = next((name for name in maximised if maximised[name] and name in known), names[0] if names else "accuracy")
+    costs = [name for name in dict.fromkeys([*names, *COSTS]) if name != quality and name in known]
+    if quality not in known or not costs:
+        return None
+    units = {objective["name"]: objective.get("unit") or "" for objective in objectives}
+    axes = {name: axis_of(name, [v.get(name) for v in values], units.get(name, "")) for name in [quality, *costs]}
+    return Picture(
+        title=job_name(folder),
+        quality=axes[quality],
+        costs=tuple(axes[name] for name in costs),
+        maximise=maximised.get(quality, True),
+        rows=rows,
+        members=members,
+    )
+
+
+def interval(record: Record, name: str) -> tuple[float, float] | None:
+    """Distances from the value down and up to the ends of its interval, None where none was measured."""
+    value = finite(record["values"].get(name))
+    low, high = (finite(end) for end in (record.get("intervals") or {}).get(name) or (None, None))
+    return None if value is None or low is None or high is None else (max(0.0, value - low), max(0.0, high - value))
+
+
+def _hover(values: Record, key: str, architecture: Mapping[str, Any], extra: Record) -> str:
+    shown = {**{name: finite(values.get(name)) for name in ("accuracy", *COSTS)}, **extra}
+    lines = [f"<b>{key}</b>"]
+    lines += [f"{name}: {value:,.4g}" for name, value in shown.items() if value is not None]
+    decisions = [f"{name}={value}" for name, value in architecture.items()]
+    lines += [", ".join(decisions[i : i + 4]) for i in range(0, len(decisions), 4)]
+    return "<br>".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cloud:
+    """One kind of points in the interactive figure; `members` carry the intervals of the front."""
+
+    name: str
+    marker: dict[str, Any]
+    values: Sequence[Record]
+    texts: list[str]
+    members: list[dict[str, Any]] = field(default_factory=list)
+
+    def view(self, picture: Picture, cost: Axis) -> dict[str, Any]:
+        """Coordinates and error bars when `cost` is the horizontal axis."""
+        ends = [interval(member, cost.name) for member in self.members]
+        return {
+            "x": [cost.of(values.get(cost.name)) for values in self.values],
+            "y": [picture.quality.of(values.get(picture.quality.name)) for values in self.values],
+            "error_x.array": [end[1] / cost.scale if end else 0 for end in ends],
+            "error_x.arrayminus": [end[0] / cost.scale if end else 0 for end in ends],
+            "error_x.visible": any(ends),
+        }
+
+
+def _clouds(picture: Picture) -> list[_Cloud]:
+    def rows(name: str, status: str, **marker: Any) -> _Cloud:
+        chosen = [row for row in picture.rows if row["status"] == status and not row["on_front"]]
+        texts = [_hover(row, row["key"], json.loads(row["architecture"]), {}) for row in chosen]
+        return _Cloud(name=name, marker=marker, values=chosen, texts=texts)
+
+    members = picture.members
+    front = _Cloud(
+        name="front",
+        marker={"color": FRONT, "size": 10, "line": {"color": "white", "width": 1}},
+        values=[m["values"] for m in members],
+        texts=[
+            _hover(m["values"], m["key"], m["architecture"], {"test": finite(m.get("test_accuracy"))}) for m in members
+        ],
+        members=members,
+    )
+    infeasible = rows("infeasible", "infeasible", color=INFEASIBLE, size=7, symbol="x")
+    return [
+        cloud
+        for cloud in (infeasible, rows("candidates", "ok", color=CANDIDATE, size=7, opacity=0.4), front)
+        if cloud.values
+    ]
+
+
+def front_html(picture: Picture) -> str:
+    """A page of its own, free of the network: the front over all candidates, with a choice of the cost axis."""
+    import plotly.graph_objects as go
+
+    figure, clouds = go.Figure(), _clouds(picture)
+    for cloud in clouds:
+        figure.add_scatter(
+            mode="markers",
+            name=f"{cloud.name} ({len(cloud.values)})",
+            marker=cloud.marker,
+            text=cloud.texts,
+            hovertemplate="%{text}<extra></extra>",
+            error_x={"type": "data", "symmetric": False, "color": FRONT, "thickness": 1.2, "width": 3},
+        )
+    line = {"shape": "hv", "color": FRONT, "width": 1.5}
+    figure.add_scatter(mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    buttons = [_button(picture, clouds, cost) for cost in picture.costs]
+    for name, values in buttons[0]["args"][0].items():
+        for trace, value in zip(figure.data, values):
+            trace.update({name.replace(".", "_"): value})
+    _lay_out(figure, picture, buttons)
+    config = {"displaylogo": False, "responsive": True}
+    return figure.to_html(include_plotlyjs=True, full_html=True, default_height="88vh", config=config)
+
+
+def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any]:
+    """The entry of the drop-down list that makes `cost` the horizontal axis: one value per trace."""
+    steps = picture.staircase(cost)
+    views = [cloud.view(picture, cost) for cloud in clouds]
+    views.append({"x": [x for x, _ in steps], "y": [y for _, y in steps], "error_x.visible": False})
+    names = ("x", "y", "error_x.array", "error_x.arrayminus", "error_x.visible")
+    data = {name: [view.get(name, []) for view in views] for name in names}
+    layout = {"xaxis.title.text": cost.label, "xaxis.autorange": True, "yaxis.autorange": True}
+    return {"label": cost.label, "method": "update", "args": [data, layout]}
+
+
+def _lay_out(figure: Any, picture: Picture, buttons: list[dict[str, Any]]) -> None:
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom", "bgcolor": "white"}
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": f"{picture.title}: Pareto front", "x": 0.02, "y": 0.97, "yanchor": "top"},
+        font={"family": "system-ui, sans-serif", "size": 14},
+        xaxis={
+            "title": {"text": picture.costs[0].label},
+            "rangemode": "normal",
+            "showline": True,
+            "linecolor": "#94a3b8",
+        },
+        yaxis={"title": {"text": picture.quality.label}, "showline": True, "linecolor": "#94a3b8"},
+        legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
+        updatemenus=[menu] if len(buttons) > 1 else [],
+        hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 12}},
+        margin={"l": 70, "r": 30, "t": 110, "b": 60},
+    )
+
+
+def _png(draw: Callable[[Any], None]) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e2e8f0", linewidth=0.8)
+    axes.set_axisbelow(True)
+    draw(axes)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def front_png(picture: Picture) -> bytes:
+    """The front over all candidates, against the first cost, as a PNG image."""
+    cost = picture.costs[0]
+
+    def cloud(axes: Any, status: str, **style: Any) -> None:
+        chosen = [row for row in picture.rows if row["status"] == status and not row["on_front"]]
+        points = [p for row in chosen if (p := picture.point(row, cost))]
+        if points:
+            axes.scatter(*zip(*points), label=f"{style.pop('name')} ({len(points)})", **style)
+
+    def draw(axes: Any) -> None:
+        cloud(axes, "infeasible", name="infeasible", color=INFEASIBLE, marker="x", s=18)
+        cloud(axes, "ok", name="candidates", color=CANDIDATE, s=18, alpha=0.4, linewidths=0)
+        steps = picture.staircase(cost)
+        if steps:
+            axes.step(*zip(*steps), where="post", color=FRONT, linewidth=1.3, alpha=0.7)
+        drawn = [(m, p) for m in picture.members if (p := picture.point(m["values"], cost))]
+        for member, (x, y) in drawn:
+            down, up = interval(member, cost.name) or (0.0, 0.0)
+            axes.errorbar(x, y, xerr=[[down / cost.scale], [up / cost.scale]], color=FRONT, capsize=2.5, linewidth=1.1)
+        if drawn:
+            points = [p for _, p in drawn]
+            axes.scatter(*zip(*points), color=FRONT, s=42, zorder=3, edgecolors="white", label=f"front ({len(drawn)})")
+        axes.set(xlabel=cost.label, ylabel=picture.quality.label)
+        axes.set_title(f"{picture.title}: Pareto front", loc="left", fontsize=13, pad=12)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+
+    return _png(draw)
+
+
+def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
+    """The hypervolume over evaluations as a PNG image; `curve` holds pairs of the two."""
+    points = [(x, y) for x, y in curve if finite(x) is not None and finite(y) is not None]
+
+    def draw(axes: Any) -> None:
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        axes.step(xs, ys, where="post", color=FRONT, linewidth=1.8)
+        axes.fill_between(xs, ys, step="post", color=FRONT, alpha=0.08, linewidth=0)
+        axes.set(xlabel="evaluations", ylabel="hypervolume (0 to 1, higher is better)")
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+        axes.set_title(f"{title}: hypervolume of the front", loc="left", fontsize=13, pad=12)
+        if points:
+            axes.annotate(f"{ys[-1]:.3f}", (xs[-1], ys[-1]), xytext=(-4, 6), textcoords="offset points", ha="right")
+
+    return _png(draw)
+
+
+def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
+    """The probabilities that a sampler learned over epochs as a PNG image; `events` are those of samplers.
+
+    A resumed training repeats some epochs, of which the last counts; phases follow each other.
+    """
+    points = {(name, event["epoch"]): value for event in events for name, value in event["probabilities"].items()}
+    names = list(dict.fromkeys(name for name, _ in points))
+
+    def draw(axes: Any) -> None:
+        for name in names:
+            curve = sorted((epoch, value) for (of, epoch), value in points.items() if of == name)
+            axes.plot(*zip(*curve), linewidth=1.6, marker="." if len(curve) < 30 else None, label=name)
+        axes.set(xlabel="epoch", ylabel="probability in the next epoch")
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"{title}: what training samples", loc="left", fontsize=13, pad=12)
+        if len(names) <= _MOST_NAMED:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
+
+    return _png(draw)

@@ -1,0 +1,202 @@
+"""Fronts of finished jobs, read from job folders or from MLflow, and whether they may be compared."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from service import catalogue
+from service.job.folder import finite, read_json
+from service.job.job import InvalidJob
+from service.job.preparation import saved_job
+
+EXACT = {"macs": False, "params": False}
+"""Quantities that every member has, whatever was searched for, and whether they are maximised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """The front of one job.
+
+    Attributes:
+        name: What it is called beside the others.
+        folder: Where the files of the job are.
+        members: As in front.json, those that have values.
+        objectives: Of the search.
+        conditions: Under which latency was measured.
+        job: The settings.
+        content: All of front.json.
+    """
+
+    name: str
+    folder: Path
+    members: list[dict[str, Any]]
+    objectives: list[dict[str, Any]]
+    conditions: dict[str, Any]
+    job: dict[str, Any]
+    content: dict[str, Any]
+
+
+def read_front(folder: Path) -> Front:
+    """The front in a job folder.
+
+    Raises:
+        InvalidJob: It is no job folder, has no front yet, or a file is damaged.
+    """
+    job = saved_job(folder)
+    path = folder / "front.json"
+    try:
+        content = read_json(path)
+        members = None if content is None else content["members"]
+        objectives = None if content is None else content["objectives"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidJob([f"{path}: damaged ({error}); make it again with: nas run {folder}"]) from error
+    if content is None or members is None or objectives is None:
+        raise InvalidJob([f"{folder}: this job has no front yet; finish it with: nas run {folder}"])
+    members = [member for member in members if member.get("values")]
+    if not members:
+        raise InvalidJob([f"{folder}: the front of this job is empty"])
+    return Front(
+        name=job.get("name") or folder.name,
+        folder=folder,
+        members=members,
+        objectives=objectives,
+        conditions=content.get("latency") or {},
+        job=job,
+        content=content,
+    )
+
+
+def fronts_of(folders: Mapping[str, Path]) -> list[Front]:
+    """Fronts, each under a name of its own.
+
+    Args:
+        folders: What the user called each run -> its job folder.
+
+    Raises:
+        InvalidJob: One of them is no job with a front.
+    """
+    found = [(called, read_front(folder)) for called, folder in folders.items()]
+    names = [front.name for _, front in found]
+    return [
+        front if names.count(front.name) == 1 else replace(front, name=f"{front.name} ({Path(called).name})")
+        for called, front in found
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What fronts are compared by, and what has to be said about it.
+
+    Attributes:
+        directions: Objectives, and whether each is maximised.
+        marks: Differences between the jobs that make the comparison less than fair.
+    """
+
+    directions: tuple[tuple[str, bool], ...]
+    marks: tuple[str, ...]
+
+
+def terms_of(fronts: Sequence[Front], names: Sequence[str] = (), *, anyway: bool = False) -> Terms:
+    """The common terms of several fronts.
+
+    Args:
+        fronts: At least one.
+        names: Objectives to compare by; by default those that all were searched for.
+        anyway: Whether differences that forbid a comparison are marks instead.
+
+    Raises:
+        InvalidJob: They have different objectives, data or conditions of latency; one line says which.
+    """
+    directions = _chosen(fronts, names) if names else _searched(fronts)
+    forbidding = [*_other_data(fronts, directions), *_other_conditions(fronts, directions)]
+    if forbidding and not anyway:
+        raise InvalidJob([f"{forbidding[0]}; --anyway compares them all the same, and says so"])
+    return Terms(directions=directions, marks=(*forbidding, *_other_limits(fronts)))
+
+
+def _known(front: Front) -> dict[str, bool]:
+    """What members can be compared by -> whether it is maximised."""
+    return EXACT | {o["name"]: bool(o.get("maximise")) for o in front.objectives}
+
+
+def _optimised(front: Front) -> dict[str, bool]:
+    """What was traded off, not what was limited or noted alone -> whether it is maximised."""
+    return {o["name"]: bool(o.get("maximise")) for o in front.objectives if o.get("optimised", True)}
+
+
+def _searched(fronts: Sequence[Front]) -> tuple[tuple[str, bool], ...]:
+    first = fronts[0]
+    names = _optimised(first)
+    for front in fronts[1:]:
+        theirs = _optimised(front)
+        if theirs != names:
+            both = [name for name in _known(first) if _known(first)[name] == _known(front).get(name)]
+            what = f"{first.name} was searched for {_joined(names)}, {front.name} for {_joined(theirs)}"
+            advice = f"; what both have: --objectives {','.join(both)}" if len(both) > 1 else ""
+            raise InvalidJob([f"different objectives: {what}{advice}"])
+    return tuple(names.items())
+
+
+def _chosen(fronts: Sequence[Front], names: Sequence[str]) -> tuple[tuple[str, bool], ...]:
+    known = {name: maximise for front in fronts for name, maximise in _known(front).items()}
+    mistakes = []
+    for name in dict.fromkeys(names):
+        lacking = [front.name for front in fronts if not any(_has(member, name) for member in front.members)]
+        if name not in known:
+            allowed = f"must be among {_joined(known)}"
+            mistakes.append(f"--objectives: {name!r} {allowed}{catalogue.suggestion(name, known)}")
+        elif lacking:
+            mistakes.append(f"--objectives: the members of {lacking[0]} have no {name}")
+    if mistakes:
+        raise InvalidJob(mistakes)
+    return tuple((name, known[name]) for name in dict.fromkeys(names))
+
+
+def _has(member: Mapping[str, Any], name: str) -> bool:
+    return finite(member["values"].get(name)) is not None
+
+
+def _other_data(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
+    """Accuracies of other images are no accuracies of these."""
+    if all(name in EXACT or name == "latency_ms" for name, _ in directions):
+        return []
+    return _differences(fronts, "data", [{n: _data(f).get(n) for n in ("source", "dataset", "path")} for f in fronts])
+
+
+def _data(front: Front) -> Mapping[str, Any]:
+    data = dict(front.job.get("data") or {})
+    return data | {"path": Path(data["path"]).name if data.get("path") else None}
+
+
+def _other_conditions(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
+    if not any(name == "latency_ms" for name, _ in directions):
+        return []
+    lines = _differences(fronts, "latency was measured under different conditions,", [f.conditions for f in fronts])
+    rest = [name for name, _ in directions if name != "latency_ms"]
+    advice = f" (without latency: --objectives {','.join([*rest, 'macs'])})" if rest else ""
+    return [f"{line}{advice}" for line in lines]
+
+
+def _other_limits(fronts: Sequence[Front]) -> list[str]:
+    return _differences(fronts, "limits:", [dict((f.job.get("search") or {}).get("constraints") or {}) for f in fronts])
+
+
+def _differences(fronts: Sequence[Front], what: str, fields: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for each front that differs from the first in some field."""
+    first, lines = fields[0], []
+    for front, own in zip(fronts[1:], fields[1:]):
+        names = [name for name in dict.fromkeys([*first, *own]) if first.get(name) != own.get(name)]
+        if names:
+            apart = ", ".join(f"{name} {_shown(first.get(name))} and {_shown(own.get(name))}" for name in names)
+            lines.append(f"{what} {fronts[0].name} and {front.name} differ: {apart}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _joined(names: Sequence[str] | Mapping[str, Any]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,136 @@
+"""The figure of one front or several: quality against a cost, every run in a colour of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.job.folder import candidates, finite
+from service.report.figures import COSTS, Axis, Picture, axis_of, interval
+from service.report.fronts import Front, Terms
+from service.tracking.format import COLOURS
+
+_MOST_CANDIDATES = 3000
+_SHOWN_DECISIONS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """What is drawn upwards, and what can be drawn sideways."""
+
+    quality: Axis
+    maximise: bool
+    costs: tuple[Axis, ...]
+
+
+def axes_of(fronts: Sequence[Front], terms: Terms) -> Axes:
+    """Axes that every front has values for; counts are scaled alike for all."""
+    directions = dict(terms.directions)
+    quality = next((name for name, maximise in directions.items() if maximise), next(iter(directions)))
+    values = [member["values"] for front in fronts for member in front.members]
+    names = [name for name in dict.fromkeys([*directions, *COSTS]) if name != quality]
+    shared = [name for name in names if all(any(_has(m, name) for m in front.members) for front in fronts)]
+    units = {o["name"]: o.get("unit") or "" for front in fronts for o in front.objectives}
+    made = {name: axis_of(name, [v.get(name) for v in values], units.get(name, "")) for name in (quality, *shared)}
+    return Axes(quality=made[quality], maximise=directions[quality], costs=tuple(made[name] for name in shared))
+
+
+def _has(member: dict[str, Any], name: str) -> bool:
+    return finite(member["values"].get(name)) is not None
+
+
+def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
+    """What there is to draw of each front, on common axes."""
+    return [
+        Picture(
+            title=front.name,
+            quality=axes.quality,
+            costs=axes.costs,
+            maximise=axes.maximise,
+            rows=[row for row in candidates(front.folder) if row["status"] == "ok" and not row["on_front"]],
+            members=front.members,
+        )
+        for front in fronts
+    ]
+
+
+def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
+    """The interactive figure: candidates faint, fronts as points with intervals on a staircase."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for place, picture in enumerate(pictures):
+        _draw(figure, picture, COLOURS[place % len(COLOURS)])
+    views = [_views(pictures, cost) for cost in axes.costs]
+    for trace, view in zip(figure.data, views[0] if views else []):
+        trace.update(view)
+    buttons = [_button(cost, view) for cost, view in zip(axes.costs, views)]
+    _lay_out(figure, axes, buttons)
+    return figure
+
+
+def _draw(figure: Any, picture: Picture, colour: str) -> None:
+    """The three traces of one front, without coordinates: those follow the choice of the cost."""
+    name, quiet = picture.title, {"hoverinfo": "skip", "showlegend": False, "legendgroup": picture.title}
+    figure.add_scatter(mode="markers", marker={"color": colour, "size": 5, "opacity": 0.3}, **quiet)
+    figure.add_scatter(mode="lines", line={"shape": "hv", "color": colour, "width": 1.5}, **quiet)
+    figure.add_scatter(
+        mode="markers",
+        name=f"{name}: front of {len(picture.members)}",
+        legendgroup=name,
+        marker={"color": colour, "size": 10, "line": {"color": "white", "width": 1}},
+        text=[_text(name, member) for member in picture.members],
+        hovertemplate="%{text}<extra></extra>",
+        error_x={"type": "data", "symmetric": False, "color": colour, "thickness": 1.2, "width": 3},
+    )
+
+
+def _text(name: str, member: dict[str, Any]) -> str:
+    shown = {**member["values"], "test accuracy": member.get("test_accuracy")}
+    numbers = [f"{what}: {value:,.4g}" for what, entry in shown.items() if (value := finite(entry)) is not None]
+    decisions = [f"{what}={value}" for what, value in member["architecture"].items()][:_SHOWN_DECISIONS]
+    lines = [", ".join(decisions[i : i + 4]) for i in range(0, len(decisions), 4)]
+    return "<br>".join([f"<b>{name} {member.get('key', '')}</b>", *numbers, *lines])
+
+
+def _views(pictures: Sequence[Picture], cost: Axis) -> list[dict[str, Any]]:
+    """Coordinates of every trace when `cost` is the horizontal axis."""
+    return [view for picture in pictures for view in _view(picture, cost)]
+
+
+def _view(picture: Picture, cost: Axis) -> list[dict[str, Any]]:
+    cloud = [p for row in picture.rows[-_MOST_CANDIDATES:] if (p := picture.point(row, cost))]
+    steps = picture.staircase(cost)
+    points = [picture.point(member["values"], cost) or (None, None) for member in picture.members]
+    ends = [interval(member, cost.name) or (0.0, 0.0) for member in picture.members]
+    errors = {"array": [high / cost.scale for _, high in ends], "arrayminus": [low / cost.scale for low, _ in ends]}
+    front = {**_coordinates(points), "error_x": {**errors, "visible": any(map(any, ends))}}
+    return [_coordinates(cloud), _coordinates(steps), front]
+
+
+def _coordinates(points: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    return {"x": [x for x, _ in points], "y": [y for _, y in points]}
+
+
+def _button(cost: Axis, views: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The entry of the drop-down list that makes `cost` the horizontal axis."""
+    data = {name: [view[name] for view in views] for name in ("x", "y")}
+    for part in ("array", "arrayminus", "visible"):
+        data[f"error_x.{part}"] = [view.get("error_x", {}).get(part) for view in views]
+    layout = {"xaxis.title.text": cost.label, "xaxis.autorange": True, "yaxis.autorange": True}
+    return {"label": cost.label, "method": "update", "args": [data, layout]}
+
+
+def _lay_out(figure: Any, axes: Axes, buttons: list[dict[str, Any]]) -> None:
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "white"}
+    line = {"showline": True, "linecolor": "#94a3b8"}
+    figure.update_layout(
+        template="plotly_white",
+        height=540,
+        font={"family": "system-ui, sans-serif", "size": 14},
+        xaxis={"title": {"text": axes.costs[0].label if axes.costs else ""}, **line},
+        yaxis={"title": {"text": axes.quality.label}, **line},
+        legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
+        updatemenus=[menu] if len(buttons) > 1 else [],
+        hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 12}},
+        margin={"l": 70, "r": 30, "t": 60, "b": 60},
+    )

@@ -1,0 +1,125 @@
+"""Fronts in words and numbers, as the report and the terminal show them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.benchmarks.front_comparison import FrontComparison
+from service.job.folder import finite
+from service.report.figures import Axis, interval
+from service.report.fronts import Front
+from service.run.progress import duration
+
+_FORMS = {"accuracy": ".2f", "latency_ms": ".3f"}
+_CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
+
+
+def quantity(axis: Axis) -> str:
+    """What an axis shows, without its unit."""
+    return axis.label.partition(" (")[0]
+
+
+def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> str:
+    """A value with its interval, and unless `bare` what it is."""
+    value = axis.of(member["values"].get(axis.name))
+    if value is None:
+        return "-"
+    form = _FORMS.get(axis.name, ".4g")
+    ends = interval(member, axis.name)
+    text = f"{value:{form}}"
+    if ends and max(ends) > 0:
+        text += f" [{value - ends[0] / axis.scale:{form}}, {value + ends[1] / axis.scale:{form}}]"
+    if bare:
+        return text
+    name, _, unit = axis.label.partition(" (")
+    unit = unit.rstrip(")")
+    return f"{text} {unit} {name}" if unit in ("%", "ms") else f"{name} {text}{f' {unit}' if unit else ''}"
+
+
+def tested_text(front: Front, member: Mapping[str, Any]) -> str:
+    """The test accuracy in percent, with its interval where the number of images is known."""
+    accuracy = finite(member.get("test_accuracy"))
+    if accuracy is None:
+        return "-"
+    ends = interval_of_share(accuracy, (front.content.get("images") or {}).get("test"))
+    return f"{accuracy:.2f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
+
+
+def interval_of_share(percent: float, count: int | None) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of a share of `count` images, in percent; None where their number is not known."""
+    if not count:
+        return None
+    from scipy.stats import binomtest
+
+    ends = binomtest(round(percent / 100 * count), count).proportion_ci(0.95, method="wilson")
+    return 100 * float(ends.low), 100 * float(ends.high)
+
+
+def searched_sentences(front: Front, result: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The space, the images, the training and the search of one job."""
+    job, space = front.job, front.content.get("space") or {}
+    data, train, search = (job.get(part) or {} for part in ("data", "train", "search"))
+    count = space.get("architectures")
+    name = space.get("name") or (job.get("space") or {}).get("name") or "unnamed"
+    of = f" of {_large(count)} architectures" if count else ""
+    what = data.get("dataset") or data.get("path") or data.get("source") or "unnamed images"
+    sentences = [f"the search space {name}{of}, on the images {what}."]
+    if train.get("epochs"):
+        sentences.append(f"The supernet was trained for {train['epochs']:g} passes over the training images.")
+    searcher = f" by {search['searcher']}" if search.get("searcher") else ""
+    if tried:
+        failed = sum(row["status"] != "ok" for row in tried)
+        beside = f", of which {failed:,} broke a limit or failed" if failed else ""
+        sentences.append(
+            f"{len(tried):,} candidates were tried{searcher}{beside}; {len(front.members)} are on the front."
+        )
+    if limits := search.get("constraints"):
+        sentences.append(f"Hard limits: {', '.join(f'{name} {text}' for name, text in limits.items())}.")
+    if (seconds := finite(result.get("seconds"))) is not None:
+        sentences.append(f"All of it took {duration(seconds)}.")
+    return sentences
+
+
+def _large(count: int) -> str:
+    return f"{count:,}" if count < 10_000_000 else f"about {count:.2g}"
+
+
+def condition_lines(fronts: Sequence[Front]) -> list[str]:
+    """Under which conditions latency was measured; one line for all fronts that share them."""
+    lines: dict[str, list[str]] = {}
+    for front in fronts:
+        if front.conditions:
+            lines.setdefault(conditions_text(front.conditions), []).append(front.name)
+    return [line if len(lines) == 1 else f"{', '.join(names)}: {line}" for line, names in lines.items()]
+
+
+def conditions_text(conditions: Mapping[str, Any]) -> str:
+    """Conditions of a measurement in one line, the well-known ones first."""
+    names = [name for name in (*_CONDITIONS, *conditions) if conditions.get(name) not in (None, "", [], {})]
+    return ", ".join(_condition(name, conditions[name]) for name in dict.fromkeys(names))
+
+
+def _condition(name: str, value: Any) -> str:
+    if name in ("device", "backend", "precision"):
+        return str(value)
+    if name == "input_shape":
+        return f"images of {' x '.join(map(str, value))}"
+    if name == "threads":
+        return f"{value} thread{'s' if value != 1 else ''}"
+    return f"{name.replace('_size', '').replace('_', ' ')} {value}"
+
+
+def verdict(found: FrontComparison) -> str:
+    """Who is ahead, in a sentence."""
+    names = list(found.hypervolume)
+    for name in names:
+        others = [other for other in names if other != name]
+        if others and all(found.coverage[name, other].share == 1 for other in others):
+            sure = all(found.coverage[name, other].beyond_error == 1 for other in others)
+            equal = all(found.coverage[other, name].share == 1 for other in others)
+            if equal:
+                return "The fronts are equal: each has everything that the others have."
+            error = "" if sure else ", though not by more than the measuring error everywhere"
+            return f"{name} equals or beats everything on the other fronts{error}."
+    best = max(names, key=lambda name: found.hypervolume[name])
+    share = 100 * found.hypervolume[best]
+    return f"None is ahead everywhere; {best} reaches furthest as a whole ({share:.1f} % of the common box)."

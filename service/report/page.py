@@ -1,0 +1,293 @@
+"""One page about one search or several, for people who never saw neural architecture search before.
+
+A file of its own, free of the network: style and drawing code are in it.
+"""
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
+from service.job.folder import candidates, finite, read_json
+from service.report.figures import Axis
+from service.report.fronts import Front, Terms
+from service.report.fronts_figure import Axes, figure_of, pictures_of
+from service.report.fronts_text import (
+    condition_lines,
+    interval_of_share,
+    quantity,
+    searched_sentences,
+    tested_text,
+    value_text,
+    verdict,
+)
+
+_STYLE = """
+body{font-family:system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1e293b;line-height:1.5}
+h1{font-size:1.7em;margin-bottom:.2em}h2{margin-top:2em;border-bottom:1px solid #e2e8f0;padding-bottom:.2em}
+p,li{max-width:52em}.lead{font-size:1.15em}.quiet{color:#64748b}.mark{background:#fef3c7;padding:.6em .9em}
+table{border-collapse:collapse;margin:1em 0;font-size:.93em;display:block;overflow-x:auto}
+th,td{padding:.35em .65em;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
+th{color:#475569;font-weight:600}th:first-child,td:first-child{text-align:left}
+code{background:#f1f5f9;padding:.1em .3em}dt{font-weight:600;margin-top:.6em}dd{margin-left:1.2em}
+""".strip()
+
+
+_SUBTITLE = "Neural architecture search: which network for which budget"
+_HOW_SEARCHED = """<p>A neural network can be built in many ways: more or fewer layers, wider or narrower ones,
+larger or smaller windows. A <b>search space</b> lists the decisions and what is allowed for each. To train every
+network of it would take years; instead one <b>supernet</b> is trained that holds them all, and each candidate takes
+its part of the weights. A <b>searcher</b> then proposes candidates, learns from how they do, and proposes better
+ones.</p>"""
+_HOW_ACCURATE = """<li><b>Validation accuracy</b> is the share of images recognised in a set that was kept apart from
+training. The search chose by it, so the chosen ones look a little better in it than they are.</li><li><b>Test
+accuracy</b> is the same on images that neither training nor search has seen; it was read once, at the end. It is
+what to expect in use, as far as the images there are alike."""
+_HOW_FAST = """<li><b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
+of a front in turns on the same machine, many times; the median is shown, with its 95 % interval. It holds for this
+machine and these conditions only:<ul>"""
+_WORDS = """<h2>Words</h2><dl>
+<dt>architecture</dt><dd>What a network is built of: the outcome of every decision of the search space.</dd>
+<dt>front (Pareto front)</dt><dd>The networks that no other found one beats: whatever is better in one respect costs
+something in another.</dd>
+<dt>supernet</dt><dd>One large network that contains every architecture of the space; its parts share weights.</dd>
+<dt>hypervolume</dt><dd>One number for a whole front: how much of the desirable region it reaches.</dd>
+<dt>interval</dt><dd>Where the true value lies in 95 of 100 cases; networks whose intervals overlap may be equally
+fast.</dd></dl>"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that the page shows.
+
+    Attributes:
+        fronts: At least one.
+        terms: What they are compared by.
+        axes: Of the figure.
+        comparison: What came of it.
+        budgets: Of the first cost; empty for round ones.
+    """
+
+    fronts: Sequence[Front]
+    terms: Terms
+    axes: Axes
+    comparison: FrontComparison
+    budgets: Sequence[float] = ()
+
+    @property
+    def quality(self) -> tuple[str, bool]:
+        return self.axes.quality.name, self.axes.maximise
+
+    @property
+    def cost(self) -> Axis | None:
+        return self.axes.costs[0] if self.axes.costs else None
+
+    def budgets_of(self, cost: Axis) -> list[float]:
+        members = {front.name: front.members for front in self.fronts}
+        return list(self.budgets) or round_budgets(members, cost.name)
+
+
+def page(findings: Findings) -> str:
+    """The whole page as HTML."""
+    names = [front.name for front in findings.fronts]
+    title = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        "<p class='quiet'>Neural architecture search: which network for which budget</p>",
+    ]
+    parts += _lead(findings)
+    parts += [f"<p class='mark'>Take care when comparing: {_text(mark)}.</p>" for mark in findings.terms.marks]
+    parts += [*_choice(findings), *_figure(findings), *_compared(findings), *_searched(findings)]
+    parts += [*_measured(findings), *_networks(findings), _WORDS]
+    head = f"<meta charset='utf-8'><title>{_text(title)}: networks found</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+# ---- the sections ---------------------------------------------------------------------------------------------------
+
+
+def _lead(findings: Findings) -> Iterable[str]:
+    name, maximise = findings.quality
+    everyone = [(front, member) for front in findings.fronts for member in front.members]
+    everyone = [pair for pair in everyone if finite(pair[1]["values"].get(name)) is not None]
+    front, best = (max if maximise else min)(everyone, key=lambda pair: pair[1]["values"][name])
+    sentences = [f"The best network by {quantity(findings.axes.quality)} is <code>{_text(best['key'])}</code>"]
+    sentences[0] += f" of {_text(front.name)}: {_text(_numbers(findings, front, best))}."
+    if cost := findings.cost:
+        front, cheap = min(everyone, key=lambda pair: _known(pair[1], cost.name))
+        sentences.append(f"The cheapest by {quantity(cost)} is <code>{_text(cheap['key'])}</code>")
+        sentences[1] += f" of {_text(front.name)}: {_text(_numbers(findings, front, cheap))}."
+        sentences.append("Between the two lies a choice; the table below says what each budget buys.")
+    yield f"<p class='lead'>{' '.join(sentences)}</p>"
+    if len(findings.fronts) > 1:
+        yield f"<p class='lead'>{_text(verdict(findings.comparison))}</p>"
+
+
+def _numbers(findings: Findings, front: Front, member: Mapping[str, Any]) -> str:
+    shown = [value_text(member, axis) for axis in (findings.axes.quality, *findings.axes.costs[:1])]
+    tested = tested_text(front, member)
+    return ", ".join([*shown, *([f"{tested} % on images never seen before"] if tested != "-" else [])])
+
+
+def _choice(findings: Findings) -> Iterable[str]:
+    yield "<h2>Which network to take</h2>"
+    cost = findings.cost
+    if cost is None:
+        yield "<p>Nothing was traded off: take the best network above.</p>"
+        return
+    yield (
+        f"<p>Find the line whose budget, the largest {quantity(cost)} that you can afford, is the last one within "
+        "reach. The network named there is the best that was found for it.</p>"
+    )
+    several = len(findings.fronts) > 1
+    header = [f"{cost.label} at most", *(["search"] if several else []), "network"]
+    header += [
+        findings.axes.quality.label,
+        "test accuracy (%)",
+        *(axis.label for axis in findings.axes.costs),
+        "weights",
+    ]
+    rows = [row for budget in findings.budgets_of(cost) if (row := _budget_row(findings, cost, budget, several))]
+    yield _table(header, rows)
+
+
+def _budget_row(findings: Findings, cost: Axis, budget: float, several: bool) -> list[str] | None:
+    """The best of all fronts for one budget."""
+    name, maximise = findings.quality
+    found = [(f, m) for f in findings.fronts if (m := best_within(f.members, findings.quality, cost.name, budget))]
+    if not found:
+        return None
+    sign = -1 if maximise else 1
+    front, member = min(found, key=lambda pair: (sign * pair[1]["values"][name], pair[1]["values"][cost.name]))
+    numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *findings.axes.costs)]
+    row = [f"{cost.of(budget):g}", *([front.name] if several else []), str(member["key"])]
+    return [*row, numbers[0], tested_text(front, member), *numbers[1:], str(member.get("weights") or "-")]
+
+
+def _figure(findings: Findings) -> Iterable[str]:
+    yield "<h2>The figure</h2>"
+    better = "higher" if findings.axes.maximise else "lower"
+    yield (
+        "<p>Every dot is a network that was tried; the large ones are the <b>front</b>. Further left is cheaper, "
+        f"{better} is better. A network is on the front if no other one found is better in one respect without being "
+        "worse in another, so everything worth having lies on the line, and what lies behind it can be had cheaper or "
+        "better. Bars are 95 % intervals of the measurement. Point at a dot to see what it is; the list above the "
+        "figure changes the horizontal axis.</p>"
+    )
+    figure = figure_of(pictures_of(findings.fronts, findings.axes), findings.axes)
+    config = {"displaylogo": False, "responsive": True}
+    yield figure.to_html(include_plotlyjs=True, full_html=False, config=config, div_id="fronts")
+
+
+def _compared(findings: Findings) -> Iterable[str]:
+    found, names = findings.comparison, [front.name for front in findings.fronts]
+    if len(names) < 2:
+        return
+    yield "<h2>The searches compared</h2>"
+    corner = ", ".join(f"{name} {value:.4g}" for name, value in found.reference.items())
+    ideal = ", ".join(f"{name} {value:.4g}" for name, value in found.ideal.items())
+    yield (
+        "<p><b>Hypervolume</b> says how far a front reaches as a whole: the share of the box between the worst values "
+        f"that count ({_text(corner)}) and the best ones found ({_text(ideal)}) in which the front has something "
+        "better to offer. The box is the same for all.</p>"
+    )
+    rows = [[name, str(found.members[name]), f"{100 * found.hypervolume[name]:.1f} %"] for name in names]
+    yield _table(["search", "networks on the front", "hypervolume"], rows)
+    yield (
+        "<p><b>Who beats whom</b>: the share of the networks in the column that some network in the line equals or "
+        "beats in every respect. In brackets: the share for which that holds even if the measuring errors are held "
+        "against the line.</p>"
+    )
+    lines = [[a, *("" if a == b else _covered(found, a, b) for b in names)] for a in names]
+    yield _table(["", *names], lines)
+    if cost := findings.cost:
+        yield f"<p>The best {quantity(findings.axes.quality)} that each search has for a budget:</p>"
+        best = [
+            [f"{cost.of(b):g}", *(_best(findings, f, cost, b) for f in findings.fronts)]
+            for b in findings.budgets_of(cost)
+        ]
+        yield _table([f"{cost.label} at most", *names], best)
+
+
+def _covered(found: FrontComparison, a: str, b: str) -> str:
+    covered = found.coverage[a, b]
+    return f"{100 * covered.share:.0f} % ({100 * covered.beyond_error:.0f} %)"
+
+
+def _best(findings: Findings, front: Front, cost: Axis, budget: float) -> str:
+    member = best_within(front.members, findings.quality, cost.name, budget)
+    return "-" if member is None else value_text(member, findings.axes.quality, bare=True)
+
+
+def _searched(findings: Findings) -> Iterable[str]:
+    yield "<h2>What was searched</h2>"
+    yield _HOW_SEARCHED
+    for front in findings.fronts:
+        result = read_json(front.folder / "result.json") or {}
+        tried = candidates(front.folder)
+        yield f"<p><b>{_text(front.name)}</b>: {_text(' '.join(searched_sentences(front, result, tried)))}</p>"
+
+
+def _measured(findings: Findings) -> Iterable[str]:
+    yield "<h2>How it was measured</h2><ul>"
+    yield _HOW_ACCURATE
+    for front in findings.fronts:
+        images = front.content.get("images") or {}
+        if (count := images.get("test")) and (ends := interval_of_share(50.0, count)):
+            error = (ends[1] - ends[0]) / 2
+            yield f" With {count:,} test images ({_text(front.name)}) it is sure to ±{error:.1f} points or better."
+    yield "</li>"
+    if any(front.conditions for front in findings.fronts):
+        yield _HOW_FAST
+        for line in condition_lines(findings.fronts):
+            yield f"<li>{_text(line)}</li>"
+        yield "</ul></li>"
+    yield "<li><b>Parameters and MACs</b> (multiplications in one pass) are counted, exactly.</li></ul>"
+
+
+def _networks(findings: Findings) -> Iterable[str]:
+    yield "<h2>All networks of the front</h2>"
+    for front in findings.fronts:
+        yield f"<h3>{_text(front.name)}</h3>"
+        first = findings.cost.name if findings.cost else findings.quality[0]
+        costs, rows = _with_predictions(findings.axes, front), []
+        for member in sorted(front.members, key=lambda m: _known(m, first)):
+            numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *costs)]
+            rows.append([str(member["key"]), numbers[0], tested_text(front, member), *numbers[1:]])
+        yield _table(_header(findings.axes, costs), rows)
+
+
+def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
+    """The costs, each before what the search predicted of it, where it did."""
+    known = {name for member in front.members for name in member["values"]}
+    shown = []
+    for cost in axes.costs:
+        shown.append(cost)
+        if (name := f"predicted_{cost.name}") in known:
+            shown.append(Axis(name=name, label=f"predicted {cost.label}", scale=cost.scale))
+    return shown
+
+
+def _header(axes: Axes, costs: Sequence[Axis]) -> list[str]:
+    """Of a table of networks."""
+    return ["network", axes.quality.label, "test accuracy (%)", *(axis.label for axis in costs)]
+
+
+# ---- small things ---------------------------------------------------------------------------------------------------
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _known(member: Mapping[str, Any], name: str) -> float:
+    value = finite(member["values"].get(name))
+    return math.inf if value is None else value
+
+
+def _text(text: str) -> str:
+    return html.escape(text)

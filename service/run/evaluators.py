@@ -1,0 +1,177 @@
+"""Processes that evaluate the candidates of one search, each with the supernet loaded once."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import torch
+
+from nas.hardware.quiet_moments import Quiet
+from nas.objectives import Objective
+from nas.search.evaluators import Candidate, Measured, measure
+from service.job.job import Job
+from service.run import events, processes
+from service.run.context import Work
+from service.run.profiling import torch_device
+from supernets import Processes
+
+_MOST_DEATHS = 3  # of processes under one candidate, before it counts as failed
+_BROKEN_DEVICE = "CUDA error"  # after one, nothing works in that process any more
+Evaluate = Callable[[Candidate], Measured]
+
+
+class EvaluationWorkers:
+    """Evaluators in processes of their own. A process that ends is replaced, and its candidate evaluated again.
+
+    Args:
+        ready: Makes what evaluates a candidate, one for each process; made again where a process is replaced.
+        names: Objectives that are evaluated there.
+        slots: Candidates at the same time; more than processes wait for one.
+        warn: Told of processes that ended.
+    """
+
+    def __init__(
+        self,
+        ready: Sequence[Callable[[], Evaluate]],
+        *,
+        names: Collection[str],
+        slots: int | None = None,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.names, self.slots, self.warn = names, slots or len(ready), warn
+        self._ready = list(ready)
+        self._workers: list[processes.Worker[Candidate] | None] = [None] * len(ready)
+        self._waiting: deque[Candidate] = deque()
+        self._busy: dict[int, Candidate] = {}
+        self._deaths: Counter[Candidate] = Counter()
+
+    def start(self, candidate: Candidate) -> None:
+        self._waiting.append(candidate)
+        self._hand_out()
+
+    def finished(self) -> tuple[Candidate, Measured]:
+        """Wait for any candidate that was started.
+
+        Raises:
+            Exception: What evaluates them could not be made.
+        """
+        while True:
+            self._hand_out()
+            connections = {self._worker(place).connection: place for place in self._busy}
+            place = connections[wait(list(connections))[0]]  # type: ignore[index]
+            candidate = self._busy.pop(place)
+            try:
+                return candidate, self._worker(place).take(candidate)
+            except processes.WorkerEnded as ended:
+                self._discard(place)
+                if (failed := self._after_death(candidate, ended.exit_code)) is not None:
+                    return candidate, failed
+
+    def close(self) -> None:
+        """End the processes."""
+        for place in range(len(self._workers)):
+            self._discard(place)
+
+    def __enter__(self) -> "EvaluationWorkers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _hand_out(self) -> None:
+        for place in range(len(self._workers)):
+            if self._waiting and place not in self._busy:
+                candidate = self._waiting.popleft()
+                try:
+                    self._worker(place).give(candidate)
+                except (BrokenPipeError, ConnectionError):  # it ended while it had nothing to do
+                    self._discard(place)
+                    self._worker(place).give(candidate)
+                self._busy[place] = candidate
+
+    def _after_death(self, candidate: Candidate, exit_code: int | None) -> Measured | None:
+        """Have it evaluated again, or give it up."""
+        self._deaths[candidate] += 1
+        ended = f"the process that evaluated {candidate.architecture.key} ended (exit code {exit_code})"
+        if self._deaths[candidate] >= _MOST_DEATHS:
+            self.warn(f"{ended} for the {_MOST_DEATHS}rd time; it counts as failed")
+            return Measured(reason=f"WorkerEnded: {_MOST_DEATHS} processes ended, the last with exit code {exit_code}")
+        self.warn(f"{ended}; it is evaluated again")
+        self._waiting.appendleft(candidate)
+        return None
+
+    def _worker(self, place: int) -> "processes.Worker[Candidate]":
+        worker = self._workers[place]
+        if worker is None:
+            most = int(os.environ.get("OMP_NUM_THREADS") or processes.cores())
+            threads = max(1, min(most, processes.cores() // len(self._workers)))
+            with processes.threads_of_children(threads):
+                worker = self._workers[place] = processes.Worker(self._ready[place])
+        return worker
+
+    def _discard(self, place: int) -> None:
+        worker = self._workers[place]
+        self._workers[place] = None
+        if worker is not None:
+            worker.stop()
+
+
+@dataclass
+class SubnetEvaluator:
+    """Evaluates candidates of a job in a process of its own; made there, with the first candidate.
+
+    Args:
+        folder: Of the job.
+        job: What is searched.
+        device: Where this process works.
+        supernet_from: As in `service.run.runner.run`.
+        names: Objectives to evaluate, in their order.
+    """
+
+    folder: Path
+    job: Job
+    device: str
+    supernet_from: Path | None
+    names: Sequence[str]
+    _objectives: list[Objective] | None = field(default=None, init=False)
+
+    def __call__(self, candidate: Candidate) -> Measured:
+        if self._objectives is None:
+            self._objectives = self._made()
+        measured = measure(self._objectives, candidate)
+        if _BROKEN_DEVICE in (measured.reason or ""):
+            os._exit(70)  # another process may do better
+        return measured
+
+    def _made(self) -> list[Objective]:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        device = torch_device(self.device)
+        job = replace(self.job, device=self.device, tracking=replace(self.job.tracking, enabled=False))
+        alone = Processes()
+        silent = events.Recorder(self.folder, job, lambda event: None, alone)
+        quiet = Quiet(self.folder / "search")
+        work = Work(self.folder, job, device, silent, alone, self.supernet_from, quiet=quiet)
+        return [objective for objective in work.problem.measured if objective.name in self.names]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Makes a `SubnetEvaluator` in another process."""
+
+    evaluator: SubnetEvaluator
+
+    def __call__(self) -> Evaluate:
+        return self.evaluator
+
+
+def devices(job_device: str, workers: int) -> list[str]:
+    """Where each of several processes works: all CUDA devices in turn, unless the job names one."""
+    device = torch_device(job_device)
+    if device.type != "cuda":
+        return [device.type] * workers
+    if device.index is not None:
+        return [str(device)] * workers
+    return [f"cuda:{place % torch.cuda.device_count()}" for place in range(workers)]

@@ -1,0 +1,122 @@
+"""The front of a search measured once more, and who stays on it.
+
+In the search one measurement, or one prediction, decides who is on the front; luck is part of it. So the best and those
+right behind them are measured again, all interleaved. Who may exceed a limit on latency is out: the upper end of the
+interval decides, after a longer measurement of whoever is that close. Whoever then comes to the front from behind is
+measured too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nas.estimate import Estimate
+from nas.hardware import MeasurementFailed
+from nas.hardware.latency_table import LatencyTable
+from nas.objectives import Bound
+from nas.search.journal import Evaluation
+from nas.search.pareto import contenders, pareto_front
+from nas.search.search import Problem
+from search_spaces import Architecture
+
+Measured = Estimate | MeasurementFailed
+Measure = Callable[[list[Architecture], int], Sequence[Measured]]
+"""Architectures and how many rounds of repeats -> their latencies in ms, interleaved, or why they have none."""
+PREDICTED = "predicted_latency_ms"
+_ROUNDS = 4
+_ROUNDS_WHERE_CLOSE = 12
+_MOST_LAYERS = 6  # of candidates behind the front that are measured where those before them break the limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalFront:
+    """Decides who is on the front once latencies are measured.
+
+    Args:
+        problem: What was searched for.
+        measure: Measures latencies.
+        table: What predicted latencies in the search, if anything did.
+        observer: Told of progress.
+        most: Candidates measured at first, the front in any case; None for no limit.
+    """
+
+    problem: Problem
+    measure: Measure
+    table: LatencyTable | None = None
+    observer: Callable[[dict[str, Any]], None] = lambda event: None
+    most: int | None = None
+
+    def settle(self, evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
+        """The front, and who was measured and is not on it, with the reason; all with measured latencies."""
+        directions = self.problem.directions
+        measured = self._measured(contenders(evaluations, directions, most=self.most), before=0)
+        for _ in range(_MOST_LAYERS):
+            known = {evaluation.architecture for evaluation in measured}
+            rest = [evaluation for evaluation in evaluations if evaluation.architecture not in known]
+            front = pareto_front([*measured, *rest], directions)
+            behind = [evaluation for evaluation in front if evaluation.architecture not in known]
+            if not behind or all(evaluation.status == "ok" for evaluation in measured):
+                break
+            measured += self._measured(behind, before=len(measured))
+        kept = pareto_front(measured, directions)
+        dropped = [
+            replace(evaluation, reason=evaluation.reason or "dominated when measured again")
+            for evaluation in measured
+            if evaluation not in kept
+        ]
+        return kept, dropped
+
+    def _measured(self, evaluations: Sequence[Evaluation], *, before: int) -> list[Evaluation]:
+        """These with measured latencies, infeasible where a limit may be broken."""
+        total = before + len(evaluations)
+        self.observer({"event": "measure", "done": before, "total": total})
+        latencies = self._latencies([evaluation.architecture for evaluation in evaluations])
+        self.observer({"event": "measure", "done": total, "total": total})
+        return [self._judged(self._with_latency(e, latency)) for e, latency in zip(evaluations, latencies)]
+
+    def _latencies(self, architectures: list[Architecture]) -> list[Measured]:
+        """Measured latencies; those whose interval holds the limit are measured for longer."""
+        found = dict(zip(architectures, self.measure(architectures, _ROUNDS)))
+        close = [a for a, latency in found.items() if self._broken(latency) and not self._surely_broken(latency)]
+        if close:
+            found |= dict(zip(close, self.measure(close, _ROUNDS_WHERE_CLOSE)))
+        return [found[architecture] for architecture in architectures]
+
+    @property
+    def _bound(self) -> Bound:
+        return self.problem.bounds.get("latency_ms", Bound())
+
+    def _broken(self, latency: Measured) -> bool:
+        return isinstance(latency, Estimate) and self._bound.violation_within(*_ends(latency)) > 0
+
+    def _surely_broken(self, latency: Measured) -> bool:
+        return isinstance(latency, Estimate) and min(self._bound.violation(end) for end in _ends(latency)) > 0
+
+    def _judged(self, evaluation: Evaluation) -> Evaluation:
+        """Infeasible where a limit is broken, or that of latency within the interval."""
+        if evaluation.status == "failed":
+            return evaluation
+        value = evaluation.values["latency_ms"]
+        low, high = evaluation.intervals.get("latency_ms", (value, value))
+        if self._bound.violation_within(low, high) > 0:
+            ends = f" [{low:.4g}, {high:.4g}]" if high > low else ""
+            reason = f"latency_ms = {value:.4g}{ends} is outside its limit when measured again"
+            return replace(evaluation, status="infeasible", reason=reason)
+        return evaluation
+
+    def _with_latency(self, evaluation: Evaluation, latency: Measured) -> Evaluation:
+        if isinstance(latency, MeasurementFailed):
+            return replace(evaluation, status="failed", reason=f"latency: {latency}")
+        values, intervals = dict(evaluation.values), dict(evaluation.intervals)
+        if self.table is not None:
+            predicted = self.table.estimate(evaluation.architecture)
+            values[PREDICTED], intervals[PREDICTED] = predicted.value, _ends(predicted)
+        values["latency_ms"] = latency.value
+        if latency.low is not None and latency.high is not None:
+            intervals["latency_ms"] = (latency.low, latency.high)
+        return replace(evaluation, values=values, intervals=intervals)
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    low, high = estimate.low, estimate.high
+    return (estimate.value if low is None else low, estimate.value if high is None else high)

@@ -1,0 +1,86 @@
+"""Latency and exact cost of architectures of a job, without training anything."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
+from search_spaces import Architecture, Space
+from service.job.job import InvalidJob, Job, build_space, device_type
+from service.job.preparation import front_members
+from service.run.events import Observer
+
+
+def torch_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one; of several processes of torchrun each takes its own CUDA device."""
+    name = device_type(name) if name == "auto" else name
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    return torch.device(name)
+
+
+def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
+    """Latency and exact cost of the smallest, the largest and random architectures of the space of a job."""
+    return profile_samples(build_space(job), job, observer, samples=samples)
+
+
+def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int) -> list[dict[str, Any]]:
+    """The same of any space, under the settings of a job."""
+    generator = np.random.default_rng(job.seed)
+    named = {"smallest": space.smallest(), "largest": space.largest()}
+    named |= {f"random {i + 1}": space.sample(generator) for i in range(samples)}
+    observer({"event": "measure", "done": 0, "total": len(named)})
+    measured = measure_architectures(space, list(named.values()), job, torch_device(job.device))
+    observer({"event": "measure", "done": len(named), "total": len(named)})
+    return [_profile_row(name, a, space, m) for (name, a), m in zip(named.items(), measured)]
+
+
+def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, Any]]:
+    """Latency and exact cost of the front members of a finished job, measured now."""
+    members = front_members(folder)
+    space = build_space(job)
+    architectures = [space.architecture(member["architecture"]) for member in members]
+    observer({"event": "measure", "done": 0, "total": len(members)})
+    measured = measure_architectures(space, architectures, job, torch_device(job.device))
+    observer({"event": "measure", "done": len(members), "total": len(members)})
+    return [_profile_row(member["key"], a, space, m) for member, a, m in zip(members, architectures, measured)]
+
+
+def measure_architectures(
+    space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device, *, rounds: int = 1
+) -> list[Measurement | MeasurementFailed]:
+    """Architectures with fresh weights, measured: no training is needed for that.
+
+    Raises:
+        InvalidJob: The machine that shall measure cannot be reached.
+    """
+    subnets = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
+    sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
+    shapes = [(space.input_shape[0], size, size) for size in sizes]
+    try:
+        with Meter(job.latency) as meter:
+            return meter.measure(subnets, shapes, rounds=rounds)
+    except DeviceUnreachable as error:
+        raise InvalidJob([f"latency.device: {error}"]) from error
+
+
+def _profile_row(
+    name: str, architecture: Architecture, space: Space, measured: Measurement | MeasurementFailed
+) -> dict[str, Any]:
+    costs = space.costs([architecture])
+    row = {"name": name, "key": architecture.key, "macs": int(costs.macs[0]), "params": int(costs.params[0])}
+    if isinstance(measured, MeasurementFailed):
+        return {**row, "failed": str(measured)}
+    return {
+        **row,
+        "latency_ms": measured.latency.value,
+        "interval": [measured.latency.low, measured.latency.high],
+        "throughput_per_s": measured.throughput_per_s,
+        "memory_mb": measured.memory_mb,
+        "energy_mj": measured.energy_mj,
+        "conditions": measured.conditions.to_dict(),
+    }

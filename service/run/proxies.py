@@ -1,0 +1,120 @@
+"""Proxies in the search of a job: as objectives, as a filter of proposals, and how well they ranked in the end."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.data import Data
+from nas.objectives import Objective
+from nas.objectives.proxy import ProxyScore
+from nas.rank_agreement import Agreement, no_better_than_baselines, rank_agreement
+from nas.scoring import RememberedScores
+from nas.search.journal import Evaluation
+from nas.searchers import AutoScore, Filtered, Searcher, cost_scores
+from nas.searchers.filtered import Score
+from proxies import maximised
+from search_spaces import Architecture, Space
+from service.catalogue import PROXIES
+from service.job import proxies as job_proxies
+from service.job.folder import write_json
+from service.job.job import Job
+from service.run.scoring import make_scorer, scored_batch
+
+BASELINES = ("params", "macs")
+_LEAST = 10
+
+
+class SearchProxies:
+    """The proxies that one job names; nothing is computed before it is asked for.
+
+    Args:
+        job: Names them.
+        space: What is searched.
+        data: Gives the batch, by a call, so that it is loaded only where a score is needed.
+        folder: Job folder; scores are remembered in it.
+    """
+
+    def __init__(self, job: Job, space: Space, data: Callable[[], Data], folder: Path) -> None:
+        self.job, self.space, self.data, self.folder = job, space, data, folder
+        config = job.proxies
+        chosen = [config.filter] if config.filter not in (None, "auto") else []
+        optimised = [name for name in job.search.objectives if name in PROXIES]
+        self.named = list(dict.fromkeys([*config.names, *map(str, chosen), *optimised]))
+        self._scores: RememberedScores | None = None
+
+    @property
+    def scores(self) -> RememberedScores:
+        if self._scores is None:
+            data = self.data()
+            scorer = make_scorer(self.job, job_proxies.plain_names(self.named), *scored_batch(data, self.job))
+            path = self.folder / "search" / "scores.jsonl"
+            self._scores = RememberedScores(scorer, path, {"data": data.fingerprint})
+        return self._scores
+
+    def objective(self, name: str) -> Objective:
+        """A proxy as an objective that the search optimises."""
+        return ProxyScore(name, self.scores)
+
+    def noted(self) -> list[Objective]:
+        """Proxies that are recorded of every candidate, beside the objectives."""
+        names = job_proxies.plain_names(self.job.proxies.names)
+        return [
+            ProxyScore(name, self.scores) for name in names if name not in (*BASELINES, *self.job.search.objectives)
+        ]
+
+    def filtered(self, searcher: Searcher) -> Searcher:
+        """The searcher, behind the filter of its proposals that the job asks for."""
+        config = self.job.proxies
+        if config.filter is None:
+            return searcher
+        if config.filter == "auto":
+            objective = self.job.search.objectives.index("accuracy")
+            scores = {name: self._score(name) for name in config.names}
+            chooser: Score = AutoScore(scores, cost_scores(self.space), objective=objective)
+        else:
+            chooser = self._score(config.filter)
+        return Filtered(searcher, chooser, candidates=config.proposals)
+
+    def _score(self, name: str) -> Score:
+        """Higher is better; an aggregate ranks the architectures that it is given."""
+
+        def of(architectures: Sequence[Architecture]) -> np.ndarray:
+            scored = [self.scores(architecture).values for architecture in architectures]
+            proxies = self.scores.scorer.proxies
+            parts = job_proxies.plain_names([name])
+            columns = {part: np.array([values.get(part, np.nan) for values in scored]) for part in parts}
+            direction = 1 if name not in proxies or maximised(proxies[name]) else -1
+            return direction * job_proxies.with_aggregates([name], columns, proxies)[name]
+
+        return of
+
+    # ---- honesty ----------------------------------------------------------------------------------------------------
+
+    def report(self, evaluations: Sequence[Evaluation]) -> list[str]:
+        """Write how well each proxy ranked the candidates whose accuracy is known; returns what to warn of."""
+        known = [e for e in evaluations if e.status != "failed" and "accuracy" in e.values]
+        names = [objective.name for objective in self.noted()]
+        names += [name for name in self.job.search.objectives if name in PROXIES and name not in BASELINES]
+        if not names or len(known) < _LEAST:
+            return []
+        proxies = self.scores.scorer.proxies
+        columns = {name: np.array([e.values.get(name, np.nan) for e in known], dtype=float) for name in BASELINES}
+        for name in names:
+            sign = 1 if maximised(proxies[name]) else -1
+            columns[name] = sign * np.array([e.values.get(name, np.nan) for e in known], dtype=float)
+        accuracies = np.array([e.values["accuracy"] for e in known])
+        found = rank_agreement(columns, accuracies, baselines=BASELINES, seed=self.job.seed)
+        write_json(self.folder / "search" / "proxies.json", {name: _as_json(a) for name, a in found.items()})
+        warnings = (no_better_than_baselines(agreement) for name, agreement in found.items() if name in names)
+        return [warning for warning in warnings if warning]
+
+
+def _as_json(agreement: Agreement) -> dict[str, Any]:
+    measures = {name: getattr(agreement, name) for name in ("spearman", "kendall", "top_precision")}
+    return {
+        "architectures": agreement.architectures,
+        "without_score": agreement.not_finite,
+        **{name: [estimate.value, estimate.low, estimate.high] for name, estimate in measures.items()},
+    }

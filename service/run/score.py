@@ -1,0 +1,155 @@
+"""What `nas score` and `nas benchmark proxies` do: a job from options, the scores, and what they say."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.scoring import Scored
+from search_spaces import Architecture, Space
+from service.job.files import read_fields
+from service.job.job import InvalidJob, Job, build_space, job_file, job_of
+from service.run import scoring
+from service.run.events import Observer
+
+_FROM_SOURCE = ("space", "data", "proxies", "seed", "device")
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a command line asks to have scored.
+
+    Attributes:
+        source: Job whose space, data and seed are used, if any.
+        space: Name of the space.
+        proxies: Names, joined by commas.
+        data: File or folder of images.
+        sets: Settings ``path=value`` of the job.
+    """
+
+    source: str | None = None
+    space: str | None = None
+    proxies: str | None = None
+    data: Path | None = None
+    sets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was scored.
+
+    Attributes:
+        job: The job it was done for.
+        space: Its space.
+        rows: The architectures.
+        known: Their scores.
+        columns: Scores [rows] by name, aggregates included.
+        seconds: Of this run.
+        fresh: Architectures scored in this run; the others were remembered.
+    """
+
+    job: Job
+    space: Space
+    rows: scoring.Rows
+    known: Mapping[Architecture, Scored]
+    columns: Mapping[str, np.ndarray]
+    seconds: float
+    fresh: int
+
+
+def requested_job(request: Request) -> Job:
+    """The job that a request describes; random images where it names none.
+
+    Raises:
+        InvalidJob: With all mistakes at once.
+    """
+    try:
+        given = read_fields(job_file(request.source)) if request.source else {}
+    except ValueError as error:
+        raise InvalidJob([str(error)]) from error
+    fields: dict[str, Any] = {"name": "score", **{name: given[name] for name in _FROM_SOURCE if name in given}}
+    fields.setdefault("data", {"source": "noise"})
+    if request.space:
+        fields["space"] = {"name": request.space}
+    elif "space" not in fields:
+        raise InvalidJob(["--space: must be given unless a job is named; see: nas list space"])
+    if request.data:
+        fields["data"] = data_fields(request.data)
+    if request.proxies:
+        names = [name.strip() for name in request.proxies.split(",") if name.strip()]
+        fields["proxies"] = {**fields.get("proxies", {}), "names": names}
+    job = job_of(fields, request.sets)
+    if not job.proxies.names:
+        raise InvalidJob(["--proxy: must name at least one proxy; see: nas list proxy"])
+    return job
+
+
+def chosen_rows(space: Space, archs: Path | None, sample: int | None, every: bool, seed: int) -> scoring.Rows:
+    """The architectures that the options ask for.
+
+    Raises:
+        InvalidJob: Not exactly one of the options is given, or it cannot be had.
+    """
+    given = [archs is not None, sample is not None, every]
+    if sum(given) != 1:
+        raise InvalidJob([f"give exactly one of --archs FILE, --sample N and --all, got {sum(given)} of them"])
+    if archs is not None:
+        return scoring.rows_of_table(archs, space)
+    return scoring.rows_of_sample(space, sample, seed) if sample is not None else scoring.rows_of_all(space)
+
+
+def check_output(output: Path) -> None:
+    """Refuse a place that cannot be written, before any work.
+
+    Raises:
+        InvalidJob: Says why.
+    """
+    if output.suffix not in SUFFIXES:
+        raise InvalidJob([f"--output: must end in {' or '.join(SUFFIXES)}, got {output}"])
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.with_name(f".{output.name}.writing").open("w"):
+            pass
+        output.with_name(f".{output.name}.writing").unlink()
+    except OSError as error:
+        raise InvalidJob([f"--output: cannot write {output}: {error.strerror or error}"]) from error
+
+
+def perform(
+    job: Job, space: Space, rows: scoring.Rows, output: Path, observer: Observer, *, workers: int, layers: bool = False
+) -> Outcome:
+    """Score the rows and write the table."""
+    journal = journal_file(output)
+    before = _lines(journal)
+    start = time.perf_counter()
+    known = scoring.score_rows(job, rows, journal, observer, workers=workers, layers=layers)
+    seconds = time.perf_counter() - start
+    columns = scoring.score_columns(job, rows, known)
+    scoring.write_table(output, rows, known, columns)
+    fresh = len(known) - max(0, before - 1)
+    return Outcome(job=job, space=space, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
+
+
+def journal_file(output: Path) -> Path:
+    """Where scores are remembered while the table is not written yet."""
+    return output.with_name(output.name + ".journal.jsonl")
+
+
+def job_and_space(request: Request) -> tuple[Job, Space]:
+    """The checked job and its space."""
+    job = requested_job(request)
+    return job, build_space(job)
+
+
+def data_fields(path: Path) -> dict[str, str]:
+    """The `data` of a job for a file or folder of images: a folder without npz files is one of images."""
+    is_image_folder = path.is_dir() and not list(path.glob("*.npz"))
+    return {"source": "folder" if is_image_folder else "npz", "path": str(path)}
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -1,0 +1,238 @@
+"""Scoring many architectures without training: which ones, by how many processes, remembered where, written how."""
+
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.benchmarks.published_tables import Table
+from nas.data import Data, load_data
+from nas.scoring import Scored, Scorer, as_evaluation, as_scored
+from nas.search.journal import Journal
+from search_spaces import Architecture, Space
+from service.job import proxies as job_proxies
+from service.job.job import InvalidJob, Job, build_space
+from service.run import processes
+from service.run.events import Observer
+from service.run.profiling import torch_device
+
+_ENUMERABLE = 2_000_000
+_SYNC_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Architectures to score, and what the user's table says of each.
+
+    Attributes:
+        architectures: One a row; several rows may be of one architecture.
+        carried: Columns of the user's table, kept in the output.
+    """
+
+    architectures: list[Architecture]
+    carried: dict[str, list[str]]
+
+
+# ---- which architectures ------------------------------------------------------------------------------------------
+
+
+def rows_of_table(path: Path, space: Space) -> Rows:
+    """Every row of a csv (or csv.gz) that names architectures.
+
+    Raises:
+        InvalidJob: The file cannot be read, or a row is no architecture of the space; says which.
+    """
+    try:
+        table = Table.read(path, space)
+    except OSError as error:
+        raise InvalidJob([f"--archs: {path}: {error.strerror or error}"]) from error
+    except ValueError as error:
+        raise InvalidJob([f"--archs: {error}"]) from error
+    return Rows(architectures=table.architectures, carried={name: list(cells) for name, cells in table.cells.items()})
+
+
+def rows_of_sample(space: Space, n: int, seed: int) -> Rows:
+    """`n` distinct random architectures, fewer where the space has fewer."""
+    generator = np.random.default_rng(seed)
+    found: dict[Architecture, None] = {}
+    for _ in range(50):
+        drawn = space.sample_encodings(n, generator)
+        found |= dict.fromkeys(space.decode(encoding) for encoding in drawn)
+        if len(found) >= n:
+            break
+    return Rows(architectures=list(found)[:n], carried={})
+
+
+def rows_of_all(space: Space) -> Rows:
+    """Every architecture of the space.
+
+    Raises:
+        InvalidJob: There are too many.
+    """
+    combinations = float(np.prod(space.choice_counts.astype(float)))
+    if combinations > _ENUMERABLE:
+        raise InvalidJob(
+            [f"--all: {space.name} has {space.count():,} architectures, too many to list; use --sample or --archs"]
+        )
+    encodings = np.stack(np.unravel_index(np.arange(int(combinations)), tuple(space.choice_counts)), axis=1)
+    distinct = np.unique(space.canonical(encodings), axis=0)
+    return Rows(architectures=[space.decode(encoding) for encoding in distinct], carried={})
+
+
+# ---- scoring ------------------------------------------------------------------------------------------------------
+
+
+def score_rows(
+    job: Job, rows: Rows, journal_path: Path, observer: Observer, *, workers: int = 0, layers: bool = False
+) -> dict[Architecture, Scored]:
+    """Scores of all rows; what the journal knows already is not computed again.
+
+    Args:
+        job: Space, data, proxies, seed and device.
+        rows: What to score.
+        journal_path: Scores are appended to it as they come.
+        observer: Told of progress.
+        workers: Processes; 0 for one a core on CPU, one on CUDA.
+        layers: Whether the shares of layers are kept as well, in a file beside the journal.
+
+    Raises:
+        InvalidJob: The journal is of other scores.
+    """
+    ready, fingerprint = scorer_of(job)
+    proxies = {"names": job_proxies.plain_names(job.proxies.names), "options": job.proxies.options}
+    header = {"space": asdict(job.space), "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
+    header |= {"seed": job.seed, "architectures": _digest(rows.architectures)}
+    try:
+        journal = Journal(journal_path, header)
+    except ValueError as error:
+        raise InvalidJob([f"--output: {error}; give another --output"]) from error
+    known = {evaluation.architecture: as_scored(evaluation) for evaluation in journal.evaluations}
+    places = {architecture: i for i, architecture in reversed(list(enumerate(rows.architectures)))}
+    distinct = list(dict.fromkeys(rows.architectures))
+    missing = [architecture for architecture in distinct if architecture not in known]
+    shares = layer_file(journal_path).open("a", encoding="utf-8") if layers else None
+    synced = time.monotonic()
+    observer({"event": "score", "done": len(known), "total": len(distinct)})
+    try:
+        for architecture, scored in _computed(ready, missing, _processes(job, workers, len(missing))):
+            if shares is not None:
+                shares.write(json.dumps({"index": places[architecture], "layers": scored.layers}) + "\n")
+                shares.flush()
+            journal.append(as_evaluation(places[architecture], architecture, scored))
+            known[architecture] = replace(scored, layers={})
+            if time.monotonic() - synced > _SYNC_EVERY_S:
+                journal.sync()
+                synced = time.monotonic()
+            observer({"event": "score", "done": len(known), "total": len(distinct)})
+    finally:
+        journal.close()
+        if shares is not None:
+            shares.close()
+    return known
+
+
+def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
+    """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
+    data = load_data(job.data, device=torch.device("cpu"))
+    return partial(
+        make_scorer, job, job_proxies.plain_names(job.proxies.names), *scored_batch(data, job)
+    ), data.fingerprint
+
+
+def scored_batch(data: Data, job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training images [B, C, H, W] that all architectures are scored on, and their classes [B].
+
+    Raises:
+        InvalidJob: There are not as many.
+    """
+    batch = job.proxies.batch
+    if batch > len(data.train):
+        raise InvalidJob([f"proxies.batch: must be at most {len(data.train)}, the training images, got {batch}"])
+    return next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
+
+
+def make_scorer(job: Job, names: Sequence[str], images: torch.Tensor, labels: torch.Tensor) -> Scorer:
+    """What scores the space of a job by these proxies."""
+    device = torch_device(job.device)
+    return Scorer(
+        space=build_space(job),
+        proxies=job_proxies.make_all(names, job.proxies.options),
+        images=images.to(device),
+        labels=labels.to(device),
+        seed=job.seed,
+    )
+
+
+def layer_file(journal_path: Path) -> Path:
+    """Where the shares of layers lie, beside the journal."""
+    return journal_path.with_name(journal_path.name.removesuffix(".jsonl") + ".layers.jsonl")
+
+
+def _digest(architectures: Iterable[Architecture]) -> str:
+    return hashlib.sha256("".join(a.key for a in architectures).encode()).hexdigest()[:16]
+
+
+def _processes(job: Job, workers: int, missing: int) -> int:
+    most = 1 if torch_device(job.device).type == "cuda" else processes.cores()
+    return max(1, min(workers or most, missing // 2))
+
+
+def _computed(
+    ready: partial[Scorer], architectures: Sequence[Architecture], workers: int
+) -> Iterator[tuple[Architecture, Scored]]:
+    """Scores in the order in which they are done.
+
+    Raises:
+        InvalidJob: A process ended early.
+    """
+    threads = max(1, torch.get_num_threads() // workers)
+    try:
+        yield from processes.computed(ready, architectures, workers=workers, threads=threads)
+    except processes.WorkerEnded as error:
+        raise InvalidJob([f"a scoring process ended (exit code {error.exit_code}); {processes.AGAIN}"]) from error
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+
+def score_columns(job: Job, rows: Rows, known: Mapping[Architecture, Scored]) -> dict[str, np.ndarray]:
+    """Scores [rows] by name, NaN where there is none; aggregates rank over all rows."""
+    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options)
+    columns = {
+        name: np.array([known[a].values.get(name, np.nan) for a in rows.architectures], dtype=float) for name in proxies
+    }
+    return job_proxies.with_aggregates(job.proxies.names, columns, proxies)
+
+
+def write_table(path: Path, rows: Rows, known: Mapping[Architecture, Scored], scores: Mapping[str, np.ndarray]) -> None:
+    """The table: the user's columns, then architecture, key, scores, seconds and reasons; csv or parquet."""
+    columns: dict[str, Sequence[Any]] = dict(rows.carried)
+    if "architecture" not in columns:
+        columns["architecture"] = [json.dumps(a.to_json()) for a in rows.architectures]
+    columns["key"] = [a.key for a in rows.architectures]
+    for name, values in scores.items():
+        columns[name if name not in rows.carried else f"{name}_score"] = [
+            None if np.isnan(value) else float(value) for value in values
+        ]
+    columns["score_seconds"] = [known[a].seconds for a in rows.architectures]
+    columns["score_reason"] = ["; ".join(known[a].reasons.values()) or None for a in rows.architectures]
+    temporary = path.with_name(f".{path.name}.writing")
+    if path.suffix == ".parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), temporary)
+    else:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    temporary.replace(path)

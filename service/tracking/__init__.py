@@ -1,0 +1,1 @@
+"""Job folders mirrored into MLflow; the only room that knows MLflow."""

@@ -1,0 +1,114 @@
+"""A connection to MLflow: the client, an experiment, and writing to a run what it does not hold yet."""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.job.folder import finite
+from service.tracking.format import allowed_name, text_of
+from service.tracking.store import ENVIRONMENT, check_answers, check_writable, database_of
+
+_NOTE = "One run per job, and one per member of its Pareto front (tag `nas.pareto`)."
+_MOST_RUNS = 5000
+_MOST_METRICS = 1000  # what a server takes at once
+
+
+def connect(uri: str) -> Any:
+    """An MLflow client; fails within seconds where the store cannot be used.
+
+    Raises:
+        OSError: The server does not answer, or the database cannot be written.
+        ImportError: MLflow is not installed.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if uri.startswith(("http://", "https://")):
+        check_answers(uri)
+    elif (database := database_of(uri)) is not None:
+        check_writable(database)
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri)
+
+
+def experiment_of(client: Any, name: str, uri: str) -> Any:
+    """The experiment of this name, made where it is missing; a local store keeps artifacts beside its database."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        database = database_of(uri)
+        location = (database.resolve().parent / "mlartifacts").as_uri() if database is not None else None
+        tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": _NOTE}
+        experiment = client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
+    if experiment.lifecycle_stage != "active":
+        raise ValueError(f"experiment {name!r} is deleted in MLflow: restore it, or choose another name")
+    return experiment
+
+
+def error_line(error: BaseException) -> str:
+    """Whatever a server, a driver or a proxy raised, in one line."""
+    line = (str(error).strip() or "-").splitlines()[0]
+    return f"{type(error).__name__}: {line[:300]}"
+
+
+def tagged_runs(client: Any, experiment: Any, tags: Mapping[str, str]) -> list[Any]:
+    """The runs with these tags, the oldest first."""
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    found = client.search_runs([experiment.experiment_id], query, max_results=_MOST_RUNS)
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def delete_doubles(client: Any, runs: Iterable[Any], chosen: Mapping[Any, Any]) -> None:
+    """Deletes runs that are not among the chosen: a request whose answer was lost on the way is sent again, and makes
+    a second run of the same thing."""
+    kept = {run.info.run_id for run in chosen.values()}
+    for run in runs:
+        if run.info.run_id not in kept:
+            client.delete_run(run.info.run_id)
+
+
+def add_missing(
+    client: Any,
+    run: Any,
+    *,
+    time_ms: int,
+    metrics: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Logs what the run does not hold yet; a number that is not finite is left out.
+
+    Args:
+        client: As `connect` gives it.
+        run: As it was read from the store.
+        time_ms: Of the metrics; the same at every call for the same values, so that no point is there twice.
+        metrics: Name -> number.
+        params: Name -> value; what is logged already is never changed.
+        tags: Name -> text.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+
+    data = run.data
+    numbers = {allowed_name(name): number for name, v in (metrics or {}).items() if (number := finite(v)) is not None}
+    texts = {allowed_name(name): text_of(value) for name, value in (params or {}).items()}
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(name, v, time_ms, 0) for name, v in numbers.items() if data.metrics.get(name) != v],
+        params=[Param(name, v) for name, v in texts.items() if name not in data.params],
+        tags=[RunTag(name, v) for name, v in (tags or {}).items() if data.tags.get(name) != v],
+    )
+
+
+def add_points(client: Any, run_id: str, points: Iterable[tuple[str, float, int, int]]) -> None:
+    """Logs points of curves, (metric, value, step, time in ms), in batches; a point that is there is not doubled."""
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(allowed_name(name), number, time_ms, step)
+        for name, value, step, time_ms in points
+        if (number := finite(value)) is not None
+    ]
+    for start in range(0, len(metrics), _MOST_METRICS):
+        client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS])

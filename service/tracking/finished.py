@@ -1,0 +1,86 @@
+"""Runs in MLflow of what is over when it is logged: a benchmark, or one searcher of it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from service.tracking.connection import (
+    add_missing,
+    add_points,
+    connect,
+    delete_doubles,
+    error_line,
+    experiment_of,
+    tagged_runs,
+)
+from service.tracking.format import source_tags
+from service.tracking.store import default_uri
+from service.tracking.sync import SyncResult, TrackingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """Something that is over and is logged as it is.
+
+    Args:
+        name: Of the run.
+        identity: Tags by which the run is found again: what is logged twice is there once.
+        params: Settings.
+        metrics: Final numbers; those that are not finite are left out.
+        tags: More tags, as MLflow has them.
+        curves: Metric -> steps and values.
+        files: Uploaded as artifacts.
+    """
+
+    name: str
+    identity: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+
+
+def identity_of(kind: str, folder: Path, params: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a run of a benchmark: the same for the same settings in the same folder, so that it is logged once."""
+    content = json.dumps([str(folder.resolve()), params], default=str, sort_keys=True)
+    return {"nas.kind": kind, "nas.benchmark": sha256(content.encode()).hexdigest()[:32]}
+
+
+def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig) -> SyncResult:
+    """Brings MLflow up to date with runs that are over; called again, it adds only what is not there yet.
+
+    Returns:
+        What was done; why not, where MLflow cannot be used. `members` are the runs by their names.
+    """
+    uri = config.uri or default_uri()
+    if not config.enabled:
+        return SyncResult(uri=uri, experiment=config.experiment)
+    try:
+        client = connect(uri)
+        experiment = experiment_of(client, config.experiment, uri)
+        logged = {run.name: _log(client, experiment, run) for run in runs}
+    except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the work
+        return SyncResult(uri=uri, experiment=config.experiment, error=error_line(error))
+    number = experiment.experiment_id
+    return SyncResult(uri=uri, experiment=config.experiment, synced=True, experiment_id=number, members=logged)
+
+
+def _log(client: Any, experiment: Any, run: FinishedRun) -> str:
+    """One run; returns its id."""
+    there = tagged_runs(client, experiment, run.identity)
+    tags = {**source_tags(), **run.tags, **run.identity}
+    made = there[0] if there else client.create_run(experiment.experiment_id, tags=tags, run_name=run.name)
+    run_id, time_ms = made.info.run_id, made.info.start_time
+    add_missing(client, made, time_ms=time_ms, metrics=run.metrics, params=run.params, tags=tags)
+    curves = ((name, value, step, time_ms) for name, curve in run.curves.items() for step, value in curve)
+    add_points(client, run_id, curves)
+    for path in run.files:
+        client.log_artifact(run_id, str(path))
+    if made.info.status != "FINISHED":
+        client.set_terminated(run_id)
+        delete_doubles(client, tagged_runs(client, experiment, run.identity), {run_id: made})
+    return run_id

@@ -1,0 +1,210 @@
+"""What a job leaves, in the terms of MLflow: names and values that it takes, points of curves, the charts page."""
+
+import base64
+import getpass
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from service.job.folder import finite, read_json, read_lines
+
+LONGEST_VALUE = 6000
+VIEW_KEY = "pareto"
+CURVES = {
+    "train": {"loss": "train/loss", "lr": "train/lr", "images_per_s": "train/images_per_s"},
+    "validate": {name: f"validation/{name}_accuracy" for name in ("largest", "smallest", "random")},
+    "rollback": {"lr_scale": "train/rollback_lr_scale"},
+}
+LEARNED = {"probabilities": "probability", "examples": "examples"}
+"""Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
+HYPERVOLUME = "search/hypervolume"
+SYSTEM = "system"
+"""What the names of the metrics of the machine begin with, as in the pages of MLflow."""
+COLOUR = "mlflow.runColor"
+COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of a tree of mappings by dotted name; an empty mapping is a leaf."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = value
+    return leaves
+
+
+def member_metrics(member: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a member of the front, under the same names in every run."""
+    metrics = {**member["values"], "test_accuracy": member.get("test_accuracy")}
+    for name, (low, high) in (member.get("intervals") or {}).items():
+        metrics |= {f"{name}_low": low, f"{name}_high": high}
+    return metrics
+
+
+def decisions_of(folder: Path, front: Mapping[str, Any]) -> list[str]:
+    """The decisions of a search space, in its order: the same for every search of it, whatever its front is."""
+    if front.get("decisions"):
+        return list(front["decisions"])
+    records, _ = read_lines(folder / "search" / "journal.jsonl")
+    known = [*(record.get("architecture") or {} for record in records)]
+    return list(dict.fromkeys(name for architecture in known for name in architecture))
+
+
+def member_params(job: Mapping[str, Any], member: Mapping[str, Any], decisions: Sequence[str]) -> dict[str, Any]:
+    """What a member of the front is: the search that it is of, its space, and every decision, `-` where inactive."""
+    architecture = member["architecture"]
+    names = dict.fromkeys([*decisions, *architecture])
+    search = {"search": f"{job['id'][:6]} {job['job']['name']}", "space": job["job"]["space"]["name"]}
+    return search | {name: architecture.get(name, "-") for name in names}
+
+
+def text_of(value: Any) -> str:
+    """A value as MLflow stores it, cut to the longest that it takes."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+
+
+def allowed_name(name: str) -> str:
+    """The name with every character that MLflow refuses replaced."""
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-./: " else "_" for c in name)[:250]
+
+
+def progress_points(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Any, int, int]]:
+    """Points of the curves as (metric, value, step, time in ms)."""
+    for record in records:
+        for name, metric in CURVES.get(record.get("event", ""), {}).items():
+            if name in record and "step" in record:
+                yield metric, record[name], int(record["step"]), int(record["time"] * 1000)
+        if record.get("event") == "system":
+            for name, value in record.get("values", {}).items():
+                yield allowed_name(f"{SYSTEM}/{name}"), value, int(record["step"]), int(record["time"] * 1000)
+        if record.get("event") == "sampler":
+            for name, prefix in LEARNED.items():
+                for key, value in record.get(name, {}).items():
+                    yield allowed_name(f"{prefix}/{key}"), value, int(record["epoch"]), int(record["time"] * 1000)
+
+
+def described_params(job: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a job and the environment that it ran in, as parameters."""
+    tree = {key: value for key, value in job["job"].items() if key not in ("name", "tracking")}
+    tree |= {"environment": job.get("environment", {}), "espalier": job.get("espalier")}
+    return {allowed_name(name): text_of(value) for name, value in flatten(tree).items()}
+
+
+def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
+    """The data of a job as MLflow describes a data set; the digest is of the settings, not of the images."""
+    data = job["job"].get("data") or {}
+    name = data.get("dataset") or Path(data.get("path") or data.get("source") or "data").stem
+    source = json.dumps(data, sort_keys=True)
+    digest = sha256(source.encode()).hexdigest()[:8]
+    return {"name": str(name)[:500], "digest": digest, "source_type": "local", "source": source}
+
+
+def outcome_metrics(folder: Path) -> dict[str, Any]:
+    """The numbers of the result of a job."""
+    result = read_json(folder / "result.json") or {}
+    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "test_accuracy")}
+    agreements = read_json(folder / "search" / "proxies.json") or {}
+    metrics |= {f"proxy_spearman/{name}": agreement["spearman"][0] for name, agreement in agreements.items()}
+    metrics |= (read_json(folder / "ranking.json") or {}).get("metrics", {})
+    return metrics | {f"seconds/{stage}": seconds for stage, seconds in (result.get("stages") or {}).items()}
+
+
+def table_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows as the user interface shows a table, with numbers short enough to read."""
+    data = [[float(f"{v:.6g}") if isinstance(v, float) else v for v in row.values()] for row in rows]
+    return {"columns": list(rows[0]) if rows else [], "data": data}
+
+
+def source_tags(job: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]:
+    """Where a run comes from: the command, the version of the code, and the user where the machine says who it is."""
+    tags = {"mlflow.source.name": "nas run", "mlflow.source.type": "LOCAL"}
+    if commit := job.get("environment", {}).get("git_commit"):
+        tags["mlflow.source.git.commit"] = str(commit)
+    with suppress(KeyError, OSError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def created_ms(job: Mapping[str, Any]) -> int:
+    """When a job was made, in the milliseconds of MLflow."""
+    return int(datetime.fromisoformat(job["created"]).timestamp() * 1000)
+
+
+def ended_ms(folder: Path, job: Mapping[str, Any]) -> int:
+    """When a job ended, or was last heard of; the same at every call once it is over."""
+    result = read_json(folder / "result.json") or {}
+    if (seconds := finite(result.get("seconds"))) is not None:
+        return created_ms(job) + int(seconds * 1000)
+    told = [path for path in (folder / "progress.jsonl", folder / "result.json") if path.exists()]
+    return int(told[0].stat().st_mtime * 1000) if told else created_ms(job)
+
+
+def status_of(folder: Path, *, final: bool) -> str:
+    """The status of the run of a job; without a result it runs, or has failed or was killed if nobody works on it."""
+    result = read_json(folder / "result.json")
+    if result is None:
+        if final and (folder / "ranking.json").exists():  # trained and ranked is all that was wanted
+            return "FINISHED"
+        events = [line["event"] for line in read_lines(folder / "progress.jsonl")[0] if line["event"] != "system"]
+        ended = "FAILED" if events[-1:] == ["failed"] else "KILLED"
+        return ended if final else "RUNNING"
+    return {"finished": "FINISHED", "failed": "FAILED"}.get(result["status"], "KILLED")
+
+
+class Links(NamedTuple):
+    """Addresses in the MLflow user interface: the ready-made charts of all fronts, and the plain list of runs."""
+
+    charts: str
+    runs: str
+
+
+def links(base: str, experiment_id: str) -> Links:
+    """Addresses of an experiment on the MLflow server at `base`, such as http://127.0.0.1:5000."""
+    runs = f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return Links(charts=f"{runs}&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}", runs=runs)
+
+
+def view_state(members: Sequence[Mapping[str, str]], objectives: Sequence[Mapping[str, Any]]) -> str:
+    """The charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel coordinates.
+
+    The format is not documented by MLflow; `Links.runs` is the way that does not depend on it.
+
+    Args:
+        members: The parameters of every member of the fronts that are shown.
+        objectives: Of a search; the first cost is the horizontal axis.
+    """
+    optimised = [o for o in objectives if o.get("optimised", True)]
+    costs = [o["name"] for o in optimised if not o.get("maximise")] or ["latency_ms"]
+    shared = [name for name in members[0] if all(name in params for params in members)]
+    varied = [name for name in shared if len({params[name] for params in members}) > 1]
+    complete = [name for name in varied if all(params[name] != "-" for params in members)]
+    chosen = [name for name in ("search", "space") if name in varied] + [
+        n for n in complete if n not in ("search", "space")
+    ]
+    card = {"deleted": False, "isGenerated": False, "metricSectionId": "front"}
+    axes = {"xaxis": {"key": costs[0], "type": "METRIC"}, "yaxis": {"key": "accuracy", "type": "METRIC"}}
+    metrics = list(dict.fromkeys([*costs, "params", "accuracy"]))
+    scatter = {**card, "uuid": "scatter", "type": "SCATTER", "runsCountToCompare": 100, **axes}
+    parallel = {"uuid": "parallel", "type": "PARALLEL", "selectedParams": chosen[:6], "selectedMetrics": metrics}
+    section = {"uuid": "front", "name": "Pareto front", "display": True, "isReordered": True, "isGenerated": False}
+    section |= {"columns": 2, "cardHeight": 460}
+    state = {
+        "searchFilter": "tags.`nas.pareto` = 'true'",
+        "orderByKey": "metrics.`accuracy`",
+        "orderByAsc": False,
+        "runsHiddenMode": "SHOW_ALL",
+        "selectedColumns": [f"metrics.`{name}`" for name in ("accuracy", "test_accuracy", *metrics[:-1])],
+        "compareRunCharts": [scatter, {**card, **parallel, "runsCountToCompare": 100}],
+        "compareRunSections": [section],
+        "isAccordionReordered": True,
+    }
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()

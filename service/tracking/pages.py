@@ -1,0 +1,58 @@
+"""The pages of MLflow: links that open them at the right place, and the server that shows a database."""
+
+from collections.abc import Callable
+from typing import Any
+
+from service.tracking.connection import connect
+from service.tracking.format import Links, links
+from service.tracking.store import LOOPBACK, Serving, database_of, run_server
+
+
+def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
+    """Addresses of an experiment in the user interface.
+
+    Args:
+        uri: The store; the address of a server is its own base.
+        experiment: Name of the experiment.
+        base: Where `serve` shows a database.
+
+    Raises:
+        OSError: The store cannot be reached.
+        LookupError: It has no such experiment.
+    """
+    found = connect(uri).get_experiment_by_name(experiment)
+    if found is None:
+        raise LookupError(f"{uri} has no experiment {experiment!r} yet")
+    return links(base or (uri if uri.startswith("http") else "http://127.0.0.1:5000"), found.experiment_id)
+
+
+def serve(
+    uri: str, serving: Serving | None = None, *, experiment: str = "espalier", echo: Callable[[str], Any] = print
+) -> int:
+    """Shows a store in the browser until interrupted; of a server that runs elsewhere only the links are printed.
+
+    Returns:
+        The exit status of the server, 0 where it was interrupted.
+
+    Raises:
+        FileNotFoundError: There is no such database yet.
+        OSError: The port is taken, what a login needs is missing, or the store cannot be reached.
+    """
+    serving = serving or Serving()
+    elsewhere = uri.startswith("http")
+    database = database_of(uri)
+    if database is not None and not database.exists():
+        raise FileNotFoundError(f"there is no MLflow store at {database} yet: it is made by the first job")
+    if not elsewhere:
+        serving.check()
+    base = uri if elsewhere else f"http://{serving.host}:{serving.port}"
+    try:
+        found = view_link(uri, experiment, base=base)
+        echo(f"charts: {found.charts}\nruns:   {found.runs}")
+    except LookupError:
+        echo(base)
+    if elsewhere:
+        return 0
+    if serving.host not in LOOPBACK and not serving.auth:
+        echo(f"whoever reaches {serving.host}:{serving.port} can read, change and delete runs; --auth asks for a login")
+    return run_server(uri, serving)

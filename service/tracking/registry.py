@@ -1,0 +1,203 @@
+"""Exported networks in the model registry of MLflow, as ONNX: loading one needs mlflow, onnx and onnxruntime, not us.
+
+Every ONNX file of a member is one version of the registered model, found by an alias: its key, with `-int8` after it
+for 8 bits. A file that is registered is not registered again.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from service.export.card import CARD, EXAMPLE, plain, text_of
+from service.export.export import Exported
+from service.job.folder import finite
+from service.tracking.connection import connect, error_line
+from service.tracking.store import database_of
+from service.tracking.sync import store_of, sync
+
+REGISTERED = {"onnx": "", "int8": "-int8"}
+"""Formats that are registered -> what the alias ends with."""
+_NEEDED = ("onnx", "onnxruntime", "numpy")
+_INPUTS_SHOWN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One version in the registry.
+
+    Args:
+        uri: Loads it: ``mlflow.pyfunc.load_model(uri)``, with MLflow told of the `store`.
+        version: Its number.
+        store: Address of the MLflow server or database.
+        new: Whether it was registered now.
+    """
+
+    uri: str
+    version: str
+    store: str
+    new: bool
+
+
+def name_mistake(name: str) -> str | None:
+    """Why a name cannot be that of a registered model; None where it can."""
+    if not name.strip() or re.search(r"[/:.%\"'\\\s]", name):
+        return f"must be a name without blanks, slashes, colons, dots, quotes and percent signs, got {name!r}"
+    return None
+
+
+def register(folder: Path, exported: Sequence[Exported], name: str) -> list[Registered]:
+    """Register the ONNX files of exported members; the job itself is logged first, where it is not yet.
+
+    Args:
+        folder: The job.
+        exported: Its members, with files in the formats of `REGISTERED`.
+        name: Of the registered model, made where it is missing.
+
+    Raises:
+        OSError: The store cannot be reached or written.
+        ImportError: MLflow is not installed.
+    """
+    config, uri = store_of(folder)
+    logged = sync(folder, replace(config, enabled=True, uri=uri), final=True)
+    if logged.error:
+        raise OSError(f"MLflow at {uri}: {logged.error}")
+    from mlflow.exceptions import MlflowException
+
+    registry = _Registry(client=connect(uri), uri=uri, name=name, experiment_id=str(logged.experiment_id))
+    try:
+        registry.begin()
+        return [
+            registry.version(member, kind, logged.members.get(member.key))
+            for member in exported
+            for kind in REGISTERED
+            if kind in (*member.made, *member.there)
+        ]
+    except MlflowException as error:
+        raise OSError(f"MLflow at {uri}: {error_line(error)}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Registry:
+    """One registered model and the store that it is in."""
+
+    client: Any
+    uri: str
+    name: str
+    experiment_id: str
+
+    def begin(self) -> None:
+        """Make the registered model where it is missing."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            note = "Networks of Pareto fronts; the alias of a version is the key of its network."
+            self.client.create_registered_model(self.name, description=note)
+
+    def version(self, member: Exported, kind: str, run_id: str | None) -> Registered:
+        """The version of one file, registered where it is not."""
+        record = member.card["formats"][kind]
+        alias = f"{member.key}{REGISTERED[kind]}"
+        tags = {"nas.key": member.key, "nas.format": kind, "nas.sha256": record["sha256"]}
+        found = self._known(record["sha256"])
+        if found is None:
+            logged = self._logged_model(member, kind, tags, run_id)
+            found = self.client.create_model_version(
+                self.name,
+                source=logged.artifact_location,
+                run_id=run_id,
+                model_id=logged.model_id,
+                tags={**tags, **_figures(member.card)},
+                description=text_of(member.card),
+            )
+            new = True
+        else:
+            new = False
+        self.client.set_registered_model_alias(self.name, alias, found.version)
+        return Registered(uri=f"models:/{self.name}@{alias}", version=str(found.version), store=self.uri, new=new)
+
+    def _known(self, digest: str) -> Any:
+        """The version made of a file, None where there is none."""
+        versions = self.client.search_model_versions(f"name = '{self.name}'")
+        return next((version for version in versions if version.tags.get("nas.sha256") == digest), None)
+
+    def _logged_model(self, member: Exported, kind: str, tags: Mapping[str, str], run_id: str | None) -> Any:
+        """The model with its files; one that an interrupted call left complete is taken up."""
+        query = f"tags.`nas.sha256` = '{tags['nas.sha256']}'"
+        for left in self.client.search_logged_models([self.experiment_id], filter_string=query):
+            if left.status == "READY":
+                return left
+            self.client.delete_logged_model(left.model_id)
+        made = self.client.create_logged_model(
+            self.experiment_id,
+            name=f"{self.name}-{member.key}{REGISTERED[kind]}",
+            source_run_id=run_id,
+            tags={**tags, **_figures(member.card)},
+            model_type="classifier",
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            files = Path(temporary) / "model"
+            _save(member, kind, files, made, run_id)
+            self.client.log_model_artifacts(made.model_id, str(files))
+        return self.client.finalize_logged_model(made.model_id, "READY")
+
+
+def _save(member: Exported, kind: str, files: Path, logged: Any, run_id: str | None) -> None:
+    """Write the model as MLflow reads it: ONNX with signature, input example, card."""
+    import mlflow.onnx
+    import numpy as np
+    import onnx
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    card = member.card
+    shapes = {end: (-1, *card[end]["shape"][1:]) for end in ("input", "output")}
+    inputs, outputs = (Schema([TensorSpec(np.dtype(np.float32), shapes[end], end)]) for end in ("input", "output"))
+    with np.load(member.place / EXAMPLE) as example:
+        images = example["input"][:_INPUTS_SHOWN]
+    mlflow.onnx.save_model(
+        onnx.load(member.place / card["formats"][kind]["file"]),
+        str(files),
+        mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
+        signature=ModelSignature(inputs=inputs, outputs=outputs),
+        input_example={"input": images},
+        pip_requirements=[f"{name}=={_installed(name)}" for name in _NEEDED],
+        onnx_execution_providers=["CPUExecutionProvider"],
+        save_as_external_data=False,
+        metadata=plain({part: card[part] for part in ("key", "architecture", "accuracy", "latency", "params", "macs")}),
+    )
+    (files / CARD).write_text(json.dumps(plain(card), indent=2), encoding="utf-8")
+
+
+def _figures(card: Mapping[str, Any]) -> dict[str, str]:
+    """What lists of versions show, as tags; what is no finite number is left out."""
+    latency = card["latency"] or {}
+    figures = {
+        "validation_accuracy": card["accuracy"].get("validation"),
+        "test_accuracy": card["accuracy"].get("test"),
+        "latency_ms": latency.get("latency_ms"),
+        "params": card["params"],
+        "macs": card["macs"],
+    }
+    numbers = {name: finite(value) for name, value in figures.items()}
+    tags = {name: f"{number:.6g}" for name, number in numbers.items() if number is not None}
+    return tags | ({"latency_device": str(latency["device"])} if latency.get("device") else {})
+
+
+def _installed(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
+def loading_line(registered: Registered) -> str:
+    """What loads a version, as a line of Python."""
+    store = registered.store if database_of(registered.store) is None else f"sqlite:///{database_of(registered.store)}"
+    return f"mlflow.set_tracking_uri({store!r}); mlflow.pyfunc.load_model({registered.uri!r})"

@@ -1,0 +1,163 @@
+"""Mirror of job folders in MLflow: where a job is logged, and bringing that up to date.
+
+A job is one summary run, and every member of its Pareto front one run of its own beside it. They are not nested:
+MLflow draws no charts for nested runs. The job folder stays the truth; `sync` may be called at any time, any number of
+times, and adds only what the server does not have yet.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.job.folder import read_json, write_json
+from service.tracking.store import database_of, default_uri
+
+_REMEMBERED = ("run_id", "offset", "steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where a job is logged.
+
+    Args:
+        enabled: Whether the job is logged in MLflow at all.
+        uri: Address of an MLflow server, or a database such as `sqlite:///runs/mlflow.db`; `null` for the local one.
+        experiment: Name of the MLflow experiment, made where it is missing.
+    """
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "espalier"
+
+    def __post_init__(self) -> None:
+        if not self.experiment.strip() or len(self.experiment) > 500:
+            raise ValueError(f"experiment must be a name of 1 to 500 characters, got {self.experiment!r}")
+        if self.uri is not None and "://" not in self.uri:
+            allowed = "an address such as http://host:5000 or sqlite:///runs/mlflow.db, or null"
+            raise ValueError(f"uri must be {allowed}, got {self.uri!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What one `sync` did.
+
+    Args:
+        uri: The store that was written.
+        experiment: Name of the experiment.
+        synced: Whether the whole job, now over, is in MLflow.
+        error: One line that says why nothing or not all was logged.
+        experiment_id: Of the experiment, None where it was not reached.
+        run_id: Of the summary run, None where it was not reached.
+        members: Key of every logged member of the front -> its run.
+    """
+
+    uri: str
+    experiment: str
+    synced: bool = False
+    error: str | None = None
+    experiment_id: str | None = None
+    run_id: str | None = None
+    members: dict[str, str] = field(default_factory=dict)
+
+
+def store_of(folder: Path, config: TrackingConfig | None = None) -> tuple[TrackingConfig, str]:
+    """How and where a job is logged: as `config` says, else as the job does, else where it was logged before.
+
+    Raises:
+        FileNotFoundError: The folder holds no job.
+    """
+    job = read_json(folder / "job.json")
+    if job is None:
+        raise FileNotFoundError(f"{folder} is not a job folder: it has no job.json")
+    saved = TrackingConfig(**job["job"].get("tracking", {}))
+    config = config or saved
+    return config, config.uri or saved.uri or _local_uri(read_json(folder / "tracking.json") or {})
+
+
+def _local_uri(memory: Mapping[str, Any]) -> str:
+    """The store where the job was logged before, if there still is one; else the local one."""
+    remembered = memory.get("uri")
+    if remembered and ((database := database_of(remembered)) is None or database.exists()):
+        return remembered
+    return default_uri()
+
+
+def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> SyncResult:
+    """Brings MLflow up to date with a job folder.
+
+    Args:
+        folder: The job folder.
+        config: Where to log; by default as the job says. Without a `uri` the store of the job is used.
+        final: Whether nobody works on the job any more. A job without a result is then logged as killed.
+
+    Returns:
+        What was done. MLflow that is missing, away or read-only is an `error` there, never an exception: the mirror is
+        brought up to date by a later call. `tracking.json` in the job folder says the same.
+
+    Raises:
+        FileNotFoundError: The folder holds no job.
+    """
+    from service.tracking.connection import connect, error_line, experiment_of
+    from service.tracking.job import JobMirror
+
+    folder = Path(folder)
+    config, uri = store_of(folder, config)
+    if not config.enabled:
+        return SyncResult(uri=uri, experiment=config.experiment)
+    memory = read_json(folder / "tracking.json") or {}
+    memory = {name: memory[name] for name in _REMEMBERED if name in memory}
+    try:
+        client = connect(uri)
+        mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, config.experiment, uri))
+        memory, members = mirror.bring_up_to_date(memory, final=final)
+    except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the job
+        result = SyncResult(uri=uri, experiment=config.experiment, error=error_line(error))
+    else:
+        result = SyncResult(
+            uri=uri,
+            experiment=config.experiment,
+            synced=mirror.over(final),
+            experiment_id=mirror.experiment.experiment_id,
+            run_id=memory["run_id"],
+            members=members,
+        )
+    status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
+    write_json(folder / "tracking.json", {**status, **memory})
+    return result
+
+
+def catch_up(jobs: Path, uri: str) -> list[Path]:
+    """Logs the jobs that are not whole in a store and that nobody works on: those that ran while it was away, and those
+    that were killed.
+
+    Args:
+        jobs: The folder of job folders.
+        uri: Only jobs that are logged in this store are looked at.
+
+    Returns:
+        The folders that are logged now.
+    """
+    waiting = [folder for folder in sorted(path.parent for path in jobs.glob("*/job.json")) if _lacks(folder, uri)]
+    if not waiting:
+        return []
+    from service.job.job import InvalidJob
+    from service.job.preparation import locked
+
+    logged = []
+    for folder in waiting:
+        with suppress(InvalidJob, OSError), locked(folder):  # in use, or not ours to write
+            if sync(folder, final=True).synced:
+                logged.append(folder)
+    return logged
+
+
+def _lacks(folder: Path, uri: str) -> bool:
+    """Whether a job is to be logged in this store, and is not yet; a damaged folder is not."""
+    try:
+        config, own_uri = store_of(folder)
+        known = read_json(folder / "tracking.json") or {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return config.enabled and own_uri == uri and not known.get("synced")

@@ -1,0 +1,64 @@
+"""Who may import whom, checked on every import in the code."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "search_spaces": {"search_spaces"},
+    "proxies": {"proxies"},
+    "supernets": {"supernets", "search_spaces"},
+    "nas": {"nas", "supernets", "search_spaces", "proxies"},
+    "service": {"service", "nas", "supernets", "search_spaces", "proxies"},
+}
+HOMES = {
+    "pymoo": ("nas/searchers/",),
+    "optuna": ("nas/searchers/",),
+    "timm": ("search_spaces/", "nas/data/", "nas/retrain.py"),
+    "onnx": ("nas/export/", "nas/hardware/", "service/tracking"),
+    "onnxruntime": ("nas/export/", "nas/hardware/"),
+    "mlflow": ("service/tracking", "service/tracking/store.py"),
+    "submitit": ("service/executors/slurm",),
+}
+FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downward_and_third_parties_stay_at_home(path):
+    here = path.relative_to(ROOT).as_posix()
+    package = here.partition("/")[0]
+    for name in imported(path):
+        top = name.partition(".")[0]
+        assert top not in ALLOWED or top in ALLOWED[package], f"{here} imports {name}"
+        assert top not in HOMES or here.startswith(HOMES[top]), f"{here} imports {name}"
+
+
+def test_there_is_no_utils_module_and_no_long_one():
+    for path in FILES:
+        assert path.name not in ("utils.py", "helpers.py", "common.py")
+        assert len(path.read_text().splitlines()) <= 600, f"{path} is too long"
+
+
+def test_importing_the_library_imports_no_tracker():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, nas.search, nas.data, nas.retrain, nas.export, supernets, search_spaces, proxies;"
+        "print(sorted(m for m in ('mlflow', 'grpc', 'optuna', 'onnx', 'onnxruntime') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,48 @@
+"""The searcher of a job and its options."""
+
+import pytest
+
+from service.job import searchers
+from service.job.job import build_space, load_job
+from tests.service.job.test_job import mistakes_of
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["search.searcher=ofa_evolution", "search.searcher_options.parent_shar=0.5"],
+            "search.searcher_options.parent_shar: ofa_evolution has no such option (got 0.5); did you mean",
+        ),
+        (
+            ["search.searcher=linas", "search.searcher_options.inner_evaluations=many"],
+            "search.searcher_options.inner_evaluations: must be a whole number, got 'many'",
+        ),
+        (
+            ["search.searcher=ofa_evolution", "search.searcher_options.parent_share=2"],
+            "search.searcher: ofa_evolution: parent_share must be from 0 to 1, got 2",
+        ),
+        (["search.searcher_options.seed=2"], "search.searcher_options.seed: nsga2 has no such option (got 2)"),
+        (
+            ["search.searcher=nsga3", "search.population=2", "search.objectives=[accuracy, macs, params]"],
+            "search.searcher: nsga3: population must be at least the number of objectives, 3; got 2",
+        ),
+        (
+            ["search.searcher=linas", "search.searcher_options.predictor=ridge"],
+            "search.searcher_options.predictor: ",
+        ),
+    ],
+)
+def test_wrong_options_are_reported_before_anything_runs(settings, message):
+    (line,) = mistakes_of("quickstart", *settings)
+    assert line.startswith(message)
+
+
+def test_options_reach_the_searcher(tmp_path):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    options = [f"search.searcher_options.storage={storage}", "search.searcher_options.study=mine"]
+    job = load_job("quickstart", ["search.searcher=optuna_tpe", *options])
+    assert not list(tmp_path.iterdir())  # checking a job writes nothing
+    assert job.search.searcher_options == {"storage": storage, "study": "mine"}
+    job = load_job("quickstart", ["search.searcher=ofa_evolution", "search.searcher_options.parent_share=0.5"])
+    assert searchers.make(job.search, build_space(job), 0, lambda encodings: encodings[:, 0] * 0.0).parents == 10

@@ -1,0 +1,92 @@
+"""Proxies in a whole job: recorded, as an objective, as a filter, and judged honestly."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.job.job import InvalidJob, Job, load_job
+from service.job.preparation import prepare_folder
+from service.report.job import proxy_lines
+from service.run import runner
+
+TINY = [
+    "train.epochs=0.2", "search.evaluations=16", "search.population=4", "search.calibration_images=64",
+    "latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false", "proxies.batch=8",
+]  # fmt: skip
+
+
+def job_with(*sets: str) -> Job:
+    return load_job("quickstart", [*TINY, "search.objectives=[accuracy, macs]", *sets])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "job"
+    job = job_with()
+    prepare_folder(job, folder)
+    runner.run(folder, job, lambda event: None, stages=("train",))
+    return folder
+
+
+def searched(job: Job, folder: Path, trained: Path) -> tuple[list[dict], list[dict]]:
+    """Records of the journal, and events."""
+    events: list[dict] = []
+    prepare_folder(job, folder)
+    runner.run(folder, job, events.append, stages=("search",), supernet_from=trained)
+    lines = (folder / "search" / "journal.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[1:]], events
+
+
+def test_proxies_are_recorded_and_judged_beside_params_and_macs(tmp_path: Path, trained: Path) -> None:
+    job = job_with("proxies.names=[gradsign, ntk]")
+    records, events = searched(job, tmp_path / "job", trained)
+    assert all(record["values"]["gradsign"] > 0 for record in records)
+    found = json.loads((tmp_path / "job" / "search" / "proxies.json").read_text())
+    assert set(found) == {"params", "macs", "gradsign", "ntk"}
+    for agreement in found.values():
+        value, low, high = agreement["spearman"]
+        assert -1 <= low <= value <= high <= 1
+        assert agreement["architectures"] == len(records) == 16
+    warned = " ".join(event["message"] for event in events if event["event"] == "warning")
+    assert all(name in warned for name, a in found.items() if name == "ntk" and a["spearman"][0] < 0)
+    lines = proxy_lines(tmp_path / "job")
+    assert len(lines) == 5
+    assert "16 candidates" in lines[0]
+
+
+def test_a_proxy_is_an_objective(tmp_path: Path, trained: Path) -> None:
+    job = job_with("search.objectives=[gradsign, macs]", "search.constraints.gradsign='>= 100'")
+    records, _ = searched(job, tmp_path / "job", trained)
+    assert len(records) == 16
+    assert all("accuracy" not in record["values"] and record["values"]["gradsign"] >= 100 for record in records)
+
+
+@pytest.mark.parametrize("filter_name", ["gradsign", "auto"])
+def test_a_filter_resumed_after_an_interruption_ends_with_the_same_journal(
+    tmp_path: Path, trained: Path, filter_name: str
+) -> None:
+    job = job_with("proxies.names=[gradsign]", f"proxies.filter={filter_name}", "proxies.proposals=3")
+    whole, _ = searched(job, tmp_path / "whole", trained)
+    half = replace(job, search=replace(job.search, evaluations=6))
+    searched(half, tmp_path / "again", trained)
+    again = tmp_path / "again" / "search" / "journal.jsonl"
+    (tmp_path / "again" / "job.json").unlink()
+    for file in (tmp_path / "again").iterdir():
+        if file.is_file():
+            file.unlink()
+    runner.run(tmp_path / "again", job, lambda event: None, stages=("search",), supernet_from=trained)
+    resumed = [json.loads(line) for line in again.read_text().splitlines()[1:]]
+    assert [record["key"] for record in resumed] == [record["key"] for record in whole]
+    unfiltered, _ = searched(job_with("proxies.names=[gradsign]"), tmp_path / "plain", trained)
+    assert [r["key"] for r in unfiltered] != [r["key"] for r in whole]
+
+
+def test_mistakes_in_proxies_are_told_together() -> None:
+    with pytest.raises(InvalidJob) as error:
+        load_job("quickstart", ["proxies.names=[gradsgn]", "proxies.filter=nwott"])
+    assert [line.split(":")[0] for line in error.value.mistakes] == ["proxies.names", "proxies.filter"]
+    assert "did you mean gradsign" in error.value.mistakes[0]
+    with pytest.raises(InvalidJob, match="auto learns from accuracy"):
+        load_job("quickstart", ["proxies.names=[snip]", "proxies.filter=auto", "search.objectives=[macs, params]"])

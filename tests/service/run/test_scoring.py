@@ -1,0 +1,214 @@
+"""nas score and nas benchmark proxies: the right architectures, every column kept, nothing lost, one line a mistake."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from proxies import Passes, Score
+from search_spaces.families.nasbench201 import nasbench201, parse_cell, to_string
+from service.job.job import InvalidJob
+from service.run import score as command
+from service.run import scoring
+from tests.killing import kill_after_progress
+from tests.service.test_cli import lines_of_failure, nas, settings
+
+SMALL = ["space.options.cells=1", "space.options.width=4", "proxies.batch=4", "data.image_size=8", "device=cpu"]
+CELLS = ["x333333", "x421211", "x000000", "x333333"]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def write_cells(path: Path, cells: list[str] = CELLS) -> Path:
+    path.write_text("idx,cell,note\n" + "".join(f'{i},{cell},"a, ""b"""\n' for i, cell in enumerate(cells)))
+    return path
+
+
+def request(**changes: object) -> command.Request:
+    return command.Request(**{"space": "nasbench201", "proxies": "params,synflow", "sets": SMALL, **changes})
+
+
+def test_every_column_of_the_table_is_kept_and_every_row_scored(tmp_path: Path) -> None:
+    archs, output = write_cells(tmp_path / "cells.csv"), tmp_path / "scores.csv"
+    result = nas("score", "--space", "nasbench201", "--proxy", "params,gradsign", "--archs", str(archs),
+                 "--output", str(output), *settings(*SMALL))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = read(output)
+    assert [row["cell"] for row in rows] == CELLS
+    assert {row["note"] for row in rows} == {'a, "b"'}
+    space = nasbench201(cells=1, width=4, image_size=8)
+    expected = space.costs([space.architecture(parse_cell(cell)) for cell in CELLS]).params
+    assert [float(row["params"]) for row in rows] == expected.tolist()
+    assert rows[0]["gradsign"] == rows[3]["gradsign"] != rows[1]["gradsign"]
+    assert "random noise" in result.stdout
+
+
+def test_scores_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    job, space = command.job_and_space(request(proxies="gradsign,zen"))
+    rows = scoring.rows_of_sample(space, 6, seed=0)
+    one = scoring.score_rows(job, rows, tmp_path / "one.jsonl", print, workers=1)
+    two = scoring.score_rows(job, rows, tmp_path / "two.jsonl", print, workers=2)
+    assert {a: s.values for a, s in one.items()} == {a: s.values for a, s in two.items()}
+    assert len(one) == 6
+
+
+def test_all_lists_every_architecture_once() -> None:
+    _, space = command.job_and_space(request())
+    rows = scoring.rows_of_all(space)
+    assert len(set(rows.architectures)) == len(rows.architectures) == 15_625 == space.count()
+
+
+def test_too_many_are_not_listed() -> None:
+    _, space = command.job_and_space(request(space="darts", sets=["data.image_size=32"]))
+    with pytest.raises(InvalidJob, match="too many to list"):
+        scoring.rows_of_all(space)
+
+
+def score_slowly(folder: str) -> None:
+    job, space = command.job_and_space(request(proxies="synflow,nwot", sets=[*SMALL, "space.options.cells=3"]))
+    rows = scoring.rows_of_sample(space, 100, seed=0)
+    command.perform(job, space, rows, Path(folder) / "scores.csv", lambda event: None, workers=1)
+
+
+def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    journal = command.journal_file(killed / "scores.csv")
+    for _ in range(2):
+        kill_after_progress(score_slowly, killed, journal, delay_s=0.7)
+    before = len(journal.read_bytes().splitlines())
+    assert 1 < before < 101
+    score_slowly(str(killed))
+    score_slowly(str(whole))
+    kept = [{k: v for k, v in row.items() if k != "score_seconds"} for row in read(killed / "scores.csv")]
+    assert kept == [{k: v for k, v in row.items() if k != "score_seconds"} for row in read(whole / "scores.csv")]
+    assert len(kept) == 100
+
+
+def test_a_journal_of_other_scores_is_refused(tmp_path: Path) -> None:
+    sets = settings(*SMALL)
+    archs = write_cells(tmp_path / "cells.csv")
+    common = ["score", "--space", "nasbench201", "--archs", str(archs), "--output", str(tmp_path / "s.csv"), *sets]
+    assert nas(*common, "--proxy", "params").exit_code == 0
+    lines = lines_of_failure(nas(*common, "--proxy", "synflow"))
+    assert "journal of another search" in lines[0] or "other" in lines[0]
+
+
+def test_aggregates_rank_over_all_rows(tmp_path: Path) -> None:
+    output = tmp_path / "s.parquet"
+    cells = write_cells(tmp_path / "c.csv", ["x333333", "x421211", "x123123"])
+    result = nas("score", "--space", "nasbench201", "--proxy", "az_nas", "--archs", str(cells), "--output", str(output),
+                 *settings(*SMALL))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    from pyarrow import parquet
+
+    columns = parquet.read_table(output).to_pydict()
+    parts = ["az_expressivity", "az_progressivity", "az_trainability", "macs"]
+    ranks = [np.argsort(np.argsort(columns[part])) + 1 for part in parts]
+    assert columns["az_nas"] == pytest.approx(np.log(np.array(ranks) / 3).sum(0).tolist())
+
+
+def test_shares_of_layers_are_kept_on_request(tmp_path: Path) -> None:
+    job, space = command.job_and_space(request(proxies="gradsign"))
+    rows = scoring.rows_of_sample(space, 2, seed=0)
+    output = tmp_path / "s.csv"
+    command.perform(job, space, rows, output, lambda event: None, workers=1, layers=True)
+    lines = [json.loads(line) for line in scoring.layer_file(command.journal_file(output)).read_text().splitlines()]
+    totals = {line["index"]: sum(line["layers"]["gradsign"].values()) for line in lines}
+    assert [totals[i] for i in range(2)] == [float(row["gradsign"]) for row in read(output)]
+
+
+class Wrong:
+    """A proxy that is no number for one kind of network."""
+
+    def __call__(self, passes: Passes) -> Score:
+        return Score(float("nan") if len(passes.weights) < 10 else 1.0)
+
+
+def test_a_proxy_of_the_user_and_missing_scores_with_their_reason(tmp_path: Path) -> None:
+    cells = write_cells(tmp_path / "c.csv", ["x333333", "x000000"])
+    name = "tests.service.test_scoring:Wrong"
+    result = nas("score", "--space", "nasbench201", "--proxy", name, "--archs", str(cells), "--output",
+                 str(tmp_path / "s.csv"), "--workers", "1", *settings(*SMALL))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = read(tmp_path / "s.csv")
+    assert [row[name] for row in rows] == ["1.0", ""]
+    assert "nan" in rows[1]["score_reason"]
+    assert "1 of 2" in result.stdout
+
+
+MISTAKES = [
+    (["--space", "nasbench202", "--proxy", "snip", "--sample", "2"], "did you mean nasbench201"),
+    (["--space", "nasbench201", "--proxy", "gradsgn", "--sample", "2"], "did you mean gradsign"),
+    (["--space", "nasbench201", "--proxy", "snip"], "exactly one of --archs"),
+    (["--space", "nasbench201", "--sample", "2"], "--proxy: must name"),
+    (["--proxy", "snip", "--sample", "2"], "--space: must be given"),
+    (["--space", "nasbench201", "--proxy", "snip", "--archs", "away.csv"], "away.csv"),
+    (["--space", "nasbench201", "--proxy", "snip", "--archs", "wrong.csv"], "line 3"),
+    (["--space", "nasbench201", "--proxy", "snip", "--archs", "columns.csv"], "arch_str"),
+    (["--space", "nasbench201", "--proxy", "snip", "--sample", "2", "--output", "s.txt"], ".csv or .parquet"),
+    (["--space", "nasbench201", "--proxy", "snip", "--sample", "2", "--set", "proxies.batch=9999"], "proxies.batch"),
+    (["--space", "nasbench201", "--proxy", "gradsign", "--sample", "2",
+      "--set", "proxies.options.gradsign.reduktion=sum"], "did you mean reduction"),
+    (["--space", "nasbench201", "--proxy", "snip", "--sample", "2", "--data", "none.npz"], "none.npz"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_every_mistake_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "wrong.csv", ["x333333", "x33333"])
+    (tmp_path / "columns.csv").write_text("name,accuracy\na,1\n")
+    lines = lines_of_failure(nas("score", *arguments))
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_benchmark_of_proxies_says_how_they_rank(tmp_path: Path) -> None:
+    space = nasbench201(cells=1, width=4, image_size=8)
+    generator = np.random.default_rng(0)
+    drawn = [space.sample(generator) for _ in range(30)]
+    table = tmp_path / "table.csv"
+    accuracies = space.costs(drawn).params / 400
+    table.write_text(
+        "arch_str,accuracy\n" + "".join(f"{to_string(a)},{p}\n" for a, p in dict(zip(drawn, accuracies)).items())
+    )
+    arguments = ["benchmark", "proxies", "--space", "nasbench201", "--table", str(table), "--column", "accuracy",
+                 "--proxy", "l2_norm", "--output", str(tmp_path / "p.csv"), *settings(*SMALL)]  # fmt: skip
+    assert "provenance" in lines_of_failure(nas(*arguments))[0]
+    result = nas(*arguments, "--provenance", "dataset=own,epochs=1,split=validation,seeds=1")
+    assert result.exit_code == 0, result.output
+    rows = {row["proxy"]: row for row in read(tmp_path / "p.agreement.csv")}
+    assert float(rows["params"]["spearman"]) == 1.0
+    assert float(rows["params"]["kendall_low"]) == 1.0
+    assert 0 < float(rows["l2_norm"]["spearman"]) <= 1
+    assert float(rows["l2_norm"]["seconds_alone"]) > 0
+
+
+def test_images_with_nan_are_refused() -> None:
+    job, _ = command.job_and_space(request(proxies="gradsign"))
+    images = torch.zeros(4, 3, 8, 8)
+    images[0, 0, 0, 0] = torch.nan
+    scorer = scoring.make_scorer(job, ["gradsign"], images, torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"1 of 768 values are not finite"):
+        scorer(scorer.space.largest())
+
+
+def test_a_space_without_supernet_is_refused_before_training(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("name: a\nspace: {name: nasbench101}\ndata: {source: noise}\n")
+    lines = lines_of_failure(nas("run", str(job), "--output", str(tmp_path / "run")))
+    assert lines == [
+        "nas: space.name: nasbench101 has no supernet to train; its architectures are scored with: nas score"
+    ]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,76 @@
+"""Two processes train as one."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from supernets import Supernet, TrainConfig, phases, processes, train
+from tests.supernets.helpers import Images
+
+CPU = torch.device("cpu")
+SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8, 16), strides=(1, 2), dropout=0.0)
+
+
+SETTINGS = {
+    "progressive shrinking": {"schedule": "progressive_shrinking", "epochs": 3},
+    "PA&DA": {
+        "sampler": "path_adaptive",
+        "examples": "importance",
+        "example_weights": True,
+        "subnets_per_step": 2,
+        "epochs": 5,
+    },
+}
+
+
+def train_once(siblings, settings: str, folder: Path | None = None) -> Supernet:
+    torch.manual_seed(0)
+    config = TrainConfig(batch_size=24, lr=0.02, momentum=0.0, clip_norm=None, **SETTINGS[settings])
+    images = Images()
+    images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
+    return train(
+        Supernet(SPACE).double(), phases(SPACE, config), images, config, seed=1, folder=folder, processes=siblings
+    )
+
+
+def worker(rank: int, port: int, folder: str, settings: str) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        {
+            "RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "LOCAL_RANK": str(rank),
+        }
+    )
+    with processes(CPU) as siblings:
+        time.sleep(1.5 * rank)  # the second process comes late, when the first has saved its first checkpoint
+        supernet = train_once(siblings, settings, Path(folder) / "train")
+        torch.save(supernet.state_dict(), f"{folder}/rank{rank}.pt")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
+    """Weights after SGD without momentum are sums of gradients: equal weights mean equal gradients, through batch-norm
+    statistics, teacher and all."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(worker, args=(port, str(tmp_path), settings), nprocs=2)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    with processes(CPU) as alone:
+        whole = train_once(alone, settings).state_dict()
+    torch.manual_seed(0)
+    initial = Supernet(SPACE).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(first[name], second[name]), f"{name} differs between the processes"
+        assert torch.allclose(first[name], tensor, rtol=1e-7, atol=1e-9), name
+    assert sum(not torch.allclose(tensor, initial[name].double()) for name, tensor in whole.items()) > 20
