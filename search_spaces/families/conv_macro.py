@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.errors import FieldError
 from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
@@ -86,7 +87,7 @@ class Skeleton:
     def __post_init__(self) -> None:
         for field, least in (("image_size", 12), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
 
     @property
     def last_pixels(self) -> int:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Setting, Weight
 from search_spaces.blocks import Concat, PixelMean, Sum, strided
 from search_spaces.elastic import Elastic, extracted, with_shared_norms
+from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS
 from search_spaces.families.genotype import Genotype, parse_genotype
 from search_spaces.families.genotype_network import (
@@ -356,7 +357,7 @@ def darts(
     """
     skeleton = Skeleton(width=width, cells=cells, image_size=image_size, channels=channels, classes=classes, stem=stem)
     if not 0 <= drop_path < 1:
-        raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
+        raise FieldError("drop_path", f"must be from 0 to below 1, got {drop_path}")
     family = _Family(skeleton, drop_path, shared_affine)
     return Space(
         name="darts",

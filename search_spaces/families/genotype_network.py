@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.blocks import strided
+from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS, FactorisedReduce, ReLUConvNorm, factorised_reduce_cost
 from search_spaces.families.genotype import Genotype
 from search_spaces.space import Costs
@@ -66,9 +67,9 @@ class Skeleton:
         limits = (("width", 2), ("cells", 1), ("image_size", 1), ("channels", 1), ("classes", 2))
         for field, least in limits:
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         if self.stem not in STEMS:
-            raise ValueError(f"stem must be one of {STEMS}, got {self.stem!r}")
+            raise FieldError("stem", f"must be one of {STEMS}, got {self.stem!r}")
 
     def places(self, normal_states: int, reduce_states: int) -> list[CellPlace]:
         """Every cell in order, for outputs that concatenate so many states."""
@@ -221,7 +222,7 @@ class GenotypeNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= drop_path < 1:
-            raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
+            raise FieldError("drop_path", f"must be from 0 to below 1, got {drop_path}")
         self.drop_path = drop_path
         self.stems = stems(skeleton)
         places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))

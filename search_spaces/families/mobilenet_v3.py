@@ -34,6 +34,7 @@ from search_spaces.elastic import (
     ElasticResize,
     Size,
 )
+from search_spaces.errors import FieldError
 from search_spaces.places import Block, Place
 from search_spaces.plain import plain
 from search_spaces.space import Columns, Costs, Space
@@ -68,7 +69,7 @@ class MobileNetV3:
         stages = len(self.stage_widths)
         for field in ("strides", "depths", "activations", "squeeze_excite"):
             if len(getattr(self, field)) != stages:
-                raise ValueError(f"{field} needs one entry for each of {stages} stages, got {getattr(self, field)}")
+                raise FieldError(field, f"needs one entry for each of {stages} stages, got {getattr(self, field)}")
         limits: list[tuple[str, bool, str]] = [
             ("channels", self.channels >= 1, "at least 1"),
             ("classes", self.classes >= 2, "at least 2"),
@@ -83,7 +84,7 @@ class MobileNetV3:
         ]
         for field, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{field} must be {allowed}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be {allowed}, got {getattr(self, field)}")
 
     # ---- what can be chosen ---------------------------------------------------------------------------------------
 
@@ -404,7 +405,7 @@ def ofa_mobilenet_v3(
         channels: Channels of an image.
     """
     if width <= 0:
-        raise ValueError(f"width must be more than 0, got {width}")
+        raise FieldError("width", f"must be more than 0, got {width}")
     stem, first, *stages, last, feature = (
         make_divisible(base * width) for base in (16, 16, 24, 40, 80, 112, 160, 960, 1280)
     )
@@ -468,7 +469,7 @@ def small_mobilenet_v3(
         dropout: Before the classifier.
     """
     if not 8 <= image_size <= 64:
-        raise ValueError(f"image_size must be from 8 to 64 pixels, got {image_size}; larger: ofa_mobilenet_v3")
+        raise FieldError("image_size", f"must be from 8 to 64 pixels, got {image_size}; larger: ofa_mobilenet_v3")
     stages = len(stage_widths)
     return _space(
         "small_mobilenet_v3",

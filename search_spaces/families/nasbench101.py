@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import ConvNormAct
+from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
 from search_spaces.space import Columns, Costs, Space
@@ -186,9 +187,9 @@ class Skeleton:
         limits = (("width", MAX_VERTICES), ("stacks", 1), ("cells", 1), ("channels", 1), ("classes", 2))
         for field, least in limits:
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         if self.image_size < 2 ** (self.stacks - 1):
-            raise ValueError(f"image_size must be at least {2 ** (self.stacks - 1)} pixels, got {self.image_size}")
+            raise FieldError("image_size", f"must be at least {2 ** (self.stacks - 1)} pixels, got {self.image_size}")
 
     @property
     def stacks_widths(self) -> list[tuple[int, int]]:

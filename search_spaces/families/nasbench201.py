@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.blocks import Sum
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import ReLUConvNorm
 from search_spaces.families.graph_paths import Paths
 from search_spaces.places import Block, Place, fixed
@@ -164,9 +165,9 @@ class Skeleton:
     def __post_init__(self) -> None:
         for field, least in (("width", 1), ("cells", 1), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         if self.image_size < 4 or self.image_size % 4:
-            raise ValueError(f"image_size must be a multiple of 4 pixels, got {self.image_size}")
+            raise FieldError("image_size", f"must be a multiple of 4 pixels, got {self.image_size}")
 
     @property
     def stages(self) -> list[tuple[int, int]]:

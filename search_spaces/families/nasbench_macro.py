@@ -22,6 +22,7 @@ from search_spaces.blocks import (
     strided,
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.errors import FieldError
 from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
@@ -84,9 +85,9 @@ class Skeleton:
     def __post_init__(self) -> None:
         for field, least in (("width", 1), ("head_width", 1), ("image_size", 1), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         if not self.depths or min(self.depths) < 1:
-            raise ValueError(f"depths must be at least one stage of 1 or more layers, got {self.depths}")
+            raise FieldError("depths", f"must be at least one stage of 1 or more layers, got {self.depths}")
 
     @property
     def layers(self) -> list[Layer]:

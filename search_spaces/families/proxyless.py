@@ -24,6 +24,7 @@ from search_spaces.blocks import (
     strided,
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.errors import FieldError
 from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Columns, Costs, Space
 
@@ -116,23 +117,23 @@ class Skeleton:
         limits = ("stem_width", "stem_stride", "first_width", "head_width", "image_size", "channels")
         for field, least in (*((field, 1) for field in limits), ("classes", 2)):
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         stages = len(self.stage_widths)
         for field in ("stage_widths", "depths", "strides"):
             values = getattr(self, field)
             if not values or len(values) != stages or min(values) < 1:
-                raise ValueError(f"{field} must be one whole number from 1 for each of {stages} stages, got {values}")
+                raise FieldError(field, f"must be one whole number from 1 for each of {stages} stages, got {values}")
         if not self.kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels must be odd numbers, got {self.kernels}")
+            raise FieldError("kernels", f"must be odd numbers, got {self.kernels}")
         if not self.expands or min(self.expands) < 1:
-            raise ValueError(f"expands must be whole numbers from 1, got {self.expands}")
+            raise FieldError("expands", f"must be whole numbers from 1, got {self.expands}")
         names = operations(self.kernels, self.expands)
         if len(set(names)) != len(names) or len(names) > _MOST_BLOCKS + 1:
-            raise ValueError(
-                f"kernels {self.kernels} and expands {self.expands} must give up to {_MOST_BLOCKS} different blocks"
+            raise FieldError(
+                "kernels", f"{self.kernels} and expands {self.expands} must give up to {_MOST_BLOCKS} different blocks"
             )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
+            raise FieldError("dropout", f"must be from 0 to below 1, got {self.dropout}")
 
     @property
     def operations(self) -> tuple[str, ...]:
