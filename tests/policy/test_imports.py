@@ -20,7 +20,7 @@ HOMES = {
     "onnx": ("nas/export/", "nas/hardware/", "service/tracking"),
     "onnxruntime": ("nas/export/", "nas/hardware/"),
     "mlflow": ("service/tracking", "service/tracking/store.py"),
-    "submitit": ("service/executors/slurm",),
+    "submitit": ("service/queue/executors/slurm",),
 }
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
