@@ -4,10 +4,20 @@ What is not listed is named ``package.module:object``, so that anyone can plug i
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
+
+
+class Parameter(NamedTuple):
+    """One argument that an entry takes by name."""
+
+    type: Any
+    """Its annotation, `Any` where there is none."""
+    default: Any
+    required: bool
 
 
 class Entry(NamedTuple):
@@ -177,6 +187,8 @@ BACKENDS = {
     "cuda_graph": Entry("nas.hardware.backends.cuda_graph:Backend", "PyTorch on CUDA, the pass captured as one graph"),
     "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
 }
+TASKS: dict[str, Entry] = {}
+DATA: dict[str, Entry] = {}
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 EXPORT_FORMATS = {
     "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),
@@ -191,6 +203,8 @@ EXPORT_FORMATS = {
     ),
 }
 KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
+    "data": DATA,
+    "task": TASKS,
     "space": SPACES,
     "sampler": SAMPLERS,
     "searcher": SEARCHERS,
@@ -215,6 +229,63 @@ def check(kind: str, name: str) -> None:
     if ":" not in name:
         raise ValueError(f"{name!r} is no {kind}{suggestion(name, KINDS[kind])}, or package.module:object")
     _load(name)
+
+
+def make(
+    kind: str, name: str, *, offered: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> Any:
+    """Return what a name stands for, called with what it takes of `offered`, and with `options`.
+
+    Args:
+        kind: A key of `KINDS`, such as `space`.
+        name: A name of that table, or `package.module:object`.
+        offered: Values by the name of the argument that they are for. What the entry does not take is left out.
+        options: Arguments that a user gave. They win over what is offered.
+
+    Raises:
+        ValueError: There is no such name or option, an argument is missing, or the entry refuses a value.
+    """
+    target, offered, options = resolve(kind, name), offered or {}, options or {}
+    taken, any_option = _signature(target)
+    for option in options if not any_option else ():
+        check_option(kind, name, option, taken)
+    given = {**{argument: value for argument, value in offered.items() if argument in taken}, **options}
+    missing = [argument for argument, one in taken.items() if one.required and argument not in given]
+    if missing:
+        there = f"offered are {', '.join(offered)}" if offered else "nothing is offered"
+        raise ValueError(f"{kind} {name} needs a value for {', '.join(missing)}; {there}, the rest must be options")
+    return target(**given)
+
+
+def parameters(kind: str, name: str, *, hidden: Collection[str] = ()) -> dict[str, Parameter]:
+    """Return the arguments that a name takes, in their order.
+
+    Args:
+        kind: A key of `KINDS`, such as `space`.
+        name: A name of that table, or `package.module:object`.
+        hidden: Arguments that are left out, such as those that are offered.
+
+    Raises:
+        ValueError: There is no such name.
+    """
+    taken, _ = _signature(resolve(kind, name))
+    return {argument: one for argument, one in taken.items() if argument not in hidden}
+
+
+def takes_any_option(kind: str, name: str) -> bool:
+    """Return whether a name takes arguments of every name (`**options`)."""
+    return _signature(resolve(kind, name))[1]
+
+
+def check_option(kind: str, name: str, option: str, allowed: Collection[str]) -> None:
+    """Refuse an option that is not among the allowed ones.
+
+    Raises:
+        ValueError: It is not; says which there are.
+    """
+    if option not in allowed:
+        there = suggestion(option, allowed) if allowed else "; it has none"
+        raise ValueError(f"{kind} {name} has no option {option!r}{there}")
 
 
 def check_target(target: str) -> None:
@@ -274,3 +345,20 @@ def _load(target: str) -> Any:
         return getattr(module, attribute)
     except AttributeError as error:
         raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}") from error
+
+
+def _signature(target: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
+    """The arguments that can be given by name, and whether there may be others as well."""
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):  # an annotation of names that only type checkers import; a callable without any
+        hints = {}
+    found: dict[str, Parameter] = {}
+    any_other = False
+    for name, one in inspect.signature(target).parameters.items():
+        if one.kind is inspect.Parameter.VAR_KEYWORD:
+            any_other = True
+        elif one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+            required = one.default is inspect.Parameter.empty
+            found[name] = Parameter(hints.get(name, Any), None if required else one.default, required)
+    return found, any_other
