@@ -19,10 +19,10 @@ from rich.table import Table
 
 from nas.benchmarks.problems import BenchmarkProblem
 from nas.benchmarks.searchers import hypervolume_curve, make_searcher
-from nas.estimate import student_half
 from nas.search.journal import Journal
 from nas.search.pareto import losses
 from nas.search.search import search
+from nas.student_interval import student_half
 from service import catalogue
 from service.benchmarks.search_benchmark import Plan
 from service.benchmarks.search_problems import ProblemRequest, problems_of

@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 from nas.data import DataConfig, load_data
-from nas.estimate import student_half
+from nas.student_interval import student_half
 from search_spaces import Architecture
 from search_spaces.families.nasbench201 import nasbench201
 from supernets import Processes, Supernet

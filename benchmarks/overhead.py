@@ -21,7 +21,6 @@ from torch import nn
 
 from nas.data import DeviceImages
 from nas.data.augment import Augmentation, Normalisation
-from nas.estimate import Estimate
 from nas.objectives import Cost
 from nas.search.journal import Journal
 from nas.search.pareto import pareto_front
@@ -30,6 +29,7 @@ from nas.searchers import NSGA2
 from search_spaces import Architecture
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from supernets import Supernet
+from supernets.estimate import Estimate
 
 BATCH = 128
 ROUNDS = 15

@@ -24,8 +24,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from nas.estimate import student_half
 from nas.search.journal import read_evaluations
+from nas.student_interval import student_half
 from service.job.job import build_space, job_of
 from service.job.preparation import prepare_folder
 from service.run.runner import run

@@ -3,7 +3,6 @@
 from nas.benchmarks.provenance import Provenance
 from nas.benchmarks.published_tables import Table
 from nas.data import DataConfig, load_data
-from nas.estimate import Estimate
 from nas.hardware.latency import LatencyConfig, measure_latency
 from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, parse_bound, top1_percent
 from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
@@ -14,6 +13,7 @@ from nas.search.pareto import hypervolume, pareto_front
 from nas.search.search import Problem, SearchConfig, search
 from nas.searchers import NSGA2, AutoScore, Filtered, Random, RegularizedEvolution, Searcher
 from nas.subnets import Subnets
+from supernets.estimate import Estimate
 
 __all__ = [
     "MLP",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.estimate import Estimate
+from supernets.estimate import Estimate
 
 _KENDALL_ROWS = 2000
 _CHUNK_ENTRIES = 2_000_000  # resamples x architectures held at a time

@@ -9,12 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.estimate import Estimate, student_half
 from nas.predictors import GroupedGaussianProcess, Predictor
 from nas.predictors.device_transfer import DeviceTransfer
 from nas.predictors.predictor import Standardiser
 from nas.rank_agreement import spearman
+from nas.student_interval import student_half
 from search_spaces import Space
+from supernets.estimate import Estimate
 
 TRANSFER, FROM_SCRATCH = "transfer", "from scratch"
 RANDOM, CHOSEN = "random", "chosen"

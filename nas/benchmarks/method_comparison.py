@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.estimate import Estimate, student_half
 from nas.rank_agreement import MEASURES, Resampled, resampled_agreement
+from nas.student_interval import student_half
+from supernets.estimate import Estimate
 
 LEAST = {"spearman": -1.0, "kendall": -1.0, "top_precision": 0.0}
 """Of each measure; the greatest of all is 1. Intervals of measures end there."""

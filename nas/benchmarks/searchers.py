@@ -11,7 +11,6 @@ import moocore
 import numpy as np
 
 from nas.benchmarks.problems import BenchmarkProblem
-from nas.estimate import Estimate
 from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Journal
 from nas.search.pareto import losses
@@ -19,6 +18,7 @@ from nas.search.search import search
 from nas.searchers import Searcher
 from nas.searchers.seeded import Seeded
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 RESAMPLES = 2000
 Make = Callable[..., Searcher]

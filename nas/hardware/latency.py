@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.estimate import Estimate
 from nas.hardware.backends import find
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
 from nas.hardware.local import ThisMachine, device_name
 from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width
 from nas.hardware.remote import OtherMachine, Visit
+from supernets.estimate import Estimate
 
 __all__ = ["LatencyConfig", "Meter", "conditions", "measure", "measure_latency", "mistakes"]
 

@@ -13,8 +13,8 @@ from math import ceil
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.predictors.ridge import Ridge
+from supernets.estimate import Estimate
 
 MIN_NETWORKS = 8
 _LEVEL = 0.95

@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.hardware.block_work import BlockWork, block_work
 from nas.hardware.latency_correction import LatencyCorrection
 from nas.rank_agreement import spearman
 from search_spaces import Architecture, Space
+from supernets.estimate import Estimate
 
 FORMAT = 1
 Part = Literal["fit", "held_out"]

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.estimate import Estimate
 from nas.hardware.latency_correction import MIN_NETWORKS
 from nas.hardware.latency_table import LatencyTable, MeasuredNetwork, Part, works
 from nas.search.journal import Records
 from search_spaces import Architecture, Space
 from supernets import calibrate
+from supernets.estimate import Estimate
 
 Kind = Literal["block", "network"]
 Measure = Callable[[list[nn.Module], list[tuple[int, ...]]], Sequence[Estimate | Exception]]

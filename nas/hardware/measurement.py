@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.hardware.config import Conditions
+from supernets.estimate import Estimate
 
 LEAST_REACH = 0.03
 """No run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""

@@ -1,12 +1,12 @@
 """What is measured of an architecture: accuracy, exact cost, latency; or looked up in a table."""
 
-from nas.estimate import Estimate
 from nas.objectives.accuracy import Accuracy, top1_percent
 from nas.objectives.cost import Cost
 from nas.objectives.latency import Latency
 from nas.objectives.objective import Bound, Computed, Objective, describe, parse_bound
 from nas.objectives.predicted_latency import PredictedLatency, Roofline
 from nas.objectives.tabular import Tabular
+from supernets.estimate import Estimate
 
 __all__ = [
     "Accuracy",

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from nas.estimate import Estimate
 from search_spaces import Architecture
 from supernets import require_calibrated
+from supernets.estimate import Estimate
 
 
 @torch.inference_mode()

@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from nas.estimate import Estimate
 from search_spaces import Architecture, Space
+from supernets.estimate import Estimate
 
 
 class Cost:

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import nn
 
-from nas.estimate import Estimate
 from nas.hardware.latency import LatencyConfig, Meter
 from nas.hardware.measurement import Measurement, MeasurementFailed
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 
 class Latency:

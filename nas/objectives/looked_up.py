@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.predictors import Predictor
 from search_spaces import Architecture, Decision, Space
+from supernets.estimate import Estimate
 
 IN_TABLE = "in_table"
 

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nas.estimate import Estimate
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 
 class Objective(Protocol):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.hardware.latency_table import LatencyTable, works
 from nas.hardware.roofline import AnalyticDevice
 from search_spaces import Architecture, Space
+from supernets.estimate import Estimate
 
 
 class PredictedLatency:

@@ -1,9 +1,9 @@
 """A zero-cost proxy as an objective: what an untrained network promises."""
 
-from nas.estimate import Estimate
 from nas.scoring import RememberedScores
 from proxies import maximised
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 
 class ProxyScore:

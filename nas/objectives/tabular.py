@@ -10,8 +10,9 @@ import numpy as np
 
 from nas.benchmarks.provenance import SEED_COLUMNS, Provenance
 from nas.benchmarks.published_tables import Table
-from nas.estimate import Estimate, student_half
+from nas.student_interval import student_half
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 _ROUNDING_PERCENT = 0.01  # tables round means
 

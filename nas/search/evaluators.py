@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.objectives.objective import Objective
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 FULL = 1.0
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.estimate import Estimate
 from nas.search.evaluators import FULL, Candidate
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 Status = Literal["ok", "infeasible", "failed"]
 

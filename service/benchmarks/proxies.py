@@ -10,7 +10,6 @@ import numpy as np
 
 from nas.benchmarks.provenance import Provenance
 from nas.benchmarks.published_tables import Table
-from nas.estimate import Estimate
 from nas.rank_agreement import Agreement, rank_agreement
 from proxies import maximised, score
 from search_spaces import Space
@@ -18,6 +17,7 @@ from service.job import proxies as job_proxies
 from service.job.job import InvalidJob, Job
 from service.run import scoring
 from service.run.score import Outcome
+from supernets.estimate import Estimate
 
 BASELINES = ("params", "macs")
 _TIMED = 3

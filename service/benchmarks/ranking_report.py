@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.table import Table
 
-from nas.estimate import Estimate
 from nas.rank_agreement import MEASURES
 from service.benchmarks.ranking import TOP_PERCENT, Comparison, Plan, settings
 from service.benchmarks.ranking_methods import METHODS
@@ -17,6 +16,7 @@ from service.report.terminal import numbers_table
 from service.run.progress import duration
 from service.tracking.finished import FinishedRun, log_finished
 from service.tracking.sync import SyncResult
+from supernets.estimate import Estimate
 
 _COSTS = ("passes", "train_seconds", "evaluation_seconds")
 _TITLES = {"spearman": "Spearman", "kendall": "Kendall", "top_precision": f"top {TOP_PERCENT:g} % precision"}

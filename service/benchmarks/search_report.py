@@ -11,10 +11,10 @@ import numpy as np
 from rich.table import Table
 
 from nas.benchmarks.searchers import Comparison, Curve, median_interval
-from nas.estimate import Estimate
 from service.job.folder import write_csv
 from service.job.job import InvalidJob
 from service.report.figures import finite
+from supernets.estimate import Estimate
 
 TARGETS = ("linas", "nsga2")
 """Searchers whose final hypervolume others are timed to reach, where they take part."""

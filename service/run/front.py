@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.estimate import Estimate
 from nas.hardware import MeasurementFailed
 from nas.hardware.latency_table import LatencyTable
 from nas.objectives import Bound
@@ -18,6 +17,7 @@ from nas.search.journal import Evaluation
 from nas.search.pareto import contenders, pareto_front
 from nas.search.search import Problem
 from search_spaces import Architecture
+from supernets.estimate import Estimate
 
 Measured = Estimate | MeasurementFailed
 Measure = Callable[[list[Architecture], int], Sequence[Measured]]

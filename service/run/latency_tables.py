@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.estimate import Estimate
 from nas.hardware import DeviceUnreachable, Measurement, Meter
 from nas.hardware.latency_table import LatencyTable, space_digest
 from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
@@ -25,6 +24,7 @@ from service.job.job import InvalidJob, Job, build_space, job_of, load_job, spac
 from service.job.validation import keyword_mistakes
 from service.run.events import Observer
 from service.run.profiling import torch_device
+from supernets.estimate import Estimate
 
 _DRAWN = 2000
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.hardware import Measurement, MeasurementFailed
 from nas.objectives import top1_percent
 from nas.search.journal import Evaluation, read_evaluations
@@ -27,6 +26,7 @@ from service.run.events import stage_seconds
 from service.run.front import FinalFront
 from service.run.search import SearchStage
 from supernets import SplitConfig, Supernet, calibrate, phases, train, train_few_shot
+from supernets.estimate import Estimate
 
 
 def train_supernet(work: Work) -> None:

@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supernets.streams import EXAMPLE_ORDER
 from supernets.training.distributed import Processes
-
-_ORDER = 1  # last word of the seed of an order, apart from those of the steps
 
 
 def indicators(logits: Tensor, labels: Tensor) -> Tensor:
@@ -101,7 +100,7 @@ class ExampleImportance:
 
     def _drawn(self, epoch: int) -> tuple[Tensor, Tensor | None]:
         if self._of_epoch is None or self._of_epoch[0] != epoch:
-            generator = np.random.default_rng((self.seed, epoch, _ORDER))
+            generator = EXAMPLE_ORDER.generator(self.seed, epoch)
             if self.probabilities is None:
                 order = generator.permutation(self.count)
             else:

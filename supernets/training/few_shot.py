@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from search_spaces import Space
+from supernets.streams import FIRST_SCORING, SCORING, STAGE
 from supernets.supernet import Supernet
 from supernets.training.checkpoint import (
     CHECKPOINT,
@@ -37,8 +38,6 @@ from supernets.training.phases import Phase
 from supernets.training.split_config import SplitConfig
 from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible
 from supernets.transforms.split import WHOLE, Part, Partition, described, divided, leaves, spaces
-
-_SCORING = 1 << 20  # seeds of scoring, away from those of stages
 
 
 def train_few_shot(
@@ -189,9 +188,9 @@ class _FewShot:
     def _place(self, number: int) -> Path:
         return self.folder / f"part{number}"
 
-    def _seed(self, purpose: int) -> int:
-        """Seed of a stage, the same for all of its parts, or of the scoring of a part; the first is that of all."""
-        return int(np.random.SeedSequence((self.seed, purpose)).generate_state(1)[0]) if purpose else self.seed
+    def _seed(self, stage: int) -> int:
+        """Return the seed of a stage, the same for all of its parts; the first has that of the training."""
+        return STAGE.seed(self.seed, stage) if stage else self.seed
 
     def _told_of(self, turn: "_Turn", phases: list[Phase]) -> Observer:
         """The observer of the training of one part, whose steps become those of the whole."""
@@ -237,7 +236,7 @@ class _FewShot:
         if not spent:
             return Cut(decisions[0].name, tuple((choice,) for choice in decisions[0].choices)), 0
         Processes().join_batch_norm(leaf)  # the others wait
-        seed = self._seed(_SCORING + number)
+        seed = SCORING.seed(self.seed, FIRST_SCORING + number)
         generator, batches = np.random.default_rng(seed), self._batches(seed)
         cuts = []
         for decision in decisions:

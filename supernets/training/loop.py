@@ -22,6 +22,7 @@ from torch import Tensor
 
 from search_spaces import Architecture
 from supernets.samplers import LearnedSampler
+from supernets.streams import STEP
 from supernets.supernet import Supernet
 from supernets.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from supernets.training.config import TrainConfig
@@ -222,7 +223,7 @@ class _Training:
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
         phase = self.phases[self.phase_index]
-        generator = np.random.default_rng((self.seed, self.step))
+        generator = STEP.generator(self.seed, self.step)
         torch.manual_seed(int(generator.integers(2**62)) + self.processes.rank)
         step, steps = self.step - self.starts[self.phase_index], self._phase_steps
         for group in self.optimizer.param_groups:

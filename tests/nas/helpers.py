@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from nas.estimate import Estimate
 from nas.objectives import Bound, Cost
 from nas.search.search import Problem
 from search_spaces import Architecture, Columns, Costs, Decision, Space
+from supernets.estimate import Estimate
 
 
 def bits(n: int = 12) -> Space:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from nas.estimate import Estimate
 from nas.hardware.latency_table_building import TableBuilder, TableConfig
 from nas.search.journal import Records
 from search_spaces import Space
 from search_spaces.families.nasbench_macro import NASBenchMacroNetwork, nasbench_macro
+from supernets.estimate import Estimate
 
 CALL_MS, LAYER_MS, WEIGHT_MS, MEMORY_MS = 0.05, 0.01, 2e-6, 2e-5
 

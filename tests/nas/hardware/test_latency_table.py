@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.estimate import Estimate
 from nas.hardware.latency_correction import LatencyCorrection
 from nas.hardware.latency_table import LatencyTable
 from nas.hardware.latency_table_building import TableConfig, TableFailed, relative_slowness, spread
@@ -15,6 +14,7 @@ from nas.search.journal import Records
 from search_spaces.blocks import InvertedResidual
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench_macro import NASBenchMacroNetwork
+from supernets.estimate import Estimate
 from tests.killing import kill_after_progress
 from tests.nas.simulated_device import Device, build, space, true_ms
 

@@ -6,7 +6,6 @@ import moocore
 import numpy as np
 import pytest
 
-from nas.estimate import Estimate
 from nas.objectives import Bound
 from nas.search.journal import Journal, read_evaluations
 from nas.search.search import search
@@ -14,6 +13,7 @@ from nas.search.stopping import Stopping
 from nas.searchers import NSGA2, Random, RegularizedEvolution
 from nas.searchers.halving import SuccessiveHalving
 from nas.searchers.surrogate import Surrogate
+from supernets.estimate import Estimate
 from tests.nas.helpers import Leading, bits, problem
 from tests.nas.search.test_search import Interrupted, without_times
 from tests.nas.simulated import SimulatedWorkers

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.estimate import Estimate
 from nas.objectives import Bound, Cost, parse_bound
 from nas.search.journal import Journal, read_evaluations
 from nas.search.pareto import pareto_front
@@ -16,6 +15,7 @@ from nas.search.search import Problem, SearchConfig, search
 from nas.searchers import NSGA2, Random, RegularizedEvolution
 from search_spaces import Architecture, Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from supernets.estimate import Estimate
 from tests.killing import kill_after_progress
 from tests.nas.helpers import Leading, bits, problem
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from nas.estimate import Estimate
 from nas.objectives import Bound, Cost
 from nas.search.journal import Evaluation
 from nas.search.search import Problem
 from search_spaces import Architecture
 from service.run.front import PREDICTED, FinalFront
+from supernets.estimate import Estimate
 from tests.nas.helpers import Leading, bits
 from tests.nas.simulated_device import Device, build, space
 
