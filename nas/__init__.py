@@ -8,9 +8,11 @@ from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, p
 from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
 from nas.retrain import retrain
 from nas.scoring import ProxyConfig, Scorer
+from nas.search.config import SearchConfig
 from nas.search.journal import Evaluation, Journal
 from nas.search.pareto import hypervolume, pareto_front
-from nas.search.search import Problem, SearchConfig, search
+from nas.search.problem import Problem
+from nas.search.search import search
 from nas.searchers import NSGA2, AutoScore, Filtered, Random, RegularizedEvolution, Searcher
 from nas.subnets import Subnets
 from supernets.estimate import Estimate

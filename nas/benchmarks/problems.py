@@ -16,7 +16,7 @@ from nas.objectives import Bound, Cost, Objective, parse_bound
 from nas.objectives.looked_up import IN_TABLE, Column, InTable, Predicted, TableSpace
 from nas.predictors import Predictor
 from nas.search.pareto import Direction
-from nas.search.search import Problem
+from nas.search.problem import Problem
 from search_spaces import Space
 
 EXACT = ("params", "macs")

@@ -7,8 +7,8 @@ not evaluated again. So an interrupted search ends with the same journal as an u
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,58 +24,6 @@ from search_spaces import Architecture, Space
 
 _ASKS_WITHOUT_NEWS = 20  # asks in a row that bring no new candidate before a space counts as exhausted
 _ROUNDING = 1e-6  # of sums of shares of evaluations
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """Settings of one search.
-
-    Args:
-        searcher: Catalogue name (`nas list searcher`) or `package.module:object`.
-        searcher_options: Further keyword arguments of the searcher, such as ``{parent_share: 0.5}``.
-        evaluations: Distinct architectures to evaluate.
-        population: Architectures of one generation.
-        objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
-        constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
-        calibration_images: Training images that set the batch norm of each subnet.
-        per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
-            worse half of the parts again and again; `false` searches all parts as one space.
-        stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
-            many percent, for searchers that can say this; 0 for never.
-        remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept
-            off it; the front is measured in any case.
-        warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
-            training: its front is evaluated first, and a model learns from the rest of it.
-        hours: The search ends after so many, those of interrupted runs included.
-    """
-
-    searcher: str = "nsga2"
-    searcher_options: dict[str, Any] = field(default_factory=dict)
-    evaluations: int = 200
-    population: int = 24
-    objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])
-    constraints: dict[str, str] = field(default_factory=dict)
-    calibration_images: int = 2000
-    per_leaf: bool | Literal["halving"] = False
-    remeasured_share: float = 0.25
-    stop_gain: float = 0.0
-    hours: float | None = None
-    warm_start: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("evaluations", 1), ("population", 2), ("calibration_images", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not 0 <= self.remeasured_share <= 1:
-            raise ValueError(f"remeasured_share must be from 0 to 1, got {self.remeasured_share}")
-        if self.stop_gain < 0:
-            raise ValueError(f"stop_gain must be at least 0, got {self.stop_gain}")
-        if self.hours is not None and not self.hours > 0:
-            raise ValueError(f"hours must be more than 0, got {self.hours}")
-        if self.per_leaf not in (False, True, "halving"):
-            raise ValueError(f"per_leaf must be false, true or halving, got {self.per_leaf}")
-        if len(self.objectives) < 1 or len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"objectives must be one or more distinct names, got {self.objectives}")
 
 
 def search(

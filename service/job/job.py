@@ -17,8 +17,8 @@ from nas.data import DataConfig, DataShape, InvalidData, check_data
 from nas.hardware.latency import mistakes as latency_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.scoring import ProxyConfig
+from nas.search.config import SearchConfig
 from nas.search.reachable import contradiction
-from nas.search.search import SearchConfig
 from search_spaces import Space
 from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
 from service.errors import InvalidJob

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.search.config import SearchConfig
 from nas.search.earlier_search import EarlierSearch
-from nas.search.search import SearchConfig
 from nas.searchers import Searcher
 from search_spaces import Space
 from service.catalogue import resolve

@@ -17,7 +17,7 @@ from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Mete
 from nas.hardware.latency_table import LatencyTable
 from nas.hardware.quiet_moments import Quiet
 from nas.objectives import Accuracy, Computed, Cost, Latency, Objective, PredictedLatency, Roofline, parse_bound
-from nas.search.search import Problem
+from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service import catalogue

@@ -15,7 +15,7 @@ from nas.hardware.latency_table import LatencyTable
 from nas.objectives import Bound
 from nas.search.journal import Evaluation
 from nas.search.pareto import contenders, pareto_front
-from nas.search.search import Problem
+from nas.search.problem import Problem
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 

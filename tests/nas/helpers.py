@@ -3,7 +3,7 @@
 import numpy as np
 
 from nas.objectives import Bound, Cost
-from nas.search.search import Problem
+from nas.search.problem import Problem
 from search_spaces import Architecture, Columns, Costs, Decision, Space
 from supernets.estimate import Estimate
 

@@ -5,7 +5,7 @@ import pytest
 
 from nas.objectives import Bound, Cost
 from nas.search.journal import Evaluation
-from nas.search.search import Problem
+from nas.search.problem import Problem
 from search_spaces import Architecture
 from service.run.front import PREDICTED, FinalFront
 from supernets.estimate import Estimate
