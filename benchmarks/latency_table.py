@@ -25,8 +25,9 @@ from nas.hardware.latency import measure_latency
 from nas.hardware.latency_table import Accuracy, LatencyTable, accuracy_of
 from nas.hardware.latency_table_building import TableConfig
 from service.job.job import Job
+from service.report.text import duration
 from service.run.latency_tables import TableRequest, build_table
-from service.run.progress import ProgressDisplay, duration
+from service.run.progress import ProgressDisplay
 
 PREDICTED = 200_000
 

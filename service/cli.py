@@ -15,6 +15,7 @@ from service.commands import (
     benchmark_searchers,
     compare,
     export,
+    list_tables,
     profile,
     queue,
     score,
@@ -24,7 +25,6 @@ from service.commands import (
 from service.commands.options import Device, Output, Sets, Source, Workers
 from service.commands.shared import console, display, execute, front, load, show_result
 from service.errors import fail, readable_errors
-from service.report import terminal
 from service.run import threads
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -207,7 +207,9 @@ def retrain(
 
         with locked(folder), display() as observer:
             rows = retrain.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
-        console().print(terminal.retrain_table(rows))
+        from service.report.terminal import retrain_table
+
+        console().print(retrain_table(rows))
 
 
 app.command(rich_help_panel="Run")(export.export)
@@ -248,7 +250,7 @@ def list_names(
     chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
         fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
-    console().print(terminal.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
+    console().print(list_tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
 
 
 @app.command(rich_help_panel="Look")
@@ -271,7 +273,7 @@ def show(
         if name in catalogue.recipes():
             typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
         elif name in catalogue.SPACES:
-            console().print(terminal.space_facts(name))
+            console().print(list_tables.space_facts(name))
         elif (entry := catalogue.entry(name)) is not None:
             typer.echo(f"{name}: {entry.summary}\n{entry.target}")
         elif Path(name).is_dir():

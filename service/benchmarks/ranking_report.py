@@ -13,7 +13,7 @@ from service.benchmarks.ranking import TOP_PERCENT, Comparison, Plan, settings
 from service.benchmarks.ranking_methods import METHODS
 from service.job.folder import read_json, write_json, write_whole
 from service.report.terminal import numbers_table
-from service.run.progress import duration
+from service.report.text import duration
 from service.tracking.finished import FinishedRun, log_finished
 from service.tracking.sync import SyncResult
 from supernets.estimate import Estimate

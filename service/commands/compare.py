@@ -150,7 +150,7 @@ def _folder(run: str, uri: str | None, fetched: Path) -> Path:
         return Path(run)
     if Path(run).exists():
         fail(f"{run}: is a file; must be a job folder, or the id or name of a job in MLflow")
-    from service.tracking.fronts import fetch_job
+    from service.tracking.fetching import fetch_job
     from service.tracking.store import default_uri
 
     return fetch_job(run, uri or default_uri(), fetched)

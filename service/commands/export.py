@@ -10,10 +10,10 @@ import typer
 from service import catalogue
 from service.commands.shared import console, display, front, load, resumable
 from service.errors import fail, readable_errors
-from service.export import table
+from service.export import export_table
 
 if TYPE_CHECKING:
-    from service.export.export import Exported
+    from service.export.export_members import Exported
 
 
 def export(
@@ -63,14 +63,14 @@ def export(
         keys = _keys(members, member, every)
         _check_rest(weights, output, register)
         job = load(str(folder), None, None)
-        from service.export.export import ExportRequest
-        from service.export.export import export as write
+        from service.export.export_members import ExportRequest
+        from service.export.export_members import export as write
         from service.job.preparation import locked
 
         request = ExportRequest(folder=folder, job=job, members=keys, formats=names, weights=weights, output=output)
         with locked(folder), resumable("the same command"), display() as observer:
             exported = write(request, observer)
-        console().print(table.table(exported, names))
+        console().print(export_table.table(exported, names))
         for place in (entry.place for entry in exported):
             typer.echo(f"files: {place}")
         if register is not None:
@@ -119,7 +119,7 @@ def _formats(text: str, register: str | None) -> list[str]:
 
 
 def _keys(members: Sequence[dict[str, Any]], chosen: list[str] | None, every: bool) -> list[str]:
-    from service.report.job import most_accurate
+    from service.report.job_report import most_accurate
 
     keys = [str(entry["key"]) for entry in members]
     if chosen and every:

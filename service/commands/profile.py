@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands import profile_tables
 from service.commands.options import Device, Sets
 from service.commands.shared import console, display, load, resumable, with_device
 from service.errors import fail, readable_errors
-from service.report import terminal
 
 if TYPE_CHECKING:
     from service.run.latency_tables import TableRequest
@@ -82,7 +82,7 @@ def profile(
                 rows = profiling.profile_front(folder, job, observer)
             else:
                 rows = profiling.profile(job, observer, samples=samples)
-        console().print(terminal.latency_table(rows))
+        console().print(profile_tables.latency_table(rows))
 
 
 def _samples_of_space(request: "TableRequest", samples: int) -> None:
@@ -91,7 +91,7 @@ def _samples_of_space(request: "TableRequest", samples: int) -> None:
     job, made, _ = request.job_and_space()
     with display() as observer:
         rows = profiling.profile_samples(made, job, observer, samples=samples)
-    console().print(terminal.latency_table(rows))
+    console().print(profile_tables.latency_table(rows))
 
 
 def _table(request: "TableRequest", path: Path, *, networks: int, held_out: int, minutes: float) -> None:
@@ -104,5 +104,5 @@ def _table(request: "TableRequest", path: Path, *, networks: int, held_out: int,
     config = TableConfig(networks=networks, held_out=held_out, minutes=minutes, seed=job.seed)
     with resumable("the same command"), display() as observer:
         found = latency_tables.build_table(job, made, path, config, observer, options=options)
-    console().print(terminal.held_out_table(found))
-    typer.echo(terminal.table_summary(found, path))
+    console().print(profile_tables.held_out_table(found))
+    typer.echo(profile_tables.table_summary(found, path))

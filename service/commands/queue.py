@@ -40,7 +40,7 @@ def jobs(
             for status in statuses:
                 typer.echo(json.dumps({"id": status.id, **asdict(status), "folder": str(status.folder)}))
         else:
-            from service.report.terminal import jobs_table
+            from service.commands.queue_table import jobs_table
 
             console().print(jobs_table(statuses))
 
@@ -57,7 +57,7 @@ def watch(
     """
     from rich.live import Live
 
-    from service.report.terminal import jobs_table
+    from service.commands.queue_table import jobs_table
 
     with readable_errors():
         where = Queue.open(queue_folder)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from service.commands import score_tables
 from service.commands.options import Device, Sets
 from service.commands.shared import console, display, resumable, with_device
 from service.errors import readable_errors
-from service.report import terminal
 
 
 def score(
@@ -59,8 +59,8 @@ def score(
         rows = command.chosen_rows(made, archs, sample, every, job.seed)
         with resumable("the same command"), display() as observer:
             outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
-    console().print(terminal.score_table(outcome))
-    typer.echo(terminal.score_summary(outcome, output))
+    console().print(score_tables.score_table(outcome))
+    typer.echo(score_tables.score_summary(outcome, output))
 
 
 def benchmark_proxies(
@@ -112,7 +112,7 @@ def benchmark_proxies(
             outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
         found = proxies.agreements(outcome, truth)
         seconds = proxies.seconds_alone(job, truth.rows)
-    console().print(terminal.agreement_table(found, seconds, truth.provenance))
+    console().print(score_tables.agreement_table(found, seconds, truth.provenance))
     typer.echo(
-        f"{terminal.score_summary(outcome, output)}\nagreements: {proxies.write_agreements(output, found, seconds)}"
+        f"{score_tables.score_summary(outcome, output)}\nagreements: {proxies.write_agreements(output, found, seconds)}"
     )

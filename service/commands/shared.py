@@ -151,7 +151,7 @@ def front(folder: Path) -> dict[str, Any]:
 
 
 def show_result(folder: Path) -> None:
-    from service.report.job import front_table, summary_lines
+    from service.report.job_report import front_table, summary_lines
 
     out = console()
     out.print(front_table(folder))

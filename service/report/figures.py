@@ -14,6 +14,8 @@ Record = Mapping[str, Any]
 
 COSTS = ("latency_ms", "macs", "params")
 _MOST_NAMED = 16  # more curves than that have no legend
+COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
+"""Of the fronts of several searches, one each."""
 FRONT, CANDIDATE, INFEASIBLE = "#c2410c", "#64748b", "#cbd5e1"
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.job.folder import candidates, finite
-from service.report.figures import COSTS, Axis, Picture, axis_of, interval
+from service.report.figures import COLOURS, COSTS, Axis, Picture, axis_of, interval
 from service.report.fronts import Front, Terms
-from service.tracking.format import COLOURS
 
 _MOST_CANDIDATES = 3000
 _SHOWN_DECISIONS = 24

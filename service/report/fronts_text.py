@@ -7,7 +7,7 @@ from nas.benchmarks.front_comparison import FrontComparison
 from service.job.folder import finite
 from service.report.figures import Axis, interval
 from service.report.fronts import Front
-from service.run.progress import duration
+from service.report.text import duration
 
 _FORMS = {"accuracy": ".2f", "latency_ms": ".3f"}
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")

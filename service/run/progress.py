@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from service.report.text import duration
+
 Event = Mapping[str, Any]
 TITLES = {
     "train": "training the supernet",
@@ -126,14 +128,6 @@ def train_note(event: Event) -> str:
     if event.get("images_per_s"):
         parts.append(f"{event['images_per_s']:,.0f} images/s")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A span of time in words short enough for a line."""
-    minutes, hours = int(seconds // 60), int(seconds // 3600)
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
 
 
 def _note(event: Event) -> str:

@@ -20,7 +20,7 @@ from service.job import samplers, splits
 from service.job.environment import environment
 from service.job.folder import write_json
 from service.job.job import InvalidJob
-from service.report import job as job_report
+from service.report import job_report
 from service.run.context import EVALUATION_BATCH, Work, save_weights
 from service.run.events import stage_seconds
 from service.run.front import FinalFront

@@ -27,7 +27,6 @@ HYPERVOLUME = "search/hypervolume"
 SYSTEM = "system"
 """What the names of the metrics of the machine begin with, as in the pages of MLflow."""
 COLOUR = "mlflow.runColor"
-COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from service.export.card import CARD, EXAMPLE, plain, text_of
-from service.export.export import Exported
+from service.export.export_members import Exported
 from service.job.folder import finite
 from service.tracking.connection import connect, error_line
 from service.tracking.store import database_of

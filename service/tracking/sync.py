@@ -100,7 +100,7 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
         FileNotFoundError: The folder holds no job.
     """
     from service.tracking.connection import connect, error_line, experiment_of
-    from service.tracking.job import JobMirror
+    from service.tracking.job_runs import JobMirror
 
     folder = Path(folder)
     config, uri = store_of(folder, config)

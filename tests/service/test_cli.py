@@ -14,7 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from service.cli import app
-from service.run.progress import ProgressDisplay, duration
+from service.report.text import duration
+from service.run.progress import ProgressDisplay
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [

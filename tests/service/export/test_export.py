@@ -14,7 +14,7 @@ from nas.export import load_network
 from nas.export.onnx import runtime
 from nas.objectives import top1_percent
 from service import catalogue
-from service.export.export import Exported, ExportRequest, export
+from service.export.export_members import Exported, ExportRequest, export
 from service.job.job import load_job
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from service.job.folder import candidates, read_lines
 from service.report.figures import axis_of, picture_of
-from service.report.job import front_table, summary_lines, write_report
+from service.report.job_report import front_table, summary_lines, write_report
 from tests.service.synthetic_job import (
     CREATED,
     append_lines,

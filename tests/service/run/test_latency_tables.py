@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from nas.hardware.latency_table_building import TableConfig
 from service.cli import app
 from service.job.job import InvalidJob, Job, build_space, job_of, load_job, space_options
-from service.report.job import front_table
+from service.report.job_report import front_table
 from service.run import runner
 from service.run.latency_tables import build_table, journal_file, least_limit, read_table
 

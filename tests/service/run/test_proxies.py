@@ -8,7 +8,7 @@ import pytest
 
 from service.job.job import InvalidJob, Job, load_job
 from service.job.preparation import prepare_folder
-from service.report.job import proxy_lines
+from service.report.job_report import proxy_lines
 from service.run import runner
 
 TINY = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.export.export import Exported, ExportRequest, export
+from service.export.export_members import Exported, ExportRequest, export
 from service.job.job import load_job
 from service.tracking.connection import connect
 from service.tracking.registry import name_mistake, register

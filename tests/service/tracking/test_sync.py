@@ -17,7 +17,7 @@ from service.job.folder import read_json, write_json
 from service.queue.executors.executor import Ticket
 from service.queue.queue import Queue
 from service.queue.worker import is_to_be_logged
-from service.report.job import write_report
+from service.report.job_report import write_report
 from service.tracking.format import LONGEST_VALUE
 from service.tracking.pages import serve, view_link
 from service.tracking.store import Serving, default_uri, server_command
@@ -464,5 +464,5 @@ def test_serving_nothing_is_refused(tmp_path, uri):
 
 def test_mlflow_is_not_imported_until_used():
     heavy = {"mlflow", "plotly", "matplotlib", "torch"}
-    code = f"import sys, service.tracking.sync, service.report.job; print({heavy} & set(sys.modules))"
+    code = f"import sys, service.tracking.sync, service.report.job_report; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -21,7 +21,7 @@ from service.report.figures import (
     picture_of,
     probabilities_png,
 )
-from service.report.terminal import conditions_line
+from service.report.text import conditions_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, read_json, read_lines
+from service.report.figures import COLOURS
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
 from service.tracking.format import (
     COLOUR,
-    COLOURS,
     CURVES,
     HYPERVOLUME,
     LEARNED,
@@ -152,7 +152,7 @@ class JobMirror:
     # ---- what a job leaves
 
     def _log_outcome(self, run: Any) -> None:
-        from service.report.job import summary_lines
+        from service.report.job_report import summary_lines
 
         result, run_id = read_json(self.folder / "result.json") or {}, run.info.run_id
         rows = candidates(self.folder)

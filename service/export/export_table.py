@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from service.export.export import Exported
+    from service.export.export_members import Exported
 
 
 def table(exported: "Sequence[Exported]", formats: Sequence[str]) -> Table:

@@ -1,0 +1,26 @@
+"""Spans of time and conditions of a measurement, as one line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """A span of time in words short enough for a line."""
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
+
+
+def conditions_line(conditions: Mapping[str, Any]) -> str:
+    """What a latency holds for, in one line."""
+    threads = conditions.get("threads")
+    parts = [
+        conditions.get("device"),
+        conditions.get("backend"),
+        conditions.get("precision"),
+        f"batch {conditions.get('batch_size', '?')}",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
+        f"input {' x '.join(map(str, conditions['input_shape']))}" if conditions.get("input_shape") else None,
+    ]
+    return ", ".join(str(part) for part in parts if part)
