@@ -20,8 +20,8 @@ from rich.table import Table
 from nas.benchmarks.problems import BenchmarkProblem
 from nas.benchmarks.searchers import hypervolume_curve, make_searcher
 from nas.search.journal import Journal
+from nas.search.loop import search
 from nas.search.pareto import losses
-from nas.search.search import search
 from nas.student_interval import student_half
 from service import catalogue
 from service.benchmarks.search_benchmark import Plan

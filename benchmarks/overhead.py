@@ -23,9 +23,9 @@ from nas.data import DeviceImages
 from nas.data.augment import Augmentation, Normalisation
 from nas.objectives import Cost
 from nas.search.journal import Journal
+from nas.search.loop import search
 from nas.search.pareto import pareto_front
 from nas.search.problem import Problem
-from nas.search.search import search
 from nas.searchers import NSGA2
 from search_spaces import Architecture
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from search_spaces import Architecture
 from search_spaces.elastic import ElasticBatchNorm2d
 from supernets import Supernet, left_as_it_was
-from supernets.calibrate import NormStatistics
+from supernets.calibration import NormStatistics
 
 BatchNorm = Literal["batch", "calibrated"]
 OnChunk = Callable[[int, np.ndarray], None]
@@ -132,7 +132,7 @@ def rank(
 def _prepare(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Tensor]) -> None:
     """Let the norms follow the statistics of each batch or, with calibration images, have those of the active subnet.
 
-    Statistics are averaged over batches by their sizes, as `supernets.calibrate` does it.
+    Statistics are averaged over batches by their sizes, as `supernets.calibration` does it.
     """
     for norm in norms:
         norm.training = True

@@ -1,6 +1,13 @@
 """What can be built: search spaces as data, and the networks whose elastic layers follow an architecture."""
 
-from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation
-from search_spaces.space import Columns, Costs, Space
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation
+    from search_spaces.space import Columns, Costs, Space
 
 __all__ = ["Architecture", "Choice", "Columns", "Costs", "Decision", "InvalidArchitecture", "Relaxation", "Space"]
+
+__getattr__ = lazy(__name__, __file__)

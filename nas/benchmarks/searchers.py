@@ -13,8 +13,8 @@ import numpy as np
 from nas.benchmarks.problems import BenchmarkProblem
 from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Journal
+from nas.search.loop import search
 from nas.search.pareto import losses
-from nas.search.search import search
 from nas.searchers import Searcher
 from nas.searchers.seeded import Seeded
 from search_spaces import Architecture

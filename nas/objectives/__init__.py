@@ -1,12 +1,17 @@
 """What is measured of an architecture: accuracy, exact cost, latency; or looked up in a table."""
 
-from nas.objectives.accuracy import Accuracy, top1_percent
-from nas.objectives.cost import Cost
-from nas.objectives.latency import Latency
-from nas.objectives.objective import Bound, Computed, Objective, describe, parse_bound
-from nas.objectives.predicted_latency import PredictedLatency, Roofline
-from nas.objectives.tabular import Tabular
-from supernets.estimate import Estimate
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from nas.objectives.accuracy import Accuracy, top1_percent
+    from nas.objectives.cost import Cost
+    from nas.objectives.latency import Latency
+    from nas.objectives.objective import Bound, Computed, Objective, describe, parse_bound
+    from nas.objectives.predicted_latency import PredictedLatency, Roofline
+    from nas.objectives.tabular import Tabular
+    from supernets.estimate import Estimate
 
 __all__ = [
     "Accuracy",
@@ -23,3 +28,5 @@ __all__ = [
     "parse_bound",
     "top1_percent",
 ]
+
+__getattr__ = lazy(__name__, __file__)

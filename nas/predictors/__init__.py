@@ -9,17 +9,21 @@ Latency on a device of your own, from a table of other devices and 20 measuremen
     latency_ms = transfer.fit(features[rows], np.array(measured_ms)).predict(features)  # mean and std of all N
 """
 
-from nas.predictors.device_transfer import DeviceTransfer
-from nas.predictors.diff_kendall import diff_kendall, diff_kendall_loss
-from nas.predictors.gaussian_process import GaussianProcess
-from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
-from nas.predictors.layer_features import LayerLayout
-from nas.predictors.mlp import MLP
-from nas.predictors.parzc import ParZC
-from nas.predictors.predictor import Prediction, Predictor
-from nas.predictors.ranking_ensemble import RankingEnsemble
-from nas.predictors.ridge import Ridge
-from nas.predictors.ridge_svr import RidgeOrSVR
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from nas.predictors.device_transfer import DeviceTransfer
+    from nas.predictors.gaussian_process import GaussianProcess
+    from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
+    from nas.predictors.layer_features import LayerLayout
+    from nas.predictors.mlp import MLP
+    from nas.predictors.parzc import ParZC
+    from nas.predictors.predictor import Prediction, Predictor
+    from nas.predictors.ranking_ensemble import RankingEnsemble
+    from nas.predictors.ridge import Ridge
+    from nas.predictors.ridge_svr import RidgeOrSVR
 
 __all__ = [
     "MLP",
@@ -33,6 +37,6 @@ __all__ = [
     "RankingEnsemble",
     "Ridge",
     "RidgeOrSVR",
-    "diff_kendall",
-    "diff_kendall_loss",
 ]
+
+__getattr__ = lazy(__name__, __file__)

@@ -7,7 +7,8 @@ from service.catalogue import resolve
 from service.job.validation import keyword_mistakes
 from supernets.samplers import build_sampler
 from supernets.samplers.sampler import GIVEN
-from supernets.training import MakeSampler, TrainConfig, phases
+from supernets.training.config import TrainConfig
+from supernets.training.phases import MakeSampler, phases
 
 
 def maker(config: TrainConfig) -> MakeSampler:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from nas.objectives import top1_percent
-from nas.retrain import retrain as retrain_subnet
+from nas.retraining import retrain as retrain_subnet
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
 from service.job.preparation import front_members

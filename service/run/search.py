@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Evaluation, Journal, read_evaluations
-from nas.search.search import search
+from nas.search.loop import search
 from nas.search.stopping import Stopping
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.searchers.seeded import Seeded

@@ -7,7 +7,7 @@ import pytest
 from nas.objectives import Bound
 from nas.predictors import Ridge
 from nas.search.journal import Journal
-from nas.search.search import search
+from nas.search.loop import search
 from search_spaces import Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101

@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "search_spaces": {"search_spaces"},
@@ -16,7 +14,7 @@ ALLOWED = {
 HOMES = {
     "pymoo": ("nas/searchers/",),
     "optuna": ("nas/searchers/",),
-    "timm": ("search_spaces/", "nas/data/", "nas/retrain.py"),
+    "timm": ("search_spaces/", "nas/data/"),
     "onnx": ("nas/export/", "nas/hardware/", "service/tracking"),
     "onnxruntime": ("nas/export/", "nas/hardware/"),
     "mlflow": ("service/tracking", "service/tracking/store.py"),
@@ -36,14 +34,17 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_downward_and_third_parties_stay_at_home(path):
-    here = path.relative_to(ROOT).as_posix()
-    package = here.partition("/")[0]
-    for name in imported(path):
-        top = name.partition(".")[0]
-        assert top not in ALLOWED or top in ALLOWED[package], f"{here} imports {name}"
-        assert top not in HOMES or here.startswith(HOMES[top]), f"{here} imports {name}"
+def test_imports_point_downward_and_third_parties_stay_at_home():
+    wrong = []
+    for path in FILES:
+        here = path.relative_to(ROOT).as_posix()
+        package = here.partition("/")[0]
+        for name in imported(path):
+            top = name.partition(".")[0]
+            if (top in ALLOWED and top not in ALLOWED[package]) or (top in HOMES and not here.startswith(HOMES[top])):
+                wrong.append(f"{here} imports {name}")
+    assert wrong == []
+    assert len(FILES) > 200
 
 
 def test_there_is_no_utils_module_and_no_long_one():
@@ -57,7 +58,7 @@ def test_importing_the_library_imports_no_tracker():
     import sys
 
     code = (
-        "import sys, nas.search, nas.data, nas.retrain, nas.export, supernets, search_spaces, proxies;"
+        "import sys, nas.search.loop, nas.data.load, nas.retraining, nas.export, supernets, search_spaces, proxies;"
         "print(sorted(m for m in ('mlflow', 'grpc', 'optuna', 'onnx', 'onnxruntime') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

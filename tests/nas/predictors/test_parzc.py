@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from nas.predictors import LayerLayout, ParZC, diff_kendall, diff_kendall_loss
+from nas.predictors import LayerLayout, ParZC
+from nas.predictors.diff_kendall import diff_kendall, diff_kendall_loss
 from nas.predictors.mabn import MABN, BayesianLinear, dropped
 
 SMALL = {"width": 32, "depth": 1, "lr": 1e-3}

@@ -5,7 +5,7 @@ import pytest
 
 from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Journal
-from nas.search.search import search
+from nas.search.loop import search
 from nas.searchers import NSGA2
 from nas.searchers.seeded import Seeded
 from tests.nas.helpers import bits, problem

@@ -8,7 +8,7 @@ import pytest
 
 from nas.objectives import Bound
 from nas.search.journal import Journal, read_evaluations
-from nas.search.search import search
+from nas.search.loop import search
 from nas.search.stopping import Stopping
 from nas.searchers import NSGA2, Random, RegularizedEvolution
 from nas.searchers.halving import SuccessiveHalving

@@ -11,9 +11,9 @@ import pytest
 from nas.objectives import Bound, Cost, parse_bound
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal, read_evaluations
+from nas.search.loop import search
 from nas.search.pareto import pareto_front
 from nas.search.problem import Problem
-from nas.search.search import search
 from nas.searchers import NSGA2, Random, RegularizedEvolution
 from search_spaces import Architecture, Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3

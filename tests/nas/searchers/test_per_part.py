@@ -8,8 +8,8 @@ import torch
 
 from nas.objectives import Accuracy, Bound, Cost
 from nas.search.journal import Journal
+from nas.search.loop import search
 from nas.search.problem import Problem
-from nas.search.search import search
 from nas.searchers import NSGA2, PerPart, Random, RegularizedEvolution, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space

@@ -6,7 +6,7 @@ import pytest
 from nas.objectives import Bound
 from nas.rank_agreement import spearman
 from nas.search.journal import Journal
-from nas.search.search import search
+from nas.search.loop import search
 from nas.searchers import AutoScore, Filtered, cost_scores
 from nas.searchers.ranking import crowding
 from nas.searchers.regularized_evolution import RegularizedEvolution

@@ -13,7 +13,7 @@ from nas.objectives import Bound
 from nas.predictors import GroupedGaussianProcess, RankingEnsemble
 from nas.predictors.grouped_gaussian_process import Posterior, _Density
 from nas.search.journal import Journal
-from nas.search.search import search
+from nas.search.loop import search
 from nas.searchers import NSGA2, Filtered, Random
 from nas.searchers.new_architectures import key
 from nas.searchers.surrogate import Surrogate

@@ -2,7 +2,7 @@
 
 import torch
 
-from nas.retrain import retrain
+from nas.retraining import retrain
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet, TrainConfig
 from tests.supernets.helpers import Images
