@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from nas.hardware.latency import measure_latency
+from service.job.building import build_space
+from service.job.device import torch_device
 from service.job.folder import read_json, write_json
-from service.job.job import build_space, load_job
-from service.run.latency_tables import read_table
-from service.run.profiling import torch_device
+from service.job.latency_table import read_table
+from service.job.loading import load_job
 
 SEARCHES = ("latency", "macs")
 DRAWN = 20_000

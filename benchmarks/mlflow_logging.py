@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.tracking.sync import TrackingConfig, sync
+from service.job.tracking import TrackingConfig
+from service.tracking.sync import sync
 from tests.service.mlflow_server import MlflowServer
 from tests.service.synthetic_job import finish, start_job, train, wide_search
 

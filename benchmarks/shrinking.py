@@ -26,7 +26,8 @@ from rich.table import Table
 
 from nas.search.journal import read_evaluations
 from nas.student_interval import student_half
-from service.job.job import build_space, job_of
+from service.job.building import build_space
+from service.job.loading import job_of
 from service.job.preparation import prepare_folder
 from service.run.runner import run
 

@@ -13,9 +13,9 @@ import numpy as np
 from nas.benchmarks.latency import DeviceTable, Errors, HeldOut, Setting
 from service import catalogue
 from service.benchmarks.tasks import completed, remembered
+from service.errors import InvalidJob
 from service.job.folder import finite
-from service.job.job import InvalidJob
-from service.run.events import Observer
+from service.run.observer import Observer
 
 JOURNAL = "latency.jsonl"
 

@@ -13,7 +13,7 @@ from nas.benchmarks.latency import DeviceTable, description
 from nas.benchmarks.published_tables import Table, read_cells
 from search_spaces import Space
 from service import catalogue
-from service.job.job import InvalidJob
+from service.errors import InvalidJob
 
 _BATCH = re.compile(r"^(.+?)_(\d+)$")
 _MOST_BATCH = 4096

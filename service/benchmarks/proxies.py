@@ -13,8 +13,9 @@ from nas.benchmarks.published_tables import Table
 from nas.rank_agreement import Agreement, rank_agreement
 from proxies import maximised, score
 from search_spaces import Space
+from service.errors import InvalidJob
 from service.job import proxies as job_proxies
-from service.job.job import InvalidJob, Job
+from service.job.job import Job
 from service.run import scoring
 from service.run.score import Outcome
 from supernets.estimate import Estimate

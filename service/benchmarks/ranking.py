@@ -26,12 +26,17 @@ from service.benchmarks.ranking_methods import METHODS, chosen_methods, for_all,
 from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
 from service.catalogue import resolve
+from service.errors import InvalidJob
 from service.job import splits
-from service.job.files import read_fields
+from service.job.building import build_space
+from service.job.checks import require_supernet_space
+from service.job.files import job_file, read_fields
 from service.job.folder import read_json, write_json
-from service.job.job import InvalidJob, Job, build_space, job_file, job_of, require_supernet_space
+from service.job.job import Job
+from service.job.loading import job_of
 from service.job.preparation import prepare_folder
-from service.run.events import Observer, stage_seconds
+from service.run.events import stage_seconds
+from service.run.observer import Observer
 from service.run.score import data_fields
 from service.tracking import sync
 

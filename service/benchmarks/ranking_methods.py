@@ -11,7 +11,8 @@ from typing import Any
 
 from search_spaces import Space
 from service.catalogue import suggestion
-from service.job.job import InvalidJob, Job
+from service.errors import InvalidJob
+from service.job.job import Job
 
 _ALL_CHOICES = -1
 _SHARED = ("train.epochs", "train.batch_size")

@@ -10,7 +10,7 @@ from nas.data import Data
 from search_spaces import Architecture
 from service.benchmarks import ranking_run
 from service.benchmarks.ranking_run import Judging, Run
-from service.job.job import InvalidJob
+from service.errors import InvalidJob
 from service.run import processes
 
 

@@ -16,9 +16,9 @@ from nas.benchmarks.searchers import Comparison, Run, compare, earlier_search, m
 from nas.objectives import describe
 from service import catalogue
 from service.benchmarks.tasks import completed, remembered
+from service.errors import InvalidJob
 from service.job.environment import version
-from service.job.job import InvalidJob
-from service.run.events import Observer
+from service.run.observer import Observer
 
 JOURNAL = "runs.jsonl"
 WARM = "+warm"

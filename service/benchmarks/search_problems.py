@@ -18,7 +18,7 @@ from nas.benchmarks.problems import (
 from nas.benchmarks.published_tables import Table
 from search_spaces import Space
 from service import catalogue
-from service.job.job import InvalidJob
+from service.errors import InvalidJob
 
 
 @dataclass(frozen=True, kw_only=True)

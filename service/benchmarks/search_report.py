@@ -11,8 +11,8 @@ import numpy as np
 from rich.table import Table
 
 from nas.benchmarks.searchers import Comparison, Curve, median_interval
+from service.errors import InvalidJob
 from service.job.folder import write_csv
-from service.job.job import InvalidJob
 from service.report.figures import finite
 from supernets.estimate import Estimate
 

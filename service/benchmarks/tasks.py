@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from service.errors import InvalidJob
 from service.job.folder import read_lines
-from service.job.job import InvalidJob
 from service.run import processes
-from service.run.events import Observer
+from service.run.observer import Observer
 
 
 class KeyedTask(Protocol):

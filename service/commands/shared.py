@@ -31,7 +31,7 @@ def execute(
     """Some stages of a job in its folder, then what they came to."""
     with readable_errors():
         job = load(source, sets, device)
-        from service.job.job import require_supernet_space
+        from service.job.checks import require_supernet_space
         from service.job.preparation import check_supernet
 
         require_supernet_space(job)
@@ -98,7 +98,7 @@ def console() -> Console:
 
 
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
-    from service.job.job import load_job
+    from service.job.loading import load_job
 
     return load_job(source, with_device(sets, device))
 
@@ -129,8 +129,8 @@ def resumable(command: str) -> Iterator[None]:
 
 def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
     """A store that cannot be written is said, and no reason to fail: everything is in the folder of the benchmark."""
+    from service.job.tracking import TrackingConfig
     from service.tracking.finished import log_finished
-    from service.tracking.sync import TrackingConfig
 
     logged = log_finished(runs, TrackingConfig(experiment="benchmarks"))
     typer.echo(f"not in MLflow: {logged.error}" if logged.error else "in the browser: nas ui --experiment benchmarks")

@@ -21,15 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data import Data, check_data, load_data
+from nas.data import Data, load_data
 from nas.export import Deployable, restored
 from search_spaces import Space
 from service import catalogue
+from service.errors import InvalidJob
 from service.export.card import CARD, EXAMPLE, Subject, card_of, plain, read_card
+from service.job.building import build_space, space_options
 from service.job.folder import write_json, write_whole
-from service.job.job import InvalidJob, Job, build_space, space_options
+from service.job.job import Job
 from service.job.preparation import front_members
-from service.run.events import Observer
+from service.run.observer import Observer
 
 WEIGHTS = ("auto", "retrained", "inherited")
 _REVISION = 1  # of what files contain; a change makes them anew
@@ -134,7 +136,7 @@ class _Source:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        return space_options(self.request.job, check_data(self.request.job.data))
+        return space_options(self.request.job)
 
     @cached_property
     def space(self) -> Space:

@@ -1,16 +1,10 @@
 """The `latency` of a job: how it is measured, and what predicts it where it is not."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from nas.hardware.latency import LatencyConfig
 from nas.hardware.roofline import AnalyticDevice
 from service import catalogue
-
-if TYPE_CHECKING:
-    from search_spaces import Space
-    from service.job.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,24 +60,3 @@ class LatencySection(LatencyConfig):
 
     table: str | None = None
     analytic: AnalyticConfig | None = None
-
-
-def mistakes(job: "Job", space: "Space | None") -> Iterator[str]:
-    """What is wrong with the prediction of latency, one line each."""
-    named = [*job.search.objectives, *job.search.constraints]
-    analytic = job.latency.analytic
-    if "roofline_ms" in named and analytic is None:
-        yield "latency.analytic: must be given for roofline_ms, such as {device: a100}; see: nas list device"
-    if analytic is not None and analytic.device is not None:
-        try:
-            catalogue.check("device", analytic.device)
-        except ValueError as error:
-            yield f"latency.analytic.device: {error}"
-    if space is None:
-        return
-    if "roofline_ms" in named and space.places is None:
-        yield f"search: roofline_ms needs the blocks of networks, which space {space.name} does not tell"
-    if job.latency.table is not None:
-        from service.run import latency_tables
-
-        yield from latency_tables.mistakes(job, space)

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from service.errors import InvalidJob
 from service.job.environment import environment, version
 from service.job.folder import read_json, write_json
-from service.job.job import InvalidJob, Job, SpaceConfig, to_dict
+from service.job.job import Job, SpaceConfig, to_dict
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
 _LEFT_BY_A_START = {"lock"}

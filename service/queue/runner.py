@@ -210,7 +210,7 @@ def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None
 
 
 def _staged(queue: Path, folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any] | None:
-    from service.job.job import load_job
+    from service.job.loading import load_job
     from service.run import runner
 
     job = load_job(folder)

@@ -43,14 +43,14 @@ class Checker:
     """Checks many jobs that differ little: data are looked at once, and jobs that differ in the seed only once."""
 
     def __init__(self) -> None:
-        from nas.data import check_data
+        from service.job.building import data_facts
 
-        self.shape_of = cache(check_data)
+        self.facts_of = cache(data_facts)
         self.known: dict[str, Job] = {}
 
     def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
         """The checked job; its device is where it will run, which may be another machine."""
-        from service.job.job import job_of, with_settings
+        from service.job.loading import job_of, with_settings
 
         data, mistakes = with_settings(fields, sets)
         if mistakes:
@@ -61,7 +61,7 @@ class Checker:
         unpinned = {**data, "device": "auto" if device == "cuda" else device}
         alike = repr({**unpinned, "seed": None})
         if alike not in self.known:
-            self.known[alike] = job_of(unpinned, shape_of=self.shape_of)
+            self.known[alike] = job_of(unpinned, facts_of=self.facts_of)
         job = self.known[alike]
         if seed != job.seed or type(seed) is not int:
             shallow = check_fields(type(job), {"name": "job", "space": {"name": "any"}, "seed": seed}, {})

@@ -26,7 +26,7 @@ def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], 
     Raises:
         InvalidJob: With all mistakes of all jobs at once, each told once.
     """
-    from service.job.job import require_supernet_space
+    from service.job.checks import require_supernet_space
 
     check, found, mistakes = Checker(), list[Draft](), dict[str, None]()
     for number, settings in enumerate(combinations(sweeps)):

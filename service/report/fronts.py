@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from service import catalogue
+from service.errors import InvalidJob
 from service.job.folder import finite, read_json
-from service.job.job import InvalidJob
 from service.job.preparation import saved_job
 
 EXACT = {"macs": False, "params": False}

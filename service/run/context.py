@@ -21,8 +21,10 @@ from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service import catalogue
-from service.job.job import InvalidJob, Job, build_space
-from service.run import latency_tables
+from service.errors import InvalidJob
+from service.job import latency_table
+from service.job.building import build_space
+from service.job.job import Job
 from service.run.events import Recorder
 from service.run.profiling import measure_architectures
 from service.run.proxies import SearchProxies
@@ -117,7 +119,7 @@ class Work:
     @cached_property
     def table(self) -> LatencyTable | None:
         """What predicts latencies in the search, if anything."""
-        return latency_tables.read_table(self.job, self.space) if self.job.latency.table else None
+        return latency_table.read_table(self.job, self.space) if self.job.latency.table else None
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -153,7 +155,7 @@ class Work:
         if high is None or (self.folder / "search" / "journal.jsonl").exists():
             return
         if self.table:
-            if (least := latency_tables.least_limit(self.table)) > high:
+            if (least := latency_table.least_limit(self.table)) > high:
                 why = f"by latency.table no network is sure to take less than {least:.3g} ms"
                 raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {why}"])
             return

@@ -12,10 +12,10 @@ import torch
 from nas.hardware.quiet_moments import Quiet
 from nas.objectives import Objective
 from nas.search.evaluators import Candidate, Measured, measure
+from service.job.device import torch_device
 from service.job.job import Job
 from service.run import events, processes
 from service.run.context import Work
-from service.run.profiling import torch_device
 from supernets import Processes
 
 _MOST_DEATHS = 3  # of processes under one candidate, before it counts as failed

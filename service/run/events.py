@@ -10,10 +10,10 @@ from typing import Any
 
 from service.job.folder import read_lines
 from service.job.job import Job
+from service.run.observer import Observer
 from service.tracking.sync import SyncResult
 from supernets import Processes
 
-Observer = Callable[[dict[str, Any]], None]
 _KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 _LONGEST_PAUSE_S = 600.0

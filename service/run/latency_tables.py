@@ -1,14 +1,12 @@
-"""Latency tables as files: built beside a journal, and checked against the job that is to be predicted by them."""
+"""Latency tables as files, built beside a journal."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,15 +16,17 @@ from nas.hardware.latency_table_building import TableBuilder, TableConfig, Table
 from nas.search.journal import Records
 from search_spaces import Space
 from service import catalogue
+from service.errors import InvalidJob
+from service.job.building import build_space, space_options
+from service.job.device import torch_device
 from service.job.files import split_setting
 from service.job.folder import write_json
-from service.job.job import InvalidJob, Job, build_space, job_of, load_job, space_options
+from service.job.job import Job
+from service.job.latency_table import differing_conditions, no_blocks, table_content
+from service.job.loading import job_of, load_job
 from service.job.validation import keyword_mistakes
-from service.run.events import Observer
-from service.run.profiling import torch_device
+from service.run.observer import Observer
 from supernets.estimate import Estimate
-
-_DRAWN = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,41 +83,6 @@ class TableRequest:
         return options
 
 
-def read_table(job: Job, space: Space) -> LatencyTable:
-    """The table that a job names.
-
-    Raises:
-        InvalidJob: It cannot be read, or is of another space or of other conditions; says what differs.
-    """
-    assert job.latency.table is not None
-    found = list(mistakes(job, space))
-    if found:
-        raise InvalidJob(found)
-    return LatencyTable.from_json(_content(Path(job.latency.table)), space)
-
-
-def mistakes(job: Job, space: Space) -> Iterator[str]:
-    """Why the table that a job names cannot predict its latencies; one line at most."""
-    assert job.latency.table is not None
-    path = Path(job.latency.table)
-    if space.places is None:
-        yield f"latency.table: {_no_blocks(space)}"
-        return
-    try:
-        table = LatencyTable.from_json(_content(path), space)
-        table.correction  # noqa: B018 - has its own opinion of how many networks it needs
-    except ValueError as error:
-        yield f"latency.table: {path}: {error}"
-        return
-    try:
-        with Meter(job.latency) as meter:
-            here = meter.conditions(torch_device(job.device), space.input_shape).to_dict()
-    except (DeviceUnreachable, ValueError):
-        return  # said elsewhere
-    if differing := _differing(table.conditions, here):
-        yield f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
-
-
 def build_table(
     job: Job, space: Space, path: Path, config: TableConfig, observer: Observer, *, options: Mapping[str, Any]
 ) -> LatencyTable:
@@ -135,7 +100,7 @@ def build_table(
         InvalidJob: The space does not tell its blocks, or what lies there is something else.
     """
     if space.places is None:
-        raise InvalidJob([f"--table: {_no_blocks(space)}"])
+        raise InvalidJob([f"--table: {no_blocks(space)}"])
     device = torch_device(job.device)
     try:
         with Meter(job.latency) as meter:
@@ -173,14 +138,6 @@ def _journal(path: Path, job: Job, space: Space, config: TableConfig, described:
         raise InvalidJob([f"--table: cannot write {journal_file(path)}: {error.strerror or error}"]) from error
 
 
-def least_limit(table: LatencyTable) -> float:
-    """The least limit in ms that some network is predicted to keep, as far as random ones and the smallest tell."""
-    space = table.space
-    drawn = space.sample_encodings(_DRAWN, np.random.default_rng(0))
-    _, _, high = table.predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
-    return float(high.min())
-
-
 def journal_file(path: Path) -> Path:
     """Where the measurements of a table are remembered."""
     return path.with_name(path.name + ".journal.jsonl")
@@ -197,33 +154,10 @@ def _measured(
 def _finished(path: Path, space: Space, here: Mapping[str, Any]) -> LatencyTable:
     """The table that is there already."""
     try:
-        table = LatencyTable.from_json(_content(path), space)
-        differing = _differing(table.conditions, here)
+        table = LatencyTable.from_json(table_content(path), space)
+        differing = differing_conditions(table.conditions, here)
     except ValueError as error:
         raise InvalidJob([f"--table: {path}: {error}; give another --table, or remove that file"]) from error
     if differing:
         raise InvalidJob([f"--table: {path} was measured with {differing}; give another --table"])
     return table
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ValueError(f"no latency table ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"no latency table (it holds {type(content).__name__})")
-    return content
-
-
-def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """What was different when a table was measured; empty where nothing was."""
-    here = json.loads(json.dumps(here))
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    return ", ".join(f"{name} {json.dumps(there.get(name))} (here {json.dumps(here.get(name))})" for name in names)
-
-
-def _no_blocks(space: Space) -> str:
-    return f"space {space.name} does not tell what blocks its networks are made of, so they cannot be measured"

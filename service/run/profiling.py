@@ -1,6 +1,5 @@
 """Latency and exact cost of architectures of a job, without training anything."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,12 @@ import torch
 
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from search_spaces import Architecture, Space
-from service.job.job import InvalidJob, Job, build_space, device_type
+from service.errors import InvalidJob
+from service.job.building import build_space
+from service.job.device import torch_device
+from service.job.job import Job
 from service.job.preparation import front_members
-from service.run.events import Observer
-
-
-def torch_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; of several processes of torchrun each takes its own CUDA device."""
-    name = device_type(name) if name == "auto" else name
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    return torch.device(name)
+from service.run.observer import Observer
 
 
 def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:

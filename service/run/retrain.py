@@ -10,12 +10,13 @@ from torch import nn
 
 from nas.objectives import top1_percent
 from nas.retraining import retrain as retrain_subnet
+from service.job.device import torch_device
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
 from service.job.preparation import front_members
 from service.run.context import EVALUATION_BATCH, Work, save_weights
-from service.run.events import Observer, Recorder
-from service.run.profiling import torch_device
+from service.run.events import Recorder
+from service.run.observer import Observer
 from supernets import Processes, Supernet, TrainConfig, calibrate
 
 

@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from service.job.device import torch_device
 from service.job.folder import read_json, write_json
 from service.job.job import Job
 from service.run import machine_load
 from service.run.context import Work
-from service.run.events import Mirror, Observer, Recorder
-from service.run.profiling import torch_device
+from service.run.events import Mirror, Recorder
+from service.run.observer import Observer
 from service.run.stages import STAGES, summary_of
 from service.tracking import sync
 from service.tracking.format import created_ms

@@ -10,10 +10,13 @@ import numpy as np
 
 from nas.scoring import Scored
 from search_spaces import Architecture, Space
-from service.job.files import read_fields
-from service.job.job import InvalidJob, Job, build_space, job_file, job_of
+from service.errors import InvalidJob
+from service.job.building import build_space
+from service.job.files import job_file, read_fields
+from service.job.job import Job
+from service.job.loading import job_of
 from service.run import scoring
-from service.run.events import Observer
+from service.run.observer import Observer
 
 _FROM_SOURCE = ("space", "data", "proxies", "seed", "device")
 SUFFIXES = (".csv", ".parquet")

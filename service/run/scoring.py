@@ -18,11 +18,13 @@ from nas.data import Data, load_data
 from nas.scoring import Scored, Scorer, as_evaluation, as_scored
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
+from service.errors import InvalidJob
 from service.job import proxies as job_proxies
-from service.job.job import InvalidJob, Job, build_space
+from service.job.building import build_space
+from service.job.device import torch_device
+from service.job.job import Job
 from service.run import processes
-from service.run.events import Observer
-from service.run.profiling import torch_device
+from service.run.observer import Observer
 
 _ENUMERABLE = 2_000_000
 _SYNC_EVERY_S = 5.0

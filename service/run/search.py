@@ -17,8 +17,8 @@ from nas.searchers import PerPart, Searcher, violation_within
 from nas.searchers.seeded import Seeded
 from search_spaces import Space
 from service import catalogue
+from service.errors import InvalidJob
 from service.job import searchers
-from service.job.job import InvalidJob
 from service.run.context import Work
 from service.run.evaluators import EvaluationWorkers, Ready, SubnetEvaluator, devices
 from supernets import Partition

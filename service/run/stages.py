@@ -16,10 +16,10 @@ from nas.search.journal import Evaluation, read_evaluations
 from nas.search.pareto import hypervolume, pareto_front
 from nas.search.reachable import nearest_found
 from search_spaces import Architecture
+from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.environment import environment
 from service.job.folder import write_json
-from service.job.job import InvalidJob
 from service.report import job_report
 from service.run.context import EVALUATION_BATCH, Work, save_weights
 from service.run.events import stage_seconds

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from service import catalogue
-from service.job.job import InvalidJob
+from service.errors import InvalidJob
 from service.tracking.connection import connect
 from service.tracking.store import database_of
 

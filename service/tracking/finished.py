@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from service.job.tracking import TrackingConfig
 from service.tracking.connection import (
     add_missing,
     add_points,
@@ -18,7 +19,7 @@ from service.tracking.connection import (
 )
 from service.tracking.format import source_tags
 from service.tracking.store import default_uri
-from service.tracking.sync import SyncResult, TrackingConfig
+from service.tracking.sync import SyncResult
 
 
 @dataclass(frozen=True, kw_only=True)

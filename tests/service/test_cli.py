@@ -158,7 +158,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise ValueError("a fault")
 
-    monkeypatch.setattr("service.job.job.load_job", broken)
+    monkeypatch.setattr("service.job.loading.load_job", broken)
     result = nas("run")
     assert isinstance(result.exception, ValueError)
 

@@ -11,8 +11,8 @@ from search_spaces.families.conv_macro import conv_macro
 from service.benchmarks import latency as runs
 from service.benchmarks.latency_devices import LatencyTableRequest, family_of, latency_table
 from service.benchmarks.latency_report import finished_runs
+from service.job.tracking import TrackingConfig
 from service.tracking.finished import log_finished
-from service.tracking.sync import TrackingConfig
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas
 

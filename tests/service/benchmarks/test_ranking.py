@@ -20,7 +20,9 @@ from service.benchmarks import ranking_run
 from service.benchmarks.proxies import TableRequest
 from service.benchmarks.ranking_methods import METHODS, Method, with_budget
 from service.benchmarks.ranking_run import Judging
-from service.job.job import InvalidJob, build_space, load_job
+from service.errors import InvalidJob
+from service.job.building import build_space
+from service.job.loading import load_job
 from service.job.preparation import locked
 from supernets import Supernet
 from tests.killing import kill_after_progress

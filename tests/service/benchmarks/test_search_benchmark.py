@@ -12,8 +12,8 @@ from service.benchmarks import search_benchmark as runs
 from service.benchmarks.search_log import finished_runs
 from service.benchmarks.search_problems import GROUPS, KNOWN, ProblemRequest, problems_of
 from service.benchmarks.search_report import targets_of
+from service.job.tracking import TrackingConfig
 from service.tracking.finished import log_finished
-from service.tracking.sync import TrackingConfig
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas
 

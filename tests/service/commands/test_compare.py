@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from service.errors import InvalidJob
 from service.job.folder import read_json, write_json
-from service.job.job import InvalidJob
+from service.job.tracking import TrackingConfig
 from service.report.fronts import fronts_of, terms_of
 from service.report.fronts_text import interval_of_share
-from service.tracking.sync import TrackingConfig, sync
+from service.tracking.sync import sync
 from tests.service.synthetic_job import complete_job, start_job
 from tests.service.test_cli import lines_of_failure, nas
 

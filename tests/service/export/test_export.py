@@ -15,7 +15,7 @@ from nas.export.onnx import runtime
 from nas.objectives import top1_percent
 from service import catalogue
 from service.export.export_members import Exported, ExportRequest, export
-from service.job.job import load_job
+from service.job.loading import load_job
 from tests.killing import kill_after_progress
 from tests.service.test_cli import lines_of_failure, nas
 from tests.service.trained_job import keys_of, retrain_member, trained_job

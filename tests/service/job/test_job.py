@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.data import check_data
 from service.catalogue import KINDS, recipes, resolve
-from service.job.job import InvalidJob, Job, build_space, job_of, load_job, to_dict
+from service.errors import InvalidJob
+from service.job.building import build_space, data_facts
+from service.job.job import Job, to_dict
+from service.job.loading import job_of, load_job
 from service.job.preparation import check_supernet, differences, locked, prepare_folder, write_json
 
 MANY_MISTAKES = """
@@ -259,12 +261,12 @@ def test_reachable_constraints_are_accepted() -> None:
 
 def test_the_space_takes_its_shape_from_the_data() -> None:
     job = load_job("quickstart")
-    shape = check_data(job.data)
-    space = build_space(job, shape)
-    assert space.input_shape == (shape.channels, shape.image_size, shape.image_size) == (1, 8, 8)
-    assert space.classes == shape.classes == 10
+    facts = data_facts(job.data)
+    space = build_space(job, facts)
+    assert space.input_shape == (facts["channels"], facts["image_size"], facts["image_size"]) == (1, 8, 8)
+    assert space.classes == facts["classes"] == 10
     wide = replace(job, space=replace(job.space, name="ofa_mobilenet_v3", options={"resolutions": [8, 16]}))
-    assert build_space(wide, shape).input_shape == (1, 16, 16)
+    assert build_space(wide, facts).input_shape == (1, 16, 16)
 
 
 def test_every_listed_name_can_be_imported() -> None:

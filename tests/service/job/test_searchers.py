@@ -3,7 +3,8 @@
 import pytest
 
 from service.job import searchers
-from service.job.job import build_space, load_job
+from service.job.building import build_space
+from service.job.loading import load_job
 from tests.service.job.test_job import mistakes_of
 
 

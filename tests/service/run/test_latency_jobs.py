@@ -7,7 +7,8 @@ import typer.testing
 
 from nas.hardware.backends import find
 from service.cli import app
-from service.job.job import InvalidJob, load_job
+from service.errors import InvalidJob
+from service.job.loading import load_job
 from tests.nas.loopback import start_sshd
 
 QUICK = ["latency.repeats=5", "latency.warmup_s=0.05", "latency.min_time_ms=0.2"]

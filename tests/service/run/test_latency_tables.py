@@ -11,10 +11,14 @@ from typer.testing import CliRunner
 
 from nas.hardware.latency_table_building import TableConfig
 from service.cli import app
-from service.job.job import InvalidJob, Job, build_space, job_of, load_job, space_options
+from service.errors import InvalidJob
+from service.job.building import build_space, space_options
+from service.job.job import Job
+from service.job.latency_table import least_limit, read_table
+from service.job.loading import job_of, load_job
 from service.report.job_report import front_table
 from service.run import runner
-from service.run.latency_tables import build_table, journal_file, least_limit, read_table
+from service.run.latency_tables import build_table, journal_file
 
 FIELDS = {
     "name": "tabled",

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nas.search.journal import read_evaluations
-from service.job.job import build_space, load_job
+from service.job.building import build_space
+from service.job.loading import load_job
 from service.job.preparation import save_job
 from supernets import Supernet
 from tests.service.run.test_runner import TINY, finish, start

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.job.job import InvalidJob, Job, load_job
+from service.errors import InvalidJob
+from service.job.job import Job
+from service.job.loading import load_job
 from service.job.preparation import prepare_folder
 from service.report.job_report import proxy_lines
 from service.run import runner

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from search_spaces import Architecture
-from service.job.job import build_space, load_job
+from service.job.building import build_space
+from service.job.loading import load_job
 from supernets import Supernet
 
 ROOT = Path(__file__).parents[3]

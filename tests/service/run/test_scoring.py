@@ -10,7 +10,7 @@ import torch
 
 from proxies import Passes, Score
 from search_spaces.families.nasbench201 import nasbench201, parse_cell, to_string
-from service.job.job import InvalidJob
+from service.errors import InvalidJob
 from service.run import score as command
 from service.run import scoring
 from tests.killing import kill_after_progress

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Architecture
-from service.job.job import InvalidJob, build_space, job_of, load_job
+from service.errors import InvalidJob
+from service.job.building import build_space
+from service.job.loading import job_of, load_job
 from service.job.preparation import prepare_folder
 from service.run.runner import run
 from supernets import Partition, Supernet, load_supernet

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from service.export.export_members import Exported, ExportRequest, export
-from service.job.job import load_job
+from service.job.loading import load_job
+from service.job.tracking import TrackingConfig
 from service.tracking.connection import connect
 from service.tracking.registry import name_mistake, register
-from service.tracking.sync import TrackingConfig
 from tests.nas.export.test_export import BLOCK, OURS
 from tests.service.test_cli import lines_of_failure, nas
 from tests.service.trained_job import keys_of, trained_job

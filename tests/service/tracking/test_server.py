@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from service.job.folder import read_json, write_json
+from service.job.tracking import TrackingConfig
 from service.tracking.store import default_uri
-from service.tracking.sync import TrackingConfig, catch_up, sync
+from service.tracking.sync import catch_up, sync
 from tests.service.mlflow_server import MlflowServer
 from tests.service.synthetic_job import complete_job, finish, start_job, train, wide_search
 from tests.service.tracking.test_sync import client_of, contents_of, history_of, runs_of

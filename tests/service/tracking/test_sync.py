@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.job.folder import read_json, write_json
+from service.job.tracking import TrackingConfig
 from service.queue.executors.executor import Ticket
 from service.queue.queue import Queue
 from service.queue.worker import is_to_be_logged
@@ -21,7 +22,7 @@ from service.report.job_report import write_report
 from service.tracking.format import LONGEST_VALUE
 from service.tracking.pages import serve, view_link
 from service.tracking.store import Serving, default_uri, server_command
-from service.tracking.sync import TrackingConfig, sync
+from service.tracking.sync import sync
 from tests.service.synthetic_job import (
     append_lines,
     complete_job,

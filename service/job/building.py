@@ -1,0 +1,43 @@
+"""What a job is made into: its search space, fitted to its data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nas.data import DataConfig, check_data
+from search_spaces import Space
+from service import catalogue
+from service.job.job import Job
+
+
+def data_facts(config: DataConfig) -> Mapping[str, Any]:
+    """Return what follows from the data, by the name of the argument of a space or task that it is for.
+
+    Raises:
+        InvalidData: The data is missing, damaged, too small or not of the expected form.
+    """
+    return check_data(config)._asdict()
+
+
+def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
+    """Return the search space of a job; what it takes of the facts of the data is given unless its options say it.
+
+    Args:
+        job: Whose space.
+        facts: What follows from the data, where that is known already; see `data_facts`.
+
+    Raises:
+        ValueError: The space does not exist, or refuses its options.
+    """
+    return catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
+
+
+def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options of a job's space, with those that follow from its data."""
+    taken = catalogue.parameters("space", job.space.name)
+    return {**{name: value for name, value in _offered(job, facts).items() if name in taken}, **job.space.options}
+
+
+def _offered(job: Job, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The facts of the data, and what a space may choose from unless its options say more."""
+    facts = data_facts(job.data) if facts is None else facts
+    return {**facts, **({"resolutions": (facts["image_size"],)} if "image_size" in facts else {})}

@@ -1,0 +1,28 @@
+"""What is wrong with the prediction of latency in a job."""
+
+from collections.abc import Iterator
+
+from search_spaces import Space
+from service import catalogue
+from service.job.job import Job
+
+
+def mistakes(job: Job, space: Space | None) -> Iterator[str]:
+    """What is wrong with the prediction of latency, one line each."""
+    named = [*job.search.objectives, *job.search.constraints]
+    analytic = job.latency.analytic
+    if "roofline_ms" in named and analytic is None:
+        yield "latency.analytic: must be given for roofline_ms, such as {device: a100}; see: nas list device"
+    if analytic is not None and analytic.device is not None:
+        try:
+            catalogue.check("device", analytic.device)
+        except ValueError as error:
+            yield f"latency.analytic.device: {error}"
+    if space is None:
+        return
+    if "roofline_ms" in named and space.places is None:
+        yield f"search: roofline_ms needs the blocks of networks, which space {space.name} does not tell"
+    if job.latency.table is not None:
+        from service.job import latency_table
+
+        yield from latency_table.mistakes(job, space)

@@ -1,0 +1,83 @@
+"""The latency table that a job names: read, and checked against the job that is to be predicted by it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.hardware import DeviceUnreachable, Meter
+from nas.hardware.latency_table import LatencyTable
+from search_spaces import Space
+from service.errors import InvalidJob
+from service.job.device import torch_device
+from service.job.job import Job
+
+_DRAWN = 2000
+
+
+def read_table(job: Job, space: Space) -> LatencyTable:
+    """The table that a job names.
+
+    Raises:
+        InvalidJob: It cannot be read, or is of another space or of other conditions; says what differs.
+    """
+    assert job.latency.table is not None
+    found = list(mistakes(job, space))
+    if found:
+        raise InvalidJob(found)
+    return LatencyTable.from_json(table_content(Path(job.latency.table)), space)
+
+
+def mistakes(job: Job, space: Space) -> Iterator[str]:
+    """Why the table that a job names cannot predict its latencies; one line at most."""
+    assert job.latency.table is not None
+    path = Path(job.latency.table)
+    if space.places is None:
+        yield f"latency.table: {no_blocks(space)}"
+        return
+    try:
+        table = LatencyTable.from_json(table_content(path), space)
+        table.correction  # noqa: B018 - has its own opinion of how many networks it needs
+    except ValueError as error:
+        yield f"latency.table: {path}: {error}"
+        return
+    try:
+        with Meter(job.latency) as meter:
+            here = meter.conditions(torch_device(job.device), space.input_shape).to_dict()
+    except (DeviceUnreachable, ValueError):
+        return  # said elsewhere
+    if differing := differing_conditions(table.conditions, here):
+        yield f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
+
+
+def least_limit(table: LatencyTable) -> float:
+    """The least limit in ms that some network is predicted to keep, as far as random ones and the smallest tell."""
+    space = table.space
+    drawn = space.sample_encodings(_DRAWN, np.random.default_rng(0))
+    _, _, high = table.predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
+    return float(high.min())
+
+
+def table_content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ValueError(f"no latency table ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"no latency table (it holds {type(content).__name__})")
+    return content
+
+
+def differing_conditions(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What was different when a table was measured; empty where nothing was."""
+    here = json.loads(json.dumps(here))
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    return ", ".join(f"{name} {json.dumps(there.get(name))} (here {json.dumps(here.get(name))})" for name in names)
+
+
+def no_blocks(space: Space) -> str:
+    return f"space {space.name} does not tell what blocks its networks are made of, so they cannot be measured"

@@ -1,0 +1,103 @@
+"""From a recipe, a file, a folder or plain fields to a checked job; whatever is wrong is reported at once."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.data import DataConfig
+from service.catalogue import suggestion
+from service.errors import InvalidJob
+from service.job.building import data_facts
+from service.job.checks import deep_mistakes
+from service.job.files import job_file, read_fields, split_setting, with_setting
+from service.job.job import Job
+from service.job.validation import check_fields, field_paths
+
+PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
+FREE_FORM = {
+    *(("space", "options"), ("train", "sampler_options")),
+    *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
+}
+
+
+def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
+    """Reads a job, applies ``path=value`` settings to it and checks the whole.
+
+    Args:
+        source: Name of a recipe, a `.yaml`, `.yml` or `.json` file, or the folder of an earlier job.
+        sets: Settings such as ``train.epochs=5``; values are YAML.
+
+    Raises:
+        InvalidJob: With all mistakes at once.
+    """
+    try:
+        fields = read_fields(job_file(source))
+    except ValueError as error:
+        raise InvalidJob([str(error)]) from error
+    return job_of(fields, sets)
+
+
+def job_of(
+    data: Mapping[str, Any],
+    sets: Sequence[str] = (),
+    *,
+    facts_of: Callable[[DataConfig], Mapping[str, Any]] = data_facts,
+) -> Job:
+    """The job with these fields, as nested mappings, and settings on top of them.
+
+    Args:
+        data: The fields.
+        sets: Settings such as ``train.epochs=5``; values are YAML.
+        facts_of: Looks at the data; who checks many jobs on the same data remembers what it said.
+
+    Raises:
+        InvalidJob: With all mistakes at once.
+    """
+    data, mistakes = with_settings(data, sets)
+    checked = check_fields(Job, data, PLACEHOLDERS)
+    order = list(Job.__dataclass_fields__)
+    found = [*checked.mistakes.values(), *deep_mistakes(checked, facts_of)]
+    mistakes += sorted(found, key=lambda line: _place(line, order))
+    if mistakes or checked.tree is None:
+        raise InvalidJob(mistakes)
+    return checked.tree
+
+
+def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+    """The fields with settings on top of them, and what is wrong with the settings."""
+    mistakes: list[str] = []
+    for setting in sets:
+        try:
+            path, value = split_setting(setting)
+            if path[:2] in FREE_FORM and len(path) > 3:  # a key that has dots of its own, such as package.module:object
+                last = path[-1:] if path[0] == "proxies" else ()  # the option of a proxy
+                path = (*path[:2], ".".join(path[2 : len(path) - len(last)]), *last)
+            _check_path(setting, path)
+            data = with_setting(data, path, value)
+        except ValueError as error:
+            mistakes.append(str(error))
+    return data, mistakes
+
+
+def _place(line: str, order: Sequence[str]) -> int:
+    """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
+    section = re.split(r"[.:]", line)[0]
+    return order.index(section) if section in order else -1
+
+
+def _check_path(setting: str, path: tuple[str, ...]) -> None:
+    """Whether a setting names a field, or an entry of a field with free names."""
+    valid = [known for known, _ in field_paths(Job)]
+    if path[:2] in FREE_FORM or any(known[: len(path)] == path for known in valid):
+        return
+    same_end = [".".join(known) for known in valid if known[-1] == path[-1]]
+    if same_end:
+        raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
+    for depth in range(len(path) - 1, 0, -1):  # the innermost section that there is
+        names = dict.fromkeys(known[depth] for known in valid if len(known) > depth and known[:depth] == path[:depth])
+        if names:
+            where = ".".join(path[:depth])
+            raise ValueError(f"--set {setting!r}: {where} has no field {path[depth]!r}{suggestion(path[depth], names)}")
+    top = dict.fromkeys(known[0] for known in valid)
+    raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}{suggestion(path[0], top)}")

@@ -1,0 +1,7 @@
+"""Who is told what a job does."""
+
+from collections.abc import Callable
+from typing import Any
+
+Observer = Callable[[dict[str, Any]], None]
+"""Called with every event: its kind is `event`, and what else it says depends on that."""
