@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Tabular, parse_bound, top1_percent
     from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
     from nas.retraining import retrain
-    from nas.scoring import ProxyConfig, Scorer
+    from nas.scoring import Scorer
+    from nas.scoring_config import ProxyConfig
     from nas.search.config import SearchConfig
     from nas.search.journal import Evaluation, Journal
     from nas.search.pareto import hypervolume, pareto_front

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +12,6 @@ from torch import Tensor
 from nas.search.journal import Evaluation, Journal
 from proxies import Proxy, Score, score
 from search_spaces import Architecture, Space
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProxyConfig:
-    """How architectures are scored without training.
-
-    Args:
-        names: Proxies, by catalogue name or `package.module:object`. A search computes them for every candidate and
-            says how well they rank beside parameters and MACs.
-        options: Options of proxies by name, such as ``{gradsign: {reduction: mean}}``.
-        batch: Training images of one scoring.
-        filter: Proxy that decides which proposals of the searcher are evaluated; `auto` for all of `names`, as far as
-            they have ranked better than parameters and MACs; `null` for none.
-        proposals: Proposals for each architecture that is evaluated, where there is a filter.
-    """
-
-    names: list[str] = field(default_factory=list)
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    batch: int = 64
-    filter: str | None = None
-    proposals: int = 10
-
-    def __post_init__(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"names must be distinct, got {self.names}")
-        for name, least in (("batch", 2), ("proposals", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.filter == "auto" and not self.names:
-            raise ValueError("filter must be a proxy, or null, unless names lists the proxies for auto, got 'auto'")
 
 
 @dataclass(frozen=True)

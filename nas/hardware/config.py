@@ -4,6 +4,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from search_spaces.errors import FieldError
+
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _LEAST = (("batch_size", 1), ("threads", 1), ("repeats", 5), ("warmup_s", 0), ("min_time_ms", 0))
 _SSH = re.compile(
@@ -49,17 +51,17 @@ class LatencyConfig:
     def __post_init__(self) -> None:
         for name, least in _LEAST:
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least {least}, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise FieldError("precision", f"must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.timeout_s <= 0:
-            raise ValueError(f"timeout_s must be more than 0, got {self.timeout_s:g}")
+            raise FieldError("timeout_s", f"must be more than 0, got {self.timeout_s:g}")
         if self.max_interval is not None and self.max_interval <= 0:
-            raise ValueError(f"max_interval must be more than 0, got {self.max_interval:g}")
+            raise FieldError("max_interval", f"must be more than 0, got {self.max_interval:g}")
         if self.device != "here":
             ssh_address(self.device)
         if not self.python.strip():
-            raise ValueError(f"python must be an interpreter, got {self.python!r}")
+            raise FieldError("python", f"must be an interpreter, got {self.python!r}")
 
     @property
     def is_remote(self) -> bool:
@@ -84,7 +86,7 @@ def ssh_address(device: str) -> SshAddress:
     match = _SSH.fullmatch(device)
     port = int(match["port"]) if match and match["port"] else None
     if match is None or (port is not None and not 0 < port < 65536):
-        raise ValueError(f"device must be here or ssh://user@host[:port], got {device!r}")
+        raise FieldError("device", f"must be here or ssh://user@host[:port], got {device!r}")
     user = f"{match['user']}@" if match["user"] else ""
     return SshAddress(f"{user}{match['host']}", port, match["place"] == "cuda")
 

@@ -11,14 +11,15 @@ from nas.hardware.latency import mistakes as hardware_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.search.reachable import contradiction
 from search_spaces import Space
-from service.catalogue import OBJECTIVES, PROXIES, check, resolve, suggestion
+from service import catalogue
+from service.catalogue import OBJECTIVES, PROXIES, suggestion
 from service.errors import InvalidJob
 from service.job import latency_checks, samplers, searchers, splits
 from service.job import proxies as job_proxies
 from service.job.building import build_space
 from service.job.device import device_type
 from service.job.job import Job
-from service.job.validation import Checked, keyword_mistakes, show
+from service.job.validation import Checked, option_mistakes, placed, show
 
 
 def require_supernet_space(job: Job) -> None:
@@ -91,7 +92,7 @@ def _backend_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
 def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[str]:
     for name in names:
         try:
-            check(kind, name)
+            catalogue.check(kind, name)
         except ValueError as error:
             yield f"{path}: {error}"
 
@@ -99,11 +100,11 @@ def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[
 def _option_mistakes(job: Job) -> Iterator[str]:
     """The name of the space, and its options against the arguments of its function."""
     try:
-        function = resolve("space", job.space.name)
+        catalogue.check("space", job.space.name)
     except ValueError as error:
         yield f"space.name: {error}"
         return
-    yield from keyword_mistakes(function, job.space.options, path="space.options", owner=job.space.name)
+    yield from option_mistakes("space", job.space.name, job.space.options, path="space.options")
 
 
 def _try_space(job: Job, facts: Mapping[str, Any]) -> tuple[Space | None, list[str]]:
@@ -119,11 +120,9 @@ def _try_space(job: Job, facts: Mapping[str, Any]) -> tuple[Space | None, list[s
         space = build_space(replace(job, space=replace(job.space, options=options)), facts)
         space.costs([space.largest()])
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
-        option = str(error).partition(" ")[0]
-        where = f"space.options.{option}" if option in job.space.options else "space"
-        where = "data.image_size" if option == "image_size" and option not in options else where
-        rest = str(error).removeprefix(option).strip() if where != "space" else str(error)
-        return None, [*mistakes, f"{where}: {rest}"]
+        own = {fact: f"data.{fact}" for fact in facts if fact in DataConfig.__dataclass_fields__}
+        given = {option: f"space.options.{option}" for option in options}
+        return None, [*mistakes, placed(error, "space", own | given)]
     shape = (facts["channels"], facts["image_size"], facts["image_size"])
     if space.input_shape and tuple(space.input_shape) != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.input_shape, shape))

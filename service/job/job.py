@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from nas.data import DataConfig
-from nas.scoring import ProxyConfig
+from nas.scoring_config import ProxyConfig
 from nas.search.config import SearchConfig
+from search_spaces.errors import FieldError
 from service.job.latency import LatencySection
 from service.job.tracking import TrackingConfig
 from supernets.training.config import TrainConfig
@@ -63,11 +64,11 @@ class Job:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             allowed = "letters, digits, '.', '_' and '-', at most 100, the first a letter or digit"
-            raise ValueError(f"name must be {allowed} (folders are named after it), got {self.name!r}")
+            raise FieldError("name", f"must be {allowed} (folders are named after it), got {self.name!r}")
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
+            raise FieldError("seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
+            raise FieldError("device", f"must be auto, cpu, cuda or cuda:N, got {self.device!r}")
 
 
 def to_dict(job: Job) -> dict[str, Any]:

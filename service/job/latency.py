@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from nas.hardware.latency import LatencyConfig
 from nas.hardware.roofline import AnalyticDevice
+from search_spaces.errors import FieldError
 from service import catalogue
 
 
@@ -26,13 +27,13 @@ class AnalyticConfig:
     def __post_init__(self) -> None:
         figures = (self.tflops, self.bandwidth_gb_s, self.overhead_us)
         if self.device is not None and any(figure is not None for figure in figures):
-            raise ValueError(f"device must be null where tflops and the like are given, got {self.device!r}")
+            raise FieldError("device", f"must be null where tflops and the like are given, got {self.device!r}")
         for name in ("tflops", "bandwidth_gb_s"):
             value = getattr(self, name)
             if self.device is None and not (value is not None and value > 0):
-                raise ValueError(f"{name} must be more than 0 where no device is named, got {value}")
+                raise FieldError(name, f"must be more than 0 where no device is named, got {value}")
         if self.overhead_us is not None and self.overhead_us < 0:
-            raise ValueError(f"overhead_us must be at least 0, got {self.overhead_us}")
+            raise FieldError("overhead_us", f"must be at least 0, got {self.overhead_us}")
 
     def resolve(self) -> AnalyticDevice:
         """The device.

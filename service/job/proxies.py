@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.scoring import ProxyConfig
+from nas.scoring_config import ProxyConfig
 from proxies import Proxy, maximised
 from service.catalogue import AGGREGATES, PROXIES, check, resolve, suggestion
 

@@ -3,55 +3,48 @@
 from collections.abc import Iterator
 
 from search_spaces import Space
-from service.catalogue import resolve
-from service.job.validation import keyword_mistakes
-from supernets.samplers import build_sampler
-from supernets.samplers.sampler import GIVEN
+from service import catalogue
+from service.job.validation import option_mistakes, placed
+from supernets.samplers.sampler import GIVEN, offered
 from supernets.training.config import TrainConfig
 from supernets.training.phases import MakeSampler, phases
 
 
 def maker(config: TrainConfig) -> MakeSampler:
-    """Makes the samplers of a training.
+    """Return what makes the samplers of a training.
 
     Raises:
         ValueError: There is no sampler of this name.
     """
-    kind = resolve("sampler", config.sampler)
-    return lambda space, subnets: build_sampler(kind, space, subnets=subnets, options=config.sampler_options)
+    catalogue.check("sampler", config.sampler)
+    return lambda space, subnets: catalogue.make(
+        "sampler", config.sampler, offered=offered(space, subnets), options=config.sampler_options
+    )
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
-    """What is wrong with the sampler and its options, one line each.
+    """Yield what is wrong with the sampler and its options, one line each.
 
     Args:
         config: Of the training.
         space: What is trained, as far as that is known.
     """
     try:
-        kind = resolve("sampler", config.sampler)
+        catalogue.check("sampler", config.sampler)
     except ValueError as error:
         yield f"train.sampler: {error}"
         return
-    path, options = "train.sampler_options", list(config.sampler_options)
+    path = "train.sampler_options"
+    places = {option: f"{path}.{option}" for option in config.sampler_options}
+    places = {"subnets": "train.subnets_per_step", "schedule": "train.schedule"} | places
     try:
-        wrong = list(keyword_mistakes(kind, config.sampler_options, path=path, owner=config.sampler, hidden=GIVEN))
+        wrong = list(option_mistakes("sampler", config.sampler, config.sampler_options, path=path, hidden=GIVEN))
         yield from wrong
         if wrong or space is None:
             return
         made = phases(space, config, maker(config))
     except (ValueError, TypeError) as error:
-        yield _placed(str(error), options)
+        yield placed(error, "train.sampler", places)
         return
     if not callable(getattr(made[0].sampler, "draw", None)):
         yield f"train.sampler: {config.sampler} has no method draw(generator), so it is no sampler"
-
-
-def _placed(message: str, options: list[str]) -> str:
-    """The message with the field that it is about in front."""
-    first, _, rest = message.partition(" ")
-    if first in options:
-        return f"train.sampler_options.{first}: {rest}"
-    places = {"subnets": "train.subnets_per_step", "progressive": "train.schedule"}
-    place = places.get(first, "train.sampler")
-    return f"{place}: {rest if first == 'subnets' else message}"

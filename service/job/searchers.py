@@ -1,7 +1,6 @@
 """The searcher of a job."""
 
 from collections.abc import Callable, Iterator, Mapping
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from nas.search.config import SearchConfig
 from nas.search.earlier_search import EarlierSearch
 from nas.searchers import Searcher
 from search_spaces import Space
-from service.catalogue import resolve
-from service.job.validation import keyword_mistakes
+from service import catalogue
+from service.job.validation import option_mistakes, placed
 
 _GIVEN = (
     *("space", "objectives", "population", "seed", "violation"),
@@ -36,39 +35,40 @@ def make(
         violation: Exact violations [N] of encodings [N, D].
         known: What else is known of the search, for searchers that have an argument of this name.
     """
-    offered = {"evaluations": config.evaluations, **(known or {})}
-    return resolve("searcher", config.searcher)(
-        space,
-        objectives=len(config.objectives),
-        population=config.population,
-        seed=seed,
-        violation=violation,
-        **{name: value for name, value in offered.items() if takes(config, name)},
-        **config.searcher_options,
-    )
+    offered = {
+        "space": space,
+        "objectives": len(config.objectives),
+        "population": config.population,
+        "seed": seed,
+        "violation": violation,
+        "evaluations": config.evaluations,
+        **(known or {}),
+    }
+    return catalogue.make("searcher", config.searcher, offered=offered, options=config.searcher_options)
 
 
 def takes(config: SearchConfig, name: str) -> bool:
-    """Whether the searcher has an argument of this name."""
-    return name in signature(resolve("searcher", config.searcher)).parameters
+    """Return whether the searcher has an argument of this name."""
+    return name in catalogue.parameters("searcher", config.searcher)
 
 
 def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
     """What is wrong with the name of a searcher, its options, and where the space is known with their values."""
     try:
-        searcher = resolve("searcher", config.searcher)
+        catalogue.check("searcher", config.searcher)
     except ValueError as error:
         yield f"search.searcher: {error}"
         return
     path = "search.searcher_options"
-    found = list(keyword_mistakes(searcher, config.searcher_options, path=path, owner=config.searcher, hidden=_GIVEN))
+    found = list(option_mistakes("searcher", config.searcher, config.searcher_options, path=path, hidden=_GIVEN))
     yield from found
     if found or space is None:
         return
     try:
         made = make(config, space, 0, lambda encodings: np.zeros(len(encodings)))
     except ValueError as error:
-        yield f"search.searcher: {config.searcher}: {error}"
+        places = {option: f"{path}.{option}" for option in config.searcher_options}
+        yield placed(error, f"search.searcher: {config.searcher}", places)
         return
     if config.warm_start is not None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from search_spaces import Space
+from search_spaces.errors import FieldError
 from service.job.samplers import maker
 from supernets import TrainConfig, phases
 from supernets.training.few_shot_budget import Budget, MakePhases, splittable
@@ -15,7 +16,7 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
         return
     try:
         splittable(space, config.split)
-    except ValueError as error:
+    except FieldError as error:
         yield _placed(error)
 
 
@@ -33,11 +34,9 @@ def budget(config: TrainConfig, space: Space, epoch_steps: int) -> Budget:
     assert config.split is not None
     try:
         return Budget.of(space, part_phases(config)(space, config.epochs), epoch_steps, config.split)
-    except ValueError as error:
+    except FieldError as error:
         raise ValueError(_placed(error)) from error
 
 
-def _placed(error: ValueError) -> str:
-    """The message with the field that it is about in front."""
-    field, _, rest = str(error).partition(" ")
-    return f"train.split.{field}: {rest}"
+def _placed(error: FieldError) -> str:
+    return f"train.split.{error.field}: {error.text}"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from search_spaces.errors import FieldError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
@@ -19,7 +21,7 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         if not self.experiment.strip() or len(self.experiment) > 500:
-            raise ValueError(f"experiment must be a name of 1 to 500 characters, got {self.experiment!r}")
+            raise FieldError("experiment", f"must be a name of 1 to 500 characters, got {self.experiment!r}")
         if self.uri is not None and "://" not in self.uri:
             allowed = "an address such as http://host:5000 or sqlite:///runs/mlflow.db, or null"
-            raise ValueError(f"uri must be {allowed}, got {self.uri!r}")
+            raise FieldError("uri", f"must be {allowed}, got {self.uri!r}")

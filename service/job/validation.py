@@ -5,17 +5,18 @@ and its default used instead, so that the rest is checked as well.
 """
 
 import copy
-import inspect
 import json
 import re
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from search_spaces.errors import FieldError
+from service import catalogue
 from service.catalogue import suggestion
 
 Path = tuple[str, ...]
@@ -124,32 +125,46 @@ def describe(hint: Any) -> str:
     return "a value of another kind"
 
 
-def keyword_mistakes(
-    function: Callable[..., Any], options: Mapping[str, Any], *, path: str, owner: str, hidden: Collection[str] = ()
+def option_mistakes(
+    kind: str, name: str, options: Mapping[str, Any], *, path: str, hidden: Collection[str] = ()
 ) -> Iterator[str]:
-    """Options that a function or class does not have, or whose values are of another type, one line each.
+    """Yield a line for each option that an entry of the catalogue does not have, or whose value is of another type.
 
     Args:
-        function: Whose keyword arguments the options are.
+        kind: A key of `catalogue.KINDS`.
+        name: A name of that table, or `package.module:object`.
         options: By name.
         path: Where they stand in the job.
-        owner: What messages call the function.
         hidden: Arguments that are no options.
+
+    Raises:
+        ValueError: There is no such name.
     """
-    taken = inspect.signature(function).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
-        return
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    valid = [name for name in taken if name not in hidden]
-    for name, value in options.items():
-        if name not in valid:
-            there = suggestion(name, valid) if valid else "; it has none"
-            yield f"{path}.{name}: {owner} has no such option (got {show(value)}){there}"
-        elif name in hints:
+    valid = catalogue.parameters(kind, name, hidden=hidden)
+    any_option = catalogue.takes_any_option(kind, name)
+    for option, value in options.items():
+        if option in valid:
+            wanted = valid[option].type
             try:
-                TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
+                TypeAdapter(wanted).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError:
-                yield f"{path}.{name}: must be {describe(hints[name])}, got {show(value)}"
+                yield f"{path}.{option}: must be {describe(wanted)}, got {show(value)}"
+        elif not any_option or option in hidden:
+            there = suggestion(option, valid) if valid else "; it has none"
+            yield f"{path}.{option}: {name} has no such option (got {show(value)}){there}"
+
+
+def placed(error: Exception, section: str, places: Mapping[str, str]) -> str:
+    """Return the line of a mistake: at the place of the field that it is about, or else at the section.
+
+    Args:
+        error: What a constructor raised.
+        section: Where it was made from in the job.
+        places: Name of a field -> where that stands in the job.
+    """
+    if isinstance(error, FieldError) and error.field in places:
+        return f"{places[error.field]}: {error.text}"
+    return f"{section}: {error}"
 
 
 def show(value: Any) -> str:
@@ -173,7 +188,7 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
     path = tuple(str(part) for part in detail["loc"])
     kind, value = detail["type"], detail["input"]
     if kind == "value_error":
-        return _range_mistake(cls, path, str(detail["ctx"]["error"]))
+        return _range_mistake(cls, path, detail["ctx"]["error"])
     hint = type_at(cls, path)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         valid = field_types(_owner(cls, path[:-1]))
@@ -191,13 +206,14 @@ def _owner(cls: type, path: Path) -> type:
     return found
 
 
-def _range_mistake(cls: type, path: Path, message: str) -> tuple[Path, str]:
-    """A dataclass names the field first: "lr must be …" at `train` is a mistake of `train.lr`."""
-    name, _, rest = message.partition(" ")
-    if name in field_types(_owner(cls, path)):
-        rest = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", rest)
-        return (*path, name), f"{'.'.join((*path, name))}: {rest}"
-    return path, f"{'.'.join(path)}: {message}" if path else message
+def _range_mistake(cls: type, path: Path, error: Exception) -> tuple[Path, str]:
+    """A mistake that a dataclass found by itself: at the field that it names, or else at the section."""
+    if isinstance(error, FieldError) and error.field in field_types(_owner(cls, path)):
+        path = (*path, error.field)
+        text = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", error.text)
+    else:
+        text = str(error)
+    return path, f"{'.'.join(path)}: {text}" if path else text
 
 
 def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from service.job.folder import write_json
 from service.job.job import Job
 from service.job.latency_table import differing_conditions, no_blocks, table_content
 from service.job.loading import job_of, load_job
-from service.job.validation import keyword_mistakes
+from service.job.validation import option_mistakes
 from service.run.observer import Observer
 from supernets.estimate import Estimate
 
@@ -56,14 +56,13 @@ class TableRequest:
             return job, build_space(job), space_options(job)
         options = self._options()
         try:
-            function = catalogue.resolve("space", self.space)
+            found = list(option_mistakes("space", self.space, options, path="--option"))
         except ValueError as error:
             raise InvalidJob([f"--space: {error}"]) from error
-        found = list(keyword_mistakes(function, options, path="--option", owner=self.space))
         if found:
             raise InvalidJob(found)
         try:
-            space = function(**options)
+            space = catalogue.make("space", self.space, options=options)
         except (ValueError, TypeError, IndexError) as error:
             raise InvalidJob([f"--option: {error}"]) from error
         data = {"source": "noise", "image_size": space.input_shape[-1]}

@@ -9,7 +9,7 @@ probabilities after every epoch.
 from supernets.samplers.fair import Fair
 from supernets.samplers.fixed import Fixed
 from supernets.samplers.path_adaptive import PathAdaptive
-from supernets.samplers.sampler import LearnedSampler, Sampler, build_sampler
+from supernets.samplers.sampler import LearnedSampler, Sampler, offered
 from supernets.samplers.sandwich import Sandwich
 from supernets.samplers.shift import Shift
 from supernets.samplers.sorted import Sorted
@@ -25,5 +25,5 @@ __all__ = [
     "Shift",
     "Sorted",
     "Uniform",
-    "build_sampler",
+    "offered",
 ]

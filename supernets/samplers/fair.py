@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Fair:
 
     def __post_init__(self) -> None:
         if self.space.fold is not None:
-            raise ValueError(f"space must have free choices for fair sampling; {self.space.name} has not")
+            raise FieldError("space", f"must have free choices for fair sampling; {self.space.name} has not")
 
     @property
     def subnets(self) -> int:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Space
 from search_spaces.elastic import ElasticConv2d, ElasticLinear, governed
+from search_spaces.errors import FieldError
 from supernets.samplers.uniform import with_one_resolution
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ElasticConv2d, ElasticLinear)
@@ -51,9 +52,9 @@ class PathAdaptive:
     def __post_init__(self) -> None:
         most = int(self.space.choice_counts.max())
         if not 0 <= self.floor <= 1 / most:
-            raise ValueError(f"floor must be from 0 to 1/{most} (a decision has {most} choices), got {self.floor}")
+            raise FieldError("floor", f"must be from 0 to 1/{most} (a decision has {most} choices), got {self.floor}")
         if self.subnets < 1:
-            raise ValueError(f"subnets must be at least 1, got {self.subnets}")
+            raise FieldError("subnets", f"must be at least 1, got {self.subnets}")
         self._vector_of = _vectors(self.space, self.per_decision)
         self._choices = {self._vector_of[d.name]: d.choices for d in self.space.decisions}
         self._starts = dict(zip(self._choices, np.cumsum([0, *(len(c) for c in self._choices.values())]).tolist()))

@@ -1,6 +1,5 @@
-"""The protocols of samplers, and how one is made from its settings."""
+"""The protocols of samplers, and what a training offers them."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -62,22 +61,12 @@ def exact_macs(space: Space) -> Callable[[Architecture], float]:
     return lambda architecture: float(space.costs([architecture]).macs[0])
 
 
-def build_sampler(
-    kind: Callable[..., Sampler], space: Space, *, subnets: int | None = None, options: Mapping[str, Any] | None = None
-) -> Sampler:
-    """A sampler for a space, given what it takes of `GIVEN`; its `cost` are exact multiply-accumulates.
+def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:
+    """Return what a training gives to samplers by name, as far as they take it.
 
     Args:
-        kind: The class of the sampler.
-        space: Where to draw from.
+        space: Where to draw from; the offered `cost` are its exact multiply-accumulates.
         subnets: Architectures of one step; None for the sampler's own number.
-        options: Its other arguments.
-
-    Raises:
-        ValueError: An option has a value that is not allowed.
     """
-    takes = inspect.signature(kind).parameters
     given: dict[str, Any] = {"space": space, "cost": exact_macs(space)}
-    if subnets is not None:
-        given["subnets"] = subnets
-    return kind(**{name: value for name, value in given.items() if name in takes}, **(options or {}))
+    return given if subnets is None else {**given, "subnets": subnets}

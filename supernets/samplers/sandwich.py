@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,9 @@ class Sandwich:
 
     def __post_init__(self) -> None:
         if self.subnets < 2:
-            raise ValueError(f"a sandwich has at least 2 subnets, the largest and the smallest, got {self.subnets}")
+            raise FieldError(
+                "subnets", f"must be at least 2 for a sandwich, the largest and the smallest, got {self.subnets}"
+            )
 
     def draw(self, generator: np.random.Generator) -> list[Architecture]:
         middle = [self.space.sample(generator) for _ in range(self.subnets - 2)]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 from supernets.samplers.path_adaptive import mixed_with_uniform
 from supernets.samplers.uniform import Uniform, with_one_resolution
 
@@ -63,7 +64,7 @@ class Shift:
         ]
         for name, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)}")
+                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)}")
         self.logits = np.zeros(self.bins)
         self._warm = False
         self._norms: Tensor | None = None

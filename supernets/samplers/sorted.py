@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Sorted:
 
     def __post_init__(self) -> None:
         if self.points is not None and self.points < 2:
-            raise ValueError(f"points must be at least 2, the smallest and the whole network, got {self.points}")
+            raise FieldError("points", f"must be at least 2, the smallest and the whole network, got {self.points}")
         if self.space.fold is not None:
-            raise ValueError(f"space must have free choices for nested subnets; {self.space.name} has not")
+            raise FieldError("space", f"must have free choices for nested subnets; {self.space.name} has not")
         points = self.points or max(2, int(self.space.choice_counts.max()))
         parts = [point / (points - 1) for point in range(points)]
         rows = [np.floor(part * (self.space.choice_counts - 1) + 0.5).astype(np.int64) for part in parts]

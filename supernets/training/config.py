@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from search_spaces.errors import FieldError
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking"]
@@ -91,9 +92,11 @@ class TrainConfig:
         ]
         for name, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
         if self.sampler == "sandwich" and self.subnets_per_step == 1:
-            raise ValueError("subnets_per_step must be at least 2 for sampler 'sandwich' (largest and smallest), got 1")
+            raise FieldError(
+                "subnets_per_step", "must be at least 2 for sampler 'sandwich' (largest and smallest), got 1"
+            )
         if self.schedule == "progressive_shrinking" and self.sampler in _OTHER_SCHEDULES:
             allowed = "uniform, path_adaptive or one of your own for schedule 'progressive_shrinking'"
-            raise ValueError(f"sampler must be {allowed}, got {self.sampler!r}")
+            raise FieldError("sampler", f"must be {allowed}, got {self.sampler!r}")

@@ -7,6 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from search_spaces import Decision, Space
+from search_spaces.errors import FieldError
 from supernets.training.phases import Phase
 from supernets.training.split_config import SplitConfig
 from supernets.transforms.gradient_matching import eligible
@@ -77,9 +78,10 @@ class Budget:
         total = passes(whole, epoch_steps)
         smallest = min(share / n for share, n in zip(shares, parts)) * (total - reserved)
         if smallest < max(_subnets(phase) for phase in whole):
-            raise ValueError(
-                f"repeats must be lower or epochs more: of {total} passes in all, comparing choices takes {reserved}, "
-                f"and the rest is too little to train {parts[-1]} parts"
+            raise FieldError(
+                "repeats",
+                f"must be lower or epochs more: of {total} passes in all, comparing choices takes {reserved}, "
+                f"and the rest is too little to train {parts[-1]} parts",
             )
         progress = (0.0, *(value / each[-1] for value in each[:-1]), 1.0)
         return cls(total, sum(lengths(whole, epoch_steps)), tuple(shares), progress, reserved)
@@ -115,8 +117,9 @@ def splittable(space: Space, split: SplitConfig) -> list[Decision]:
 
     needed = 1 + (split.rounds - 1) * max(map(used_up, decisions), default=1)
     if len(decisions) < needed:
-        raise ValueError(
-            f"decisions must allow {split.rounds} rounds of splits of {space.name}, which takes {needed} decisions; "
-            f"{split.decisions} are {len(decisions)} with {split.groups or 2} choices or more"
+        raise FieldError(
+            "decisions",
+            f"must allow {split.rounds} rounds of splits of {space.name}, which takes {needed} decisions; "
+            f"{split.decisions} are {len(decisions)} with {split.groups or 2} choices or more",
         )
     return decisions

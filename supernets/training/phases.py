@@ -7,16 +7,17 @@ adds nothing to the one before it (a decision with one or two choices) is left o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from search_spaces import Choice, Decision, Space
-from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform, build_sampler
+from search_spaces.errors import FieldError
+from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform, offered
 from supernets.training.config import TrainConfig
 
 MakeSampler = Callable[[Space, int | None], Sampler]
 """Makes the sampler of a part of a space for so many subnets a step; None for the sampler's own number."""
-SAMPLERS: dict[str, Callable[..., Sampler]] = {
+SAMPLERS: dict[str, type[Any]] = {
     "uniform": Uniform,
     "sandwich": Sandwich,
     "fair": Fair,
@@ -61,9 +62,9 @@ class Phase:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lr_from < self.lr_to <= 1:
-            raise ValueError(f"lr_from and lr_to must be rising from 0 to 1, got {self.lr_from} and {self.lr_to}")
+            raise FieldError("lr_from", f"must be from 0 and below lr_to up to 1, got {self.lr_from} and {self.lr_to}")
         if self.sort and not self.fresh_optimizer:
-            raise ValueError("fresh_optimizer must be true where channels are sorted: momentum belongs to channels")
+            raise FieldError("fresh_optimizer", "must be true where channels are sorted: momentum belongs to channels")
 
     def progress(self, part: float) -> float:
         """Progress of the cosine after a part of the phase, both from 0 to 1."""
@@ -123,9 +124,15 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
 
 def _listed(config: TrainConfig) -> MakeSampler:
     if config.sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, or made by you, got {config.sampler!r}")
+        raise FieldError("sampler", f"must be one of {', '.join(SAMPLERS)}, or made by you, got {config.sampler!r}")
     kind = SAMPLERS[config.sampler]
-    return lambda space, subnets: build_sampler(kind, space, subnets=subnets, options=config.sampler_options)
+    taken = {argument.name for argument in fields(kind)}
+
+    def make(space: Space, subnets: int | None) -> Sampler:
+        given = {name: value for name, value in offered(space, subnets).items() if name in taken}
+        return kind(**given, **config.sampler_options)
+
+    return make
 
 
 def _uniform(space: Space, subnets: int | None) -> Sampler:
@@ -143,7 +150,8 @@ def progressive_shrinking(
         ValueError: The space has none of these decisions.
     """
     if not any(_dimension(decision) for decision in space.decisions):
-        raise ValueError(f"progressive shrinking needs *.kernel, *.depth or *.expand decisions; {space.name} has none")
+        needs = "progressive_shrinking needs *.kernel, *.depth or *.expand decisions"
+        raise FieldError("schedule", f"must be whole, since {needs}; {space.name} has none")
     kept: list[tuple[_Published, Space]] = []
     for row in _PROGRESSIVE_SHRINKING:
         opened = _restricted(space, row.open_choices)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from search_spaces.errors import FieldError
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
@@ -48,4 +50,4 @@ class SplitConfig:
             limits.append(("shares", fit and adds_up, allowed))
         for name, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)}")
+                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)}")

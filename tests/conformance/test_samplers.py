@@ -9,7 +9,7 @@ from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench201 import nasbench201
 from service import catalogue
 from supernets import LearnedSampler, Supernet
-from supernets.samplers import build_sampler
+from supernets.samplers import offered
 from supernets.training.phases import SAMPLERS
 from tests.supernets.helpers import Images
 
@@ -33,7 +33,7 @@ def name(request):
 
 
 def made(name, space, subnets=None):
-    return build_sampler(catalogue.resolve("sampler", name), space, subnets=subnets, options=OPTIONS.get(name))
+    return catalogue.make("sampler", name, offered=offered(space, subnets), options=OPTIONS.get(name))
 
 
 def drawn(sampler, steps=20):

@@ -226,7 +226,9 @@ def test_a_job_that_cannot_work_is_refused(setting: str, parts: list[str]) -> No
 def test_progressive_shrinking_of_a_space_without_its_decisions_is_refused() -> None:
     sets = ["space={name: nasbench201, options: {width: 4, cells: 1}}", "train={schedule: progressive_shrinking}"]
     (line,) = mistakes_of("quickstart", *sets)
-    assert line.startswith("train.schedule: progressive shrinking needs *.kernel, *.depth or *.expand decisions")
+    assert line.startswith(
+        "train.schedule: must be whole, since progressive_shrinking needs *.kernel, *.depth or *.expand decisions"
+    )
 
 
 def test_samplers_of_all_kinds_are_accepted_with_their_options() -> None:
