@@ -4,14 +4,45 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nas.search.journal import Evaluation, Journal
-from proxies import Proxy, Score, score
+from proxies import Batch, Proxy, Score, score
 from search_spaces import Architecture, Space
+
+
+class Task(Protocol):
+    """What of a batch the networks read, and what they lose on it."""
+
+    def inputs(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return what the model is called with."""
+        ...
+
+    def losses(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return the loss of each example [B]."""
+        ...
+
+    def groups(self, batch: tuple[Tensor, ...]) -> Tensor | None:
+        """Return the class of each example [B], where there are classes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Batches of images and labels."""
+
+    def inputs(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return batch[:-1]
+
+    def losses(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
+        return F.cross_entropy(output, batch[-1], reduction="none")
+
+    def groups(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return batch[-1]
 
 
 @dataclass(frozen=True)
@@ -38,15 +69,15 @@ class Scorer:
     Args:
         space: What is scored.
         proxies: Name -> proxy.
-        images: One training batch [B, C, H, W], on the device to compute on.
-        labels: Its classes [B].
+        task: Says what of the batch the networks read, what they lose and what classes there are.
+        batch: One training batch as the data yield it, on the device to compute on.
         seed: Of the weights, the same for every architecture, and of whatever proxies draw.
     """
 
     space: Space
     proxies: Mapping[str, Proxy]
-    images: Tensor
-    labels: Tensor
+    task: Task
+    batch: tuple[Tensor, ...]
     seed: int = 0
 
     def __call__(self, architecture: Architecture) -> Scored:
@@ -54,8 +85,8 @@ class Scorer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self.space.subnet(architecture)
-        network = network.to(self.images.device)
-        results = score(network, self.images, self.labels, self.proxies, seed=self.seed, copy=False)
+        network = network.to(self.batch[0].device)
+        results = score(network, scored_batch(self.task, self.batch), self.proxies, seed=self.seed, copy=False)
         found = {name: result for name, result in results.items() if isinstance(result, Score)}
         return Scored(
             values={name: result.value for name, result in found.items()},
@@ -63,6 +94,19 @@ class Scorer:
             layers={name: dict(result.layers) for name, result in found.items() if result.layers},
             seconds=time.perf_counter() - start,
         )
+
+
+def scored_batch(task: Task, batch: tuple[Tensor, ...]) -> Batch:
+    """Return what proxies know of a batch: what networks read, what they lose, and the classes where there are any.
+
+    Raises:
+        ValueError: An input is not finite.
+    """
+
+    def losses(output: Tensor, rows: slice) -> Tensor:
+        return task.losses(output, tuple(tensor[rows] for tensor in batch))
+
+    return Batch(task.inputs(batch), losses, task.groups(batch))
 
 
 class RememberedScores:
@@ -77,7 +121,7 @@ class RememberedScores:
     def __init__(self, scorer: Scorer, path: Path | None = None, header: Mapping[str, Any] | None = None) -> None:
         self.scorer = scorer
         proxies = {name: repr(proxy) for name, proxy in scorer.proxies.items()}
-        about = {"space": scorer.space.name, "proxies": proxies, "batch": len(scorer.labels), "seed": scorer.seed}
+        about = {"space": scorer.space.name, "proxies": proxies, "batch": len(scorer.batch[0]), "seed": scorer.seed}
         self.journal = Journal(path, {**about, **(header or {})})
         self._known = {e.architecture: as_scored(e) for e in self.journal.evaluations}
 

@@ -1,6 +1,9 @@
-"""Zero-cost proxies: scores of a model on one batch, without training; they know models and batches only."""
+"""Zero-cost proxies: scores of a model on one batch, without training; they know a model, inputs and a loss only."""
 
+from proxies.batch import Batch, Losses
 from proxies.passes import Passes, weight_layers
-from proxies.scoring import Proxy, Score, ScoreError, maximised, score
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
+from proxies.scoring import score
 
-__all__ = ["Passes", "Proxy", "Score", "ScoreError", "maximised", "score", "weight_layers"]
+__all__ = ["Batch", "Losses", "Passes", "Proxy", "Score", "ScoreError", "score", "weight_layers"]

@@ -23,13 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.passes import WEIGHT_LAYERS, Passes
-from proxies.redrawn import draw_kaiming, output
-from proxies.scoring import Score, ScoreError
+from proxies.passes import WEIGHT_LAYERS, Passes, output_of
+from proxies.proxy import Proxy
+from proxies.redrawn import draw_kaiming
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expressivity:
+class Expressivity(Proxy):
     """Args:
     batch: Number of random inputs.
     """
@@ -41,7 +42,7 @@ class Expressivity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressivity:
+class Progressivity(Proxy):
     """Args:
     batch: Number of random inputs.
     """
@@ -53,7 +54,7 @@ class Progressivity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trainability:
+class Trainability(Proxy):
     """Args:
     batch: Number of random inputs.
     """
@@ -93,8 +94,9 @@ def block_features(passes: Passes, batch: int) -> list[Tensor]:
     generator = passes.generator("az_nas")
     model = passes.duplicate().requires_grad_(False)
     draw_kaiming(model, generator)
-    images = torch.empty_like(passes.images[:1]).expand(batch, *passes.images.shape[1:]).clone()
-    images.normal_(generator=generator).requires_grad_()
+    given = passes.batch.only_input
+    inputs = torch.empty_like(given[:1]).expand(batch, *given.shape[1:]).clone()
+    inputs.normal_(generator=generator).requires_grad_()
     features: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, out: Any) -> None:
@@ -104,7 +106,7 @@ def block_features(passes: Passes, batch: int) -> list[Tensor]:
     for block in feature_blocks(model):
         block.register_forward_hook(keep)
     with torch.enable_grad():
-        output(model, images)
+        output_of(model, (inputs,))
     if len(features) < 2:
         raise ScoreError(f"{len(features)} blocks with feature maps were found, two or more are needed")
     return features

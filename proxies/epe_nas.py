@@ -6,6 +6,7 @@ s_c = sum log(|M_c| + k), k = 1e-5; up to 100 classes the score is sum_c |s_c|, 
 of its samples and the score is sum_{c,c'} |s_c - s_c'| / C.
 Differs: in the released code a class with one sample adds log(1 + k), here nothing. C counts the classes that have two
 samples or more. Without any there is no score.
+Classes are the groups of the batch, and there are as many as outputs of the model; a batch without groups has no score.
 """
 
 from dataclasses import dataclass
@@ -14,24 +15,27 @@ import torch
 
 from proxies.jacov import OFFSET, input_correlations
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 MANY_CLASSES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpeNas:
+class EpeNas(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:
+        if passes.batch.groups is None:
+            raise ScoreError("this score compares samples within classes, and the examples have none")
         logs = (passes.shared(input_correlations).abs() + OFFSET).log()
-        labels = passes.labels.cpu()
-        members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+        groups = passes.batch.groups.cpu()
+        members = [torch.nonzero(groups == group).flatten() for group in groups.unique()]
         members = [rows for rows in members if len(rows) > 1]
         if not members:
-            raise ScoreError(f"no class has two samples or more among {len(labels)}, so nothing correlates within one")
+            raise ScoreError(f"no class has two samples or more among {len(groups)}, so nothing correlates within one")
         sums = torch.stack([logs[rows][:, rows].sum() for rows in members])
-        if passes.ordinary.logits.shape[1] <= MANY_CLASSES:
+        if passes.ordinary.output.shape[1] <= MANY_CLASSES:
             return Score(float(sums.abs().sum()))
         sums = sums / torch.tensor([len(rows) for rows in members])
         return Score(float((sums.unsqueeze(0) - sums.unsqueeze(1)).abs().sum() / len(sums)))

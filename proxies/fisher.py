@@ -15,11 +15,12 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fisher:
+class Fisher(Proxy):
     """No options."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"channel_products"})
@@ -31,7 +32,7 @@ class Fisher:
                 raise ScoreError(f"{name}: its weight is used in a way that has no output channels here")
         shares = {name: passes.weights[name][0].numel() * _channels(product) for name, product in products.items()}
         # layers that take no part stay in the list with nothing
-        nothing = torch.zeros((), dtype=torch.float64, device=passes.images.device)
+        nothing = torch.zeros((), dtype=torch.float64, device=passes.device)
         return layer_sum({name: shares.get(name, nothing) for name in passes.weights})
 
 

@@ -11,11 +11,12 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.scoring import Score
+from proxies.proxy import Proxy
+from proxies.scores import Score
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradNorm:
+class GradNorm(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:

@@ -9,24 +9,24 @@ and stochastic depth are off. `mean` is the sum over weights divided by their nu
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from proxies.passes import Passes
-from proxies.scoring import Score
+from proxies.proxy import Proxy
+from proxies.scores import Score
 
-CHUNK_NUMBERS = 2**21  # numbers of input that go through the network at once; 682 images of 3 x 32 x 32
+CHUNK_NUMBERS = 2**21  # numbers of input that go through the network at once; 682 pictures of 3 x 32 x 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradSign:
+class GradSign(Proxy):
     """Args:
     reduction: `sum` over weights, or their `mean`.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, passes: Passes) -> Score:
         layers = dict.fromkeys(passes.weights, 0.0)
@@ -42,11 +42,12 @@ class GradSign:
 
 def sign_sums(passes: Passes) -> dict[str, torch.Tensor]:
     """|Sum over samples of the sign of the gradient|, summed over the weights of each layer, in double precision."""
-    chunk = max(1, min(len(passes.images), CHUNK_NUMBERS // passes.images[0].numel()))
+    samples = len(passes.batch)
+    chunk = max(1, min(samples, CHUNK_NUMBERS // passes.batch.numbers))
     sums: list[torch.Tensor] = []
     names: list[str] = []
-    for start in range(0, len(passes.images), chunk):
-        pieces = passes.sample_gradients(slice(start, start + chunk), "cross_entropy")
+    for start in range(0, samples, chunk):
+        pieces = passes.sample_gradients(slice(start, start + chunk), "loss")
         for i, (name, piece) in enumerate(pieces):
             signs = piece.sign_().sum(0)
             if start == 0:

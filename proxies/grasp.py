@@ -13,11 +13,12 @@ import torch
 
 from proxies.layer_sum import layer_sum, weighted_gradients
 from proxies.passes import Passes
-from proxies.scoring import Score
+from proxies.proxy import Proxy
+from proxies.scores import Score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grasp:
+class Grasp(Proxy):
     """No options."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"second_order"})

@@ -1,10 +1,11 @@
 """Jacobian covariance: how different the input gradients of the samples are.
 
 Paper: Mellor et al., Neural Architecture Search without Training, arXiv 2006.04647 version 1. J_n is the
-gradient of the sum of all logits with respect to image n; with v the eigenvalues of the correlation matrix of the
+gradient of the sum of all outputs with respect to input n; with v the eigenvalues of the correlation matrix of the
 rows, the score is -sum(log(v + k) + 1 / (v + k)), k = 1e-5. It is at most -B, for gradients that do not correlate.
 Differs: correlations and eigenvalues in double precision by a symmetric solver, so eigenvalues are real, and those
-below zero by rounding count as zero. A gradient that is the same in all pixels has no correlation: no score.
+below zero by rounding count as zero. A gradient that is the same for all numbers of an input has no correlation: no
+score.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 OFFSET = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jacov:
+class Jacov(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:
@@ -34,7 +36,7 @@ def input_correlations(passes: Passes) -> Tensor:
         ScoreError: An input gradient is constant, or not finite.
     """
     gradients = passes.input_gradients
-    rows = gradients.flatten(1).double()
+    rows = gradients.double()
     centred = rows - rows.mean(1, keepdim=True)
     norms, sizes = torch.linalg.vector_norm(centred, dim=1), torch.linalg.vector_norm(rows, dim=1)
     # what remains of a constant row is the rounding of the single numbers

@@ -6,7 +6,7 @@ from math import fsum
 import torch
 from torch import Tensor
 
-from proxies.scoring import Score
+from proxies.scores import Score
 
 
 def layer_sum(shares: Mapping[str, Tensor]) -> Score:

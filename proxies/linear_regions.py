@@ -23,14 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from proxies.passes import Passes
-from proxies.recording import _CONVOLUTIONS, _RELUS, BATCH_NORMS, CONVOLUTION_ARGUMENTS, _is_relu6
-from proxies.redrawn import output
-from proxies.scoring import Score, ScoreError
+from proxies.passes import Passes, output_of
+from proxies.proxy import Proxy
+from proxies.recording import BATCH_NORMS, CONVOLUTION_ARGUMENTS, CONVOLUTIONS, RELUS, is_relu6
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearRegions:
+class LinearRegions(Proxy):
     """Args:
     inputs: Tiny inputs in one batch.
     batches: Number of batches.
@@ -54,7 +54,11 @@ class LinearRegions:
         generator = passes.generator("linear_regions")
         crops = self._crops(passes, generator)
         if not self.thin:
-            return Score(float(self._regions(lambda batch: passes.trace(batch, inputs=False, signs=True).signs, crops)))
+            return Score(
+                float(
+                    self._regions(lambda batch: passes.trace((batch,), input_gradients=False, signs=True).signs, crops)
+                )
+            )
         width = len(next(iter(passes.weights.values())))
         copies = [_Thin(passes.model, width, generator) for _ in range(self.repeats)]
         return Score(sum(self._regions(copy.signs_of, crops) for copy in copies) / self.repeats)
@@ -69,18 +73,18 @@ class LinearRegions:
         return len(patterns)
 
     def _crops(self, passes: Passes, generator: torch.Generator) -> Tensor:
-        images = passes.images
-        if images.dim() != 4 or min(images.shape[2:]) < self.size:
-            raise ScoreError(f"no {self.size} x {self.size} crops can be taken from images {tuple(images.shape)}")
-        count, size, device = self.inputs * self.batches, self.size, images.device
-        limits = (len(images), images.shape[1], images.shape[2] - size + 1, images.shape[3] - size + 1)
-        image, channel, top, left = (
+        pictures = passes.batch.pictures
+        if min(pictures.shape[2:]) < self.size:
+            raise ScoreError(f"no {self.size} x {self.size} crops can be taken from pictures {tuple(pictures.shape)}")
+        count, size, device = self.inputs * self.batches, self.size, pictures.device
+        limits = (len(pictures), pictures.shape[1], pictures.shape[2] - size + 1, pictures.shape[3] - size + 1)
+        picture, channel, top, left = (
             torch.randint(limit, (count, 1, 1, 1), generator=generator, device=device) for limit in limits
         )
         if not self.thin:
-            channel = torch.arange(images.shape[1], device=device)[:, None, None]
+            channel = torch.arange(pictures.shape[1], device=device)[:, None, None]
         offset = torch.arange(size, device=device)
-        return images[image, channel, top + offset[:, None], left + offset]
+        return pictures[picture, channel, top + offset[:, None], left + offset]
 
 
 def distinct_rows(signs: list[Tensor]) -> set[bytes]:
@@ -108,21 +112,21 @@ class _Thin(TorchFunctionMode):
     def signs_of(self, inputs: Tensor) -> list[Tensor]:
         self.signs = []
         with self:
-            output(self.model, inputs)
+            output_of(self.model, (inputs,))
         return self.signs
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _CONVOLUTIONS:
+        if func in CONVOLUTIONS:
             return self._convolution(func, {**dict(zip(CONVOLUTION_ARGUMENTS, args)), **kwargs})
         if func is F.linear:
             return self._linear({**dict(zip(("input", "weight", "bias"), args)), **kwargs})
         if func in BATCH_NORMS:
             call = {**dict(zip(BATCH_NORMS[func], args)), **kwargs}
             return F.batch_norm(call["input"], None, None, training=True, eps=call.get("eps", 1e-5))
-        if (func in _RELUS or _is_relu6(func, kwargs)) and args[0].dim() == 4:
+        if (func in RELUS or is_relu6(func, kwargs)) and args[0].dim() == 4:
             self.signs.append((args[0] > 0).flatten(1))
         return func(*args, **kwargs)
 

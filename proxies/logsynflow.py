@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.scoring import Score
+from proxies.proxy import Proxy
+from proxies.scores import Score
 from proxies.synflow import absolute_flow
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogSynFlow:
+class LogSynFlow(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:

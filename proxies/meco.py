@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeCo:
+class MeCo(Proxy):
     """Args:
-    size: Height and width of the image.
+    size: Height and width of the picture.
     channels: Random channels of each output; None takes all.
     leaves_only: Leave out modules that contain others.
     """
@@ -40,11 +41,12 @@ class MeCo:
 
     def __call__(self, passes: Passes) -> Score:
         generator = passes.generator("meco")
-        shape = (1, passes.images.shape[1], self.size, self.size)
-        image = torch.empty(shape, dtype=passes.images.dtype, device=passes.images.device).normal_(generator=generator)
+        pictures = passes.batch.pictures
+        shape = (1, pictures.shape[1], self.size, self.size)
+        picture = torch.empty(shape, dtype=pictures.dtype, device=pictures.device).normal_(generator=generator)
         maps = _Outputs(self.channels, generator)
         with maps.watching(passes.model, leaves_only=self.leaves_only):
-            passes.trace(image, inputs=False)
+            passes.trace((picture,), input_gradients=False)
         if not maps.correlations:
             raise ScoreError("no output of the model has more positions than channels")
         return Score(maps.total())

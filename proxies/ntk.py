@@ -1,7 +1,7 @@
 """TE-NAS kappa: condition number of the neural tangent kernel; lower is better.
 
 Paper: Chen et al., Neural Architecture Search on ImageNet in Four GPU Hours, ICLR 2021, arXiv 2102.11535, eq. 3:
-kernel K_ij = <gradient of the sum of logits of sample i, that of sample j> over all parameters named `weight`, batch
+kernel K_ij = <gradient of the sum of outputs of sample i, that of sample j> over all parameters named `weight`, batch
 norm by the statistics of the batch, kappa = largest / least eigenvalue.
 Differs: 8 samples instead of a batch of 64, because the definition takes one backward pass of the whole batch for each
 of its samples: the cost grows with the square. Weights are those of the model; the released code draws them anew
@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 SINGULAR = 1e-12  # squared rounding error of single precision gradients, relative to the largest eigenvalue
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ntk:
+class Ntk(Proxy):
     """Args:
-    samples: Images of the batch between which the kernel is taken.
+    samples: Examples of the batch between which the kernel is taken.
     normalisation: Batch norm by the statistics of these samples together (`batch`) or of each alone (`sample`).
     """
 
@@ -38,21 +39,21 @@ class Ntk:
             raise ValueError(f"samples: {self.samples}; a kernel needs two or more")
 
     def __call__(self, passes: Passes) -> Score:
-        samples = min(self.samples, len(passes.images))
+        samples = min(self.samples, len(passes.batch))
         if samples < 2:
-            raise ScoreError("a kernel needs two images or more, the batch holds one")
+            raise ScoreError("a kernel needs two examples or more, the batch holds one")
         kernel = batch_kernel(passes, samples) if self.normalisation == "batch" else sample_kernel(passes, samples)
         return Score(condition_number(kernel))
 
 
 def batch_kernel(passes: Passes, samples: int) -> Tensor:
     """Kernel [samples, samples] in double precision, from one backward pass for each sample."""
-    logits = passes.trace(passes.images[:samples], inputs=False).logits
+    output = passes.trace(passes.batch.part(slice(samples)), input_gradients=False).output
     weights = [parameter for name, parameter in passes.model.named_parameters() if "weight" in name]
     rows: list[tuple[Tensor | None, ...]] = []
     for i in range(samples):
-        rows.append(torch.autograd.grad(logits[i].sum(), weights, retain_graph=True, allow_unused=True))
-    kernel = torch.zeros(samples, samples, dtype=torch.float64, device=logits.device)
+        rows.append(torch.autograd.grad(output[i].sum(), weights, retain_graph=True, allow_unused=True))
+    kernel = torch.zeros(samples, samples, dtype=torch.float64, device=output.device)
     for column in zip(*rows):
         parts = [gradient.flatten() for gradient in column if gradient is not None]
         if parts:
@@ -63,8 +64,8 @@ def batch_kernel(passes: Passes, samples: int) -> Tensor:
 
 def sample_kernel(passes: Passes, samples: int) -> Tensor:
     """The same with every sample normalised by itself, from one pass."""
-    kernel = torch.zeros(samples, samples, dtype=torch.float64, device=passes.images.device)
-    for _, piece in passes.sample_gradients(slice(0, samples), "logits"):
+    kernel = torch.zeros(samples, samples, dtype=torch.float64, device=passes.device)
+    for _, piece in passes.sample_gradients(slice(0, samples), "output"):
         together = piece.double()
         kernel += together @ together.T
     return kernel
@@ -77,7 +78,7 @@ def condition_number(kernel: Tensor) -> float:
         ScoreError: The kernel is singular, or not finite.
     """
     if not bool(torch.isfinite(kernel).all()):
-        raise ScoreError("gradients of the logits are not finite")
+        raise ScoreError("gradients of the outputs are not finite")
     eigenvalues = torch.linalg.eigvalsh(kernel).tolist()
     if eigenvalues[0] <= SINGULAR * eigenvalues[-1]:
         raise ScoreError("the tangent kernel is singular: the gradients of the samples are linearly dependent")

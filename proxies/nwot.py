@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 EXACT_UNITS = 2**24  # integers up to here are exact in single precision
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nwot:
+class Nwot(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:

@@ -9,19 +9,19 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from proxies.batch import Batch
 from proxies.recording import Recording, WeightCall
 from proxies.sample_gradients import weight_gradient_pieces
-from proxies.scoring import ScoreError
+from proxies.scores import ScoreError
 from proxies.twice_differentiable import TwiceDifferentiable
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-Cotangent = Literal["cross_entropy", "logits"]
+Cotangent = Literal["loss", "output"]
 Made = TypeVar("Made")
 
 
@@ -30,15 +30,15 @@ class Trace:
     """One forward pass in training mode.
 
     Attributes:
-        images: What went in, a leaf of the graph [B, C, H, W].
-        logits: What came out [B, K].
+        inputs: What went in, floating ones as leaves of the graph.
+        output: What came out [B, ...].
         calls: Every use of a weight of a convolution or linear layer, in the order of execution.
         signs: For every call of an activation, which of its inputs are positive [B, units], as booleans, channels
             last; of ReLUs where there are any, else of smooth activations. Empty where they were not asked for.
     """
 
-    images: Tensor
-    logits: Tensor
+    inputs: tuple[Tensor, ...]
+    output: Tensor
     calls: list[WeightCall]
     signs: list[Tensor]
 
@@ -57,12 +57,11 @@ class Passes:
     """One model and one batch, for any number of proxies.
 
     Batch norm is in training mode; everything else (dropout, stochastic depth) is in evaluation mode, so that a pass
-    is a function of weights and images.
+    is a function of weights and inputs.
 
     Args:
         model: Plain torch; a private copy is used.
-        images: [B, C, H, W].
-        labels: [B].
+        batch: What the model reads and what it loses on it.
         seed: Of all random draws.
         needs: What will be asked for, so that it comes out of passes that are made anyway: `second_order`
             (`hessian_gradient`), `channel_products`.
@@ -70,37 +69,21 @@ class Passes:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        seed: int = 0,
-        needs: frozenset[str] = frozenset(),
-        copy: bool = True,
+        self, model: nn.Module, batch: Batch, *, seed: int = 0, needs: frozenset[str] = frozenset(), copy: bool = True
     ) -> None:
-        bad = int((~torch.isfinite(images)).sum())
-        if bad:
-            raise ValueError(f"images: {bad:,} of {images.numel():,} values are not finite (NaN or infinite)")
-        if images.dim() < 2 or len(images) != len(labels) or not len(images):
-            raise ValueError(
-                f"a batch is images [B, ...] and labels [B], got {tuple(images.shape)}, {tuple(labels.shape)}"
-            )
         self.model = _private(model, copy=copy)
         self.weights = weight_layers(self.model)
         if not self.weights:
             raise ValueError("the model has no convolution and no linear layer, so there is nothing to score")
         first = next(iter(self.weights.values()))
-        self.images = images.detach().to(device=first.device, dtype=first.dtype)
-        if labels.dim() != 1 or labels.is_floating_point():
-            raise ValueError(f"labels are class numbers [B], got {labels.dtype} {tuple(labels.shape)}")
-        self.labels = labels.detach().to(device=first.device, dtype=torch.int64)
+        self.batch = batch.to(first.device, first.dtype)
+        self.device = first.device
         self.seed, self.needs = seed, needs
         self._shared: dict[Callable[[Passes], Any], Any] = {}
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for one purpose, on the device of the model; the same at every call."""
-        generator = torch.Generator(self.images.device)
+        generator = torch.Generator(self.device)
         generator.manual_seed(zlib.crc32(f"{self.seed} {purpose}".encode()))
         return generator
 
@@ -116,16 +99,16 @@ class Passes:
     def ordinary(self) -> Trace:
         """The forward pass of the whole batch."""
         with TwiceDifferentiable() if "second_order" in self.needs else nullcontext():
-            return self.trace(self.images, signs=True)
+            return self.trace(self.batch.inputs, signs=True)
 
     @cached_property
     def weight_gradients(self) -> dict[str, Tensor]:
-        """Gradients of the mean cross-entropy, by layer; zero where a layer takes no part."""
+        """Gradients of the mean loss, by layer; zero where a layer takes no part."""
         return {name: gradient.detach() for name, gradient in self._backward[0].items()}
 
     @cached_property
     def channel_products(self) -> dict[str, Tensor]:
-        """For every weight layer, output times its gradient (mean cross-entropy), summed over positions [B, C]."""
+        """For every weight layer, output times its gradient (mean loss), summed over positions [B, C]."""
         _require_intact(self.ordinary)
         if "channel_products" in self.needs:
             return self._backward[1]
@@ -133,7 +116,7 @@ class Passes:
 
     @cached_property
     def hessian_gradient(self) -> dict[str, Tensor]:
-        """Hessian of the mean cross-entropy times its gradient, over all these weights, by layer."""
+        """Hessian of the mean loss times its gradient, over all these weights, by layer."""
         first = self._backward[0]
         if "second_order" not in self.needs:
             first = self._by_layer(self._gradients(list(self.weights.values()), create_graph=True))
@@ -149,15 +132,23 @@ class Passes:
 
     @cached_property
     def input_gradients(self) -> Tensor:
-        """Gradient of the sum of all logits of the batch with respect to the images [B, C, H, W]."""
-        trace = self.ordinary
-        (gradient,) = torch.autograd.grad(trace.logits.sum(), trace.images, retain_graph=True, allow_unused=True)
-        return torch.zeros_like(trace.images) if gradient is None else gradient
+        """Gradient of the sum of all outputs of the batch with respect to all inputs of real numbers [B, numbers].
 
-    def gradients_of(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Gradients of the mean cross-entropy on other images, by layer."""
-        trace = self.trace(images, inputs=False)
-        loss = self._cross_entropy(trace.logits, labels)
+        Raises:
+            ScoreError: There is no such input.
+        """
+        trace = self.ordinary
+        leaves = [x for x in trace.inputs if x.requires_grad]
+        if not leaves:
+            raise ScoreError(f"the model reads {self.batch.kinds}, which have no gradient")
+        gradients = torch.autograd.grad(trace.output.sum(), leaves, retain_graph=True, allow_unused=True)
+        found = [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients)]
+        return torch.cat([gradient.flatten(1) for gradient in found], 1)
+
+    def gradients_of(self, rows: slice) -> dict[str, Tensor]:
+        """Gradients of the mean loss of some examples of the batch, alone in theirs, by layer."""
+        trace = self.trace(self.batch.part(rows), input_gradients=False)
+        loss = self.losses(trace.output, rows).mean()
         return self._by_layer(torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True))
 
     # ---- every sample by itself -------------------------------------------------------------------------------------
@@ -170,7 +161,7 @@ class Passes:
 
         Args:
             samples: Which of the batch, n.
-            cotangent: What is differentiated: `cross_entropy` of each sample, or the sum of its `logits`.
+            cotangent: What is differentiated: the `loss` of each sample, or the sum of its `output`.
 
         Yields:
             Name of a layer and the gradients of some of its weights [n, p]; all pieces of one layer in a row.
@@ -178,10 +169,8 @@ class Passes:
         Raises:
             ScoreError: A layer is used in a way that has no such gradient; it is named.
         """
-        trace = self.trace(self.images[samples], inputs=False, each_alone=True)
-        target = trace.logits.sum()
-        if cotangent == "cross_entropy":
-            target = F.cross_entropy(trace.logits, self._valid(self.labels[samples], trace.logits), reduction="sum")
+        trace = self.trace(self.batch.part(samples), input_gradients=False, each_alone=True)
+        target = (self.losses(trace.output, samples) if cotangent == "loss" else trace.output).sum()
         self._require_recorded(trace, target)
         calls = trace.differentiable
         gradients = torch.autograd.grad(target, trace.edges, allow_unused=True)
@@ -202,39 +191,58 @@ class Passes:
         """A copy of the private model, to be changed at will: the graphs of the passes stay intact."""
         return deepcopy(self.model)
 
-    def trace(self, images: Tensor, *, inputs: bool = True, each_alone: bool = False, signs: bool = False) -> Trace:
+    def losses(self, output: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Loss of each of some examples [n], from the output for them.
+
+        Raises:
+            ScoreError: The loss does not fit the output of the model.
+        """
+        try:
+            losses = self.batch.losses(output, rows)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ScoreError(f"the loss fails on an output {tuple(output.shape)}: {error}") from error
+        examples = len(range(*rows.indices(len(self.batch))))
+        if losses.shape != (examples,):
+            raise ScoreError(f"the loss gives {_what(losses)}, not a number for each of {examples} examples")
+        return losses
+
+    def trace(
+        self,
+        inputs: tuple[Tensor, ...],
+        *,
+        input_gradients: bool = True,
+        each_alone: bool = False,
+        signs: bool = False,
+    ) -> Trace:
         """A forward pass of the private model as it is now.
 
         Args:
-            images: [N, C, H, W].
-            inputs: Whether gradients with respect to the images will be asked for.
+            inputs: What the model is called with.
+            input_gradients: Whether gradients with respect to them will be asked for.
             each_alone: Whether batch norm treats every sample by itself.
             signs: Whether the signs of what activations read will be asked for.
 
         Raises:
-            ScoreError: The model fails on these images, or gives no logits [N, K].
+            ScoreError: The model fails on these inputs, or gives no tensor that depends on its weights.
         """
-        images = images.detach().clone().requires_grad_(inputs)
+        leaves = tuple(
+            x.detach().clone().requires_grad_(input_gradients) if x.is_floating_point() else x for x in inputs
+        )
         layers = {id(weight): name for name, weight in self.weights.items()}
         recording = Recording(layers, each_alone=each_alone, signs=signs)
         # fused attention has no second derivative, and on CUDA its first one differs from run to run
         with recording, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            try:
-                logits = self.model(images)
-            except (RuntimeError, ValueError, IndexError) as error:
-                if isinstance(error, ScoreError):
-                    raise
-                raise ScoreError(f"the model fails on images {tuple(images.shape)}: {error}") from error
-        if not isinstance(logits, Tensor) or logits.dim() != 2:
-            raise ScoreError(f"the model gives {_what(logits)}, not logits [B, classes]")
-        if not logits.requires_grad:
-            raise ScoreError("the logits depend on no weight: there is no gradient")
+            output = output_of(self.model, leaves)
+        if not isinstance(output, Tensor) or output.dim() < 1 or not output.is_floating_point():
+            raise ScoreError(f"the model gives {_what(output)}, not numbers [B, ...]")
+        if not output.requires_grad:
+            raise ScoreError("the output depends on no weight: there is no gradient")
         if each_alone and recording.foreign:
             raise ScoreError(
                 f"a layer computes its weight of shape {recording.foreign[0]} from others, which has no "
                 "per-sample gradient here"
             )
-        return Trace(images, logits, recording.calls, recording.relus or recording.smooth)
+        return Trace(leaves, output, recording.calls, recording.relus or recording.smooth)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -249,8 +257,8 @@ class Passes:
     def _gradients(
         self, targets: Sequence[Tensor | GradientEdge], *, create_graph: bool = False
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of the mean cross-entropy of the whole batch; None where it does not depend on the target."""
-        loss = self._cross_entropy(self.ordinary.logits, self.labels)
+        """Gradients of the mean loss of the whole batch; None where it does not depend on the target."""
+        loss = self.losses(self.ordinary.output).mean()
         tensors = cast(Sequence[Tensor], targets)  # torch takes both in one list, its types do not say so
         return torch.autograd.grad(loss, tensors, retain_graph=True, create_graph=create_graph, allow_unused=True)
 
@@ -269,15 +277,6 @@ class Passes:
             for (name, weight), gradient in zip(self.weights.items(), gradients)
         }
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, self._valid(labels, logits))
-
-    def _valid(self, labels: Tensor, logits: Tensor) -> Tensor:
-        if int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
-            worst = min(int(labels.min()), 0) or int(labels.max())
-            raise ScoreError(f"label {worst} is outside the {logits.shape[1]} classes of the model")
-        return labels
-
     def _require_recorded(self, trace: Trace, target: Tensor) -> None:
         """A weight that takes part without a recorded call would silently count as unused."""
         seen = {call.layer for call in trace.calls}
@@ -295,6 +294,21 @@ def _require_intact(trace: Trace) -> None:
     for call in trace.calls:
         if call.output._version != call.version:
             raise ScoreError(f"{call.layer}: its output is changed in place by an operation that follows")
+
+
+def output_of(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    """What a model gives.
+
+    Raises:
+        ScoreError: The model fails on these inputs.
+    """
+    try:
+        return model(*inputs)
+    except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, ScoreError):
+            raise
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ScoreError(f"the model fails on inputs {shapes}: {error}") from error
 
 
 def weight_layers(model: nn.Module) -> dict[str, Tensor]:

@@ -15,12 +15,12 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from proxies.sample_norm import sample_norm
-from proxies.scoring import ScoreError
+from proxies.scores import ScoreError
 
-_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
-_RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
+CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu_)
 _SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
-_ACTIVATIONS = frozenset((*_RELUS, *_SMOOTH))
+_ACTIVATIONS = frozenset((*RELUS, *_SMOOTH))
 CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _STATISTICS = ("running_mean", "running_var")
 _SETTINGS = ("training", "momentum", "eps", "cudnn_enabled")
@@ -84,7 +84,7 @@ class Recording(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.signs and (func in _ACTIVATIONS or _is_relu6(func, kwargs)):
+        if self.signs and (func in _ACTIVATIONS or is_relu6(func, kwargs)):
             kept = self.smooth if func in _SMOOTH else self.relus
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):
@@ -92,7 +92,7 @@ class Recording(TorchFunctionMode):
         if self.each_alone and func in BATCH_NORMS:
             return _normalised_alone(func, {**dict(zip(BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)
-        if func in _CONVOLUTIONS:
+        if func in CONVOLUTIONS:
             self._convolution(out, {**dict(zip(CONVOLUTION_ARGUMENTS, args)), **kwargs})
         elif func is F.linear:
             self._linear(out, {**dict(zip(("input", "weight", "bias"), args)), **kwargs})
@@ -149,7 +149,7 @@ class Recording(TorchFunctionMode):
         return layer
 
 
-def _is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+def is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether this is what `nn.ReLU6` calls: a hard tanh from 0 upward, passed on with all options by name."""
     return func is F.hardtanh and kwargs.get("min_val") == 0
 
@@ -172,7 +172,7 @@ def _normalised_alone(func: Callable[..., Any], call: dict[str, Any]) -> Tensor:
     """Batch norm of each sample by itself."""
     if not call.get("training", False):
         return func(**call)
-    images = call["input"]
-    if images[0, 0].numel() == 1:
+    x = call["input"]
+    if x[0, 0].numel() == 1:
         raise ScoreError("batch norm of a single sample needs more than one value per channel, here there is one")
-    return sample_norm(images, call.get("weight"), call.get("bias"), call.get("eps", 1e-5))
+    return sample_norm(x, call.get("weight"), call.get("bias"), call.get("eps", 1e-5))

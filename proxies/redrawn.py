@@ -1,14 +1,12 @@
 """Weights drawn anew, for proxies that are defined on an initialisation of their own."""
 
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.passes import WEIGHT_LAYERS
-from proxies.scoring import ScoreError
 
 
 def draw_gaussian(model: nn.Module, generator: torch.Generator) -> None:
@@ -25,20 +23,6 @@ def draw_kaiming(model: nn.Module, generator: torch.Generator) -> None:
     for module in model.modules():
         if isinstance(module, WEIGHT_LAYERS):
             module.weight.data.copy_(_normal(module.weight, generator).mul_(sqrt(2 / module.weight[0].numel())))
-
-
-def output(model: nn.Module, images: Tensor) -> Any:
-    """What the model gives.
-
-    Raises:
-        ScoreError: The model fails on these images.
-    """
-    try:
-        return model(images)
-    except (RuntimeError, ValueError, IndexError) as error:
-        if isinstance(error, ScoreError):
-            raise
-        raise ScoreError(f"the model fails on images {tuple(images.shape)}: {error}") from error
 
 
 def _normal(weight: Tensor, generator: torch.Generator) -> Tensor:

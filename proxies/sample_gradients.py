@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from proxies.recording import WeightCall
-from proxies.scoring import ScoreError
+from proxies.scores import ScoreError
 
 PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample in single precision
 
@@ -34,7 +34,7 @@ def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tenso
     if not call.is_convolution:
         return _linear(call, gradient)
     if call.input.dim() != 4:
-        raise ScoreError(f"{call.layer}: convolutions of images only have per-sample gradients here")
+        raise ScoreError(f"{call.layer}: only two-dimensional convolutions have per-sample gradients here")
     if call.groups == call.input.shape[1] and call.weight.shape[1] == 1:
         return _depthwise(call, gradient)
     return _convolution(call, gradient)
@@ -112,7 +112,7 @@ class _Layout:
     def _phase(self, top: int, left: int) -> Tensor:
         if (top, left) not in self.phases:
             stride = self.call.stride
-            image = self.padded[:, :, top :: stride[0], left :: stride[1]][:, :, : self.height, : self.width]
-            image = F.pad(image, (0, self.width - image.shape[3], 0, self.height - image.shape[2]))
-            self.phases[top, left] = image.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
+            rows = self.padded[:, :, top :: stride[0], left :: stride[1]][:, :, : self.height, : self.width]
+            rows = F.pad(rows, (0, self.width - rows.shape[3], 0, self.height - rows.shape[2]))
+            self.phases[top, left] = rows.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
         return self.phases[top, left]

@@ -1,58 +1,24 @@
-"""What a proxy is, and scoring one model by several of them."""
+"""Scoring one model by several proxies."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
-if TYPE_CHECKING:
-    from proxies.passes import Passes
-
-
-class ScoreError(ValueError):
-    """A proxy has no score for this model on this batch; the message says why, and names the layer if there is one."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a proxy says of a model.
-
-    Attributes:
-        value: The score.
-        layers: Share of each weight layer, by module name and in network order, where the formula has such shares.
-    """
-
-    value: float
-    layers: Mapping[str, float] = field(default_factory=dict)
-
-
-Proxy = Callable[["Passes"], Score]
-"""A frozen dataclass whose fields are the options. Higher is better unless its class attribute `maximise` is False;
-its class attribute `needs` tells `Passes` beforehand what should come out of the shared passes."""
-
-
-def maximised(proxy: Proxy) -> bool:
-    """Whether a higher score is better."""
-    return bool(getattr(proxy, "maximise", True))
+from proxies.batch import Batch
+from proxies.passes import Passes
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 
 def score(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    proxies: Mapping[str, Proxy],
-    *,
-    seed: int = 0,
-    copy: bool = True,
+    model: nn.Module, batch: Batch, proxies: Mapping[str, Proxy], *, seed: int = 0, copy: bool = True
 ) -> dict[str, Score | ScoreError]:
-    """Scores of one model by several proxies, which share forward and backward passes.
+    """Return scores of one model by several proxies, which share forward and backward passes.
 
     Args:
         model: Freshly initialised, plain torch; it is not changed.
-        images: One training batch [B, C, H, W].
-        labels: Its classes [B].
+        batch: One training batch.
         proxies: Name -> proxy.
         seed: Of every random draw; each proxy has a stream of its own, so that scores do not depend on the
             others beyond rounding: a second derivative that is asked for changes how the shared pass is computed.
@@ -62,12 +28,10 @@ def score(
         Name -> score, or the reason why there is none.
 
     Raises:
-        ValueError: The batch holds values that are not finite, or is not one batch.
+        ValueError: The model has no layer that could be scored.
     """
-    from proxies.passes import Passes
-
-    needs = frozenset[str]().union(*(getattr(proxy, "needs", frozenset()) for proxy in proxies.values()))
-    passes = Passes(model, images, labels, seed=seed, needs=needs, copy=copy)
+    needs = frozenset[str]().union(*(proxy.needs for proxy in proxies.values()))
+    passes = Passes(model, batch, seed=seed, needs=needs, copy=copy)
     scores: dict[str, Score | ScoreError] = {}
     for name, proxy in proxies.items():
         try:

@@ -4,7 +4,7 @@ Paper: parameters and multiply-accumulates as in Krishnakumar et al., NAS-Bench-
 in Tybl & Neumann, Training-free Neural Architecture Search through Variance of Knowledge of Deep Network Weights, CVPR
 2025.
 Differs: numbers, not millions. Multiply-accumulates are those of convolutions and linear layers alone; NASLib adds
-other operations. Every parameter counts, frozen or not. Layers count where the logits depend on their weight; the
+other operations. Every parameter counts, frozen or not. Layers count where the output depends on their weight; the
 released code counts every parameter tensor there is.
 """
 
@@ -14,14 +14,15 @@ import torch
 
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.scoring import Score
+from proxies.proxy import Proxy
+from proxies.scores import Score
 
-FEW_IMAGES = 8
+FEW = 8
 """Enough that batch norm has statistics and no layer is cut off by ReLUs that happen to be off for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:
@@ -29,31 +30,31 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Macs:
-    """Of one image; a layer that is used several times counts every time. No options."""
+class Macs(Proxy):
+    """Of one example; a layer that is used several times counts every time. No options."""
 
     def __call__(self, passes: Passes) -> Score:
         made = "ordinary" in vars(passes)
-        trace = passes.ordinary if made else passes.trace(passes.images[:FEW_IMAGES], inputs=False)
+        trace = passes.ordinary if made else passes.trace(passes.batch.part(slice(FEW)), input_gradients=False)
         macs = dict.fromkeys(passes.weights, 0)
         for call in trace.calls:
-            macs[call.layer] += call.output.numel() // len(trace.images) * call.weight[0].numel()
+            macs[call.layer] += call.output.numel() // len(trace.inputs[0]) * call.weight[0].numel()
         return Score(float(sum(macs.values())), {name: float(count) for name, count in macs.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers:
+class Layers(Proxy):
     """No options."""
 
     def __call__(self, passes: Passes) -> Score:
-        passes = Passes(passes.duplicate(), passes.images[:FEW_IMAGES], passes.labels[:FEW_IMAGES], copy=False)
+        passes = Passes(passes.duplicate(), passes.batch, copy=False)
         _fill_scales(passes)
-        logits = passes.trace(passes.images, inputs=False).logits
+        output = passes.trace(passes.batch.part(slice(FEW)), input_gradients=False).output
         # random, since batch norm lets nothing through that is equal for all samples
         cotangent = torch.randn(
-            logits.shape, generator=passes.generator("layers"), device=logits.device, dtype=logits.dtype
+            output.shape, generator=passes.generator("layers"), device=output.device, dtype=output.dtype
         )
-        gradients = torch.autograd.grad(logits, list(passes.weights.values()), cotangent, allow_unused=True)
+        gradients = torch.autograd.grad(output, list(passes.weights.values()), cotangent, allow_unused=True)
         taking_part = {n: g.any() for n, g in zip(passes.weights, gradients) if g is not None}
         return Score(layer_sum(taking_part).value)
 

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 TABLE_SAMPLES = 20  # up to 2^20 patterns are ticked off in a table, more are sorted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Swap:
+class Swap(Proxy):
     """Args:
-    samples: Images of the batch that are used.
+    samples: Examples of the batch that are used.
     mu: Number of parameters that is not punished, in thousands; None leaves the score as it is.
     sigma: How fast other numbers are punished.
     """
@@ -39,9 +40,10 @@ class Swap:
             raise ValueError(f"mu and a positive sigma come together, got {self.mu}, {self.sigma}")
 
     def __call__(self, passes: Passes) -> Score:
-        images = passes.images[: self.samples]
-        whole = len(images) == len(passes.images)
-        signs = passes.ordinary.signs if whole else passes.trace(images, inputs=False, signs=True).signs
+        if self.samples < len(passes.batch):
+            signs = passes.trace(passes.batch.part(slice(self.samples)), input_gradients=False, signs=True).signs
+        else:
+            signs = passes.ordinary.signs
         if not signs:
             raise ScoreError("the model has no activation whose sign could be read")
         value = float(distinct_columns(signs))

@@ -2,10 +2,11 @@
 
 Paper: Tanaka et al., Pruning neural networks without any data by iteratively conserving synaptic flow, arXiv
 2006.05467; as a zero-cost proxy Abdelfattah et al., arXiv 2101.08134. Every parameter and buffer is replaced by its
-absolute value, batch norm is bypassed, R is the sum of the logits of one image of ones in double precision, and a
+absolute value, batch norm is bypassed, R is the sum of the outputs for one input of ones in double precision, and a
 layer scores sum |theta * dR/dtheta|.
-Differs: the logarithm of the sum is the score, as in NASLib, but where no path leads from the image to the logits the
+Differs: the logarithm of the sum is the score, as in NASLib, but where no path leads from the input to the output the
 sum is 0 and there is no score (NASLib says 0, which is no worse than a sum of 1). `log=False` gives the plain sum.
+Inputs that are whole numbers, such as tokens, are those of the first example.
 """
 
 import math
@@ -16,13 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from proxies.batch import Batch
 from proxies.layer_sum import layer_sum
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynFlow:
+class SynFlow(Proxy):
     """Args:
     log: Logarithm of the sum over layers, instead of the sum.
     """
@@ -35,7 +38,7 @@ class SynFlow:
         if not self.log:
             return raw
         if raw.value == 0:
-            raise ScoreError("no path with weights leads from the image to the logits, so there is no synaptic flow")
+            raise ScoreError("no path with weights leads from the input to the output, so there is no synaptic flow")
         return Score(math.log(raw.value), raw.layers)
 
 
@@ -46,12 +49,13 @@ def absolute_flow(passes: Passes) -> dict[str, tuple[Tensor, Tensor]]:
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.is_floating_point():
                 tensor.abs_()
-    ones = torch.ones_like(passes.images[:1], dtype=torch.float64)
-    linear = Passes(model, ones, passes.labels[:1], copy=False)
+    first = passes.batch.part(slice(1))
+    ones = tuple(torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x for x in first)
+    linear = Passes(model, Batch(ones, passes.batch.losses), copy=False)
     with _BatchNormBypassed():
-        logits = linear.trace(ones, inputs=False).logits
+        output = linear.trace(linear.batch.inputs, input_gradients=False).output
     weights = linear.weights
-    gradients = torch.autograd.grad(logits.sum(), list(weights.values()), allow_unused=True)
+    gradients = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
     return {
         name: (weight.detach(), torch.zeros_like(weight) if gradient is None else gradient.abs_())
         for (name, weight), gradient in zip(weights.items(), gradients)

@@ -1,6 +1,6 @@
 """Convolution and batch norm whose gradients can be differentiated again at the cost of a few ordinary passes.
 
-Torch differentiates both of its own twice, but on the CPU a convolution then turns into one with the whole image as its
+Torch differentiates both of its own twice, but on the CPU a convolution then turns into one with the whole map as its
 kernel and batch norm into dozens of operations: five to ten times slower. Here every second derivative is again a
 convolution, its gradient, or one sum and one multiply-add over the feature map.
 """
@@ -50,9 +50,9 @@ def _convolution(call: dict[str, Any]) -> Tensor:
 
 
 def _batch_norm(call: dict[str, Any]) -> Tensor:
-    images, weight, bias = call["input"], call.get("weight"), call.get("bias")
-    rows = images.movedim(1, -1)
-    channels = images.shape[1]
+    x, weight, bias = call["input"], call.get("weight"), call.get("bias")
+    rows = x.movedim(1, -1)
+    channels = x.shape[1]
     scale = rows.new_ones(channels) if weight is None else weight.detach()
     out = _BatchNorm.apply(rows.reshape(-1, channels), scale, call.get("eps", 1e-5))
     out = out if bias is None else out + bias

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from proxies.passes import Passes
-from proxies.redrawn import draw_gaussian, output
-from proxies.scoring import Score, ScoreError
+from proxies.passes import Passes, output_of
+from proxies.proxy import Proxy
+from proxies.redrawn import draw_gaussian
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Zen:
+class Zen(Proxy):
     """Args:
     repeats: How often weights and inputs are drawn.
     batch: Inputs of each repetition.
@@ -50,14 +51,15 @@ class Zen:
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
         if not norms:
             raise ScoreError("the model has no batch norm, whose variances are part of this score")
+        pictures = passes.batch.pictures
         for norm in norms:
-            _keep_variance(norm, passes.images, whole=self.variance == "batch")
+            _keep_variance(norm, pictures, whole=self.variance == "batch")
         generator = passes.generator("zen")
-        size = (self.batch, *passes.images.shape[1:])
+        size = (self.batch, *pictures.shape[1:])
         scores = []
         for _ in range(self.repeats):
             draw_gaussian(model, generator)
-            x = torch.empty(size, dtype=passes.images.dtype, device=passes.images.device)
+            x = torch.empty(size, dtype=pictures.dtype, device=pictures.device)
             x.normal_(generator=generator)
             noisy = torch.empty_like(x).normal_(generator=generator).mul_(self.gamma).add_(x)
             scores.append(self._once(model, norms, x, noisy))
@@ -72,14 +74,14 @@ class Zen:
         return difference.log() + (_log_scale(norms) if self.variance == "running" else scale)
 
 
-def features(model: nn.Module, images: Tensor) -> Tensor:
+def features(model: nn.Module, pictures: Tensor) -> Tensor:
     """The map before global pooling [B, C, H, W].
 
     Raises:
         ScoreError: No map is computed anywhere.
     """
     with _Maps() as maps:
-        output(model, images)
+        output_of(model, (pictures,))
     found = maps.last if maps.pooled is None else maps.pooled
     if found is None:
         raise ScoreError("the model computes no feature map [B, C, H, W], which this score compares")

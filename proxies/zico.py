@@ -8,15 +8,17 @@ Differs: the given batch is split into `batches` parts, where the paper draws tw
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
 from proxies.passes import Passes
-from proxies.scoring import Score, ScoreError
+from proxies.proxy import Proxy
+from proxies.scores import Score, ScoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZiCo:
+class ZiCo(Proxy):
     """Args:
     batches: Parts of the batch whose gradients are compared.
     """
@@ -28,16 +30,23 @@ class ZiCo:
             raise ValueError(f"batches: {self.batches}; a deviation needs two or more")
 
     def __call__(self, passes: Passes) -> Score:
-        if len(passes.images) < self.batches:
-            raise ScoreError(f"a batch of {len(passes.images)} images cannot be split into {self.batches} parts")
-        parts = zip(passes.images.tensor_split(self.batches), passes.labels.tensor_split(self.batches))
-        gradients = [passes.gradients_of(images, labels) for images, labels in parts]
+        examples = len(passes.batch)
+        if examples < self.batches:
+            raise ScoreError(f"a batch of {examples} examples cannot be split into {self.batches} parts")
+        gradients = [passes.gradients_of(rows) for rows in parts(examples, self.batches)]
         sums = torch.stack([inverse_variation([g[name] for g in gradients]) for name in passes.weights]).tolist()
         logs = torch.tensor([total for total in sums if total > 0], dtype=torch.float64).log().tolist()
         names = [name for name, total in zip(passes.weights, sums) if total > 0]
         if not names:
             raise ScoreError("no gradient differs between the parts of the batch")
         return Score(sum(logs), dict(zip(names, logs)))
+
+
+def parts(examples: int, number: int) -> list[slice]:
+    """Return which examples are in each part; the first ones have one more where the number does not divide them."""
+    size, more = divmod(examples, number)
+    ends = [part * size + min(part, more) for part in range(number + 1)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 def inverse_variation(gradients: list[torch.Tensor]) -> torch.Tensor:

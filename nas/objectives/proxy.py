@@ -1,7 +1,6 @@
 """A zero-cost proxy as an objective: what an untrained network promises."""
 
 from nas.scoring import RememberedScores
-from proxies import maximised
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
@@ -18,7 +17,7 @@ class ProxyScore:
 
     def __init__(self, name: str, scores: RememberedScores) -> None:
         self.name, self.scores = name, scores
-        self.maximise = maximised(scores.scorer.proxies[name])
+        self.maximise = scores.scorer.proxies[name].maximise
 
     def evaluate(self, architecture: Architecture) -> Estimate:
         """Raises:

@@ -11,7 +11,8 @@ import numpy as np
 from nas.benchmarks.provenance import Provenance
 from nas.benchmarks.published_tables import Table
 from nas.rank_agreement import Agreement, rank_agreement
-from proxies import maximised, score
+from nas.scoring import scored_batch
+from proxies import score
 from search_spaces import Space
 from service.errors import InvalidJob
 from service.job import proxies as job_proxies
@@ -83,7 +84,7 @@ def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
     """How each score ranks the rows; scores of which lower is better count negative."""
     proxies = job_proxies.make_all(outcome.job.proxies.names, outcome.job.proxies.options)
     columns = {
-        name: values if name not in proxies or maximised(proxies[name]) else -values
+        name: values if name not in proxies or proxies[name].maximise else -values
         for name, values in outcome.columns.items()
     }
     return rank_agreement(columns, truth.percent, baselines=BASELINES, seed=outcome.job.seed)
@@ -93,12 +94,13 @@ def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
     """Seconds of each proxy by itself, without the passes of others, the median over a few architectures."""
     ready, _ = scoring.scorer_of(job)
     scorer = ready()
+    batch = scored_batch(scorer.task, scorer.batch)
     seconds: dict[str, list[float]] = {name: [] for name in scorer.proxies}
     for architecture in rows.architectures[:_TIMED]:
-        network = scorer.space.subnet(architecture).to(scorer.images.device)
+        network = scorer.space.subnet(architecture).to(scorer.batch[0].device)
         for name, proxy in scorer.proxies.items():
             start = time.perf_counter()
-            score(network, scorer.images, scorer.labels, {name: proxy}, seed=scorer.seed)
+            score(network, batch, {name: proxy}, seed=scorer.seed)
             seconds[name].append(time.perf_counter() - start)
     return {name: float(np.median(times)) for name, times in seconds.items()}
 

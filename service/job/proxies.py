@@ -1,14 +1,16 @@
 """From the names of proxies in a job to what computes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.scoring_config import ProxyConfig
-from proxies import Proxy, maximised
+from service import catalogue
 from service.catalogue import AGGREGATES, PROXIES, check, resolve, suggestion
+
+if TYPE_CHECKING:
+    from proxies import Proxy
 
 
 def plain_names(names: Iterable[str]) -> list[str]:
@@ -17,25 +19,21 @@ def plain_names(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for some in parts for part in some))
 
 
-def make(name: str, options: Mapping[str, Any]) -> Proxy:
-    """One proxy with its options.
+def make(name: str, options: Mapping[str, Any]) -> "Proxy":
+    """Return one proxy with its options.
 
     Raises:
         ValueError: There is no such proxy, or no such option, or its value is not allowed.
     """
-    kind = resolve("proxy", name)
-    allowed = [field.name for field in fields(kind)] if is_dataclass(kind) else None
-    for option in options:
-        if allowed is not None and option not in allowed:
-            there = suggestion(option, allowed) if allowed else "; it has no options"
-            raise ValueError(f"{name} has no option {option!r}{there}")
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
+    from proxies import Proxy
+
+    proxy = catalogue.make("proxy", name, options=options)
+    if not isinstance(proxy, Proxy):
+        raise ValueError(f"proxy {name} is a {type(proxy).__name__}, which is no subclass of proxies.Proxy")
+    return proxy
 
 
-def make_all(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Proxy]:
+def make_all(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> "dict[str, Proxy]":
     """All proxies that these names need, by name."""
     return {name: make(name, options.get(name, {})) for name in plain_names(names)}
 
@@ -77,7 +75,7 @@ def check_name(name: str) -> None:
 
 
 def with_aggregates(
-    names: Sequence[str], columns: Mapping[str, np.ndarray], proxies: Mapping[str, Proxy]
+    names: Sequence[str], columns: Mapping[str, np.ndarray], proxies: "Mapping[str, Proxy]"
 ) -> dict[str, np.ndarray]:
     """Columns of scores [m] in the order of `names`, aggregates behind their parts.
 
@@ -90,7 +88,7 @@ def with_aggregates(
     for name in names:
         filled |= {part: columns[part] for part in plain_names([name])}
         if name in AGGREGATES:
-            parts = [columns[part] * (1 if maximised(proxies[part]) else -1) for part in AGGREGATES[name].parts]
+            parts = [columns[part] * (1 if proxies[part].maximise else -1) for part in AGGREGATES[name].parts]
             combine = resolve("proxy", AGGREGATES[name].target)
             filled[name] = combine(parts)
     return filled

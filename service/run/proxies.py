@@ -14,13 +14,12 @@ from nas.scoring import RememberedScores
 from nas.search.journal import Evaluation
 from nas.searchers import AutoScore, Filtered, Searcher, cost_scores
 from nas.searchers.filtered import Score
-from proxies import maximised
 from search_spaces import Architecture, Space
 from service.catalogue import PROXIES
 from service.job import proxies as job_proxies
 from service.job.folder import write_json
 from service.job.job import Job
-from service.run.scoring import make_scorer, scored_batch
+from service.run.scoring import make_scorer, training_batch
 
 BASELINES = ("params", "macs")
 _LEAST = 10
@@ -48,7 +47,7 @@ class SearchProxies:
     def scores(self) -> RememberedScores:
         if self._scores is None:
             data = self.data()
-            scorer = make_scorer(self.job, job_proxies.plain_names(self.named), *scored_batch(data, self.job))
+            scorer = make_scorer(self.job, job_proxies.plain_names(self.named), training_batch(data, self.job))
             path = self.folder / "search" / "scores.jsonl"
             self._scores = RememberedScores(scorer, path, {"data": data.fingerprint})
         return self._scores
@@ -85,7 +84,7 @@ class SearchProxies:
             proxies = self.scores.scorer.proxies
             parts = job_proxies.plain_names([name])
             columns = {part: np.array([values.get(part, np.nan) for values in scored]) for part in parts}
-            direction = 1 if name not in proxies or maximised(proxies[name]) else -1
+            direction = 1 if name not in proxies or proxies[name].maximise else -1
             return direction * job_proxies.with_aggregates([name], columns, proxies)[name]
 
         return of
@@ -102,7 +101,7 @@ class SearchProxies:
         proxies = self.scores.scorer.proxies
         columns = {name: np.array([e.values.get(name, np.nan) for e in known], dtype=float) for name in BASELINES}
         for name in names:
-            sign = 1 if maximised(proxies[name]) else -1
+            sign = 1 if proxies[name].maximise else -1
             columns[name] = sign * np.array([e.values.get(name, np.nan) for e in known], dtype=float)
         accuracies = np.array([e.values["accuracy"] for e in known])
         found = rank_agreement(columns, accuracies, baselines=BASELINES, seed=self.job.seed)

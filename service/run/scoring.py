@@ -15,7 +15,7 @@ import torch
 
 from nas.benchmarks.published_tables import Table
 from nas.data import Data, load_data
-from nas.scoring import Scored, Scorer, as_evaluation, as_scored
+from nas.scoring import Classes, Scored, Scorer, as_evaluation, as_scored
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
@@ -144,13 +144,12 @@ def score_rows(
 def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
     """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
     data = load_data(job.data, device=torch.device("cpu"))
-    return partial(
-        make_scorer, job, job_proxies.plain_names(job.proxies.names), *scored_batch(data, job)
-    ), data.fingerprint
+    names = job_proxies.plain_names(job.proxies.names)
+    return partial(make_scorer, job, names, training_batch(data, job)), data.fingerprint
 
 
-def scored_batch(data: Data, job: Job) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images [B, C, H, W] that all architectures are scored on, and their classes [B].
+def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
+    """The training examples that all architectures are scored on.
 
     Raises:
         InvalidJob: There are not as many.
@@ -161,14 +160,14 @@ def scored_batch(data: Data, job: Job) -> tuple[torch.Tensor, torch.Tensor]:
     return next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
 
 
-def make_scorer(job: Job, names: Sequence[str], images: torch.Tensor, labels: torch.Tensor) -> Scorer:
+def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...]) -> Scorer:
     """What scores the space of a job by these proxies."""
     device = torch_device(job.device)
     return Scorer(
         space=build_space(job),
         proxies=job_proxies.make_all(names, job.proxies.options),
-        images=images.to(device),
-        labels=labels.to(device),
+        task=Classes(),
+        batch=tuple(tensor.to(device) for tensor in batch),
         seed=job.seed,
     )
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxies import Proxy, Score, ScoreError, maximised, score
+from proxies import Proxy, Score, ScoreError, score
 from service import catalogue
 from tests.proxies import networks
+from tests.proxies.networks import classified
 
 BATCH_IS_SPLIT = {"zico", "nasi", "ntk", "swap", "linear_regions"}  # or only its first images are read, or random ones
 FROM_SUM: dict[str, Callable[[float], float]] = {"synflow": math.log}  # of layers to the score; else it is the sum
@@ -54,7 +55,7 @@ def proxy(name: str) -> Proxy:
 
 
 def scored(proxy: Proxy, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int = 0) -> Score:
-    result = score(model, images, labels, {"it": proxy}, seed=seed)["it"]
+    result = score(model, classified(images, labels), {"it": proxy}, seed=seed)["it"]
     assert isinstance(result, Score), result
     return result
 
@@ -65,7 +66,7 @@ def test_a_score_is_a_finite_number_and_the_same_again(proxy: Proxy, model: nn.M
     assert isinstance(first.value, float)
     assert isfinite(first.value)
     assert scored(proxy, model, images, labels) == first
-    assert isinstance(maximised(proxy), bool)
+    assert isinstance(proxy.maximise, bool)
 
 
 def test_a_score_does_not_depend_on_what_else_is_asked(model: nn.Module) -> None:
@@ -73,8 +74,8 @@ def test_a_score_does_not_depend_on_what_else_is_asked(model: nn.Module) -> None
     model = deepcopy(model).double()
     images, labels = networks.batch(16)
     proxies = {name: catalogue.resolve("proxy", name)() for name in catalogue.PROXIES}
-    together = score(model, images, labels, proxies)
-    assert score(model, images, labels, dict(reversed(proxies.items()))) == together
+    together = score(model, classified(images, labels), proxies)
+    assert score(model, classified(images, labels), dict(reversed(proxies.items()))) == together
     for name, proxy in proxies.items():
         alone = scored(proxy, model, images, labels)
         assert together[name].value == pytest.approx(alone.value, rel=1e-6), name
@@ -172,7 +173,7 @@ def test_hard_models_have_a_finite_score_or_a_reason(proxy: Proxy, kind: str, n:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = HARD[kind]()
-    result = score(model, images, labels, {"it": proxy})["it"]
+    result = score(model, classified(images, labels), {"it": proxy})["it"]
     if isinstance(result, ScoreError):
         assert len(str(result)) > 10
     else:

@@ -22,6 +22,7 @@ from proxies.size import Layers, Macs, Params
 from proxies.snip import Snip
 from proxies.synflow import SynFlow
 from search_spaces.families.nasbench201 import nasbench201, parse_cell
+from tests.proxies.networks import classified
 
 
 def linear(*rows: list[float]) -> nn.Linear:
@@ -33,13 +34,13 @@ def linear(*rows: list[float]) -> nn.Linear:
 
 def softmax() -> Passes:
     """Two logits ln 3 and 0 of one image 1, so probabilities 3/4 and 1/4, gradient -1/4 and 1/4 for class 0."""
-    return Passes(linear([log(3)], [0.0]), torch.ones(1, 1), torch.tensor([0]))
+    return Passes(linear([log(3)], [0.0]), classified(torch.ones(1, 1), torch.tensor([0])))
 
 
 def paths() -> Passes:
     """|W1| = [[1, 2], [.5, 1]], |w2| = [3, 1]."""
     model = nn.Sequential(linear([1.0, -2.0], [-0.5, 1.0]), nn.BatchNorm1d(2), nn.ReLU(), linear([-3.0, 1.0])).double()
-    return Passes(model, torch.randn(2, 2), torch.tensor([0, 0]))
+    return Passes(model, classified(torch.randn(2, 2), torch.tensor([0, 0])))
 
 
 class Squares(nn.Module):
@@ -54,19 +55,19 @@ class Squares(nn.Module):
 
 
 def half_correlated() -> Passes:
-    return Passes(Squares(), torch.tensor([[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]]), torch.tensor([1, 1]))
+    return Passes(Squares(), classified(torch.tensor([[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]]), torch.tensor([1, 1])))
 
 
 def codes() -> Passes:
     """ReLU codes 1011, 1101 and 0010."""
     images = 2.0 * torch.tensor([[1, 0, 1, 1], [1, 1, 0, 1], [0, 0, 1, 0]]) - 1
-    return Passes(nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), images, torch.tensor([0, 1, 0]))
+    return Passes(nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), classified(images, torch.tensor([0, 1, 0])))
 
 
 def signs() -> Passes:
     """Gradients (1, -2, 0, 3), (2, -1, .5, -3), (.1, 1, -1, -2) of class 1, their opposites of class 0."""
     gradients = torch.tensor([[1, -2, 0, 3], [2, -1, 0.5, -3], [0.1, 1, -1, -2]])
-    return Passes(linear([0.0] * 4, [0.0] * 4), 2 * gradients, torch.zeros(3, dtype=torch.long))
+    return Passes(linear([0.0] * 4, [0.0] * 4), classified(2 * gradients, torch.zeros(3, dtype=torch.long)))
 
 
 def cell_of_the_card() -> Passes:
@@ -74,7 +75,7 @@ def cell_of_the_card() -> Passes:
     space = nasbench201()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, *space.input_shape, generator=generator)
-    return Passes(space.subnet(space.architecture(parse_cell("x331122"))), images, torch.tensor([0, 1]))
+    return Passes(space.subnet(space.architecture(parse_cell("x331122"))), classified(images, torch.tensor([0, 1])))
 
 
 CARD = "card of zero-cost proxies, cheap check"

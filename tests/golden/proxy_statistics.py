@@ -16,6 +16,7 @@ from proxies.ntk import Ntk
 from proxies.swap import distinct_columns
 from proxies.zen import Zen
 from proxies.zico import inverse_variation
+from tests.proxies.networks import classified
 
 BITS = torch.tensor([[1, 1, 0, 0, 1], [0, 0, 1, 0, 1], [1, 1, 1, 0, 1]], dtype=torch.bool)
 
@@ -48,19 +49,19 @@ class Branches(nn.Module):
 
 
 def branches(*functions: Callable[[Tensor, Tensor], Tensor]) -> Passes:
-    return Passes(Branches(*functions), torch.zeros(2, 3, 16, 16), torch.zeros(2, dtype=torch.long))
+    return Passes(Branches(*functions), classified(torch.zeros(2, 3, 16, 16), torch.zeros(2, dtype=torch.long)))
 
 
 def two_orthogonal_images() -> Passes:
     """One linear layer with two logits; its gradient for an image is that image twice."""
     images = torch.tensor([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
-    return Passes(nn.Linear(3, 2), images, torch.zeros(2, dtype=torch.long))
+    return Passes(nn.Linear(3, 2), classified(images, torch.zeros(2, dtype=torch.long)))
 
 
 def zen() -> float:
     """One convolution of one channel: F(x) = x / 1 against (x + x') / sqrt(2), and log |w| of one normal weight."""
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=1e-12), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    passes = Passes(model, torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long))
+    passes = Passes(model, classified(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)))
     return Zen(repeats=1000, batch=8, gamma=1.0)(passes).value
 
 

@@ -1,7 +1,10 @@
 """Small networks with every kind of layer."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from proxies import Batch
 
 
 class Residual(nn.Module):
@@ -82,3 +85,17 @@ def batch(n: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Images [n, 3, 12, 12] and labels of 4 classes."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, 3, 12, 12, generator=generator), torch.randint(0, 4, (n,), generator=generator)
+
+
+def classified(images: Tensor, labels: Tensor) -> Batch:
+    """What a classifier of images is scored on: cross-entropy, and the classes as groups."""
+
+    def losses(output: Tensor, rows: slice) -> Tensor:
+        return F.cross_entropy(output, labels[rows].to(output.device, torch.int64), reduction="none")
+
+    return Batch((images,), losses, groups=labels)
+
+
+def regressed(features: Tensor, targets: Tensor) -> Batch:
+    """What a regression on vectors is scored on: squared errors, no groups."""
+    return Batch((features,), lambda output, rows: (output - targets[rows]).square().flatten(1).mean(1))

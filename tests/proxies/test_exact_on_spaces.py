@@ -17,6 +17,7 @@ from proxies.nasi import Nasi
 from proxies.ntk import Ntk
 from service import catalogue
 from tests.proxies import reference_samples
+from tests.proxies.networks import classified
 
 ARCHITECTURES = 50
 SAMPLES = 3
@@ -55,11 +56,11 @@ def test_scores_of_single_samples_equal_the_loop(name: str) -> None:
         images = torch.randn(SAMPLES, 3, side, side, generator=generator)
         labels = torch.randint(0, 10, (SAMPLES,), generator=generator)
         proxies = {"gradsign": GradSign(), "nasi": Nasi(samples=SAMPLES), "ntk": Ntk(normalisation="sample")}
-        found = score(model, images, labels, {"gradsign": proxies["gradsign"]})["gradsign"]
+        found = score(model, classified(images, labels), {"gradsign": proxies["gradsign"]})["gradsign"]
         expected = sum(reference_samples.gradsign(model, images, labels))
         worst["gradsign, single"] = max(worst["gradsign, single"], _difference(found, expected))
         double, images = deepcopy(model).double(), images.double()
-        exact = score(double, images, labels, proxies)
+        exact = score(double, classified(images, labels), proxies)
         expected = sum(reference_samples.gradsign(double, images, labels))
         doubtful = reference_samples.undecided(double, images, labels)
         beyond = max(0.0, _difference(exact["gradsign"], expected) - 2 * doubtful / max(expected, 1))

@@ -1,11 +1,11 @@
 """Proxies from gradients, weights, signs and sizes, against naive versions and closed forms."""
 
 import math
+from dataclasses import replace
 from math import fsum
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,6 +23,7 @@ from proxies.size import Layers, Macs, Params
 from proxies.snip import Snip
 from proxies.synflow import SynFlow
 from tests.proxies import networks, reference_gradients
+from tests.proxies.networks import classified
 
 BY_LAYER: dict[str, Proxy] = {
     "plain": Plain(),
@@ -46,13 +47,13 @@ ALL = BY_LAYER | WHOLE
 
 
 def one(proxy: Proxy, model: nn.Module, images: Tensor, labels: Tensor) -> Score:
-    result = score(model, images, labels, {"it": proxy})["it"]
+    result = score(model, classified(images, labels), {"it": proxy})["it"]
     assert isinstance(result, Score), result
     return result
 
 
 def reason(proxy: Proxy, model: nn.Module, images: Tensor, labels: Tensor) -> str:
-    result = score(model, images, labels, {"it": proxy})["it"]
+    result = score(model, classified(images, labels), {"it": proxy})["it"]
     assert isinstance(result, ScoreError), result
     return str(result)
 
@@ -87,8 +88,8 @@ def test_scores_do_not_depend_on_what_else_is_asked() -> None:
     """Beyond rounding: a second derivative that is asked for changes how the shared pass is computed."""
     model = networks.network("residual").double()
     images, labels = networks.batch()
-    together = score(model, images, labels, ALL)
-    backwards = score(model, images, labels, dict(reversed(ALL.items())))
+    together = score(model, classified(images, labels), ALL)
+    backwards = score(model, classified(images, labels), dict(reversed(ALL.items())))
     for name, proxy in ALL.items():
         assert together[name] == backwards[name], name
         assert one(proxy, model, images, labels).value == pytest.approx(together[name].value, rel=1e-9), name
@@ -104,14 +105,13 @@ def test_snip_is_at_least_the_absolute_of_plain_and_both_agree_without_cancellat
         assert one(Snip(), model, images, labels).value >= abs(one(Plain(), model, images, labels).value)
 
 
-def test_scaling_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scaling_of_the_loss() -> None:
     """First-order proxies scale with the loss, those with two gradients with its square, the rest not at all."""
     model = networks.network("plain").double()
     images, labels = networks.batch()
-    before = score(model, images, labels, ALL)
-    cross_entropy = F.cross_entropy
-    monkeypatch.setattr(F, "cross_entropy", lambda *args, **kwargs: 3 * cross_entropy(*args, **kwargs))
-    after = score(model, images, labels, ALL)
+    batch = classified(images, labels)
+    before = score(model, batch, ALL)
+    after = score(model, replace(batch, losses=lambda output, rows: 3 * batch.losses(output, rows)), ALL)
     powers = {"plain": 1, "grad_norm": 1, "snip": 1, "grasp": 2, "fisher": 2}
     for name in ALL:
         assert after[name].value == pytest.approx(3 ** powers.get(name, 0) * before[name].value), name
@@ -280,7 +280,7 @@ def test_layers_that_take_no_part_do_not_count_but_branches_with_zero_scale_do()
 def test_macs_are_the_same_with_and_without_a_pass_of_the_whole_batch() -> None:
     images, labels = networks.batch()
     for network in networks.NETWORKS:
-        passes = Passes(networks.network(network), images, labels)
+        passes = Passes(networks.network(network), classified(images, labels))
         few = Macs()(passes)
         assert passes.ordinary
         assert Macs()(passes) == few
@@ -310,6 +310,6 @@ class Fused(networks.Attention):
 
 def test_an_operation_without_second_derivative_is_a_reason() -> None:
     images, labels = networks.batch()
-    results = score(Fused(), images, labels, {"grasp": Grasp(), "snip": Snip()})
+    results = score(Fused(), classified(images, labels), {"grasp": Grasp(), "snip": Snip()})
     assert "no second derivative" in str(results["grasp"])
     assert isinstance(results["snip"], Score)

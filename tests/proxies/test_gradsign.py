@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from proxies import Passes, Score, ScoreError, score
+from proxies import Passes, Proxy, Score, ScoreError, score
 from proxies import sample_gradients as machinery
 from proxies.gradsign import GradSign
 from search_spaces import Space
 from service import catalogue
 from tests.proxies import networks, reference_samples
+from tests.proxies.networks import classified
 
 
 def gradsign(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **options: str) -> Score:
-    result = score(model, images, labels, {"gradsign": GradSign(**options)})["gradsign"]
+    result = score(model, classified(images, labels), {"gradsign": GradSign(**options)})["gradsign"]
     assert isinstance(result, Score), result
     return result
 
@@ -38,9 +39,9 @@ def test_single_gradients_equal_autograd(name: str) -> None:
     loop = list(reference_samples.gradients_of_samples(model, images.double(), labels))
     sums = [torch.stack(layer).sum().item() for layer in zip(*loop)]
     squares = [fsum((g**2).sum().item() for g in layer) for layer in zip(*loop)]
-    passes = Passes(model, images, labels)
+    passes = Passes(model, classified(images, labels))
     found = dict.fromkeys(passes.weights, (0.0, 0.0))
-    for layer, piece in passes.sample_gradients(slice(None), "cross_entropy"):
+    for layer, piece in passes.sample_gradients(slice(None), "loss"):
         assert len(piece) == len(images)
         found[layer] = (found[layer][0] + piece.sum().item(), found[layer][1] + (piece**2).sum().item())
     assert [total for total, _ in found.values()] == pytest.approx(sums, rel=1e-9, abs=1e-9)
@@ -78,13 +79,13 @@ def test_duplicated_batch_doubles_it_and_order_does_not_matter() -> None:
     once = gradsign(model, images, labels).value
     assert gradsign(model, torch.cat([images, images]), torch.cat([labels, labels])).value == 2 * once
     assert gradsign(model, images.flip(0), labels.flip(0)).value == once
-    assert 0 <= once <= len(images) * sum(w.numel() for w in Passes(model, images, labels).weights.values())
+    assert 0 <= once <= len(images) * sum(w.numel() for w in Passes(model, classified(images, labels)).weights.values())
 
 
 def test_mean_divides_by_the_number_of_weights() -> None:
     model = networks.network("plain")
     images, labels = networks.batch()
-    weights = sum(w.numel() for w in Passes(model, images, labels).weights.values())
+    weights = sum(w.numel() for w in Passes(model, classified(images, labels)).weights.values())
     total = gradsign(model, images, labels).value
     assert gradsign(model, images, labels, reduction="mean").value == pytest.approx(total / weights)
 
@@ -113,12 +114,12 @@ def tail(channels: int) -> list[nn.Module]:
         ([Standardised(3, 8, 1), *tail(8)], "computes its weight"),
         ([nn.Conv2d(3, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Hidden(8, 4)], "3: its weight is used"),
         ([nn.Conv2d(3, 8, 12), nn.BatchNorm2d(8), *tail(8)], "more than one value per channel"),
-        ([nn.Conv2d(3, 8, 1)], "not logits"),
+        ([nn.Conv2d(3, 8, 1)], "the loss fails on an output (8, 8, 12, 12)"),
     ],
 )
 def test_layers_without_gradients_of_single_samples_are_named(layers: list[nn.Module], message: str) -> None:
     images, labels = networks.batch()
-    result = score(nn.Sequential(*layers), images, labels, {"gradsign": GradSign()})["gradsign"]
+    result = score(nn.Sequential(*layers), classified(images, labels), {"gradsign": GradSign()})["gradsign"]
     assert isinstance(result, ScoreError)
     assert message in str(result)
 
@@ -166,14 +167,15 @@ def test_a_weight_computed_from_others_is_refused_by_name() -> None:
     torch.nn.utils.parametrizations.weight_norm(model[4])
     images, labels = networks.batch()
     with pytest.raises(ValueError, match="4: its weight is computed from other parameters"):
-        score(model, images, labels, {"gradsign": GradSign()})
+        score(model, classified(images, labels), {"gradsign": GradSign()})
 
 
 def test_what_a_proxy_of_the_user_raises_is_the_reason_of_its_missing_score() -> None:
-    def broken(passes: Passes) -> Score:
-        raise RuntimeError("no memory left")
+    class Broken(Proxy):
+        def __call__(self, passes: Passes) -> Score:
+            raise RuntimeError("no memory left")
 
     images, labels = networks.batch()
-    found = score(networks.network("plain"), images, labels, {"broken": broken, "gradsign": GradSign()})
+    found = score(networks.network("plain"), classified(images, labels), {"broken": Broken(), "gradsign": GradSign()})
     assert str(found["broken"]) == "RuntimeError: no memory left"
     assert isinstance(found["gradsign"], Score)

@@ -1,5 +1,6 @@
 """What shared passes promise: the model stays as it is, scores do not depend on each other, mistakes are reasons."""
 
+import re
 from copy import deepcopy
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies import Passes, Proxy, Score, ScoreError, score
+from proxies import Batch, Losses, Passes, Proxy, Score, ScoreError, score
+from proxies.epe_nas import EpeNas
 from proxies.fisher import Fisher
 from proxies.gradsign import GradSign
 from proxies.grasp import Grasp
@@ -17,6 +19,7 @@ from proxies.size import Macs
 from proxies.snip import Snip
 from proxies.synflow import SynFlow
 from tests.proxies import networks, reference_gradients, reference_samples
+from tests.proxies.networks import classified
 
 PROXIES: dict[str, Proxy] = {
     "fisher": Fisher(),
@@ -64,7 +67,7 @@ def test_the_model_is_not_changed(training: bool) -> None:
     model[0].weight.requires_grad_(False)
     before, inputs = state(model), images.clone()
     random = torch.get_rng_state()
-    score(model, images, labels, PROXIES)
+    score(model, classified(images, labels), PROXIES)
     assert same(state(model), before)
     assert torch.equal(images, inputs)
     assert not images.requires_grad
@@ -80,8 +83,8 @@ def test_the_comparison_of_states_sees_a_change() -> None:
 
 def test_without_a_copy_scores_are_the_same() -> None:
     images, labels = networks.batch()
-    kept = score(networks.network("strided"), images, labels, PROXIES)
-    assert score(networks.network("strided"), images, labels, PROXIES, copy=False) == kept
+    kept = score(networks.network("strided"), classified(images, labels), PROXIES)
+    assert score(networks.network("strided"), classified(images, labels), PROXIES, copy=False) == kept
 
 
 @pytest.mark.parametrize("network", ["residual", "strided", "attention"])
@@ -89,25 +92,25 @@ def test_scores_do_not_depend_on_which_others_are_asked_or_in_which_order(networ
     """Beyond rounding: a second derivative that is asked for changes how the shared pass is computed."""
     model = networks.network(network).double()
     images, labels = networks.batch()
-    together = values(score(model, images, labels, PROXIES))
-    assert values(score(model, images, labels, dict(reversed(PROXIES.items())))) == together
+    together = values(score(model, classified(images, labels), PROXIES))
+    assert values(score(model, classified(images, labels), dict(reversed(PROXIES.items())))) == together
     for name, proxy in PROXIES.items():
         expected = together[name]
-        found = values(score(model, images, labels, {name: proxy}))[name]
+        found = values(score(model, classified(images, labels), {name: proxy}))[name]
         assert found == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-9))
 
 
 def test_dropout_is_off_and_the_seed_changes_nothing_where_nothing_is_drawn() -> None:
     model = networks.network("residual").train()
-    images, labels = networks.batch()
-    assert score(model, images, labels, PROXIES, seed=1) == score(model, images, labels, PROXIES, seed=2)
+    batch = classified(*networks.batch())
+    assert score(model, batch, PROXIES, seed=1) == score(model, batch, PROXIES, seed=2)
 
 
 def test_random_numbers_depend_on_the_seed_and_the_purpose_alone() -> None:
     images, labels = networks.batch()
 
     def drawn(seed: int, purpose: str) -> list[float]:
-        passes = Passes(networks.network("plain"), images, labels, seed=seed)
+        passes = Passes(networks.network("plain"), classified(images, labels), seed=seed)
         passes.generator("something else").seed()
         return torch.rand(3, generator=passes.generator(purpose)).tolist()
 
@@ -117,7 +120,7 @@ def test_random_numbers_depend_on_the_seed_and_the_purpose_alone() -> None:
 
 
 def test_shared_work_is_done_once() -> None:
-    passes = Passes(networks.network("plain"), *networks.batch())
+    passes = Passes(networks.network("plain"), classified(*networks.batch()))
     made: list[Passes] = []
 
     def make(passes: Passes) -> int:
@@ -133,40 +136,44 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
     images, labels = networks.batch()
     images[3, 1, 0, 0] = value
     with pytest.raises(ValueError, match="1 of 3,456 values are not finite"):
-        score(networks.network("plain"), images, labels, PROXIES)
+        score(networks.network("plain"), classified(images, labels), PROXIES)
 
 
 def test_batches_that_are_none_are_refused() -> None:
     images, labels = networks.batch()
     model = networks.network("plain")
-    with pytest.raises(ValueError, match=r"images \[B, ...\] and labels"):
-        score(model, images, labels[:3], PROXIES)
-    with pytest.raises(ValueError, match="labels are class numbers"):
-        score(model, images, labels.float(), PROXIES)
-    with pytest.raises(ValueError, match="labels are class numbers"):
-        score(model, images, F.one_hot(labels, 4), PROXIES)
+    with pytest.raises(ValueError, match="groups of its 8 examples, got 3"):
+        score(model, classified(images, labels[:3]), PROXIES)
+    with pytest.raises(ValueError, match="groups are class numbers"):
+        score(model, classified(images, labels.float()), PROXIES)
+    with pytest.raises(ValueError, match="groups are class numbers"):
+        score(model, classified(images, F.one_hot(labels, 4)), PROXIES)
+    for none in ((), (images[:0],), (torch.tensor(1.0),)):
+        with pytest.raises(ValueError, match="tensors with examples first"):
+            Batch(none, lambda output, rows: output.sum(1))
     with pytest.raises(ValueError, match="no convolution and no linear layer"):
-        score(nn.ReLU(), images, labels, PROXIES)
+        score(nn.ReLU(), classified(images, labels), PROXIES)
 
 
 @pytest.mark.parametrize("wrong", [-1, 4])
-def test_a_label_outside_the_classes_is_named_by_those_that_read_labels(wrong: int) -> None:
+def test_a_label_outside_the_classes_is_a_reason_for_those_that_read_the_loss(wrong: int) -> None:
     images, labels = networks.batch()
     labels[2] = wrong
-    results = score(networks.network("plain"), images, labels, PROXIES)
+    results = score(networks.network("plain"), classified(images, labels), PROXIES)
     refused = {name for name, result in results.items() if isinstance(result, ScoreError)}
     assert refused == {"fisher", "gradsign", "grasp", "snip"}
-    assert f"label {wrong} is outside the 4 classes" in str(results["snip"])
+    assert f"the loss fails on an output (8, 4): Target {wrong} is out of bounds" in str(results["snip"])
 
 
-def test_labels_of_other_integer_types_are_the_same() -> None:
+def test_groups_of_other_integer_types_are_the_same() -> None:
     images, labels = networks.batch()
     model = networks.network("plain")
-    assert score(model, images, labels.int(), PROXIES) == score(model, images, labels, PROXIES)
+    proxies = {"epe_nas": EpeNas(), **PROXIES}
+    assert score(model, classified(images, labels.int()), proxies) == score(model, classified(images, labels), proxies)
 
 
 class Features(nn.Module):
-    """Gives a feature map, a tuple, or logits that depend on nothing."""
+    """Gives a tuple, whole numbers, or an output that depends on nothing."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -176,22 +183,38 @@ class Features(nn.Module):
         if self.kind == "nothing":
             with torch.no_grad():
                 return self.conv(x).mean((2, 3))
-        return self.conv(x) if self.kind == "map" else (self.conv(x).mean((2, 3)), x)
+        return self.conv(x).mean((2, 3)).argmax(1) if self.kind == "classes" else (self.conv(x).mean((2, 3)), x)
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("map", "4, 12, 12), not logits"), ("tuple", "gives a tuple"), ("nothing", "depend on no weight")],
+    [("classes", ",), not numbers [B, ...]"), ("tuple", "gives a tuple"), ("nothing", "depends on no weight")],
 )
-def test_a_model_without_logits_is_a_reason(kind: str, message: str) -> None:
-    results = score(Features(kind), *networks.batch(), PROXIES)
+def test_a_model_whose_output_has_no_gradient_is_a_reason(kind: str, message: str) -> None:
+    results = score(Features(kind), classified(*networks.batch()), PROXIES)
     assert all(isinstance(result, ScoreError) and message in str(result) for result in results.values())
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda output, rows: output.square().mean(), r"a tensor \(\), not a number for each of 8 examples"),
+        (lambda output, rows: output.square(), r"a tensor \(8, 4\), not a number for each of 8 examples"),
+        (lambda output, rows: output @ output, r"the loss fails on an output \(8, 4\)"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_a_reason_for_those_that_read_it(loss: Losses, message: str) -> None:
+    images, _ = networks.batch()
+    results = score(networks.network("plain"), Batch((images,), loss), PROXIES)
+    refused = {name: str(result) for name, result in results.items() if isinstance(result, ScoreError)}
+    assert refused.keys() == {"fisher", "gradsign", "grasp", "snip"}
+    assert all(re.search(message, reason) for reason in refused.values())
 
 
 def test_images_that_do_not_fit_are_a_reason() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(7, 4))
-    results = score(model, *networks.batch(), PROXIES)
-    assert "the model fails on images (8, 3, 12, 12)" in str(results["snip"])
+    results = score(model, classified(*networks.batch()), PROXIES)
+    assert "the model fails on inputs (8, 3, 12, 12)" in str(results["snip"])
 
 
 class InPlace(nn.Module):
@@ -231,7 +254,7 @@ def test_operations_in_place_change_no_score(kind: str) -> None:
     torch.manual_seed(0)
     model = InPlace(kind).double()
     images, labels = networks.batch()
-    results = score(model, images, labels, {name: PROXIES[name] for name in ("gradsign", "fisher", "snip")})
+    results = score(model, classified(images, labels), {name: PROXIES[name] for name in ("gradsign", "fisher", "snip")})
     for name, naive in (("fisher", reference_gradients.fisher), ("gradsign", reference_samples.gradsign)):
         expected = naive(deepcopy(model), images.double(), labels)
         assert list(results[name].layers.values()) == pytest.approx(expected, rel=1e-9), name
@@ -256,7 +279,7 @@ def test_a_module_that_is_used_twice_counts_twice() -> None:
     model = Twice().double()
     images, labels = networks.batch()
     images = images.double()
-    results = score(model, images, labels, PROXIES)
+    results = score(model, classified(images, labels), PROXIES)
     assert results["nwot"].value == pytest.approx(reference_gradients.nwot(model, images, labels))
     assert results["macs"].layers["conv"] == 2 * 6 * 6 * 9 * 144
     for name, reference in (
@@ -280,7 +303,7 @@ def test_a_part_without_gradients_is_a_constant() -> None:
                 features = self.body(x)
             return self.head(features.relu().mean((2, 3)))
 
-    results = score(Frozen(), *networks.batch(), PROXIES)
+    results = score(Frozen(), classified(*networks.batch()), PROXIES)
     for name in ("gradsign", "fisher", "snip"):
         assert results[name].layers["body"] == 0 < results[name].layers["head"], name
     assert "constant" in str(results["jacov"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from proxies import Passes, Score, ScoreError, maximised, score
+from proxies import Passes, Score, ScoreError, score
 from proxies.aggregate import log_rank, rank_sum, ranks
 from proxies.az_nas import Expressivity, Progressivity, Trainability, block_features, feature_blocks
 from proxies.linear_regions import LinearRegions, distinct_rows
@@ -21,6 +21,7 @@ from proxies.zen import Zen, features
 from proxies.zico import ZiCo, inverse_variation
 from service import catalogue
 from tests.proxies import reference_statistics as reference
+from tests.proxies.networks import classified
 
 BITS = torch.tensor([[1, 1, 0, 0, 1], [0, 0, 1, 0, 1], [1, 1, 1, 0, 1]], dtype=torch.bool)
 
@@ -125,7 +126,7 @@ def network(name):
 
 
 def passes_of(name, images, labels):
-    return Passes(network(name), images, labels)
+    return Passes(network(name), classified(images, labels))
 
 
 # ---- every proxy of this kind ---------------------------------------------------------------------------------------
@@ -135,11 +136,11 @@ def passes_of(name, images, labels):
 def test_scores_are_deterministic_independent_of_each_other_and_leave_the_model_alone(name, images, labels):
     model = network(name).eval()
     before = deepcopy(model.state_dict())
-    together = score(model, images, labels, PROXIES)
-    reverse = score(model, images, labels, dict(reversed(PROXIES.items())))
+    together = score(model, classified(images, labels), PROXIES)
+    reverse = score(model, classified(images, labels), dict(reversed(PROXIES.items())))
     for key, result in together.items():
         assert isinstance(result, Score), f"{key}: {result}"
-        assert score(model, images, labels, {key: PROXIES[key]})[key] == result == reverse[key]
+        assert score(model, classified(images, labels), {key: PROXIES[key]})[key] == result == reverse[key]
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert not model.training
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
@@ -147,15 +148,15 @@ def test_scores_are_deterministic_independent_of_each_other_and_leave_the_model_
 
 def test_the_seed_matters_where_something_is_drawn(images, labels):
     drawn = {k: PROXIES[k] for k in ("zen", "meco", "linear_regions", "az_expressivity", "az_trainability")}
-    first, second = (score(network("plain"), images, labels, drawn, seed=seed) for seed in (0, 1))
+    first, second = (score(network("plain"), classified(images, labels), drawn, seed=seed) for seed in (0, 1))
     assert all(first[k].value != second[k].value for k in drawn)
 
 
 def test_a_network_without_what_a_proxy_needs_has_no_score_and_says_why(images, labels):
-    scores = score(network("mlp"), images, labels, PROXIES)
+    scores = score(network("mlp"), classified(images, labels), PROXIES)
     without = {key for key, s in scores.items() if isinstance(s, ScoreError)}
     assert without == {key for key in PROXIES if key.startswith(("zen", "linear", "az"))} | {"meco"}
-    assert "fails on images" in str(scores["meco"])
+    assert "fails on inputs" in str(scores["meco"])
     assert "batch norm" in str(scores["zen"])
     assert "ReLU on feature maps" in str(scores["linear_regions"])
     assert "blocks" in str(scores["az_progressivity"])
@@ -236,7 +237,7 @@ def test_zen_leaves_out_a_norm_behind_nothing_and_works_without_running_statisti
     bare, dead = network("plain"), nn.Sequential(Dead(), *network("plain"))
     untracked = network("plain")
     untracked[1] = nn.BatchNorm2d(6, track_running_stats=False)
-    scores = [Zen(batch=4)(Passes(m, images, labels)).value for m in (bare, dead, untracked)]
+    scores = [Zen(batch=4)(Passes(m, classified(images, labels))).value for m in (bare, dead, untracked)]
     assert scores[0] == scores[1] == scores[2]
 
 
@@ -264,7 +265,7 @@ def test_zico_counts_weights_that_change_only():
 def test_zico_of_equal_halves_has_no_score(images, labels):
     twice = torch.cat([images, images])
     with pytest.raises(ScoreError, match="no gradient differs"):
-        ZiCo()(Passes(network("plain"), twice, torch.cat([labels, labels])))
+        ZiCo()(Passes(network("plain"), classified(twice, torch.cat([labels, labels]))))
 
 
 # ---- meco -----------------------------------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ def test_meco_of_a_network_without_maps_has_no_score(images, labels):
 
 def test_meco_opt_is_one_of_the_choices_of_channels_times_its_share(images, labels):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    passes = Passes(model, images, labels)
+    passes = Passes(model, classified(images, labels))
     value = MeCo(size=16, channels=2, leaves_only=True)(passes).value
     image = torch.randn(1, 3, 16, 16, generator=passes.generator("meco"))
     matrix = np.corrcoef(model[0](image)[0].detach().flatten(1).numpy())
@@ -374,8 +375,8 @@ def test_linear_regions_are_those_of_a_copy_whose_widths_are_divided_by_the_firs
 
 def test_linear_regions_have_no_score_where_tiny_inputs_do_not_fit(images, labels):
     model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(ScoreError, match="fails on images"):
-        LinearRegions()(Passes(model, images, labels))
+    with pytest.raises(ScoreError, match="fails on inputs"):
+        LinearRegions()(Passes(model, classified(images, labels)))
     with pytest.raises(ScoreError, match="crops"):
         LinearRegions(size=9)(passes_of("plain", images, labels))
 
@@ -411,9 +412,9 @@ def test_ntk_of_equal_images_is_singular_and_lower_is_better(images, labels):
     twice = images[:1].expand(8, -1, -1, -1)
     for normalisation in ("batch", "sample"):
         with pytest.raises(ScoreError, match="singular"):
-            Ntk(samples=2, normalisation=normalisation)(Passes(network("plain"), twice, labels))
-    assert not maximised(Ntk())
-    assert all(maximised(proxy) for key, proxy in PROXIES.items() if not key.startswith("ntk"))
+            Ntk(samples=2, normalisation=normalisation)(Passes(network("plain"), classified(twice, labels)))
+    assert not Ntk().maximise
+    assert all(proxy.maximise for key, proxy in PROXIES.items() if not key.startswith("ntk"))
 
 
 # ---- AZ-NAS ---------------------------------------------------------------------------------------------------------
@@ -447,7 +448,7 @@ def test_az_nas_takes_the_blocks_a_model_names_and_else_finds_them(images, label
 
     named = Named(*model)
     assert feature_blocks(named) == [named[0], named[2]]
-    assert len(block_features(Passes(named, images, labels), 2)) == 2
+    assert len(block_features(Passes(named, classified(images, labels)), 2)) == 2
     assert [type(m) for m in feature_blocks(network("plain"))] == [nn.Conv2d, nn.Conv2d]
 
 
@@ -461,9 +462,9 @@ def test_trainability_is_best_for_an_orthogonal_block_and_needs_one_that_does_so
             return -x
 
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    flipped = Passes(Blocks(nn.Conv2d(3, 4, 3), Flip(), *head), images, labels)
+    flipped = Passes(Blocks(nn.Conv2d(3, 4, 3), Flip(), *head), classified(images, labels))
     assert Trainability(batch=64)(flipped).value == pytest.approx(0, abs=0.02)
-    same = Passes(Blocks(nn.Conv2d(3, 4, 3), nn.Identity(), *head), images, labels)
+    same = Passes(Blocks(nn.Conv2d(3, 4, 3), nn.Identity(), *head), classified(images, labels))
     with pytest.raises(ScoreError, match="unchanged"):
         Trainability()(same)
 
@@ -479,9 +480,9 @@ def test_az_nas_scores_odd_sizes_and_blocks_that_give_nothing(images, labels):
 
     odd = nn.Sequential(nn.Conv2d(3, 4, 2), Residual(4, 4, 1), Residual(4, 6, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     parts = {key: PROXIES[key] for key in ("az_expressivity", "az_progressivity", "az_trainability")}
-    assert all(isinstance(s, Score) for s in score(odd, images, labels, parts).values())
+    assert all(isinstance(s, Score) for s in score(odd, classified(images, labels), parts).values())
     dead = nn.Sequential(nn.Conv2d(3, 4, 2), Residual(4, 4, 1), Nothing(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    results = score(dead, images, labels, parts)
+    results = score(dead, classified(images, labels), parts)
     assert "constant" in str(results["az_expressivity"])
 
 
@@ -519,8 +520,8 @@ def test_aggregates_name_listed_proxies():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", CNNS)
 def test_scores_on_a_gpu_are_finite_and_those_without_random_draws_agree(name, images, labels):
-    there = score(network(name).cuda(), images, labels, PROXIES)
-    here = score(network(name), images, labels, PROXIES)
+    there = score(network(name).cuda(), classified(images, labels), PROXIES)
+    here = score(network(name), classified(images, labels), PROXIES)
     assert all(isinstance(s, Score) for s in there.values())
     for key in ("zico", "ntk", "ntk_sample", "nasi"):
         assert there[key].value == pytest.approx(here[key].value, rel=0.05)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxies import Passes, Score
+from proxies import Passes, Proxy, Score
 from search_spaces.families.nasbench201 import nasbench201, parse_cell, to_string
 from service.errors import InvalidJob
 from service.run import score as command
@@ -125,7 +125,7 @@ def test_shares_of_layers_are_kept_on_request(tmp_path: Path) -> None:
     assert [totals[i] for i in range(2)] == [float(row["gradsign"]) for row in read(output)]
 
 
-class Wrong:
+class Wrong(Proxy):
     """A proxy that is no number for one kind of network."""
 
     def __call__(self, passes: Passes) -> Score:
@@ -134,7 +134,7 @@ class Wrong:
 
 def test_a_proxy_of_the_user_and_missing_scores_with_their_reason(tmp_path: Path) -> None:
     cells = write_cells(tmp_path / "c.csv", ["x333333", "x000000"])
-    name = "tests.service.test_scoring:Wrong"
+    name = "tests.service.run.test_scoring:Wrong"
     result = nas("score", "--space", "nasbench201", "--proxy", name, "--archs", str(cells), "--output",
                  str(tmp_path / "s.csv"), "--workers", "1", *settings(*SMALL))  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -199,7 +199,7 @@ def test_images_with_nan_are_refused() -> None:
     job, _ = command.job_and_space(request(proxies="gradsign"))
     images = torch.zeros(4, 3, 8, 8)
     images[0, 0, 0, 0] = torch.nan
-    scorer = scoring.make_scorer(job, ["gradsign"], images, torch.zeros(4, dtype=torch.long))
+    scorer = scoring.make_scorer(job, ["gradsign"], (images, torch.zeros(4, dtype=torch.long)))
     with pytest.raises(ValueError, match=r"1 of 768 values are not finite"):
         scorer(scorer.space.largest())
 
