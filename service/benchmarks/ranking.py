@@ -4,7 +4,6 @@ Every method and seed is an ordinary job in a folder of its own below the output
 so the same command goes on where it stopped, and a command with more methods, seeds or architectures adds to it.
 """
 
-import inspect
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,12 @@ from nas.data.sources import open_source
 from nas.data.splits import split
 from nas.rank_agreement import kendall, spearman, top_precision
 from search_spaces import Space
+from service import catalogue
 from service.benchmarks import ranking_run
 from service.benchmarks.proxies import BASELINES, TableRequest, Truth, read_truth
 from service.benchmarks.ranking_methods import METHODS, chosen_methods, for_all, for_one, passes, with_budget
 from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
-from service.catalogue import resolve
 from service.errors import InvalidJob
 from service.job import splits
 from service.job.building import build_space
@@ -177,7 +176,7 @@ def _fields(request: Request) -> dict[str, Any]:
 
 def _published_supernet(job: Job) -> list[str]:
     """Norms of operations have no weights in published supernets; spaces that leave it open are set so."""
-    takes = inspect.signature(resolve("space", job.space.name)).parameters
+    takes = catalogue.parameters("space", job.space.name)
     free = "shared_affine" in takes and "shared_affine" not in job.space.options
     return ["space.options.shared_affine=false"] if free else []
 
