@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from nas.data import Data, DataConfig, DataShape, InvalidData, check_data, load_data
-from nas.data.augment import Augmentation, crop_and_flip, cut_out, draw
-from nas.data.samples import channel_statistics, decode
+from nas.data.images.augment import Augmentation, crop_and_flip, cut_out, draw
+from nas.data.images.samples import channel_statistics, decode
 from nas.data.sources import digit_images, open_source
 from nas.data.splits import split
-from nas.data.streamed_images import random_crop_box
+from nas.data.images.streamed_images import random_crop_box
 from search_spaces.families.nasbench201 import nasbench201
 from supernets import Supernet, TrainConfig, phases, train
 
