@@ -87,7 +87,7 @@ class DataConfig:
         for item in fields(self):
             default = item.default if item.default is not MISSING else {}
             if item.name in names and (given := getattr(self, item.name)) != default:
-                raise FieldError(item.name, f"must be left out for source {self.source!r}, which has none, got {given!r}")
+                raise FieldError(item.name, f"must be left out, source {self.source!r} does not use it; got {given!r}")
 
     def refuse_all_but(self, *names: str) -> None:
         """Refuse every field with a value that is none of these; source and options are the source's own.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-Batch = tuple[Tensor, ...]
+Batch = tuple[Any, ...]
 """Some examples: tensors [B, ...], which a task tells into inputs of the network and targets."""
 
 
@@ -65,7 +65,7 @@ class Data:
         test: For the final report only.
         preprocessing: What must be done to raw values to make inputs of them, for the card of an exported network;
             ready for JSON.
-        targets: What outputs stand for, such as the names of `classes`; for the card too, ready for JSON.
+        targets: What outputs stand for: their `meaning`, the names of `classes`; for the card too, ready for JSON.
     """
 
     name: str

@@ -38,7 +38,8 @@ def order_of(given: Tensor | None, count: int, *, epoch: int, seed: int) -> Tens
     if given.dtype != torch.int64 or given.shape != (count,):
         raise ValueError(f"order must be int64 [{count}], got {given.dtype} {list(given.shape)}")
     if given.min() < 0 or given.max() >= count:
-        raise ValueError(f"order must name examples from 0 to {count - 1}, got {int(given.min())} to {int(given.max())}")
+        got = f"{int(given.min())} to {int(given.max())}"
+        raise ValueError(f"order must name examples from 0 to {count - 1}, got {got}")
     return given
 
 

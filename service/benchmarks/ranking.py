@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from nas.benchmarks.method_comparison import Ranked, compare
-from nas.data.sources import open_source
-from nas.data.splits import split
 from nas.rank_agreement import kendall, spearman, top_precision
 from search_spaces import Space
 from service import catalogue
@@ -27,7 +25,7 @@ from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
 from service.errors import InvalidJob
 from service.job import splits
-from service.job.building import build_space
+from service.job.building import build_space, data_source
 from service.job.checks import require_supernet_space
 from service.job.files import job_file, read_fields
 from service.job.folder import read_json, write_json
@@ -191,8 +189,7 @@ def _truth(request: TableRequest, space: Space, seed: int) -> Truth:
 
 def _epoch_steps(job: Job) -> int:
     """Batches of one epoch; no image is decoded for that."""
-    train = split(open_source(job.data)).train
-    return max(1, len(train.indices) // job.train.batch_size)
+    return max(1, data_source(job.data).sizes["train"] // job.train.batch_size)
 
 
 def _epochs(request: Request, base: Job, epoch_steps: int) -> float:

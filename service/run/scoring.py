@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from nas.benchmarks.published_tables import Table
-from nas.data import Data, load_data
+from nas.data import Data
 from nas.scoring import Classes, Scored, Scorer, as_evaluation, as_scored
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import proxies as job_proxies
-from service.job.building import build_space
+from service.job.building import build_space, data_source
 from service.job.device import torch_device
 from service.job.job import Job
 from service.run import processes
@@ -143,7 +143,7 @@ def score_rows(
 
 def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
     """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
-    data = load_data(job.data, device=torch.device("cpu"))
+    data = data_source(job.data).load(torch.device("cpu"))
     names = job_proxies.plain_names(job.proxies.names)
     return partial(make_scorer, job, names, training_batch(data, job)), data.fingerprint
 

@@ -20,6 +20,7 @@ from nas.data.tensors import send
 
 MEMORY_LIMIT_BYTES = 4 * 2**30
 STATISTICS_IMAGES = 2000
+MEANING = "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities"
 COLOURS = {1: "grey", 3: "red, green, blue"}
 
 
@@ -79,15 +80,11 @@ class ImageSource:
     Args:
         config: Size, augmentation and memory.
         stored: The images.
-
-    Raises:
-        FieldError: The configuration has options, which are for sources of one's own.
     """
 
     task = "classification"
 
     def __init__(self, config: DataConfig, stored: StoredImages) -> None:
-        config.refuse("options")
         self.config, self.stored = config, stored
 
     @cached_property
@@ -123,7 +120,7 @@ class ImageSource:
             std=std,
             fingerprint=_fingerprint(stored.class_names, splits, decoded, (mean, std)),
             preprocessing=_preprocessing(shape.channels, mean, std),
-            targets={"classes": list(stored.class_names)},
+            targets={"meaning": MEANING, "classes": list(stored.class_names)},
             **self._images(splits, decoded, Normalisation(mean, std, shape.image_size, device), shape),
         )
 
