@@ -51,7 +51,7 @@ def compare(
     """Compare the fronts of two or more jobs.
 
     Shown are the fronts side by side, their hypervolume in one common box, how much of each front every other one
-    equals or beats (both ways), and the best that each has for a budget. Accuracies of other images, and latencies of
+    equals or beats (both ways), and the best that each has for a budget. Qualities on other data, and latencies of
     other machines or settings, are not compared.
 
     [bold]Examples[/]
@@ -88,7 +88,7 @@ def report(
     """Write one page about one job or several, for people who never saw architecture search.
 
     One HTML file that needs no network: which network to take for which budget, the figure of all fronts, what was
-    searched, how accuracy and latency were measured.
+    searched, how quality and latency were measured.
 
     [bold]Examples[/]
       nas report runs/my                               writes runs/my/report/report.html

@@ -1,6 +1,6 @@
 """The command `nas export`: members of a front in the formats that people deploy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,21 +46,21 @@ def export(
 ) -> None:
     """Export networks of the front: ONNX, torch.export, safetensors, 8 bits.
 
-    Without --member or --all, the member with the best validation accuracy.
+    Without --member or --all, the member that is best on the validation split.
     Every file is loaded and compared with the network, for several batch sizes.
-    Inputs are normalised images, outputs logits; card.json says how.
+    card.json says what goes in and what comes out.
 
     [bold]Examples[/]
-      nas export runs/my                            the most accurate member
+      nas export runs/my                            the best member
       nas export runs/my --all --format onnx,int8
       nas export runs/my --member 0a1b2c3d4e --output deploy
       nas export runs/my --weights inherited        not the retrained ones
       nas export runs/my --all --register digits    in MLflow's model registry
     """
     with readable_errors(also=(OSError, ImportError)):
-        members = front(folder)["members"]
+        content = front(folder)
         names = _formats(formats, register)
-        keys = _keys(members, member, every)
+        keys = _keys(content, member, every)
         _check_rest(weights, output, register)
         job = load(str(folder), None, None)
         from service.export.export_members import ExportRequest
@@ -118,10 +118,10 @@ def _formats(text: str, register: str | None) -> list[str]:
     return names
 
 
-def _keys(members: Sequence[dict[str, Any]], chosen: list[str] | None, every: bool) -> list[str]:
-    from service.report.job_report import most_accurate
+def _keys(content: Mapping[str, Any], chosen: list[str] | None, every: bool) -> list[str]:
+    from service.report.job_report import best_by_quality
 
-    keys = [str(entry["key"]) for entry in members]
+    keys = [str(entry["key"]) for entry in content["members"]]
     if chosen and every:
         fail("--member and --all exclude each other: give one of them")
     if not keys:
@@ -131,7 +131,7 @@ def _keys(members: Sequence[dict[str, Any]], chosen: list[str] | None, every: bo
         fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
     if every:
         return keys
-    return list(dict.fromkeys(chosen)) if chosen else [str(most_accurate(members)["key"])]
+    return list(dict.fromkeys(chosen)) if chosen else [str(best_by_quality(content)["key"])]
 
 
 def _check_rest(weights: str, output: Path | None, register: str | None) -> None:

@@ -21,7 +21,7 @@ def ui(
 ) -> None:
     """Open the MLflow pages of all jobs; Ctrl-C ends it.
 
-    The first of the printed links shows all fronts at once: accuracy against latency, and parallel coordinates.
+    The first of the printed links shows all fronts at once: quality against cost, and parallel coordinates.
     Jobs in runs/ that MLflow does not have yet, or that were killed, are logged first.
 
     [bold]Examples[/]

@@ -21,6 +21,7 @@ from search_spaces.blocks import Resize
 from service import catalogue
 from service.job.environment import version
 from service.job.folder import finite, read_json
+from service.job.front_file import read_retrained
 from service.job.job import Job
 
 CARD = "card.json"
@@ -73,9 +74,10 @@ def card_of(subject: Subject) -> dict[str, Any]:
         "input": _input(data, subject.network),
         "output": {
             "name": "output",
-            "shape": ["batch", data.facts["classes"]],
+            "shape": ["batch", data.classes],
             "dtype": "float32",
-            **data.targets,
+            "meaning": "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities",
+            "classes": list(data.class_names),
         },
         "accuracy": _accuracy(subject.folder, member, subject.origin),
         "params": int(costs.params[0]),
@@ -92,24 +94,30 @@ def _function(name: str) -> str:
 
 
 def _input(data: Data, network: nn.Module) -> dict[str, Any]:
-    size = data.facts["image_size"]
+    size = data.image_size
     resized = sorted({layer.size for layer in network.modules() if isinstance(layer, Resize)} - {size})
+    colours = (
+        "red, green, blue" if data.channels == 3 else "grey" if data.channels == 1 else f"{data.channels} channels"
+    )
     return {
         "name": "input",
-        "shape": ["batch", data.facts["channels"], size, size],
+        "shape": ["batch", data.channels, size, size],
         "dtype": "float32",
-        **data.preprocessing,
+        "layout": f"image, channel ({colours}), row, column",
+        "scale": "x = (pixel / 255 - mean) / std for each channel",
+        "mean": list(data.mean),
+        "std": list(data.std),
         "resized_inside_to": resized[0] if resized else None,
     }
 
 
 def _accuracy(folder: Path, member: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Top-1 percent on the validation and the test split, with the weights that are exported."""
-    inherited = {"validation": member["values"].get("accuracy"), "test": member.get("test_accuracy")}
+    inherited = {"validation": member["values"].get("accuracy"), "test": member.get("test_quality")}
     if origin == "inherited":
         return {"weights": origin, "unit": "% top-1", **inherited}
-    tuned = read_json(folder / "retrain" / member["key"] / "result.json") or {}
-    accuracy = {"validation": tuned["retrained_accuracy"], "test": tuned["retrained_test_accuracy"]}
+    tuned = read_retrained(folder / "retrain" / member["key"] / "result.json")
+    accuracy = {"validation": tuned["retrained_quality"], "test": tuned["retrained_test_quality"]}
     return {"weights": origin, "unit": "% top-1", **accuracy, "epochs": tuned["epochs"], "before": inherited}
 
 

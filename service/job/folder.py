@@ -110,12 +110,3 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
 def job_name(folder: Path) -> str:
     """The name of the job, or of its folder where no job is described."""
     return (read_json(folder / "job.json") or {}).get("job", {}).get("name", folder.name)
-
-
-def objectives_of(folder: Path) -> list[dict[str, Any]]:
-    """The objectives of the search, from the front or, before there is one, from the head of the journal."""
-    front = read_json(folder / "front.json")
-    if front and front.get("objectives"):
-        return front["objectives"]
-    head = next((line for line in read_lines(folder / "search" / "journal.jsonl")[0] if "objectives" in line), {})
-    return head.get("objectives", [])

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from service.errors import InvalidJob
 from service.job.environment import environment, version
-from service.job.folder import read_json, write_json
+from service.job.folder import write_json
+from service.job.front_file import read_front_file
 from service.job.job import Job, SpaceConfig, to_dict
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
@@ -177,7 +178,7 @@ def front_members(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InvalidJob: The job has no front yet.
     """
-    front = read_json(folder / "front.json")
+    front = read_front_file(folder)
     if front is None:
         raise InvalidJob([f"{folder}: this job has no front yet; finish it with: nas run {folder}"])
     return front["members"]

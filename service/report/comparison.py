@@ -6,8 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from nas.benchmarks.front_comparison import best_within
-from service.report.fronts_text import condition_lines, quantity, tested_text, value_text, verdict
+from service.report.fronts import measured_costs
+from service.report.fronts_text import condition_lines, tested_text, value_text, verdict
 from service.report.page import Findings
+from service.report.quantities import form_of
 from service.report.terminal import numbers_table
 
 
@@ -24,8 +26,9 @@ def parts(findings: Findings) -> Iterator[Any]:
     yield _coverage(findings)
     yield verdict(found)
     yield from _attainable(findings)
-    if any(name == "latency_ms" for name, _ in findings.terms.directions):
-        yield from (f"latency: {line}" for line in condition_lines(findings.fronts))
+    if measured := measured_costs(findings.fronts, findings.terms.directions):
+        nouns = ", ".join(form_of(name).noun for name in measured)
+        yield from (f"{nouns}: {line}" for line in condition_lines(findings.fronts))
     yield from (f"take care: {mark}" for mark in findings.terms.marks)
 
 
@@ -61,7 +64,7 @@ def _attainable(findings: Findings) -> Iterator[Table]:
     cost = findings.cost
     if cost is None:
         return
-    title = f"Best {quantity(findings.axes.quality)} within a budget (test accuracy)"
+    title = f"Best {findings.axes.quality.noun} within a budget ({findings.axes.test.noun})"
     table = numbers_table(title, f"{cost.label} at most", *(front.name for front in findings.fronts))
     for budget in findings.budgets_of(cost):
         cells = []

@@ -8,42 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.job.folder import candidates, finite, job_name, objectives_of, read_json
+from service.job.folder import candidates, finite, job_name
+from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of
+from service.report.quantities import Axis, axis_of, quality_axis, test_axis
 
 Record = Mapping[str, Any]
 
-COSTS = ("latency_ms", "macs", "params")
 _MOST_NAMED = 16  # more curves than that have no legend
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
 """Of the fronts of several searches, one each."""
 FRONT, CANDIDATE, INFEASIBLE = "#c2410c", "#64748b", "#cbd5e1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """One quantity of a figure: values are divided by `scale`, then carry `label`."""
-
-    name: str
-    label: str
-    scale: float = 1.0
-
-    def of(self, value: Any) -> float | None:
-        """The scaled value, None where it is no finite number."""
-        number = finite(value)
-        return None if number is None else number / self.scale
-
-
-LABELS = {"accuracy": "validation accuracy (%)", "latency_ms": "latency (ms)", "test_accuracy": "test accuracy (%)"}
-
-
-def axis_of(name: str, values: Sequence[Any], unit: str = "") -> Axis:
-    """The axis for a quantity; counts are scaled to thousands, millions or billions by their largest value."""
-    if name not in ("macs", "params"):
-        return Axis(name=name, label=LABELS.get(name, f"{name} ({unit})" if unit else name))
-    largest = max((number for value in values if (number := finite(value)) is not None), default=0.0)
-    prefix, scale = next((p, s) for p, s in (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)) if largest >= s or s == 1)
-    noun = "MACs" if name == "macs" else "parameters"
-    return Axis(name=name, label=f"{noun} ({prefix})" if prefix else noun, scale=scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +26,7 @@ class Picture:
 
     title: str
     quality: Axis
+    test: Axis
     costs: tuple[Axis, ...]
     maximise: bool
     rows: list[dict[str, Any]]
@@ -76,23 +51,25 @@ class Picture:
 
 def picture_of(folder: Path) -> Picture | None:
     """What there is to draw, None where no candidate has values of two quantities."""
-    front = read_json(folder / "front.json") or {}
-    members, rows, objectives = front.get("members", []), candidates(folder), objectives_of(folder)
-    values = [*(row for row in rows), *(member["values"] for member in members)]
+    front, rows = read_front_file(folder) or {}, candidates(folder)
+    members, task = front.get("members", []), task_of(front)
+    values = [*rows, *(member["values"] for member in members)]
     known = {name for value in values for name, entry in value.items() if finite(entry) is not None}
-    names = [objective["name"] for objective in objectives]
-    maximised = {objective["name"]: bool(objective.get("maximise")) for objective in objectives} or {"accuracy": True}
-    quality = next((name for name in maximised if maximised[name] and name in known), names[0] if names else "accuracy")
-    costs = [name for name in dict.fromkeys([*names, *COSTS]) if name != quality and name in known]
-    if quality not in known or not costs:
+    measured = {name for member in members for name in member.get("intervals") or {}}
+    measured |= {name for name in known if {f"{name}_low", f"{name}_high"} & known}
+    quantities = quantities_of(objectives_of(folder), values, measured)
+    judged = quality_of(quantities, task)
+    if judged.name not in known:
+        judged = next((q for q in quantities if q.maximise and q.name in known), judged)
+    costs = [quantity for quantity in quantities if quantity.name in known and quantity.name != judged.name]
+    if judged.name not in known or not costs:
         return None
-    units = {objective["name"]: objective.get("unit") or "" for objective in objectives}
-    axes = {name: axis_of(name, [v.get(name) for v in values], units.get(name, "")) for name in [quality, *costs]}
     return Picture(
         title=job_name(folder),
-        quality=axes[quality],
-        costs=tuple(axes[name] for name in costs),
-        maximise=maximised.get(quality, True),
+        quality=quality_axis(judged, task),
+        test=test_axis(task),
+        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in costs),
+        maximise=judged.maximise,
         rows=rows,
         members=members,
     )
@@ -105,8 +82,9 @@ def interval(record: Record, name: str) -> tuple[float, float] | None:
     return None if value is None or low is None or high is None else (max(0.0, value - low), max(0.0, high - value))
 
 
-def _hover(values: Record, key: str, architecture: Mapping[str, Any], extra: Record) -> str:
-    shown = {**{name: finite(values.get(name)) for name in ("accuracy", *COSTS)}, **extra}
+def _hover(picture: Picture, values: Record, key: str, architecture: Mapping[str, Any], test: Any = None) -> str:
+    names = (picture.quality.name, *(cost.name for cost in picture.costs))
+    shown = {**{name: finite(values.get(name)) for name in names}, "test": finite(test)}
     lines = [f"<b>{key}</b>"]
     lines += [f"{name}: {value:,.4g}" for name, value in shown.items() if value is not None]
     decisions = [f"{name}={value}" for name, value in architecture.items()]
@@ -139,7 +117,7 @@ class _Cloud:
 def _clouds(picture: Picture) -> list[_Cloud]:
     def rows(name: str, status: str, **marker: Any) -> _Cloud:
         chosen = [row for row in picture.rows if row["status"] == status and not row["on_front"]]
-        texts = [_hover(row, row["key"], json.loads(row["architecture"]), {}) for row in chosen]
+        texts = [_hover(picture, row, row["key"], json.loads(row["architecture"])) for row in chosen]
         return _Cloud(name=name, marker=marker, values=chosen, texts=texts)
 
     members = picture.members
@@ -147,9 +125,7 @@ def _clouds(picture: Picture) -> list[_Cloud]:
         name="front",
         marker={"color": FRONT, "size": 10, "line": {"color": "white", "width": 1}},
         values=[m["values"] for m in members],
-        texts=[
-            _hover(m["values"], m["key"], m["architecture"], {"test": finite(m.get("test_accuracy"))}) for m in members
-        ],
+        texts=[_hover(picture, m["values"], m["key"], m["architecture"], m.get("test_quality")) for m in members],
         members=members,
     )
     infeasible = rows("infeasible", "infeasible", color=INFEASIBLE, size=7, symbol="x")

@@ -8,11 +8,10 @@ from typing import Any
 
 from service import catalogue
 from service.errors import InvalidJob
-from service.job.folder import finite, read_json
+from service.job.folder import finite
+from service.job.front_file import Quantity, TaskFacts, member_quantities, read_front_file, task_of
 from service.job.preparation import saved_job
-
-EXACT = {"macs": False, "params": False}
-"""Quantities that every member has, whatever was searched for, and whether they are maximised."""
+from service.report.quantities import form_of, in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,9 @@ class Front:
         folder: Where the files of the job are.
         members: As in front.json, those that have values.
         objectives: Of the search.
-        conditions: Under which latency was measured.
+        quantities: Everything that members can be shown by.
+        task: What the networks are trained for.
+        conditions: Under which costs were measured.
         job: The settings.
         content: All of front.json.
     """
@@ -33,9 +34,16 @@ class Front:
     folder: Path
     members: list[dict[str, Any]]
     objectives: list[dict[str, Any]]
+    quantities: list[Quantity]
+    task: TaskFacts
     conditions: dict[str, Any]
     job: dict[str, Any]
     content: dict[str, Any]
+
+    @property
+    def tested(self) -> int | None:
+        """Number of examples in the test split, None where it is not known."""
+        return (self.content.get("examples") or {}).get("test")
 
 
 def read_front(folder: Path) -> Front:
@@ -47,7 +55,7 @@ def read_front(folder: Path) -> Front:
     job = saved_job(folder)
     path = folder / "front.json"
     try:
-        content = read_json(path)
+        content = read_front_file(folder)
         members = None if content is None else content["members"]
         objectives = None if content is None else content["objectives"]
     except (ValueError, KeyError, TypeError) as error:
@@ -62,6 +70,8 @@ def read_front(folder: Path) -> Front:
         folder=folder,
         members=members,
         objectives=objectives,
+        quantities=member_quantities({**content, "members": members}),
+        task=task_of(content),
         conditions=content.get("latency") or {},
         job=job,
         content=content,
@@ -118,7 +128,9 @@ def terms_of(fronts: Sequence[Front], names: Sequence[str] = (), *, anyway: bool
 
 def _known(front: Front) -> dict[str, bool]:
     """What members can be compared by -> whether it is maximised."""
-    return EXACT | {o["name"]: bool(o.get("maximise")) for o in front.objectives}
+    ranked = sorted(front.quantities, key=lambda quantity: quantity.source != "computed")
+    described = {objective["name"] for objective in front.objectives}
+    return {q.name: q.maximise for q in ranked if q.source == "computed" or q.name in described}
 
 
 def _optimised(front: Front) -> dict[str, bool]:
@@ -159,8 +171,9 @@ def _has(member: Mapping[str, Any], name: str) -> bool:
 
 
 def _other_data(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
-    """Accuracies of other images are no accuracies of these."""
-    if all(name in EXACT or name == "latency_ms" for name, _ in directions):
+    """Qualities on other examples are no qualities on these."""
+    quality = {quantity.name for front in fronts for quantity in front.quantities if quantity.role == "quality"}
+    if not any(name in quality for name, _ in directions):
         return []
     return _differences(fronts, "data", [{n: _data(f).get(n) for n in ("source", "dataset", "path")} for f in fronts])
 
@@ -171,12 +184,21 @@ def _data(front: Front) -> Mapping[str, Any]:
 
 
 def _other_conditions(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
-    if not any(name == "latency_ms" for name, _ in directions):
+    found = measured_costs(fronts, directions)
+    if not found:
         return []
-    lines = _differences(fronts, "latency was measured under different conditions,", [f.conditions for f in fronts])
-    rest = [name for name, _ in directions if name != "latency_ms"]
-    advice = f" (without latency: --objectives {','.join([*rest, 'macs'])})" if rest else ""
-    return [f"{line}{advice}" for line in lines]
+    nouns = " and ".join(form_of(name).noun for name in found)
+    what = f"{nouns} {'was' if len(found) == 1 else 'were'} measured under different conditions,"
+    rest = [name for name, _ in directions if name not in found]
+    computed = [q.name for q in in_order(fronts[0].quantities) if q.source == "computed"][:1]
+    advice = f" (without {nouns}: --objectives {','.join(dict.fromkeys([*rest, *computed]))})" if rest else ""
+    return [f"{line}{advice}" for line in _differences(fronts, what, [front.conditions for front in fronts])]
+
+
+def measured_costs(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
+    """Names of the costs among these objectives whose values depend on where they were measured."""
+    found = {quantity.name for front in fronts for quantity in front.quantities if quantity.is_measured_cost}
+    return [name for name, _ in directions if name in found]
 
 
 def _other_limits(fronts: Sequence[Front]) -> list[str]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.job.folder import candidates, finite
-from service.report.figures import COLOURS, COSTS, Axis, Picture, axis_of, interval
+from service.job.front_file import quality_of
+from service.report.figures import COLOURS, Picture, interval
 from service.report.fronts import Front, Terms
+from service.report.quantities import Axis, axis_of, in_order, quality_axis, test_axis
 
 _MOST_CANDIDATES = 3000
 _SHOWN_DECISIONS = 24
@@ -14,27 +16,35 @@ _SHOWN_DECISIONS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """What is drawn upwards, and what can be drawn sideways."""
+    """What is drawn upwards, what it became on the test split, and what can be drawn sideways."""
 
     quality: Axis
     maximise: bool
+    test: Axis
     costs: tuple[Axis, ...]
 
 
 def axes_of(fronts: Sequence[Front], terms: Terms) -> Axes:
     """Axes that every front has values for; counts are scaled alike for all."""
-    directions = dict(terms.directions)
-    quality = next((name for name, maximise in directions.items() if maximise), next(iter(directions)))
+    task, directions = fronts[0].task, dict(terms.directions)
+    known = {quantity.name: quantity for front in fronts for quantity in front.quantities}
+    compared = [known[name] for name in directions]
+    judged = quality_of(compared, task)
+    if judged not in compared:
+        judged = next((quantity for quantity in compared if quantity.maximise), compared[0])
+    rest = in_order([quantity for quantity in known.values() if quantity.name not in directions])
+    shared = [q for q in (*compared, *rest) if q != judged and all(_has(front, q.name) for front in fronts)]
     values = [member["values"] for front in fronts for member in front.members]
-    names = [name for name in dict.fromkeys([*directions, *COSTS]) if name != quality]
-    shared = [name for name in names if all(any(_has(m, name) for m in front.members) for front in fronts)]
-    units = {o["name"]: o.get("unit") or "" for front in fronts for o in front.objectives}
-    made = {name: axis_of(name, [v.get(name) for v in values], units.get(name, "")) for name in (quality, *shared)}
-    return Axes(quality=made[quality], maximise=directions[quality], costs=tuple(made[name] for name in shared))
+    return Axes(
+        quality=quality_axis(judged, task),
+        maximise=judged.maximise,
+        test=test_axis(task),
+        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in shared),
+    )
 
 
-def _has(member: dict[str, Any], name: str) -> bool:
-    return finite(member["values"].get(name)) is not None
+def _has(front: Front, name: str) -> bool:
+    return any(finite(member["values"].get(name)) is not None for member in front.members)
 
 
 def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
@@ -43,6 +53,7 @@ def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
         Picture(
             title=front.name,
             quality=axes.quality,
+            test=axes.test,
             costs=axes.costs,
             maximise=axes.maximise,
             rows=[row for row in candidates(front.folder) if row["status"] == "ok" and not row["on_front"]],
@@ -77,18 +88,18 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
         name=f"{name}: front of {len(picture.members)}",
         legendgroup=name,
         marker={"color": colour, "size": 10, "line": {"color": "white", "width": 1}},
-        text=[_text(name, member) for member in picture.members],
+        text=[_text(picture, member) for member in picture.members],
         hovertemplate="%{text}<extra></extra>",
         error_x={"type": "data", "symmetric": False, "color": colour, "thickness": 1.2, "width": 3},
     )
 
 
-def _text(name: str, member: dict[str, Any]) -> str:
-    shown = {**member["values"], "test accuracy": member.get("test_accuracy")}
+def _text(picture: Picture, member: dict[str, Any]) -> str:
+    shown = {**member["values"], picture.test.noun: member.get("test_quality")}
     numbers = [f"{what}: {value:,.4g}" for what, entry in shown.items() if (value := finite(entry)) is not None]
     decisions = [f"{what}={value}" for what, value in member["architecture"].items()][:_SHOWN_DECISIONS]
     lines = [", ".join(decisions[i : i + 4]) for i in range(0, len(decisions), 4)]
-    return "<br>".join([f"<b>{name} {member.get('key', '')}</b>", *numbers, *lines])
+    return "<br>".join([f"<b>{picture.title} {member.get('key', '')}</b>", *numbers, *lines])
 
 
 def _views(pictures: Sequence[Picture], cost: Axis) -> list[dict[str, Any]]:

@@ -5,17 +5,12 @@ from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison
 from service.job.folder import finite
-from service.report.figures import Axis, interval
+from service.report.figures import interval
 from service.report.fronts import Front
+from service.report.quantities import Axis, form_of
 from service.report.text import duration
 
-_FORMS = {"accuracy": ".2f", "latency_ms": ".3f"}
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
-
-
-def quantity(axis: Axis) -> str:
-    """What an axis shows, without its unit."""
-    return axis.label.partition(" (")[0]
 
 
 def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> str:
@@ -23,29 +18,29 @@ def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> 
     value = axis.of(member["values"].get(axis.name))
     if value is None:
         return "-"
-    form = _FORMS.get(axis.name, ".4g")
     ends = interval(member, axis.name)
-    text = f"{value:{form}}"
+    text = f"{value:{axis.digits}}"
     if ends and max(ends) > 0:
-        text += f" [{value - ends[0] / axis.scale:{form}}, {value + ends[1] / axis.scale:{form}}]"
+        text += f" [{value - ends[0] / axis.scale:{axis.digits}}, {value + ends[1] / axis.scale:{axis.digits}}]"
     if bare:
         return text
-    name, _, unit = axis.label.partition(" (")
-    unit = unit.rstrip(")")
-    return f"{text} {unit} {name}" if unit in ("%", "ms") else f"{name} {text}{f' {unit}' if unit else ''}"
+    if axis.unit and axis.scale == 1.0:
+        return f"{text} {axis.unit} {axis.noun}"
+    return f"{axis.noun} {text}{f' {axis.unit}' if axis.unit else ''}"
 
 
 def tested_text(front: Front, member: Mapping[str, Any]) -> str:
-    """The test accuracy in percent, with its interval where the number of images is known."""
-    accuracy = finite(member.get("test_accuracy"))
-    if accuracy is None:
+    """The metric of the task on the test split; a share of the examples with its interval, where that is known."""
+    value = finite(member.get("test_quality"))
+    if value is None:
         return "-"
-    ends = interval_of_share(accuracy, (front.content.get("images") or {}).get("test"))
-    return f"{accuracy:.2f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
+    form = form_of(front.task.metric.name)
+    ends = interval_of_share(value, front.tested) if form.is_share else None
+    return f"{value:{form.digits}}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
 
 
 def interval_of_share(percent: float, count: int | None) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of a share of `count` images, in percent; None where their number is not known."""
+    """Wilson's 95 % interval of a share of `count` examples, in percent; None where their number is not known."""
     if not count:
         return None
     from scipy.stats import binomtest
@@ -55,16 +50,17 @@ def interval_of_share(percent: float, count: int | None) -> tuple[float, float] 
 
 
 def searched_sentences(front: Front, result: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The space, the images, the training and the search of one job."""
+    """The space, the data, the training and the search of one job."""
+    examples = front.task.examples
     job, space = front.job, front.content.get("space") or {}
     data, train, search = (job.get(part) or {} for part in ("data", "train", "search"))
     count = space.get("architectures")
     name = space.get("name") or (job.get("space") or {}).get("name") or "unnamed"
     of = f" of {_large(count)} architectures" if count else ""
-    what = data.get("dataset") or data.get("path") or data.get("source") or "unnamed images"
-    sentences = [f"the search space {name}{of}, on the images {what}."]
+    what = data.get("dataset") or data.get("path") or data.get("source") or f"unnamed {examples}"
+    sentences = [f"the search space {name}{of}, on the {examples} {what}."]
     if train.get("epochs"):
-        sentences.append(f"The supernet was trained for {train['epochs']:g} passes over the training images.")
+        sentences.append(f"The supernet was trained for {train['epochs']:g} passes over the training {examples}.")
     searcher = f" by {search['searcher']}" if search.get("searcher") else ""
     if tried:
         failed = sum(row["status"] != "ok" for row in tried)
@@ -84,25 +80,25 @@ def _large(count: int) -> str:
 
 
 def condition_lines(fronts: Sequence[Front]) -> list[str]:
-    """Under which conditions latency was measured; one line for all fronts that share them."""
+    """Under which conditions costs were measured; one line for all fronts that share them."""
     lines: dict[str, list[str]] = {}
     for front in fronts:
         if front.conditions:
-            lines.setdefault(conditions_text(front.conditions), []).append(front.name)
+            lines.setdefault(conditions_text(front.conditions, front.task.examples), []).append(front.name)
     return [line if len(lines) == 1 else f"{', '.join(names)}: {line}" for line, names in lines.items()]
 
 
-def conditions_text(conditions: Mapping[str, Any]) -> str:
+def conditions_text(conditions: Mapping[str, Any], examples: str) -> str:
     """Conditions of a measurement in one line, the well-known ones first."""
     names = [name for name in (*_CONDITIONS, *conditions) if conditions.get(name) not in (None, "", [], {})]
-    return ", ".join(_condition(name, conditions[name]) for name in dict.fromkeys(names))
+    return ", ".join(_condition(name, conditions[name], examples) for name in dict.fromkeys(names))
 
 
-def _condition(name: str, value: Any) -> str:
+def _condition(name: str, value: Any, examples: str) -> str:
     if name in ("device", "backend", "precision"):
         return str(value)
     if name == "input_shape":
-        return f"images of {' x '.join(map(str, value))}"
+        return f"{examples} of {' x '.join(map(str, value))}"
     if name == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
     return f"{name.replace('_size', '').replace('_', ' ')} {value}"

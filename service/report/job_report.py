@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.job.folder import candidates, finite, job_name, read_json, read_lines, write_whole
+from service.job.front_file import brought_up_to_date, read_front_file, task_of
 from service.report.figures import (
-    COSTS,
-    axis_of,
     front_html,
     front_png,
     hypervolume_png,
@@ -21,7 +20,8 @@ from service.report.figures import (
     picture_of,
     probabilities_png,
 )
-from service.report.text import conditions_line
+from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of
+from service.report.text import conditions_line, duration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,60 +72,70 @@ def front_table(source: Path | Record) -> "Table":
     """
     from rich.table import Table
 
-    front = (read_json(Path(source) / "front.json") or {}) if isinstance(source, str | Path) else source
-    members = sorted(front.get("members", []), key=_cheapest)
-    macs = axis_of("macs", [m["values"].get("macs") for m in members])
-    params = axis_of("params", [m["values"].get("params") for m in members])
+    front = (read_front_file(Path(source)) or {}) if isinstance(source, str | Path) else brought_up_to_date(source)
+    shown, members = shown_of(front), front.get("members", [])
+    known = {name for member in members for name in member["values"]}
+    predicted = [p for cost in shown.costs if (p := predicted_axis(cost)).name in known]
+    listed = [cost for cost in shown.costs if is_listed(cost.name)]
+    own = [cost for cost in shown.costs if cost not in listed]
     table = Table(title="Pareto front", title_justify="left")
     table.add_column("key", style="bold", no_wrap=True)
-    for name in ("validation (%)", "test (%)", "latency (ms)", macs.label, params.label):
-        table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
-    is_predicted = any("predicted_latency_ms" in member["values"] for member in members)
-    if is_predicted:
-        table.add_column("predicted\n(ms)", justify="right", no_wrap=True)
-    own = [o for o in front.get("objectives", []) if o["name"] not in ("accuracy", *COSTS)]
-    for objective in own:
-        table.add_column(f"{objective['name']}\n({objective['unit']})", justify="right", no_wrap=True)
-    for member in members:
-        values = member["values"]
-        table.add_row(
-            member["key"],
-            _number(values.get("accuracy"), ".2f"),
-            _number(member.get("test_accuracy"), ".2f"),
-            _latency(member),
-            _number(macs.of(values.get("macs")), ".2f"),
-            _number(params.of(values.get("params")), ".1f"),
-            *([_latency(member, "predicted_latency_ms")] if is_predicted else []),
-            *(_number(values.get(objective["name"]), ".4g") for objective in own),
-        )
+    for label in (*_quality_labels(shown), *(cost.label for cost in listed)):
+        table.add_column(label.replace(" (", "\n("), justify="right", no_wrap=True)
+    for axis in predicted:
+        table.add_column(f"predicted\n({axis.unit or axis.noun})", justify="right", no_wrap=True)
+    for cost in own:
+        table.add_column(f"{cost.name}\n({cost.unit})" if cost.unit else cost.name, justify="right", no_wrap=True)
+    for member in sorted(members, key=lambda m: _cheapest(m, shown)):
+        qualities = (shown.quality.cell(member["values"].get(shown.quality.name)), _tested(member, shown))
+        numbers = (_with_error(member, axis) for axis in (*listed, *predicted, *own))
+        table.add_row(member["key"], *qualities, *numbers)
     return table
 
 
-def _cheapest(member: Record) -> tuple[float, ...]:
-    values = (finite(member["values"].get(name)) for name in COSTS)
+def _quality_labels(shown: Shown) -> tuple[str, str]:
+    """Above what networks are judged by, and above what that became on the test split."""
+    validation, metric = shown.quality.label, shown.task.metric
+    if shown.quality.name == metric.name:
+        validation = f"validation ({metric.unit or metric.name})"
+    return validation, f"test ({metric.unit or metric.name})"
+
+
+def _tested(member: Record, shown: Shown) -> str:
+    return shown.test.cell(member.get("test_quality"))
+
+
+def _cheapest(member: Record, shown: Shown) -> tuple[float, ...]:
+    values = (finite(member["values"].get(cost.name)) for cost in shown.costs)
     return tuple(math.inf if value is None else value for value in values)
 
 
-def _number(value: Any, form: str) -> str:
-    number = finite(value)
-    return "-" if number is None else format(number, form)
+def _with_error(member: Record, axis: Axis) -> str:
+    """A value, and how far it may be off where that is known."""
+    ends, text = interval(member, axis.name), axis.cell(member["values"].get(axis.name))
+    return f"{text} ± {max(ends) / axis.scale:{axis.table_digits}}" if ends else text
 
 
-def _latency(member: Record, name: str = "latency_ms") -> str:
-    ends = interval(member, name)
-    text = _number(member["values"].get(name), ".3f")
-    return f"{text} ± {max(ends):.3f}" if ends else text
+def best_by_quality(front: Record) -> Record:
+    """The member with the best quality on the validation split: the test split reports, it does not choose.
 
+    Args:
+        front: The content of a front.json with at least one member.
+    """
+    shown = shown_of(brought_up_to_date(front))
+    sign = 1 if shown.maximise else -1
 
-def most_accurate(members: Sequence[Record]) -> Record:
-    """The member with the best validation accuracy: the test split reports, it does not choose."""
-    return max(members, key=lambda m: finite(m["values"].get("accuracy")) or -math.inf)
+    def quality(member: Record) -> float:
+        value = finite(member["values"].get(shown.quality.name))
+        return -math.inf if value is None else sign * value
+
+    return max(front["members"], key=quality)
 
 
 def summary_lines(folder: Path) -> list[str]:
     """What a job came to, in a few plain lines: its size and time, its best networks, where the report lies."""
     folder = Path(folder)
-    result, front = read_json(folder / "result.json"), read_json(folder / "front.json") or {}
+    result, front = read_json(folder / "result.json"), read_front_file(folder) or {}
     lines = []
     if result and result.get("status") != "finished":
         lines.append(f"{result.get('status', 'failed')}: {result.get('reason') or 'no reason given'}")
@@ -133,30 +143,38 @@ def summary_lines(folder: Path) -> list[str]:
     if rows:
         counts = {status: sum(row["status"] == status for row in rows) for status in ("infeasible", "failed")}
         beside = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        took = f" in {_duration(result['seconds'])}" if result and finite(result.get("seconds")) is not None else ""
+        seconds = finite((result or {}).get("seconds"))
+        took = "" if seconds is None else f" in {_exact_duration(seconds)}"
         lines.append(
             f"{len(members)} networks on the front of {len(rows)} evaluations{f' ({beside})' if beside else ''}{took}"
         )
+    shown = shown_of(front)
     if members:
-        lines.append(f"most accurate: {_one_line(most_accurate(members))}")
-        lines.append(f"cheapest:      {_one_line(min(members, key=_cheapest))}")
+        form, cheapest = form_of(shown.quality.name), min(members, key=lambda member: _cheapest(member, shown))
+        best = form.best or f"best {form.noun}"
+        lines.append(f"{f'{best}:':<14} {_one_line(best_by_quality(front), shown)}")
+        lines.append(f"{'cheapest:':<14} {_one_line(cheapest, shown)}")
     lines += proxy_lines(folder)
-    lines += _prediction_lines(members)
+    lines += _prediction_lines(members, shown)
     if front.get("latency"):
-        lines.append(f"latency of {conditions_line(front['latency'])}")
+        nouns = " and ".join(cost.noun for cost in shown.costs if cost.name in shown.measured)
+        lines.append(f"{nouns or 'measured'} of {conditions_line(front['latency'])}")
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
 
 
-def _prediction_lines(members: Sequence[Record]) -> list[str]:
-    """How far the latencies that the search predicted were off those measured at its end."""
-    pairs = [(m["values"].get("predicted_latency_ms"), m["values"].get("latency_ms")) for m in members]
-    errors = [100 * abs(predicted / measured - 1) for predicted, measured in pairs if predicted and measured]
-    if not errors:
-        return []
-    mean, worst = sum(errors) / len(errors), max(errors)
-    return [f"predicted latency of the front: {mean:.1f} % off what was measured, {worst:.1f} % at most"]
+def _prediction_lines(members: Sequence[Record], shown: Shown) -> list[str]:
+    """How far the costs that the search predicted were off those measured at its end."""
+    lines = []
+    for cost in shown.costs:
+        name = predicted_axis(cost).name
+        pairs = [(member["values"].get(name), member["values"].get(cost.name)) for member in members]
+        errors = [100 * abs(predicted / measured - 1) for predicted, measured in pairs if predicted and measured]
+        if errors:
+            off = f"{sum(errors) / len(errors):.1f} % off what was measured, {max(errors):.1f} % at most"
+            lines.append(f"predicted {cost.noun} of the front: {off}")
+    return lines
 
 
 def proxy_lines(folder: Path) -> list[str]:
@@ -169,22 +187,22 @@ def proxy_lines(folder: Path) -> list[str]:
         )
         lines.append(f"  {name:<16} Spearman {spearman}  Kendall {kendall}")
     count = next(iter(found.values()))["architectures"] if found else 0
-    return [f"agreement with the accuracy of {count} candidates, 95 % intervals:", *lines] if lines else []
+    noun = form_of(task_of(read_front_file(folder) or {}).metric.name).noun
+    return [f"agreement with the {noun} of {count} candidates, 95 % intervals:", *lines] if lines else []
 
 
-def _one_line(member: Record) -> str:
-    values = member["values"]
-    parts = [
-        f"{_number(member.get('test_accuracy'), '.2f')} % test",
-        f"{_number(values.get('accuracy'), '.2f')} % validation",
-    ]
-    if finite(values.get("latency_ms")) is not None:
-        parts.append(f"{_latency(member)} ms")
+def _one_line(member: Record, shown: Shown) -> str:
+    metric = shown.task.metric
+    parts = [f"{_tested(member, shown)} {metric.unit}".strip() + " test"]
+    value = shown.quality.cell(member["values"].get(shown.quality.name))
+    judged = "validation" if shown.quality.name == metric.name else shown.quality.noun
+    parts.append(f"{value} {shown.quality.unit}".strip() + f" {judged}")
+    for cost in shown.costs:
+        if cost.name in shown.measured and finite(member["values"].get(cost.name)) is not None:
+            parts.append(f"{_with_error(member, cost)} {cost.unit or cost.noun}")
     return f"{member['key']}  {', '.join(parts)}"
 
 
-def _duration(seconds: float) -> str:
-    minutes, hours = int(seconds // 60), int(seconds // 3600)
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {seconds % 60:.0f} s" if minutes else f"{seconds:.1f} s"
+def _exact_duration(seconds: float) -> str:
+    """A span of time with tenths of a second where it is short."""
+    return duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"

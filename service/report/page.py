@@ -11,18 +11,17 @@ from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
 from service.job.folder import candidates, finite, read_json
-from service.report.figures import Axis
 from service.report.fronts import Front, Terms
 from service.report.fronts_figure import Axes, figure_of, pictures_of
 from service.report.fronts_text import (
     condition_lines,
     interval_of_share,
-    quantity,
     searched_sentences,
     tested_text,
     value_text,
     verdict,
 )
+from service.report.quantities import Axis, form_of, predicted_axis, quality_axis
 
 _STYLE = """
 body{font-family:system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1e293b;line-height:1.5}
@@ -37,17 +36,17 @@ code{background:#f1f5f9;padding:.1em .3em}dt{font-weight:600;margin-top:.6em}dd{
 
 _SUBTITLE = "Neural architecture search: which network for which budget"
 _HOW_SEARCHED = """<p>A neural network can be built in many ways: more or fewer layers, wider or narrower ones,
-larger or smaller windows. A <b>search space</b> lists the decisions and what is allowed for each. To train every
+other operations in them. A <b>search space</b> lists the decisions and what is allowed for each. To train every
 network of it would take years; instead one <b>supernet</b> is trained that holds them all, and each candidate takes
 its part of the weights. A <b>searcher</b> then proposes candidates, learns from how they do, and proposes better
 ones.</p>"""
-_HOW_ACCURATE = """<li><b>Validation accuracy</b> is the share of images recognised in a set that was kept apart from
-training. The search chose by it, so the chosen ones look a little better in it than they are.</li><li><b>Test
-accuracy</b> is the same on images that neither training nor search has seen; it was read once, at the end. It is
-what to expect in use, as far as the images there are alike."""
-_HOW_FAST = """<li><b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
-of a front in turns on the same machine, many times; the median is shown, with its 95 % interval. It holds for this
-machine and these conditions only:<ul>"""
+_HOW_JUDGED = """<b>{validation}</b> was computed on {examples} that were kept apart from training. The search chose by
+it, so the chosen ones look a little better in it than they are.</li><li><b>{test}</b> is the same on {examples} that
+neither training nor search has seen; it was read once, at the end. It is what to expect in use, as far as the
+{examples} there are alike."""
+_HOW_MEASURED = """<b>{noun}</b> was measured, not estimated: all networks of a front in turns on the same machine; the
+interval is that of 95 %."""
+_WHERE_MEASURED = " It holds for this\nmachine and these conditions only:<ul>"
 _WORDS = """<h2>Words</h2><dl>
 <dt>architecture</dt><dd>What a network is built of: the outcome of every decision of the search space.</dd>
 <dt>front (Pareto front)</dt><dd>The networks that no other found one beats: whatever is better in one respect costs
@@ -92,10 +91,10 @@ class Findings:
 def page(findings: Findings) -> str:
     """The whole page as HTML."""
     names = [front.name for front in findings.fronts]
-    title = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    title = _listed(names)
     parts = [
         f"<h1>{_text(title)}</h1>",
-        "<p class='quiet'>Neural architecture search: which network for which budget</p>",
+        f"<p class='quiet'>{_SUBTITLE}</p>",
     ]
     parts += _lead(findings)
     parts += [f"<p class='mark'>Take care when comparing: {_text(mark)}.</p>" for mark in findings.terms.marks]
@@ -113,11 +112,11 @@ def _lead(findings: Findings) -> Iterable[str]:
     everyone = [(front, member) for front in findings.fronts for member in front.members]
     everyone = [pair for pair in everyone if finite(pair[1]["values"].get(name)) is not None]
     front, best = (max if maximise else min)(everyone, key=lambda pair: pair[1]["values"][name])
-    sentences = [f"The best network by {quantity(findings.axes.quality)} is <code>{_text(best['key'])}</code>"]
+    sentences = [f"The best network by {findings.axes.quality.noun} is <code>{_text(best['key'])}</code>"]
     sentences[0] += f" of {_text(front.name)}: {_text(_numbers(findings, front, best))}."
     if cost := findings.cost:
         front, cheap = min(everyone, key=lambda pair: _known(pair[1], cost.name))
-        sentences.append(f"The cheapest by {quantity(cost)} is <code>{_text(cheap['key'])}</code>")
+        sentences.append(f"The cheapest by {cost.noun} is <code>{_text(cheap['key'])}</code>")
         sentences[1] += f" of {_text(front.name)}: {_text(_numbers(findings, front, cheap))}."
         sentences.append("Between the two lies a choice; the table below says what each budget buys.")
     yield f"<p class='lead'>{' '.join(sentences)}</p>"
@@ -128,7 +127,14 @@ def _lead(findings: Findings) -> Iterable[str]:
 def _numbers(findings: Findings, front: Front, member: Mapping[str, Any]) -> str:
     shown = [value_text(member, axis) for axis in (findings.axes.quality, *findings.axes.costs[:1])]
     tested = tested_text(front, member)
-    return ", ".join([*shown, *([f"{tested} % on images never seen before"] if tested != "-" else [])])
+    return ", ".join([*shown, *([_never_seen(front, tested)] if tested != "-" else [])])
+
+
+def _never_seen(front: Front, tested: str) -> str:
+    """What a network reached on the test split; as a percentage it needs no name."""
+    metric = front.task.metric
+    unit = metric.unit or form_of(metric.name).noun
+    return f"{tested} {unit} on {front.task.examples} never seen before"
 
 
 def _choice(findings: Findings) -> Iterable[str]:
@@ -138,14 +144,14 @@ def _choice(findings: Findings) -> Iterable[str]:
         yield "<p>Nothing was traded off: take the best network above.</p>"
         return
     yield (
-        f"<p>Find the line whose budget, the largest {quantity(cost)} that you can afford, is the last one within "
+        f"<p>Find the line whose budget, the largest {cost.noun} that you can afford, is the last one within "
         "reach. The network named there is the best that was found for it.</p>"
     )
     several = len(findings.fronts) > 1
     header = [f"{cost.label} at most", *(["search"] if several else []), "network"]
     header += [
         findings.axes.quality.label,
-        "test accuracy (%)",
+        findings.axes.test.label,
         *(axis.label for axis in findings.axes.costs),
         "weights",
     ]
@@ -203,7 +209,7 @@ def _compared(findings: Findings) -> Iterable[str]:
     lines = [[a, *("" if a == b else _covered(found, a, b) for b in names)] for a in names]
     yield _table(["", *names], lines)
     if cost := findings.cost:
-        yield f"<p>The best {quantity(findings.axes.quality)} that each search has for a budget:</p>"
+        yield f"<p>The best {findings.axes.quality.noun} that each search has for a budget:</p>"
         best = [
             [f"{cost.of(b):g}", *(_best(findings, f, cost, b) for f in findings.fronts)]
             for b in findings.budgets_of(cost)
@@ -232,19 +238,60 @@ def _searched(findings: Findings) -> Iterable[str]:
 
 def _measured(findings: Findings) -> Iterable[str]:
     yield "<h2>How it was measured</h2><ul>"
-    yield _HOW_ACCURATE
+    yield from _judged(findings)
+    yield from _measured_costs(findings)
+    yield from _computed_costs(findings)
+    yield "</ul>"
+
+
+def _judged(findings: Findings) -> Iterable[str]:
+    """What the quality is, and how sure it is."""
+    axes, task = findings.axes, findings.fronts[0].task
+    form = form_of(task.metric.name)
+    names = {"validation": _capital(quality_axis(task.metric, task).noun), "test": _capital(axes.test.noun)}
+    yield f"<li>{form.meaning or _HOW_JUDGED.format(**_escaped(names | {'examples': task.examples}))}"
     for front in findings.fronts:
-        images = front.content.get("images") or {}
-        if (count := images.get("test")) and (ends := interval_of_share(50.0, count)):
+        if form.is_share and front.tested and (ends := interval_of_share(50.0, front.tested)):
             error = (ends[1] - ends[0]) / 2
-            yield f" With {count:,} test images ({_text(front.name)}) it is sure to ±{error:.1f} points or better."
+            yield f" With {front.tested:,} test {_text(task.examples)} ({_text(front.name)}) it is sure to"
+            yield f" ±{error:.1f} points or better."
     yield "</li>"
-    if any(front.conditions for front in findings.fronts):
-        yield _HOW_FAST
+
+
+def _measured_costs(findings: Findings) -> Iterable[str]:
+    """What was measured, and under which conditions."""
+    if not any(front.conditions for front in findings.fronts):
+        return
+    quantities = {q.name: q for front in findings.fronts for q in front.quantities if q.is_measured_cost}
+    for name in quantities:
+        form = form_of(name)
+        yield f"<li>{form.meaning or _HOW_MEASURED.format(noun=_text(_capital(form.noun)))}"
+        yield _WHERE_MEASURED
         for line in condition_lines(findings.fronts):
             yield f"<li>{_text(line)}</li>"
         yield "</ul></li>"
-    yield "<li><b>Parameters and MACs</b> (multiplications in one pass) are counted, exactly.</li></ul>"
+
+
+def _computed_costs(findings: Findings) -> Iterable[str]:
+    """What follows from the architecture alone."""
+    computed = {q.name for front in findings.fronts for q in front.quantities if q.source == "computed"}
+    forms = [form_of(axis.name) for axis in reversed(findings.axes.costs) if axis.name in computed]
+    if forms:
+        nouns = _listed([form.noun for form in forms])
+        meaning = "".join(f" ({form.meaning})" for form in forms if form.meaning)
+        yield f"<li><b>{_text(_capital(nouns))}</b>{meaning} are counted, exactly.</li>"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _escaped(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: _text(text) for name, text in texts.items()}
 
 
 def _networks(findings: Findings) -> Iterable[str]:
@@ -265,14 +312,14 @@ def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
     shown = []
     for cost in axes.costs:
         shown.append(cost)
-        if (name := f"predicted_{cost.name}") in known:
-            shown.append(Axis(name=name, label=f"predicted {cost.label}", scale=cost.scale))
+        if (predicted := predicted_axis(cost)).name in known:
+            shown.append(predicted)
     return shown
 
 
 def _header(axes: Axes, costs: Sequence[Axis]) -> list[str]:
     """Of a table of networks."""
-    return ["network", axes.quality.label, "test accuracy (%)", *(axis.label for axis in costs)]
+    return ["network", axes.quality.label, axes.test.label, *(axis.label for axis in costs)]
 
 
 # ---- small things ---------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def _retrain_one(
         "lr": config.lr,
         "inherited_accuracy": member["values"].get("accuracy"),
         "retrained_accuracy": top1_percent(subnet, work.data.validation.sequential(EVALUATION_BATCH)),
-        "inherited_test_accuracy": member["test_accuracy"],
+        "inherited_test_accuracy": member["test_quality"],
         "retrained_test_accuracy": top1_percent(subnet, work.data.test.sequential(EVALUATION_BATCH)),
         "curve": _curve(place / "curve.jsonl"),
     }

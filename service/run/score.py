@@ -47,6 +47,7 @@ class Outcome:
 
     Attributes:
         job: The job it was done for.
+        space: Its space.
         rows: The architectures.
         known: Their scores.
         columns: Scores [rows] by name, aggregates included.
@@ -55,6 +56,7 @@ class Outcome:
     """
 
     job: Job
+    space: Space
     rows: scoring.Rows
     known: Mapping[Architecture, Scored]
     columns: Mapping[str, np.ndarray]
@@ -121,7 +123,7 @@ def check_output(output: Path) -> None:
 
 
 def perform(
-    job: Job, rows: scoring.Rows, output: Path, observer: Observer, *, workers: int, layers: bool = False
+    job: Job, space: Space, rows: scoring.Rows, output: Path, observer: Observer, *, workers: int, layers: bool = False
 ) -> Outcome:
     """Score the rows and write the table."""
     journal = journal_file(output)
@@ -132,7 +134,7 @@ def perform(
     columns = scoring.score_columns(job, rows, known)
     scoring.write_table(output, rows, known, columns)
     fresh = len(known) - max(0, before - 1)
-    return Outcome(job=job, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
+    return Outcome(job=job, space=space, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
 
 
 def journal_file(output: Path) -> Path:

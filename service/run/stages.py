@@ -168,9 +168,10 @@ def summary_of(work: Work) -> dict[str, Any]:
     }
     front_path, volume_path = work.folder / "front.json", work.folder / "search" / "hypervolume.json"
     if front_path.exists():
-        members = json.loads(front_path.read_text())["members"]
+        front = json.loads(front_path.read_text())
+        members = front["members"]
         summary["front_size"] = len(members)
-        summary["test_accuracy"] = job_report.most_accurate(members).get("test_accuracy") if members else None
+        summary["test_accuracy"] = job_report.best_by_quality(front).get("test_accuracy") if members else None
     if volume_path.exists():
         summary["hypervolume"] = json.loads(volume_path.read_text())["curve"][-1][1]
     return summary

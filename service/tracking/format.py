@@ -13,14 +13,18 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from service.job.folder import finite, read_json, read_lines
+from service.job.front_file import Quantity, TaskFacts, member_quantities, quality_of, read_front_file, task_of
 
 LONGEST_VALUE = 6000
 VIEW_KEY = "pareto"
-CURVES = {
-    "train": {"loss": "train/loss", "lr": "train/lr", "images_per_s": "train/images_per_s"},
-    "validate": {name: f"validation/{name}_accuracy" for name in ("largest", "smallest", "random")},
+_CURVES = {
+    "train": {"loss": "train/loss", "lr": "train/lr"},
     "rollback": {"lr_scale": "train/rollback_lr_scale"},
 }
+_VALIDATED = ("largest", "smallest", "random")
+_SPEED = "_per_s"
+CURVE_PREFIXES = ("train/", "validation/")
+"""What the names of the curves of a training begin with."""
 LEARNED = {"probabilities": "probability", "examples": "examples"}
 """Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
 HYPERVOLUME = "search/hypervolume"
@@ -40,9 +44,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def member_metrics(member: Mapping[str, Any]) -> dict[str, Any]:
+def member_metrics(member: Mapping[str, Any], task: TaskFacts) -> dict[str, Any]:
     """The numbers of a member of the front, under the same names in every run."""
-    metrics = {**member["values"], "test_accuracy": member.get("test_accuracy")}
+    metrics = {**member["values"], f"test_{task.metric.name}": member.get("test_quality")}
     for name, (low, high) in (member.get("intervals") or {}).items():
         metrics |= {f"{name}_low": low, f"{name}_high": high}
     return metrics
@@ -76,12 +80,37 @@ def allowed_name(name: str) -> str:
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_-./: " else "_" for c in name)[:250]
 
 
-def progress_points(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Any, int, int]]:
-    """Points of the curves as (metric, value, step, time in ms)."""
+def unit_tags(quantities: Iterable[Quantity]) -> dict[str, str]:
+    """The units of metrics, as tags of a run."""
+    return {f"nas.unit.{allowed_name(quantity.name)}": quantity.unit for quantity in quantities if quantity.unit}
+
+
+def metric_of_validation(job: Mapping[str, Any]) -> str:
+    """What the curves of validation are called while a job is trained: the metric is known of what its data decide."""
+    task = job["job"].get("task") or {}
+    return task_of({}).metric.name if task.get("name") in (None, task_of({}).name) else "quality"
+
+
+def _curves_of(record: Mapping[str, Any], metric: str) -> dict[str, str]:
+    """Names in an event of a training -> names of the metrics."""
+    event = record.get("event", "")
+    if event == "validate":
+        return {name: f"validation/{name}_{record.get('metric', metric)}" for name in _VALIDATED}
+    speeds = [name for name in record if name.endswith(_SPEED)] if event == "train" else []
+    return _CURVES.get(event, {}) | {name: f"train/{name}" for name in speeds}
+
+
+def progress_points(records: Iterable[Mapping[str, Any]], metric: str) -> Iterable[tuple[str, Any, int, int]]:
+    """Points of the curves as (metric, value, step, time in ms).
+
+    Args:
+        records: Lines of `progress.jsonl`.
+        metric: What networks are validated by, where an event does not say it.
+    """
     for record in records:
-        for name, metric in CURVES.get(record.get("event", ""), {}).items():
+        for name, curve in _curves_of(record, metric).items():
             if name in record and "step" in record:
-                yield metric, record[name], int(record["step"]), int(record["time"] * 1000)
+                yield curve, record[name], int(record["step"]), int(record["time"] * 1000)
         if record.get("event") == "system":
             for name, value in record.get("values", {}).items():
                 yield allowed_name(f"{SYSTEM}/{name}"), value, int(record["step"]), int(record["time"] * 1000)
@@ -99,7 +128,7 @@ def described_params(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
-    """The data of a job as MLflow describes a data set; the digest is of the settings, not of the images."""
+    """The data of a job as MLflow describes a data set; the digest is of the settings, not of the examples."""
     data = job["job"].get("data") or {}
     name = data.get("dataset") or Path(data.get("path") or data.get("source") or "data").stem
     source = json.dumps(data, sort_keys=True)
@@ -110,7 +139,9 @@ def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
 def outcome_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of the result of a job."""
     result = read_json(folder / "result.json") or {}
-    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size", "test_accuracy")}
+    metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size")}
+    metric = task_of(read_front_file(folder) or {}).metric.name
+    metrics[f"test_{metric}"] = result.get("test_quality", result.get("test_accuracy"))
     agreements = read_json(folder / "search" / "proxies.json") or {}
     metrics |= {f"proxy_spearman/{name}": agreement["spearman"][0] for name, agreement in agreements.items()}
     metrics |= (read_json(folder / "ranking.json") or {}).get("metrics", {})
@@ -172,38 +203,50 @@ def links(base: str, experiment_id: str) -> Links:
     return Links(charts=f"{runs}&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}", runs=runs)
 
 
-def view_state(members: Sequence[Mapping[str, str]], objectives: Sequence[Mapping[str, Any]]) -> str:
+def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -> str:
     """The charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel coordinates.
 
     The format is not documented by MLflow; `Links.runs` is the way that does not depend on it.
 
     Args:
         members: The parameters of every member of the fronts that are shown.
-        objectives: Of a search; the first cost is the horizontal axis.
+        front: Of a search; its first cost is the horizontal axis.
     """
-    optimised = [o for o in objectives if o.get("optimised", True)]
-    costs = [o["name"] for o in optimised if not o.get("maximise")] or ["latency_ms"]
-    shared = [name for name in members[0] if all(name in params for params in members)]
-    varied = [name for name in shared if len({params[name] for params in members}) > 1]
-    complete = [name for name in varied if all(params[name] != "-" for params in members)]
-    chosen = [name for name in ("search", "space") if name in varied] + [
-        n for n in complete if n not in ("search", "space")
-    ]
+    task, quantities = task_of(front), member_quantities(front)
+    quality = quality_of(quantities, task).name
+    costs = _costs_of_view(quantities, quality)
+    axes = {"xaxis": {"key": costs[0], "type": "METRIC"}, "yaxis": {"key": quality, "type": "METRIC"}}
     card = {"deleted": False, "isGenerated": False, "metricSectionId": "front"}
-    axes = {"xaxis": {"key": costs[0], "type": "METRIC"}, "yaxis": {"key": "accuracy", "type": "METRIC"}}
-    metrics = list(dict.fromkeys([*costs, "params", "accuracy"]))
     scatter = {**card, "uuid": "scatter", "type": "SCATTER", "runsCountToCompare": 100, **axes}
-    parallel = {"uuid": "parallel", "type": "PARALLEL", "selectedParams": chosen[:6], "selectedMetrics": metrics}
+    parallel = {**card, "uuid": "parallel", "type": "PARALLEL", "runsCountToCompare": 100}
+    parallel |= {"selectedParams": _params_of_view(members)[:6], "selectedMetrics": [*costs, quality]}
     section = {"uuid": "front", "name": "Pareto front", "display": True, "isReordered": True, "isGenerated": False}
     section |= {"columns": 2, "cardHeight": 460}
     state = {
         "searchFilter": "tags.`nas.pareto` = 'true'",
-        "orderByKey": "metrics.`accuracy`",
+        "orderByKey": f"metrics.`{quality}`",
         "orderByAsc": False,
         "runsHiddenMode": "SHOW_ALL",
-        "selectedColumns": [f"metrics.`{name}`" for name in ("accuracy", "test_accuracy", *metrics[:-1])],
-        "compareRunCharts": [scatter, {**card, **parallel, "runsCountToCompare": 100}],
+        "selectedColumns": [f"metrics.`{name}`" for name in (quality, f"test_{task.metric.name}", *costs)],
+        "compareRunCharts": [scatter, parallel],
         "compareRunSections": [section],
         "isAccordionReordered": True,
     }
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+
+
+def _costs_of_view(quantities: Sequence[Quantity], quality: str) -> list[str]:
+    """What was traded off against the quality, and one cost that follows from the architecture alone."""
+    others = [quantity for quantity in quantities if quantity.name != quality]
+    traded = [quantity.name for quantity in others if quantity.optimised and not quantity.maximise]
+    measured = [quantity.name for quantity in others if quantity.is_measured_cost]
+    computed = [quantity.name for quantity in others if quantity.source == "computed"]
+    return list(dict.fromkeys([*(traded or measured[:1]), *computed[-1:]])) or [quality]
+
+
+def _params_of_view(members: Sequence[Mapping[str, str]]) -> list[str]:
+    """The parameters that tell members apart: search and space first, then decisions that are active in all."""
+    shared = [name for name in members[0] if all(name in params for params in members)]
+    varied = [name for name in shared if len({params[name] for params in members}) > 1]
+    first = [name for name in ("search", "space") if name in varied]
+    return first + [name for name in varied if name not in first and all(params[name] != "-" for params in members)]

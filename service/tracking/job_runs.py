@@ -1,18 +1,19 @@
 """One job folder in MLflow: the summary run with its curves and files, and a run for each member of the front."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, read_json, read_lines
+from service.job.front_file import member_quantities, read_front_file, task_of
 from service.report.figures import COLOURS
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
 from service.tracking.format import (
     COLOUR,
-    CURVES,
+    CURVE_PREFIXES,
     HYPERVOLUME,
     LEARNED,
     SYSTEM,
@@ -24,12 +25,14 @@ from service.tracking.format import (
     ended_ms,
     member_metrics,
     member_params,
+    metric_of_validation,
     outcome_metrics,
     progress_points,
     source_tags,
     status_of,
     table_of,
     text_of,
+    unit_tags,
     view_state,
 )
 
@@ -130,7 +133,7 @@ class JobMirror:
         steps = dict(memory.get("steps", {})) if known else self._steps_on_server(run)
         records, offset = read_lines(self.folder / "progress.jsonl", memory.get("offset", 0) if known else 0)
         points = []
-        for name, value, step, time_ms in [*progress_points(records), *self._hypervolume_points()]:
+        for name, value, step, time_ms in [*self._training_points(records), *self._hypervolume_points()]:
             if finite(value) is not None and step > steps.get(name, -1):
                 steps[name] = step
                 points.append((name, value, step, time_ms))
@@ -138,11 +141,13 @@ class JobMirror:
         return {"run_id": run_id, "offset": offset, "steps": steps}
 
     def _steps_on_server(self, run: Any) -> dict[str, int]:
-        curves = {HYPERVOLUME}.union(*(names.values() for names in CURVES.values()))
-        beginnings = tuple(f"{prefix}/" for prefix in (*LEARNED.values(), SYSTEM))
-        logged = [name for name in run.data.metrics if name in curves or name.startswith(beginnings)]
+        beginnings = (*CURVE_PREFIXES, *(f"{prefix}/" for prefix in (*LEARNED.values(), SYSTEM)))
+        logged = [name for name in run.data.metrics if name == HYPERVOLUME or name.startswith(beginnings)]
         histories = {name: self.client.get_metric_history(run.info.run_id, name) for name in logged}
         return {name: max(metric.step for metric in history) for name, history in histories.items()}
+
+    def _training_points(self, records: list[dict[str, Any]]) -> Iterable[tuple[str, Any, int, int]]:
+        return progress_points(records, metric_of_validation(self.job))
 
     def _hypervolume_points(self) -> Iterator[tuple[str, Any, int, int]]:
         path = self.folder / "search" / "hypervolume.json"
@@ -178,7 +183,8 @@ class JobMirror:
 
     def _log_front(self, summary: Any, runs: Mapping[Any, Any]) -> dict[str, str]:
         """One finished run per member of the front; a run whose member has left the front says so."""
-        front = read_json(self.folder / "front.json") or {}
+        front = read_front_file(self.folder) or {}
+        task, units = task_of(front), unit_tags(member_quantities(front))
         members = {member["key"]: member for member in front.get("members", [])}
         for key in runs.keys() - members.keys():
             self._add(runs[key], tags={"nas.pareto": "false"})
@@ -187,7 +193,8 @@ class JobMirror:
         for key, member in members.items():
             run = runs.get(key) or self._create_member(summary, key)
             params = member_params(self.job, member, decisions)
-            self._add(run, metrics=member_metrics(member), params=params, tags={"nas.pareto": "true", COLOUR: colour})
+            tags = {"nas.pareto": "true", COLOUR: colour, **units}
+            self._add(run, metrics=member_metrics(member, task), params=params, tags=tags)
             if run.info.status != "FINISHED":
                 description = {"key": key, "architecture": member["architecture"], "latency": front.get("latency")}
                 self.client.log_dict(run.info.run_id, description, "architecture.json")
@@ -196,7 +203,7 @@ class JobMirror:
                 self._set_status(run, "FINISHED")
             logged[key] = run.info.run_id
         if members:
-            self._share_view(front.get("objectives", []))
+            self._share_view(front)
         return logged
 
     def _create_member(self, summary: Any, key: str) -> Any:
@@ -206,9 +213,9 @@ class JobMirror:
         before = created_ms(self.job) - 1  # lists are sorted by time: the job stands above its members
         return self.client.create_run(self.experiment.experiment_id, start_time=before, tags=tags, run_name=name)
 
-    def _share_view(self, objectives: list[dict[str, Any]]) -> None:
+    def _share_view(self, front: Mapping[str, Any]) -> None:
         """The ready-made charts are of all fronts of the experiment."""
         fronts = tagged_runs(self.client, self.experiment, {"nas.pareto": "true"})
-        key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state([run.data.params for run in fronts], objectives)
+        key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state([run.data.params for run in fronts], front)
         if self.experiment.tags.get(key) != state:
             self.client.set_experiment_tag(self.experiment.experiment_id, key, state)

@@ -49,7 +49,7 @@ def members_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             member = {name: record[name] for name in ("architecture", "values", "intervals")}
             key = Architecture.from_json(record["architecture"]).key
             weights = f"front/{key}.safetensors"
-            members.append({"key": key, **member, "test_accuracy": best - 0.8, "weights": weights})
+            members.append({"key": key, **member, "test_quality": best - 0.8, "weights": weights})
     return members
 
 
@@ -149,7 +149,7 @@ def wide_search(folder: Path, *, evaluations: int, members: int) -> Path:
         weights = folder / "front" / f"{key}.safetensors"
         weights.parent.mkdir(exist_ok=True)
         weights.write_bytes(key.encode() * 10_000)
-        tested = {"test_accuracy": record["values"]["accuracy"] - 0.8, "weights": f"front/{weights.name}"}
+        tested = {"test_quality": record["values"]["accuracy"] - 0.8, "weights": f"front/{weights.name}"}
         chosen.append({"key": key, **member, **tested})
     conditions = {"device": "AMD EPYC", "backend": "torch 2.10", "batch_size": 1, "threads": 1, "precision": "fp32"}
     write_json(folder / "front.json", {"objectives": OBJECTIVES, "members": chosen, "latency": conditions})
@@ -159,10 +159,10 @@ def wide_search(folder: Path, *, evaluations: int, members: int) -> Path:
 def finish(folder: Path, status: str = "finished", reason: str | None = None) -> Path:
     """The result: the job is over."""
     members = json.loads((folder / "front.json").read_text())["members"] if (folder / "front.json").exists() else []
-    best = max((member["test_accuracy"] for member in members), default=None)
+    best = max((member["test_quality"] for member in members), default=None)
     stages = {"train": 120.0, "search": 30.0, "measure": 9.0, "test": 3.0}
     numbers = {"seconds": 162.0, "stages": stages, "peak_memory_mb": 812.5, "front_size": len(members)}
-    result = {"status": status, "reason": reason, **numbers, "test_accuracy": best, "hypervolume": 0.89}
+    result = {"status": status, "reason": reason, **numbers, "test_quality": best, "hypervolume": 0.89}
     write_json(folder / "result.json", result)
     return folder
 

@@ -62,7 +62,7 @@ def _member(folder: Path, job: Job, seed: int) -> dict[str, Any]:
         "values": values,
         "intervals": {"latency_ms": [1.4 + seed, float("inf") if seed else 1.7]},
         "weights": weights,
-        "test_accuracy": top1_percent(network, data.test.sequential(200)),
+        "test_quality": top1_percent(network, data.test.sequential(200)),
     }
 
 
@@ -77,7 +77,7 @@ def retrain_member(folder: Path, key: str) -> None:
         {name: tensor * 1.25 if tensor.dim() == 4 else tensor for name, tensor in weights.items()},
         place / "weights.safetensors",
     )
-    accuracies = {"retrained_accuracy": 88.0, "retrained_test_accuracy": 87.0}
+    accuracies = {"retrained_quality": 88.0, "retrained_test_quality": 87.0}
     write_json(place / "result.json", {"key": key, "epochs": 3, "lr": 0.01, **accuracies})
 
 

@@ -52,7 +52,7 @@ def test_fronts_are_shown_with_hypervolume_coverage_and_what_budgets_buy(two):
     assert "0 % (0 %)" in done.stdout
     assert "first equals or beats everything on the other fronts." in done.stdout
     best = max(read_json(two[0] / "front.json")["members"], key=lambda m: m["values"]["accuracy"])
-    assert f"{best['values']['accuracy']:.2f} ({best['test_accuracy']:.2f}) {best['key']}" in done.stdout
+    assert f"{best['values']['accuracy']:.2f} ({best['test_quality']:.2f}) {best['key']}" in done.stdout
     assert "latency: AMD EPYC, torch 2.10, fp32, batch 1, 1 thread" in done.stdout
 
 

@@ -57,7 +57,7 @@ def test_all_formats_of_a_member_and_a_card_that_says_what_they_are(folder: Path
     assert card["output"]["classes"] == [str(digit) for digit in range(10)]
     assert "logits" in card["output"]["meaning"]
     assert card["accuracy"]["validation"] == member["values"]["accuracy"]
-    assert card["accuracy"]["test"] == member["test_accuracy"]
+    assert card["accuracy"]["test"] == member["test_quality"]
     assert card["latency"]["latency_ms"] == 1.5
     assert card["latency"]["device"] == "AMD EPYC"
     assert card["provenance"]["job_id"] == json.loads((folder / "job.json").read_text())["id"]
@@ -65,10 +65,10 @@ def test_all_formats_of_a_member_and_a_card_that_says_what_they_are(folder: Path
     assert str(folder.parent) not in (entry.place / "card.json").read_text()
     assert not list(entry.place.glob(".writing*"))
     # the accuracies of the card are those of the files
-    assert card["formats"]["int8"]["accuracy"]["test"]["before_percent"] == pytest.approx(member["test_accuracy"])
+    assert card["formats"]["int8"]["accuracy"]["test"]["before_percent"] == pytest.approx(member["test_quality"])
     run = runtime(entry.place / "model.onnx")
     right = sum(int((run(images).argmax(1) == labels).sum()) for images, labels in data.test.sequential(100))
-    assert 100 * right / len(data.test) == pytest.approx(member["test_accuracy"])
+    assert 100 * right / len(data.test) == pytest.approx(member["test_quality"])
     rebuilt = load_network(entry.place / "card.json")
     assert top1_percent(rebuilt, data.validation.sequential(200)) == pytest.approx(member["values"]["accuracy"])
 
@@ -101,7 +101,7 @@ def test_retrained_weights_are_preferred_and_make_files_anew(folder: Path) -> No
     assert entry.card["accuracy"]["test"] == 87.0
     assert (
         entry.card["accuracy"]["before"]["test"]
-        == json.loads((folder / "front.json").read_text())["members"][0]["test_accuracy"]
+        == json.loads((folder / "front.json").read_text())["members"][0]["test_quality"]
     )
     tuned = load_file(folder / "retrain" / key / "weights.safetensors")
     written = load_file(entry.place / "model.safetensors")

@@ -10,8 +10,10 @@ from PIL import Image
 from rich.console import Console
 
 from service.job.folder import candidates, read_lines
-from service.report.figures import axis_of, picture_of
+from service.job.front_file import Quantity
+from service.report.figures import picture_of
 from service.report.job_report import front_table, summary_lines, write_report
+from service.report.quantities import axis_of
 from tests.service.synthetic_job import (
     CREATED,
     append_lines,
@@ -90,7 +92,7 @@ def test_numbers_that_are_not_finite_are_left_out(job):
     append_lines(job / "search" / "journal.jsonl", broken)
     front = json.loads((job / "front.json").read_text())
     front["members"][0]["intervals"] = {"latency_ms": [None, float("inf")]}
-    front["members"][1]["test_accuracy"] = float("nan")
+    front["members"][1]["test_quality"] = float("nan")
     (job / "front.json").write_text(json.dumps(front))
     assert len(write_report(job)) == 4
     assert candidates(job)[-1]["accuracy"] is None
@@ -145,7 +147,7 @@ def test_front_is_drawn_without_latency(tmp_path):
     [("macs", 3e9, "MACs (G)", 1e9), ("params", 5e6, "parameters (M)", 1e6), ("params", 12, "parameters", 1.0)],
 )
 def test_counts_are_scaled_by_the_largest(name, largest, label, scale):
-    axis = axis_of(name, [1, largest, None])
+    axis = axis_of(Quantity(name=name), [1, largest, None])
     assert (axis.label, axis.scale) == (label, scale)
 
 

@@ -161,7 +161,7 @@ def test_every_member_of_the_front_is_a_flat_run(logged):
         assert (run.data.tags["nas.job"], run.data.tags["nas.pareto"]) == ("0f" * 16, "true")
         low, high = member["intervals"]["latency_ms"]
         intervals = {"latency_ms_low": low, "latency_ms_high": high}
-        assert run.data.metrics == {**member["values"], **intervals, "test_accuracy": member["test_accuracy"]}
+        assert run.data.metrics == {**member["values"], **intervals, "test_accuracy": member["test_quality"]}
         assert run.data.params["stage1.depth"] == str(member["architecture"]["stage1.depth"])
         assert set(artifacts_of(uri, run)) == {"architecture.json", f"{member['key']}.safetensors"}
 
@@ -305,7 +305,7 @@ def test_numbers_that_are_not_finite_are_never_logged(tmp_path, uri):
     job = search(train(start_job(tmp_path / "job", uri=uri), range(1, 4)))
     append_lines(job / "progress.jsonl", train_record(4, float("nan")), train_record(5, float("inf")), train_record(6))
     front = json.loads((job / "front.json").read_text())
-    front["members"][0] |= {"test_accuracy": float("nan"), "intervals": {"latency_ms": [float("-inf"), float("inf")]}}
+    front["members"][0] |= {"test_quality": float("nan"), "intervals": {"latency_ms": [float("-inf"), float("inf")]}}
     (job / "front.json").write_text(json.dumps(front))
     assert sync(finish(job), final=True).error is None
     summary, members = runs_of(uri)

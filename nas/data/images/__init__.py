@@ -1,1 +1,0 @@
-"""Pictures with labels: how they are stored, split, decoded, augmented and made into batches."""

@@ -1,0 +1,177 @@
+"""What a job found, as `front.json` and the head of its journal describe it, whichever version wrote them.
+
+Numbers of networks are found by what they are for (their role) and by where they come from (their source), never by
+their names. Folders of earlier versions lack both; what is missing is derived here and nowhere else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.job.folder import read_json, read_lines
+
+PREDICTED = "predicted_"
+"""What the name of a value begins with where a search predicted a measured cost."""
+
+_EARLIER_TASK: Mapping[str, Any] = {
+    "name": "classification",
+    "metric": {"name": "accuracy", "unit": "%", "maximise": True},
+    "examples": "images",
+}
+_EARLIER_SOURCES = {"macs": "computed", "params": "computed", "roofline_ms": "computed"}
+_EARLIER_UNDESCRIBED = {"latency_ms": ("ms", "measured"), "macs": ("", "computed"), "params": ("", "computed")}
+"""What every member had, whatever was searched for -> unit and source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One number that is known of networks.
+
+    Attributes:
+        name: As in job files, journals and MLflow.
+        unit: As it is written behind a value; empty where there is none.
+        maximise: Whether more is better.
+        role: `quality` or `cost`.
+        source: `measured`, `computed` or `predicted`.
+        optimised: Whether the search traded it off; else it was limited or noted alone.
+    """
+
+    name: str
+    unit: str = ""
+    maximise: bool = False
+    role: str = "cost"
+    source: str = "computed"
+    optimised: bool = True
+
+    @property
+    def is_measured_cost(self) -> bool:
+        """Whether its values depend on a machine and are measured again at the end of a search."""
+        return self.role == "cost" and self.source == "measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What networks are trained for.
+
+    Attributes:
+        name: Of the task.
+        metric: What they are judged by.
+        examples: What one example of the data is called, in the plural.
+    """
+
+    name: str
+    metric: Quantity
+    examples: str
+
+
+def read_front_file(folder: Path) -> dict[str, Any] | None:
+    """The content of `front.json` in the terms of this version; None where there is none yet."""
+    content = read_json(folder / "front.json")
+    return None if content is None else brought_up_to_date(content)
+
+
+def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a `front.json` with the keys of this version, whichever wrote it."""
+    task = content.get("task") or _EARLIER_TASK
+    current = {**content, "task": task}
+    if "images" in current and "examples" not in current:
+        current["examples"] = current.pop("images")
+    if "objectives" in content:
+        metric = task["metric"]["name"]
+        current["objectives"] = [_with_role(described, metric) for described in content["objectives"]]
+    for part in ("members", "dropped"):
+        if part in content:
+            current[part] = [_with_test_quality(member) for member in content[part]]
+    return current
+
+
+def _with_test_quality(member: Mapping[str, Any]) -> dict[str, Any]:
+    return {("test_quality" if name == "test_accuracy" else name): value for name, value in member.items()}
+
+
+def _with_role(described: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """The description of an objective with what earlier versions left out."""
+    name = described["name"]
+    role = "quality" if name == metric or described.get("maximise") else "cost"
+    return {"role": role, "source": _EARLIER_SOURCES.get(name, "measured"), **described}
+
+
+def read_retrained(path: Path) -> dict[str, Any]:
+    """The record of one network that was trained further, in the terms of this version; empty where there is none."""
+    record = read_json(path) or {}
+    return {name.replace("_accuracy", "_quality"): value for name, value in record.items()}
+
+
+def objectives_of(folder: Path) -> list[dict[str, Any]]:
+    """The objectives of the search, from the front or, before there is one, from the head of the journal."""
+    front = read_front_file(folder)
+    if front and front.get("objectives"):
+        return front["objectives"]
+    head = next((line for line in read_lines(folder / "search" / "journal.jsonl")[0] if "objectives" in line), {})
+    metric = task_of(front or {}).metric.name
+    return [_with_role(described, metric) for described in head.get("objectives", [])]
+
+
+def task_of(front: Mapping[str, Any]) -> TaskFacts:
+    """What the networks of a front are trained for; that of earlier versions where it is not said."""
+    task = front.get("task") or _EARLIER_TASK
+    metric = task["metric"]
+    judged = Quantity(
+        name=metric["name"],
+        unit=metric.get("unit") or "",
+        maximise=bool(metric.get("maximise", True)),
+        role="quality",
+        source="measured",
+    )
+    return TaskFacts(name=task.get("name") or "", metric=judged, examples=task.get("examples") or "examples")
+
+
+def quantities_of(
+    objectives: Sequence[Mapping[str, Any]], values: Iterable[Mapping[str, Any]], intervals: Iterable[str] = ()
+) -> list[Quantity]:
+    """Everything that networks can be shown by: what is described, then measured values that are not.
+
+    Earlier versions did not describe the costs that every member has. Values without a description or an interval,
+    such as scores of proxies, are notes.
+
+    Args:
+        objectives: Descriptions, as `read_front_file` and `objectives_of` give them.
+        values: Of networks, by name.
+        intervals: Names of the values that have intervals, which are measured ones.
+    """
+    described = [
+        Quantity(
+            name=objective["name"],
+            unit=objective.get("unit") or "",
+            maximise=bool(objective.get("maximise")),
+            role=objective["role"],
+            source=objective["source"],
+            optimised=bool(objective.get("optimised", True)),
+        )
+        for objective in objectives
+    ]
+    known, measured = {quantity.name for quantity in described}, set(intervals)
+    beside = dict.fromkeys(name for value in values for name in value if name not in known)
+    found = {name: facts for name, facts in _EARLIER_UNDESCRIBED.items() if name in beside}
+    noted = (name for name in beside if name in measured and not name.startswith(PREDICTED))
+    found |= {name: ("", "measured") for name in noted if name not in found}
+    return described + [
+        Quantity(name=name, unit=unit, source=source, optimised=False) for name, (unit, source) in found.items()
+    ]
+
+
+def member_quantities(front: Mapping[str, Any]) -> list[Quantity]:
+    """Everything that is known of the members of a front, see `quantities_of`."""
+    members = front.get("members", [])
+    intervals = (name for member in members for name in member.get("intervals") or {})
+    return quantities_of(front.get("objectives", []), [member["values"] for member in members], intervals)
+
+
+def quality_of(quantities: Sequence[Quantity], task: TaskFacts) -> Quantity:
+    """What networks are judged by: the metric of the task where it is known of them, else another quality."""
+    ranked = sorted(
+        (quantity for quantity in quantities if quantity.optimised or quantity.name == task.metric.name),
+        key=lambda q: (q.name != task.metric.name, q.role != "quality", not q.maximise),
+    )
+    return ranked[0] if ranked else task.metric

@@ -1,0 +1,171 @@
+"""How quantities are called and written for people: one table of forms, and what to do for those that are not in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.job.folder import finite
+from service.job.front_file import PREDICTED, Quantity, TaskFacts, member_quantities, quality_of, task_of
+
+_PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How one quantity is written for people.
+
+    Args:
+        noun: What it is called in a sentence and on an axis.
+        digits: Format of a value in a text.
+        table_digits: The same in a table of the terminal, where counts stand below each other.
+        is_count: Whether values are scaled to thousands, millions or billions, so that they need no unit.
+        is_share: Whether it is a percentage of the examples, whose sampling error follows from their number.
+        best: What the network that is best by it is called.
+        meaning: What it is, as HTML; empty where only the user knows.
+    """
+
+    noun: str
+    digits: str = ".4g"
+    table_digits: str = ".4g"
+    is_count: bool = False
+    is_share: bool = False
+    best: str = ""
+    meaning: str = ""
+
+
+_ACCURACY = """<b>Validation accuracy</b> is the share of images recognised in a set that was kept apart from
+training. The search chose by it, so the chosen ones look a little better in it than they are.</li><li><b>Test
+accuracy</b> is the same on images that neither training nor search has seen; it was read once, at the end. It is
+what to expect in use, as far as the images there are alike."""
+_LATENCY = """<b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
+of a front in turns on the same machine, many times; the median is shown, with its 95 % interval."""
+_FORMS = {
+    "accuracy": Form(
+        noun="accuracy", digits=".2f", table_digits=".2f", is_share=True, best="most accurate", meaning=_ACCURACY
+    ),
+    "latency_ms": Form(noun="latency", digits=".3f", table_digits=".3f", meaning=_LATENCY),
+    "macs": Form(noun="MACs", table_digits=".2f", is_count=True, meaning="multiplications in one pass"),
+    "params": Form(noun="parameters", table_digits=".1f", is_count=True),
+}
+"""Quantities that are called otherwise than their names, in the order in which costs are shown."""
+
+
+def form_of(name: str) -> Form:
+    """How a quantity is written; by its name where nothing else is known."""
+    return _FORMS.get(name) or Form(noun=name)
+
+
+def is_listed(name: str) -> bool:
+    """Whether a quantity is called otherwise than its name."""
+    return name in _FORMS
+
+
+def in_order(quantities: Sequence[Quantity]) -> list[Quantity]:
+    """Quantities in the order in which they are shown: listed ones first, then the others as they come."""
+    ranks = {name: rank for rank, name in enumerate(_FORMS)}
+    return sorted(quantities, key=lambda quantity: ranks.get(quantity.name, len(ranks)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One quantity as it is shown: values are divided by `scale`, then carry `label`.
+
+    Args:
+        name: Of the quantity.
+        label: What it is called, with its unit.
+        scale: What values are divided by.
+        unit: Behind a value; a prefix such as M where values are counts.
+        noun: The label without the unit.
+        digits: Format of a value in a text.
+        table_digits: The same in a table of the terminal.
+    """
+
+    name: str
+    label: str
+    scale: float = 1.0
+    unit: str = ""
+    noun: str = ""
+    digits: str = ".4g"
+    table_digits: str = ".4g"
+
+    def of(self, value: Any) -> float | None:
+        """The scaled value, None where it is no finite number."""
+        number = finite(value)
+        return None if number is None else number / self.scale
+
+    def cell(self, value: Any) -> str:
+        """The scaled value in a table of the terminal; a dash where it is no finite number."""
+        number = self.of(value)
+        return "-" if number is None else format(number, self.table_digits)
+
+
+def axis_of(quantity: Quantity, values: Sequence[Any], *, before: str = "") -> Axis:
+    """The axis for a quantity; counts are scaled by the largest value.
+
+    Args:
+        quantity: What is shown.
+        values: All that are shown together.
+        before: Word in front of the noun, such as `validation`.
+    """
+    form = form_of(quantity.name)
+    noun, unit, scale = f"{before} {form.noun}".strip(), quantity.unit, 1.0
+    if form.is_count:
+        largest = max((number for value in values if (number := finite(value)) is not None), default=0.0)
+        unit, scale = next((prefix, size) for prefix, size in _PREFIXES if largest >= size or size == 1)
+    elif unit == quantity.name:
+        unit = ""
+    label = f"{noun} ({unit})" if unit else noun
+    named = Axis(name=quantity.name, label=label, scale=scale, unit=unit, noun=noun)
+    return replace(named, digits=form.digits, table_digits=form.table_digits)
+
+
+def predicted_axis(axis: Axis) -> Axis:
+    """The axis for what a search predicted of a measured cost."""
+    name, label, noun = f"{PREDICTED}{axis.name}", f"predicted {axis.label}", f"predicted {axis.noun}"
+    return replace(axis, name=name, label=label, noun=noun, digits=".4g")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is shown of the networks of one front.
+
+    Attributes:
+        task: What they are trained for.
+        quality: What they are judged by, on the validation split where that is the metric of the task.
+        test: The metric of the task on the test split.
+        costs: What they cost, in the order in which that is shown.
+        measured: Names of the costs that were measured.
+    """
+
+    task: TaskFacts
+    quality: Axis
+    maximise: bool
+    test: Axis
+    costs: tuple[Axis, ...]
+    measured: frozenset[str]
+
+
+def shown_of(front: dict[str, Any]) -> Shown:
+    """What is shown of the front in a `front.json`, in the terms of `read_front_file`."""
+    task, quantities = task_of(front), member_quantities(front)
+    judged = quality_of(quantities, task)
+    values = [member["values"] for member in front.get("members", [])]
+    costs = [quantity for quantity in in_order(quantities) if quantity.name != judged.name]
+    return Shown(
+        task=task,
+        quality=quality_axis(judged, task),
+        maximise=judged.maximise,
+        test=test_axis(task),
+        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in costs),
+        measured=frozenset(quantity.name for quantity in costs if quantity.is_measured_cost),
+    )
+
+
+def quality_axis(judged: Quantity, task: TaskFacts) -> Axis:
+    """The axis for what networks are judged by."""
+    return axis_of(judged, [], before="validation" if judged.name == task.metric.name else "")
+
+
+def test_axis(task: TaskFacts) -> Axis:
+    """The axis for the metric of a task on the test split."""
+    return axis_of(task.metric, [], before="test")
