@@ -18,13 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.benchmarks.problems import BenchmarkProblem
-from nas.benchmarks.searchers import hypervolume_curve, make_searcher
+from nas.benchmarks.searchers import hypervolume_curve
 from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.search.pareto import losses
 from nas.student_interval import student_half
-from service import catalogue
-from service.benchmarks.search_benchmark import Plan
+from service.benchmarks.search_benchmark import Plan, make_searcher
 from service.benchmarks.search_problems import ProblemRequest, problems_of
 from tests.nas.simulated import SimulatedWorkers
 
@@ -67,7 +66,7 @@ def plan_of(problem: BenchmarkProblem, searcher: str) -> dict:
 def run(problem: BenchmarkProblem, name: str, seed: int, seconds: tuple[float, ...] | None) -> Found:
     """One search, on workers of these speeds; on one after the other where there are none."""
     settings = plan_of(problem, name)
-    searcher = make_searcher(catalogue.resolve("searcher", name), problem, seed=seed, **settings)
+    searcher = make_searcher(name, problem, seed=seed, **settings)
     workers = None if seconds is None else SimulatedWorkers(problem.problem.measured, seconds)
     evaluations = settings["evaluations"]
     done = search(

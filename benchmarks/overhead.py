@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.data import DeviceImages
-from nas.data.augment import Augmentation, Normalisation
+from nas.data.images.augment import Augmentation, Normalisation
 from nas.objectives import Cost
 from nas.search.journal import Journal
 from nas.search.loop import search

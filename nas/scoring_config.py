@@ -14,7 +14,7 @@ class ProxyConfig:
         names: Proxies, by catalogue name or `package.module:object`. A search computes them for every candidate and
             says how well they rank beside parameters and MACs.
         options: Options of proxies by name, such as ``{gradsign: {reduction: mean}}``.
-        batch: Training images of one scoring.
+        batch: Training examples of one scoring.
         filter: Proxy that decides which proposals of the searcher are evaluated; `auto` for all of `names`, as far as
             they have ranked better than parameters and MACs; `null` for none.
         proposals: Proposals for each architecture that is evaluated, where there is a filter.

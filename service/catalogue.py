@@ -188,7 +188,13 @@ BACKENDS = {
     "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
 }
 TASKS: dict[str, Entry] = {}
-DATA: dict[str, Entry] = {}
+DATA = {
+    "digits": Entry("nas.data.sources.digits:open_digits", "8x8 digits that are there already, nothing to download"),
+    "npz": Entry("nas.data.sources.npz:open_npz", "JPEG files in one array of an npz file"),
+    "folder": Entry("nas.data.sources.folder:open_folder", "one folder of images a class"),
+    "timm": Entry("nas.data.sources.timm:open_timm", "any random-access dataset of timm.data.create_dataset"),
+    "noise": Entry("nas.data.sources.noise:open_noise", "random images and labels, for costs and latency"),
+}
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 EXPORT_FORMATS = {
     "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),

@@ -1,6 +1,5 @@
 """Runs of searchers on problems whose answers are known, and what many of them say together."""
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +15,10 @@ from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.search.pareto import losses
 from nas.searchers import Searcher
-from nas.searchers.seeded import Seeded
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
 RESAMPLES = 2000
-Make = Callable[..., Searcher]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,50 +66,23 @@ class _Timed:
         return answer, seconds
 
 
-def make_searcher(
-    make: Make, problem: BenchmarkProblem, *, seed: int, evaluations: int, population: int, options: Mapping[str, Any]
-) -> Searcher:
-    """A searcher for a problem.
+def offered(problem: BenchmarkProblem, *, seed: int, evaluations: int, population: int) -> dict[str, Any]:
+    """Return what a searcher is offered for a problem, by the name of its argument.
 
-    Every searcher is told objectives, seed, population and violations of exact limits. Those whose constructor has
-    them are told the number of evaluations, what is exactly computable (`exact`: index of an objective -> its losses
-    [N] of encodings [N, D]) and the limits on other objectives (`limits`: index -> largest loss).
+    Beside the space, the objectives, the seed, the population and the violations of exact limits, that is the number of
+    evaluations, what is exactly computable (`exact`: index of an objective -> its losses [N] of encodings [N, D]) and
+    the limits on other objectives (`limits`: index -> largest loss).
     """
-    offered = {
+    return {
+        "space": problem.space,
+        "objectives": len(problem.directions),
+        "population": population,
+        "seed": seed,
+        "violation": problem.problem.exact_violation,
         "evaluations": evaluations,
         "exact": problem.problem.computed,
         "limits": problem.problem.loss_limits,
     }
-    taken = inspect.signature(make).parameters
-    return make(
-        problem.space,
-        **{
-            "objectives": len(problem.directions),
-            "population": population,
-            "seed": seed,
-            "violation": problem.problem.exact_violation,
-            **{name: value for name, value in offered.items() if name in taken},
-            **options,
-        },
-    )
-
-
-def make_warm(
-    make: Make,
-    problem: BenchmarkProblem,
-    earlier: EarlierSearch,
-    *,
-    seed: int,
-    evaluations: int,
-    population: int,
-    options: Mapping[str, Any],
-) -> Searcher:
-    """As `make_searcher`, of one that knows an earlier search: as its model can use it, or from its front on."""
-    if "warm_start" in inspect.signature(make).parameters:
-        options = {**options, "warm_start": earlier.rows(problem.directions)}
-        return make_searcher(make, problem, seed=seed, evaluations=evaluations, population=population, options=options)
-    cold = make_searcher(make, problem, seed=seed, evaluations=evaluations, population=population, options=options)
-    return Seeded(cold, earlier.front())
 
 
 def earlier_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) -> EarlierSearch:

@@ -1,4 +1,4 @@
-"""Images for training, search and the final report: three splits that are apart from the first day."""
+"""Data for training, search and the final report: three splits that are apart from the first day."""
 
 from typing import TYPE_CHECKING
 
@@ -6,20 +6,29 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from nas.data.config import DataConfig, InvalidData
-    from nas.data.device_images import DeviceImages
-    from nas.data.load import Data, DataShape, Images, check_data, load_data
-    from nas.data.streamed_images import StreamedImages
+    from nas.data.data import Batch, Data, DataSource, Split
+    from nas.data.images.device_images import DeviceImages
+    from nas.data.images.source import ImageData, ImageSource
+    from nas.data.images.streamed_images import StreamedImages
+    from nas.data.load import check_data, load_data, open_source
+    from nas.data.tensors import TensorData, TensorSource
 
 __all__ = [
+    "Batch",
     "Data",
     "DataConfig",
-    "DataShape",
+    "DataSource",
     "DeviceImages",
-    "Images",
+    "ImageData",
+    "ImageSource",
     "InvalidData",
+    "Split",
     "StreamedImages",
+    "TensorData",
+    "TensorSource",
     "check_data",
     "load_data",
+    "open_source",
 ]
 
 __getattr__ = lazy(__name__, __file__)

@@ -1,9 +1,9 @@
-"""Which images a job uses, as one validated value."""
+"""Which data a job uses, as one validated value."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
-SourceName = Literal["digits", "npz", "folder", "timm", "noise"]
+from search_spaces.errors import FieldError
 
 
 class InvalidData(ValueError):
@@ -12,21 +12,23 @@ class InvalidData(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the images come from, how they are split and how they are augmented.
+    """Where the data come from, how they are split, and how images are augmented.
 
     Args:
         source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
-            (one folder of images a class), `timm` (any random-access dataset of `timm.data.create_dataset`) or
-            `noise` (random colours with random labels of 10 classes: for costs, latency and trying things out).
+            (one folder of images a class), `timm` (any random-access dataset of `timm.data.create_dataset`), `noise`
+            (random colours with random labels of 10 classes: for costs, latency and trying things out), or the source
+            of one's own at `package.module:object`.
+        options: Keyword arguments of a source of one's own.
         path: Of `npz` the training file, or the folder that holds *train*.npz and *test*.npz; of `folder` the folder
             with train/CLASS/ (and val/, test/) or CLASS/ in it; of `timm` the root folder of the dataset.
         test_path: Of `npz` the test file, of `folder` the test folder, where it is not beside the training images.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
             and at most 224 pixels, and 64 otherwise; 32 for `noise`.
-        validation_fraction: Part of the training images held out for the search where the source has no validation
+        validation_fraction: Part of the training examples held out for the search where the source has no validation
             split. `digits` and `noise` are always split 60/20/20.
-        test_fraction: Part of all images held out for the final report where the source has no test split.
+        test_fraction: Part of all examples held out for the final report where the source has no test split.
         flip: Whether training images are mirrored at random; `null` for the source's own: not for `digits`, where a
             mirrored symbol is another one.
         crop_padding: Black pixels added around a training image before a random crop of the original size; `null`
@@ -37,7 +39,8 @@ class DataConfig:
         download: Whether timm may fetch a dataset that is not at `path` yet.
     """
 
-    source: SourceName = "digits"
+    source: str = "digits"
+    options: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
     test_path: str | None = None
     dataset: str | None = None
@@ -52,16 +55,8 @@ class DataConfig:
     download: bool = False
 
     def __post_init__(self) -> None:
-        sources = get_args(SourceName)
         limits: list[tuple[str, bool, str]] = [
-            ("source", self.source in sources, f"one of {', '.join(sources)}"),
-            ("path", self.source not in ("npz", "folder") or bool(self.path), f"given for source '{self.source}'"),
-            ("test_path", self.test_path is None or self.source in ("npz", "folder"), "null unless npz or folder"),
-            (
-                "dataset",
-                (self.dataset is not None) == (self.source == "timm"),
-                "given for source 'timm', and only there",
-            ),
+            ("source", bool(self.source), "the name of a source, or package.module:object"),
             ("image_size", self.image_size is None or self.image_size >= 4, "at least 4 pixels, or null"),
             ("validation_fraction", 0 < self.validation_fraction < 1, "between 0 and 1"),
             ("test_fraction", 0 < self.test_fraction < 1, "between 0 and 1"),
@@ -69,6 +64,36 @@ class DataConfig:
             ("cutout", self.cutout >= 0, "0 or more pixels"),
             ("workers", self.workers >= 0, "0 or more"),
         ]
-        for field, holds, allowed in limits:
+        for name, holds, allowed in limits:
             if not holds:
-                raise ValueError(f"{field} must be {allowed}, got {getattr(self, field)!r}")
+                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+
+    def require(self, *names: str) -> None:
+        """Refuse a field without a value that the source cannot do without.
+
+        Raises:
+            FieldError: One of these fields is null.
+        """
+        for name in names:
+            if getattr(self, name) is None:
+                raise FieldError(name, f"must be given for source {self.source!r}, got None")
+
+    def refuse(self, *names: str) -> None:
+        """Refuse a field that was given a value but means nothing to the source.
+
+        Raises:
+            FieldError: One of these fields is not at its default.
+        """
+        for item in fields(self):
+            default = item.default if item.default is not MISSING else {}
+            if item.name in names and (given := getattr(self, item.name)) != default:
+                raise FieldError(item.name, f"must be left out, source {self.source!r} does not use it; got {given!r}")
+
+    def refuse_all_but(self, *names: str) -> None:
+        """Refuse every field with a value that is none of these; source and options are the source's own.
+
+        Raises:
+            FieldError: Another field is not at its default.
+        """
+        used = {"source", "options", *names}
+        self.refuse(*(item.name for item in fields(self) if item.name not in used))

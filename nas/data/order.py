@@ -1,20 +1,18 @@
-"""Which images make up a batch: pure functions of seed, epoch and batch number, so that any batch can be repeated."""
+"""Which examples make up a batch: pure functions of seed, epoch and batch number, so that any batch can be repeated."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-# First words of a seed, so that no two kinds of draws share their random numbers.
-ORDER, AUGMENT, SPLIT, SUBSET = range(4)
+from supernets.streams import DATA_ORDER, SUBSET
 
 
 class Share(NamedTuple):
     """One process's part of one global batch: positions `begin` to `end` of the epoch's order.
 
-    `offset` is where the part starts in its global batch, which holds `total` images.
+    `offset` is where the part starts in its global batch, which holds `total` examples.
     """
 
     batch: int
@@ -24,39 +22,34 @@ class Share(NamedTuple):
     total: int
 
 
-def seeded(*entropy: int) -> torch.Generator:
-    """A CPU generator that depends on all the given non-negative numbers."""
-    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
-
-
 def epoch_order(count: int, *, epoch: int, seed: int) -> Tensor:
-    """Image indices in the order of one epoch, int64 [count]."""
-    return torch.randperm(count, generator=seeded(ORDER, seed, epoch))
+    """Examples in the order of one epoch, int64 [count]."""
+    return torch.randperm(count, generator=DATA_ORDER.torch_generator(seed, epoch))
 
 
 def order_of(given: Tensor | None, count: int, *, epoch: int, seed: int) -> Tensor:
     """The given order of an epoch, or a permutation; int64 [count].
 
     Raises:
-        ValueError: The given order has another length or names images that are not there.
+        ValueError: The given order has another length or names examples that are not there.
     """
     if given is None:
         return epoch_order(count, epoch=epoch, seed=seed)
     if given.dtype != torch.int64 or given.shape != (count,):
         raise ValueError(f"order must be int64 [{count}], got {given.dtype} {list(given.shape)}")
     if given.min() < 0 or given.max() >= count:
-        raise ValueError(f"order must name images from 0 to {count - 1}, got {int(given.min())} to {int(given.max())}")
+        got = f"{int(given.min())} to {int(given.max())}"
+        raise ValueError(f"order must name examples from 0 to {count - 1}, got {got}")
     return given
 
 
 def random_subset(count: int, n: int, seed: int) -> Tensor:
     """`n` distinct indices below `count` (all of them where there are fewer), in random order."""
-    return torch.randperm(count, generator=seeded(SUBSET, seed))[:n]
+    return torch.randperm(count, generator=SUBSET.torch_generator(seed))[:n]
 
 
 def steps(count: int, batch_size: int, *, drop_last: bool = True) -> int:
-    """Batches of one epoch; fewer images than one batch still make one."""
+    """Batches of one epoch; fewer examples than one batch still make one."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     full = count // batch_size

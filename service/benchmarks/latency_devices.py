@@ -1,6 +1,5 @@
 """Tables of latencies on several devices, as `nas benchmark latency` reads them."""
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,12 +135,11 @@ def _space(request: LatencyTableRequest) -> Space:
     assert request.space is not None
     options = dict(request.space_options)
     try:
-        make = catalogue.resolve("space", request.space)
-        if "resolutions" in inspect.signature(make).parameters and "resolutions" not in options:
+        if "resolutions" in catalogue.parameters("space", request.space) and "resolutions" not in options:
             pixels = _read(request.join or request.path).columns.get("resolution", ())
             sizes = {int(text) for text in pixels if text.isdigit()}
             options |= {"resolutions": tuple(sorted(sizes))} if sizes else {}
-        return make(**options)
+        return catalogue.make("space", request.space, options=options)
     except (ValueError, TypeError) as error:
         if isinstance(error, InvalidJob):
             raise

@@ -4,7 +4,6 @@ Every method and seed is an ordinary job in a folder of its own below the output
 so the same command goes on where it stopped, and a command with more methods, seeds or architectures adds to it.
 """
 
-import inspect
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +15,17 @@ from typing import Any
 import numpy as np
 
 from nas.benchmarks.method_comparison import Ranked, compare
-from nas.data.sources import open_source
-from nas.data.splits import split
 from nas.rank_agreement import kendall, spearman, top_precision
 from search_spaces import Space
+from service import catalogue
 from service.benchmarks import ranking_run
 from service.benchmarks.proxies import BASELINES, TableRequest, Truth, read_truth
 from service.benchmarks.ranking_methods import METHODS, chosen_methods, for_all, for_one, passes, with_budget
 from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
-from service.catalogue import resolve
 from service.errors import InvalidJob
 from service.job import splits
-from service.job.building import build_space
+from service.job.building import build_space, data_source
 from service.job.checks import require_supernet_space
 from service.job.files import job_file, read_fields
 from service.job.folder import read_json, write_json
@@ -177,7 +174,7 @@ def _fields(request: Request) -> dict[str, Any]:
 
 def _published_supernet(job: Job) -> list[str]:
     """Norms of operations have no weights in published supernets; spaces that leave it open are set so."""
-    takes = inspect.signature(resolve("space", job.space.name)).parameters
+    takes = catalogue.parameters("space", job.space.name)
     free = "shared_affine" in takes and "shared_affine" not in job.space.options
     return ["space.options.shared_affine=false"] if free else []
 
@@ -192,8 +189,7 @@ def _truth(request: TableRequest, space: Space, seed: int) -> Truth:
 
 def _epoch_steps(job: Job) -> int:
     """Batches of one epoch; no image is decoded for that."""
-    train = split(open_source(job.data)).train
-    return max(1, len(train.indices) // job.train.batch_size)
+    return max(1, data_source(job.data).sizes["train"] // job.train.batch_size)
 
 
 def _epochs(request: Request, base: Job, epoch_steps: int) -> float:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from nas.data import Data, load_data
+from nas.data import Data
 from nas.ranking import BatchNorm, RankingImages, rank
 from nas.search.journal import Evaluation, Journal, read_evaluations
 from search_spaces import Architecture
 from service.benchmarks.proxies import Truth
+from service.job.building import data_source
 from service.job.device import torch_device
 from service.job.folder import write_whole
 from service.job.job import Job
@@ -70,7 +71,7 @@ class Run:
 
 def data_of(job: Job) -> Data:
     """The images of a job on its device; all runs have the same."""
-    return load_data(job.data, device=torch_device(job.device))
+    return data_source(job.data).load(torch_device(job.device))
 
 
 def train_and_rank(

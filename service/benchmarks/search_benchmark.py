@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.benchmarks.problems import BenchmarkProblem
-from nas.benchmarks.searchers import Comparison, Run, compare, earlier_search, make_searcher, make_warm, run_search
+from nas.benchmarks.searchers import Comparison, Run, compare, earlier_search, offered, run_search
 from nas.objectives import describe
+from nas.searchers import Searcher
+from nas.searchers.seeded import Seeded
 from service import catalogue
 from service.benchmarks.tasks import completed, remembered
 from service.errors import InvalidJob
@@ -79,18 +81,47 @@ class Runner:
     plan: Plan
 
     def __call__(self, task: Task) -> Run:
-        problem = self.plan.problems[task.problem]
-        settings = self.plan.settings(problem, task.searcher)
-        make = catalogue.resolve("searcher", task.searcher.removesuffix(WARM))
+        problem, name = self.plan.problems[task.problem], task.searcher.removesuffix(WARM)
+        settings = {"seed": task.seed, **self.plan.settings(problem, name)}
         if task.searcher.endswith(WARM) and self.plan.warm_from is not None:
-            other = self.plan.warm_from
-            theirs = make_searcher(make, other, seed=task.seed, **settings)
-            searcher = make_warm(
-                make, problem, earlier_search(other, theirs, settings["evaluations"]), seed=task.seed, **settings
-            )
+            searcher = _warm_searcher(name, problem, self.plan.warm_from, settings)
         else:
-            searcher = make_searcher(make, problem, seed=task.seed, **settings)
+            searcher = make_searcher(name, problem, **settings)
         return run_search(problem, searcher, settings["evaluations"])
+
+
+def make_searcher(
+    name: str,
+    problem: BenchmarkProblem,
+    *,
+    options: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+    **numbers: int,
+) -> Searcher:
+    """Return a searcher for a problem.
+
+    Args:
+        name: Catalogue name, or `package.module:object`.
+        problem: What is searched.
+        options: Arguments from the command line.
+        more: What else is offered.
+        **numbers: Seed, evaluations and population.
+
+    Raises:
+        ValueError: The searcher refuses its options.
+    """
+    given = {**offered(problem, **numbers), **(more or {})}
+    return catalogue.make("searcher", name, offered=given, options=options)
+
+
+def _warm_searcher(
+    name: str, problem: BenchmarkProblem, other: BenchmarkProblem, settings: Mapping[str, Any]
+) -> Searcher:
+    """A searcher that knows a search of the other problem: as its model can use it, or from its front on."""
+    earlier = earlier_search(other, make_searcher(name, other, **settings), settings["evaluations"])
+    if "warm_start" in catalogue.parameters("searcher", name):
+        return make_searcher(name, problem, **settings, more={"warm_start": earlier.rows(problem.directions)})
+    return Seeded(make_searcher(name, problem, **settings), earlier.front())
 
 
 def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
@@ -102,11 +133,10 @@ def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any
     mistakes = [] if searchers else ["--searcher: must name at least one; see: nas list searcher"]
     for name in dict.fromkeys([*searchers, *options]):
         try:
-            make = catalogue.resolve("searcher", name)
+            allowed = catalogue.parameters("searcher", name, hidden=_GIVEN)
         except ValueError as error:
             mistakes.append(f"{'--searcher' if name in searchers else '--set'}: {error}")
             continue
-        allowed = [option for option in inspect.signature(make).parameters if option not in _GIVEN]
         mistakes += [
             f"--set: {name} has no option {option!r}{catalogue.suggestion(option, allowed)}"
             for option in options.get(name, {})
@@ -131,10 +161,9 @@ def check(plan: Plan) -> None:
         if problem.space.name != other.space.name
     ]
     for name in [name for name in plan.searchers if not name.endswith(WARM)]:
-        make = catalogue.resolve("searcher", name)
         try:
             for problem in plan.problems:
-                make_searcher(make, problem, seed=0, **plan.settings(problem, name))
+                make_searcher(name, problem, seed=0, **plan.settings(problem, name))
         except (ValueError, TypeError) as error:
             mistakes.append(f"--searcher: {name}: {error}")
     if mistakes:

@@ -1,6 +1,5 @@
 """What `nas list` prints: what can be named, and the facts of one search space."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -27,8 +26,7 @@ def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
 
 def space_facts(name: str) -> Group:
     """Size, cost and options of a listed search space, all at their defaults."""
-    function = catalogue.resolve("space", name)
-    space = function()
+    space = catalogue.make("space", name)
     facts = _plain()
     facts.add_row("  architectures", f"{space.count():,}")
     facts.add_row("  decisions", str(len(space.decisions)))
@@ -37,7 +35,7 @@ def space_facts(name: str) -> Group:
     for title, (low, high) in (("million MACs", costs.macs / 1e6), ("million weights", costs.params / 1e6)):
         facts.add_row(f"  {title}", f"{low:,.2f} to {high:,.2f}")
     options = _plain()
-    for option, parameter in inspect.signature(function).parameters.items():
+    for option, parameter in catalogue.parameters("space", name).items():
         options.add_row(f"  {option}", Text(_as_yaml(parameter.default)))
     heading = Text("Options (space.options of a job) and their defaults", style="bold")
     return Group(Text(f"{name}: {catalogue.SPACES[name].summary}", style="bold"), facts, heading, options)

@@ -58,7 +58,7 @@ def score(
         command.check_output(output)
         rows = command.chosen_rows(made, archs, sample, every, job.seed)
         with resumable("the same command"), display() as observer:
-            outcome = command.perform(job, made, rows, output, observer, workers=workers, layers=layers)
+            outcome = command.perform(job, rows, output, observer, workers=workers, layers=layers)
     console().print(score_tables.score_table(outcome))
     typer.echo(score_tables.score_summary(outcome, output))
 
@@ -109,7 +109,7 @@ def benchmark_proxies(
         command.check_output(output)
         truth = proxies.read_truth(rows, made, job.seed)
         with resumable("the same command"), display() as observer:
-            outcome = command.perform(job, made, truth.rows, output, observer, workers=workers)
+            outcome = command.perform(job, truth.rows, output, observer, workers=workers)
         found = proxies.agreements(outcome, truth)
         seconds = proxies.seconds_alone(job, truth.rows)
     console().print(score_tables.agreement_table(found, seconds, truth.provenance))

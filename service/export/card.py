@@ -74,10 +74,9 @@ def card_of(subject: Subject) -> dict[str, Any]:
         "input": _input(data, subject.network),
         "output": {
             "name": "output",
-            "shape": ["batch", data.classes],
+            "shape": ["batch", data.facts["classes"]],
             "dtype": "float32",
-            "meaning": "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities",
-            "classes": list(data.class_names),
+            **data.targets,
         },
         "accuracy": _accuracy(subject.folder, member, subject.origin),
         "params": int(costs.params[0]),
@@ -94,19 +93,13 @@ def _function(name: str) -> str:
 
 
 def _input(data: Data, network: nn.Module) -> dict[str, Any]:
-    size = data.image_size
+    size = data.facts["image_size"]
     resized = sorted({layer.size for layer in network.modules() if isinstance(layer, Resize)} - {size})
-    colours = (
-        "red, green, blue" if data.channels == 3 else "grey" if data.channels == 1 else f"{data.channels} channels"
-    )
     return {
         "name": "input",
-        "shape": ["batch", data.channels, size, size],
+        "shape": ["batch", data.facts["channels"], size, size],
         "dtype": "float32",
-        "layout": f"image, channel ({colours}), row, column",
-        "scale": "x = (pixel / 255 - mean) / std for each channel",
-        "mean": list(data.mean),
-        "std": list(data.std),
+        **data.preprocessing,
         "resized_inside_to": resized[0] if resized else None,
     }
 

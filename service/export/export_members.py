@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data import Data, load_data
+from nas.data import Data
 from nas.export import Deployable, restored
 from search_spaces import Space
 from service import catalogue
 from service.errors import InvalidJob
 from service.export.card import CARD, EXAMPLE, Subject, card_of, plain, read_card
-from service.job.building import build_space, space_options
+from service.job.building import build_space, data_source, space_options
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
 from service.job.preparation import front_members
@@ -144,7 +144,7 @@ class _Source:
 
     @cached_property
     def data(self) -> Data:
-        return load_data(self.request.job.data, device=torch.device("cpu"))
+        return data_source(self.request.job.data).load(torch.device("cpu"))
 
     @cached_property
     def examples(self) -> Tensor:

@@ -3,19 +3,30 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nas.data import DataConfig, check_data
+from nas.data import DataConfig, DataSource
 from search_spaces import Space
 from service import catalogue
 from service.job.job import Job
+
+
+def data_source(config: DataConfig) -> DataSource:
+    """Return the data of a job, found but not loaded yet.
+
+    Raises:
+        InvalidData: The data is missing, damaged, too small or not of the expected form.
+        FieldError: A field has a value that does not go with the source.
+        ValueError: There is no such source, or it refuses its options.
+    """
+    return catalogue.make("data", config.source, offered={"config": config}, options=config.options)
 
 
 def data_facts(config: DataConfig) -> Mapping[str, Any]:
     """Return what follows from the data, by the name of the argument of a space or task that it is for.
 
     Raises:
-        InvalidData: The data is missing, damaged, too small or not of the expected form.
+        ValueError: As `data_source`.
     """
-    return check_data(config)._asdict()
+    return data_source(config).facts
 
 
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from nas.data import DataConfig, InvalidData
+from nas.data import DataConfig
 from nas.hardware.latency import mistakes as hardware_mistakes
 from nas.objectives import Bound, parse_bound
 from nas.search.reachable import contradiction
 from search_spaces import Space
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.catalogue import OBJECTIVES, PROXIES, suggestion
 from service.errors import InvalidJob
@@ -42,11 +43,10 @@ def deep_mistakes(checked: Checked[Job], facts_of: Callable[[DataConfig], Mappin
     if checked.sound("device"):
         yield from _device_mistakes(job.device)
     facts: Mapping[str, Any] | None = None
-    if checked.sound("data"):
-        try:
-            facts = facts_of(job.data)
-        except InvalidData as error:
-            yield from (f"data: {line}" for line in str(error).splitlines())
+    data_mistakes = list(_source_mistakes(job.data)) if checked.sound("data", "source") else []
+    if checked.sound("data") and not data_mistakes:
+        facts, data_mistakes = _look_at(job.data, facts_of)
+    yield from data_mistakes
     if checked.sound("latency"):
         yield from _backend_mistakes(job, checked.sound("device"))
     objectives = [name for name in job.search.objectives if name not in PROXIES]
@@ -68,6 +68,26 @@ def deep_mistakes(checked: Checked[Job], facts_of: Callable[[DataConfig], Mappin
     yield from _constraint_mistakes(job, space)
     if checked.sound("latency") and checked.sound("device"):
         yield from latency_checks.mistakes(job, space)
+
+
+def _source_mistakes(config: DataConfig) -> Iterator[str]:
+    """A source that does not exist, or options that it does not take."""
+    unknown = list(_catalogue_mistakes("data", "data.source", [config.source]))
+    yield from unknown
+    if not unknown:
+        yield from option_mistakes("data", config.source, config.options, path="data.options", hidden=("config",))
+
+
+def _look_at(
+    config: DataConfig, facts_of: Callable[[DataConfig], Mapping[str, Any]]
+) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """The facts of the data, or why they cannot be used."""
+    try:
+        return facts_of(config), []
+    except FieldError as error:
+        return None, [f"data.{error.field}: {error.text}"]
+    except ValueError as error:
+        return None, [f"data: {line}" for line in str(error).splitlines()]
 
 
 def _device_mistakes(device: str) -> Iterator[str]:

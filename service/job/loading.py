@@ -16,7 +16,7 @@ from service.job.validation import check_fields, field_paths
 
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
 FREE_FORM = {
-    *(("space", "options"), ("train", "sampler_options")),
+    *(("data", "options"), ("space", "options"), ("train", "sampler_options")),
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from service.errors import InvalidJob
@@ -11,6 +10,7 @@ from service.job.files import job_file, read_fields
 from service.job.validation import check_fields
 
 if TYPE_CHECKING:
+    from nas.data import DataConfig
     from service.job.job import Job
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,9 +43,7 @@ class Checker:
     """Checks many jobs that differ little: data are looked at once, and jobs that differ in the seed only once."""
 
     def __init__(self) -> None:
-        from service.job.building import data_facts
-
-        self.facts_of = cache(data_facts)
+        self.facts: dict[str, Mapping[str, Any]] = {}
         self.known: dict[str, Job] = {}
 
     def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
@@ -61,7 +59,7 @@ class Checker:
         unpinned = {**data, "device": "auto" if device == "cuda" else device}
         alike = repr({**unpinned, "seed": None})
         if alike not in self.known:
-            self.known[alike] = job_of(unpinned, facts_of=self.facts_of)
+            self.known[alike] = job_of(unpinned, facts_of=self._facts_of)
         job = self.known[alike]
         if seed != job.seed or type(seed) is not int:
             shallow = check_fields(type(job), {"name": "job", "space": {"name": "any"}, "seed": seed}, {})
@@ -69,3 +67,11 @@ class Checker:
                 raise InvalidJob(list(shallow.mistakes.values()))
             job = replace(job, seed=shallow.tree.seed)
         return replace(job, device=device) if device == "cuda" else job
+
+    def _facts_of(self, config: "DataConfig") -> Mapping[str, Any]:
+        from service.job.building import data_facts
+
+        data = repr(config)
+        if data not in self.facts:
+            self.facts[data] = data_facts(config)
+        return self.facts[data]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.data import Data, load_data
+from nas.data import Data
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from nas.hardware.latency_table import LatencyTable
 from nas.hardware.quiet_moments import Quiet
@@ -23,7 +23,7 @@ from search_spaces import Architecture, Space
 from service import catalogue
 from service.errors import InvalidJob
 from service.job import latency_table
-from service.job.building import build_space
+from service.job.building import build_space, data_source
 from service.job.job import Job
 from service.run.events import Recorder
 from service.run.profiling import measure_architectures
@@ -50,7 +50,7 @@ class Work:
 
     @cached_property
     def data(self) -> Data:
-        return load_data(self.job.data, device=self.device)
+        return data_source(self.job.data).load(self.device)
 
     @cached_property
     def space(self) -> Space:

@@ -47,7 +47,6 @@ class Outcome:
 
     Attributes:
         job: The job it was done for.
-        space: Its space.
         rows: The architectures.
         known: Their scores.
         columns: Scores [rows] by name, aggregates included.
@@ -56,7 +55,6 @@ class Outcome:
     """
 
     job: Job
-    space: Space
     rows: scoring.Rows
     known: Mapping[Architecture, Scored]
     columns: Mapping[str, np.ndarray]
@@ -123,7 +121,7 @@ def check_output(output: Path) -> None:
 
 
 def perform(
-    job: Job, space: Space, rows: scoring.Rows, output: Path, observer: Observer, *, workers: int, layers: bool = False
+    job: Job, rows: scoring.Rows, output: Path, observer: Observer, *, workers: int, layers: bool = False
 ) -> Outcome:
     """Score the rows and write the table."""
     journal = journal_file(output)
@@ -134,7 +132,7 @@ def perform(
     columns = scoring.score_columns(job, rows, known)
     scoring.write_table(output, rows, known, columns)
     fresh = len(known) - max(0, before - 1)
-    return Outcome(job=job, space=space, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
+    return Outcome(job=job, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
 
 
 def journal_file(output: Path) -> Path:

@@ -5,22 +5,23 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 
 from nas.benchmarks.published_tables import Table
-from nas.data import Data, load_data
+from nas.data import Data
 from nas.scoring import Classes, Scored, Scorer, as_evaluation, as_scored
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import proxies as job_proxies
-from service.job.building import build_space
+from service.job.building import build_space, data_source
 from service.job.device import torch_device
 from service.job.job import Job
 from service.run import processes
@@ -109,21 +110,14 @@ def score_rows(
         InvalidJob: The journal is of other scores.
     """
     ready, fingerprint = scorer_of(job)
-    proxies = {"names": job_proxies.plain_names(job.proxies.names), "options": job.proxies.options}
-    header = {"space": asdict(job.space), "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
-    header |= {"seed": job.seed, "architectures": _digest(rows.architectures)}
-    try:
-        journal = Journal(journal_path, header)
-    except ValueError as error:
-        raise InvalidJob([f"--output: {error}; give another --output"]) from error
+    journal = _opened(journal_path, job, rows, fingerprint)
     known = {evaluation.architecture: as_scored(evaluation) for evaluation in journal.evaluations}
     places = {architecture: i for i, architecture in reversed(list(enumerate(rows.architectures)))}
     distinct = list(dict.fromkeys(rows.architectures))
     missing = [architecture for architecture in distinct if architecture not in known]
-    shares = layer_file(journal_path).open("a", encoding="utf-8") if layers else None
     synced = time.monotonic()
     observer({"event": "score", "done": len(known), "total": len(distinct)})
-    try:
+    with closing(journal), _shares(journal_path) if layers else nullcontext() as shares:
         for architecture, scored in _computed(ready, missing, _processes(job, workers, len(missing))):
             if shares is not None:
                 shares.write(json.dumps({"index": places[architecture], "layers": scored.layers}) + "\n")
@@ -134,16 +128,32 @@ def score_rows(
                 journal.sync()
                 synced = time.monotonic()
             observer({"event": "score", "done": len(known), "total": len(distinct)})
-    finally:
-        journal.close()
-        if shares is not None:
-            shares.close()
     return known
+
+
+def _opened(path: Path, job: Job, rows: Rows, fingerprint: str) -> Journal:
+    """The journal of these scores, with what it remembers.
+
+    Raises:
+        InvalidJob: It is of other scores.
+    """
+    proxies = {"names": job_proxies.plain_names(job.proxies.names), "options": job.proxies.options}
+    header = {"space": asdict(job.space), "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
+    header |= {"seed": job.seed, "architectures": _digest(rows.architectures)}
+    try:
+        return Journal(path, header)
+    except ValueError as error:
+        raise InvalidJob([f"--output: {error}; give another --output"]) from error
+
+
+def _shares(journal_path: Path) -> TextIO:
+    """The file that shares of layers are added to."""
+    return layer_file(journal_path).open("a", encoding="utf-8")
 
 
 def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
     """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
-    data = load_data(job.data, device=torch.device("cpu"))
+    data = data_source(job.data).load(torch.device("cpu"))
     names = job_proxies.plain_names(job.proxies.names)
     return partial(make_scorer, job, names, training_batch(data, job)), data.fingerprint
 

@@ -36,9 +36,8 @@ def name(request):
 
 
 def made(name, space, *, objectives=2, population=8, seed=0, violation=lambda encodings: np.zeros(len(encodings))):
-    searcher = catalogue.resolve("searcher", name)
-    options = {"objectives": objectives, "population": population, "seed": seed, "violation": violation}
-    return searcher(space, **options, **OPTIONS.get(name, {}))
+    offered = {"space": space, "objectives": objectives, "population": population, "seed": seed, "violation": violation}
+    return catalogue.make("searcher", name, offered=offered, options=OPTIONS.get(name))
 
 
 def losses_of(space: Space, architectures, objectives):

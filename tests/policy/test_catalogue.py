@@ -1,5 +1,7 @@
 """Every name a job can use is real, described, and covered by the suite of its protocol."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +96,11 @@ def test_importing_the_catalogue_imports_nothing_of_what_it_lists():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_signatures_are_looked_at_in_the_catalogue_alone():
+    root = Path(__file__).parents[2]
+    packages = ("search_spaces", "proxies", "supernets", "nas", "service", "benchmarks")
+    files = [path for package in packages for path in (root / package).rglob("*.py")]
+    looking = [path for path in files if re.search(r"\binspect\.signature\(|import signature\b", path.read_text())]
+    assert looking == [root / "service" / "catalogue.py"]

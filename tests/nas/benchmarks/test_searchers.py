@@ -15,13 +15,14 @@ from nas.benchmarks.searchers import (
     compare,
     evaluations_to,
     hypervolume_curve,
-    make_searcher,
     median_interval,
+    offered,
     run_search,
 )
 from nas.objectives.looked_up import EncodedRows
 from nas.predictors import Ridge
-from nas.searchers import NSGA2, Random, RegularizedEvolution
+from nas.searchers import Random
+from service import catalogue
 from tests.nas.helpers import bits
 
 SPACE = bits(6)
@@ -75,11 +76,21 @@ def test_true_front_and_hypervolume_are_those_of_a_count_by_hand(whole):
     assert "all 64 architectures of bits" in problem.notes[0]
 
 
-@pytest.mark.parametrize("make", [NSGA2, Random, RegularizedEvolution])
+def made(name, problem, **settings):
+    return catalogue.make("searcher", name, offered=offered(problem, **settings))
+
+
+class Told(Random):
+    def __init__(self, space, *, objectives, population, seed, violation, evaluations, exact, limits):
+        super().__init__(space, objectives=objectives, population=population, seed=seed, violation=violation)
+        self.told = {"objectives": objectives, "evaluations": evaluations, "exact": exact, "limits": limits}
+
+
+@pytest.mark.parametrize("make", ["nsga2", "random", "regularized_evolution"])
 def test_what_the_table_lacks_is_never_evaluated(part, make):
     problem = tabular_problem("bits", part, BOTH)
     assert "32 of 64 architectures of bits (50.0%)" in problem.notes[0]
-    searcher = make_searcher(make, problem, seed=0, evaluations=30, population=8, options={})
+    searcher = made(make, problem, seed=0, evaluations=30, population=8)
     run = run_search(problem, searcher, 30)
     assert np.isfinite(run.losses).all()
     assert set(map(tuple, run.losses.tolist())) <= {(-good(v), sum(v)) for v in rows(lambda values: values[5] == 0)}
@@ -104,7 +115,7 @@ def test_limits_are_kept_and_a_quantile_is_that_of_the_table(whole):
     problem = tabular_problem("bits", whole, BOTH, [parse_limit("number<=q25")])
     assert problem.problem.bounds["number"].high == 15  # 16 of 0..63, and quantiles are rows
     assert "25.0% of the architectures keep them" in problem.notes[1]
-    run = run_search(problem, make_searcher(NSGA2, problem, seed=0, evaluations=40, population=8, options={}), 40)
+    run = run_search(problem, made("nsga2", problem, seed=0, evaluations=40, population=8), 40)
     feasible = run.losses[np.isfinite(run.losses).all(axis=1)]
     assert 0 < len(feasible) < 40
     assert {-loss for loss, _ in feasible.tolist()} <= {good(v) for v in rows()[:16]}
@@ -158,14 +169,8 @@ def test_one_architecture_with_two_values_is_refused(tmp_path):
 
 
 def test_a_searcher_that_takes_them_is_told_budget_exact_objectives_and_limits(whole):
-    told = {}
-
-    def make(space, *, objectives, population, seed, violation, evaluations, exact, limits):
-        told.update(objectives=objectives, evaluations=evaluations, exact=exact, limits=limits)
-        return Random(space, objectives=objectives, population=population, seed=seed, violation=violation)
-
     problem = tabular_problem("bits", whole, BOTH, [parse_limit("good>=0.5"), parse_limit("macs<=3")])
-    make_searcher(make, problem, seed=0, evaluations=30, population=8, options={})
+    told = made(f"{__name__}:Told", problem, seed=0, evaluations=30, population=8).told
     assert (told["objectives"], told["evaluations"], told["limits"]) == (2, 30, {0: -0.5})
     assert told["exact"][1](np.array([[1, 1, 0, 0, 0, 0]])).tolist() == [2]
 
@@ -233,10 +238,7 @@ def test_a_search_of_everything_finds_the_whole_front_and_no_regret(whole):
 
 def test_the_same_seed_is_the_same_search(whole):
     problem = tabular_problem("bits", whole, BOTH)
-    for make in (NSGA2, RegularizedEvolution):
-        runs = [
-            run_search(problem, make_searcher(make, problem, seed=3, evaluations=30, population=6, options={}), 30)
-            for _ in range(2)
-        ]
+    for make in ("nsga2", "regularized_evolution"):
+        runs = [run_search(problem, made(make, problem, seed=3, evaluations=30, population=6), 30) for _ in range(2)]
         assert runs[0].losses.tolist() == runs[1].losses.tolist()
         assert 0 < runs[0].overhead_s <= runs[0].overhead_worst_s

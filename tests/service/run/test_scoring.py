@@ -73,7 +73,7 @@ def test_too_many_are_not_listed() -> None:
 def score_slowly(folder: str) -> None:
     job, space = command.job_and_space(request(proxies="synflow,nwot", sets=[*SMALL, "space.options.cells=3"]))
     rows = scoring.rows_of_sample(space, 100, seed=0)
-    command.perform(job, space, rows, Path(folder) / "scores.csv", lambda event: None, workers=1)
+    command.perform(job, rows, Path(folder) / "scores.csv", lambda event: None, workers=1)
 
 
 def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_shares_of_layers_are_kept_on_request(tmp_path: Path) -> None:
     job, space = command.job_and_space(request(proxies="gradsign"))
     rows = scoring.rows_of_sample(space, 2, seed=0)
     output = tmp_path / "s.csv"
-    command.perform(job, space, rows, output, lambda event: None, workers=1, layers=True)
+    command.perform(job, rows, output, lambda event: None, workers=1, layers=True)
     lines = [json.loads(line) for line in scoring.layer_file(command.journal_file(output)).read_text().splitlines()]
     totals = {line["index"]: sum(line["layers"]["gradsign"].values()) for line in lines}
     assert [totals[i] for i in range(2)] == [float(row["gradsign"]) for row in read(output)]

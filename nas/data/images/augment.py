@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.data.order import AUGMENT, seeded
+from supernets.streams import AUGMENTATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class Normalisation:
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], image_size: int, device: torch.device) -> None:
+        self.device = device
         spread = torch.tensor(std, dtype=torch.float64)
         scale = 1 / (255 * spread)
         shift = -torch.tensor(mean, dtype=torch.float64) / spread
@@ -59,7 +60,7 @@ def draw(augmentation: Augmentation, count: int, image_size: int, *, seed: int, 
     """
     offsets = 2 * augmentation.crop_padding + 1
     limits = torch.tensor([2, offsets, offsets, image_size, image_size], dtype=torch.float64)
-    uniform = torch.rand(5, count, generator=seeded(AUGMENT, seed, epoch, batch), dtype=torch.float64)
+    uniform = torch.rand(5, count, generator=AUGMENTATION.torch_generator(seed, epoch, batch), dtype=torch.float64)
     return (uniform * limits[:, None]).long()
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from nas.data.config import DataConfig, InvalidData
-from nas.data.splits import Source
+from nas.data.images.source import ImageSource
+from nas.data.images.stored import StoredImages
 
 # torchvision's sets by the name of the split that is not for training.
 SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
@@ -43,12 +44,15 @@ class TimmSamples:
         return f"{self.title}: image {index}"
 
 
-def open_timm(config: DataConfig) -> Source:
-    """The named dataset.
+def open_timm(config: DataConfig) -> ImageSource:
+    """Return the named dataset.
 
     Raises:
         InvalidData: timm does not know it, does not find it, or streams it.
+        FieldError: No dataset is named.
     """
+    config.require("dataset")
+    config.refuse("test_path")
     name = config.dataset or ""
     _check_root(name, config.path)
     dataset = _create(config, "train")
@@ -59,7 +63,7 @@ def open_timm(config: DataConfig) -> Source:
     splits = {split: found for split, found in given.items() if found is not None and found.labels.max(initial=-1) >= 0}
     if "test" not in splits and "validation" in splits and not _in_folders(name):
         splits["test"] = splits.pop("validation")
-    return Source(
+    stored = StoredImages(
         name=name or Path(config.path or "").resolve().name,
         place=_place(config),
         class_names=names or tuple(str(label) for label in range(int(train.labels.max(initial=-1)) + 1)),
@@ -69,6 +73,7 @@ def open_timm(config: DataConfig) -> Source:
         fractions=(config.validation_fraction, config.test_fraction),
         flip=not any(symbols in name.lower() for symbols in SYMBOLS),
     )
+    return ImageSource(config, stored)
 
 
 def _place(config: DataConfig) -> str:

@@ -10,11 +10,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nas.data.augment import Augmentation, Normalisation, cut_out, draw
 from nas.data.config import InvalidData
-from nas.data.device_images import Batch, send
-from nas.data.order import AUGMENT, order_of, random_subset, shares, steps
-from nas.data.samples import Part, fit, read
+from nas.data.data import Batch
+from nas.data.images.augment import Augmentation, Normalisation, cut_out, draw
+from nas.data.images.samples import Part, fit, read
+from nas.data.order import order_of, random_subset, shares, steps
+from nas.data.tensors import send
+from supernets.streams import AUGMENTATION
 
 # An image to read: its position in the split, and what its augmentation follows from besides, if there is any.
 Key = tuple[int, tuple[int, ...] | None]
@@ -53,7 +55,7 @@ class _Decoder(Dataset[Tensor | InvalidData]):
         if entropy is None:
             image = fit(image, self.shape[0], margin=EVALUATION_MARGIN)
         else:
-            image = self._augmented(image, np.random.default_rng((AUGMENT, *entropy, position)))
+            image = self._augmented(image, AUGMENTATION.generator(*entropy, position))
         return torch.from_numpy(np.array(image)).view(self.shape)
 
     def _augmented(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -1,0 +1,118 @@
+"""What data are: three splits in batches, and what follows from them for networks and tasks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Any, ...]
+"""Some examples: tensors [B, ...], which a task tells into inputs of the network and targets."""
+
+
+class Split(Protocol):
+    """The examples of one split in batches, on the device.
+
+    Batches are pure functions of their arguments, so that any of them can be repeated. The training loop gives `order`
+    to draw examples by importance, and `start` to go on in the middle of an epoch.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def steps(self, batch_size: int, *, drop_last: bool = True) -> int:
+        """Return the number of batches of one epoch; fewer examples than one batch still make one."""
+        ...
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        seed: int,
+        start: int = 0,
+        augment: bool = True,
+        drop_last: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        order: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the shuffled batches of one epoch, see `nas.data.tensors.TensorData.batches`."""
+        ...
+
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all examples once, unchanged, in fixed order, the last smaller batch included."""
+        ...
+
+    def subset(self, n: int, seed: int) -> "Split":
+        """Return `n` random examples, all where there are fewer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set, split.
+
+    Args:
+        name: Of the data, for people.
+        fingerprint: 16 hexadecimal digits that change with the examples or their split.
+        task: What networks are trained for on it unless a job says otherwise, e.g. `classification`.
+        facts: What follows from the data and spaces and tasks take by name, see `DataSource.facts`.
+        train: What weights are trained on.
+        validation: What the search sees.
+        test: For the final report only.
+        preprocessing: What must be done to raw values to make inputs of them, for the card of an exported network;
+            ready for JSON.
+        targets: What outputs stand for: their `meaning`, the names of `classes`; for the card too, ready for JSON.
+    """
+
+    name: str
+    fingerprint: str
+    task: str
+    facts: Mapping[str, Any]
+    train: Split
+    validation: Split
+    test: Split
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of examples of each split."""
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what logs should say about the data; ready for JSON."""
+        return {"name": self.name, **self.facts, **self.sizes, "fingerprint": self.fingerprint}
+
+
+class DataSource(Protocol):
+    """Data that are found and looked at, but not loaded: what a function that a job names as its source returns.
+
+    The function takes the `DataConfig`, and its options by name. It raises `InvalidData` or `FieldError` where there
+    is nothing to load. `task`, `facts` and `sizes` are read when a job is checked, so they have to be cheap.
+    """
+
+    @property
+    def task(self) -> str:
+        """The name of the task that networks are trained for on these data unless a job says otherwise."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What spaces and tasks are offered by name: `classes`, `channels`, `features`, ...
+
+        A job that gives one of them to its space must agree.
+        """
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of `train`, `validation` and `test`."""
+        ...
+
+    def load(self, device: torch.device, seed: int = 0) -> Data:
+        """Return the splits, ready for training on the device; the seed is that of the split."""
+        ...

@@ -1,0 +1,1 @@
+"""Pictures with labels: how they are stored, split, decoded, augmented and made into batches."""

@@ -1,0 +1,71 @@
+"""Images as a source provides them, and their split class by class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.data.config import InvalidData
+from nas.data.images.samples import Part, Samples
+from nas.data.splits import split_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImages:
+    """What a source provides, before splitting and decoding.
+
+    Args:
+        name: Of the data, for people.
+        place: What messages call it: a path, or a name.
+        class_names: One a label.
+        train: Training images.
+        validation: Published validation split, if any.
+        test: Published test split, if any.
+        fractions: Parts to hold out for validation (of the training images) and test (of all) where they are missing.
+        flip: Whether a mirrored image keeps its meaning.
+        threads: How many threads may decode.
+    """
+
+    name: str
+    place: str
+    class_names: tuple[str, ...]
+    train: Samples
+    validation: Samples | None = None
+    test: Samples | None = None
+    fractions: tuple[float, float]
+    flip: bool = True
+    threads: int = 2
+
+    def split(self, seed: int = 0) -> dict[str, Part]:
+        """Return the three disjoint parts by name, each in random order; the same for the same seed.
+
+        Raises:
+            InvalidData: Too few classes or images.
+        """
+        _check(self)
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        sizes = {name: None if part is None else len(part.labels) for name, part in given.items() if name != "train"}
+        positions = split_positions(self.train.labels, **sizes, fractions=self.fractions, seed=seed)
+        return {name: Part(given[name] or self.train, chosen) for name, chosen in positions.items()}
+
+
+def _check(stored: StoredImages) -> None:
+    """Raises InvalidData for labels out of range, fewer than two classes, or too few images to split."""
+    classes = len(stored.class_names)
+    if classes < 2:
+        raise InvalidData(f"{stored.place}: at least 2 classes are needed, found {classes}")
+    for name, samples in (("train", stored.train), ("validation", stored.validation), ("test", stored.test)):
+        if samples is None:
+            continue
+        labels = samples.labels
+        if len(labels) == 0:
+            raise InvalidData(f"{stored.place}: the {name} split has no images")
+        if labels.min() < 0 or labels.max() >= classes:
+            wrong = labels[(labels < 0) | (labels >= classes)][0]
+            raise InvalidData(f"{stored.place}: labels must be 0 to {classes - 1}, the {name} split has {wrong}")
+    needed = 1 + (stored.validation is None) + (stored.test is None)
+    counts = np.bincount(stored.train.labels, minlength=classes)
+    for name, count in zip(stored.class_names, counts):
+        if count < needed:
+            raise InvalidData(
+                f"{stored.place}: class {name!r} needs at least {needed} training images to be split, found {count}"
+            )
