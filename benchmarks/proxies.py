@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def speed(batch: int, device: torch.device, repeats: int) -> None:
-    """Ratios of GradSign, the loop that defines it, and all proxies together, to one plain pass."""
+    """Print ratios of GradSign, the loop that defines it, and all proxies together, to one plain pass."""
     space = nasbench201()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, *space.input_shape, generator=generator).to(device)
@@ -84,7 +84,7 @@ def speed(batch: int, device: torch.device, repeats: int) -> None:
 
 
 def loop(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """GradSign as it is defined and was released: one forward and backward pass for each sample."""
+    """Return GradSign as it is defined and was released: one forward and backward pass for each sample."""
     model.train()
     weights = list(weight_layers(model).values())
     total = torch.zeros(sum(w.numel() for w in weights), dtype=torch.int16, device=images.device)
@@ -106,7 +106,7 @@ def _scored(model: nn.Module, images: Tensor, labels: Tensor, names: list[str], 
 
 
 def _interleaved(runs: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each, measured in turns so that drift of the machine hits all alike."""
+    """Return the median seconds of each, measured in turns so that drift of the machine hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_ in range(repeats + 1):
         for name, run in runs.items():
@@ -123,7 +123,7 @@ def _interleaved(runs: dict[str, Callable[[], object]], repeats: int, device: to
 
 
 def published(path: Path) -> None:
-    """Rank correlation of each published score with ours, and of both with the accuracy in the table."""
+    """Print the rank correlation of each published score with ours, and of both with the accuracy in the table."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     table = Table(title=f"{path.name}: {len(rows)} architectures")

@@ -134,7 +134,7 @@ class RememberedScores:
 
 
 def as_evaluation(index: int, architecture: Architecture, scored: Scored) -> Evaluation:
-    """Scores as a line of a journal; shares of layers are not kept there."""
+    """Return scores as a line of a journal; shares of layers are not kept there."""
     reason = "; ".join(f"{name}: {why}" for name, why in scored.reasons.items())
     return Evaluation(
         index=index,
@@ -147,6 +147,6 @@ def as_evaluation(index: int, architecture: Architecture, scored: Scored) -> Eva
 
 
 def as_scored(evaluation: Evaluation) -> Scored:
-    """The inverse of `as_evaluation`; reasons stand together under an empty name."""
+    """Return the inverse of `as_evaluation`; reasons stand together under an empty name."""
     reasons = {"": evaluation.reason} if evaluation.reason else {}
     return Scored(values=evaluation.values, reasons=reasons, layers={}, seconds=evaluation.seconds)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def log_rank(columns: Sequence[ArrayLike], *, maximise: Sequence[bool] | None = None) -> NDArray[np.float64]:
-    """AZ-NAS: sum of log(rank / m), at most 0.
+    """Return the score of AZ-NAS: sum of log(rank / m), at most 0.
 
     Args:
         columns: Scores of the same m architectures, one [m] for each proxy.
@@ -28,12 +28,15 @@ def log_rank(columns: Sequence[ArrayLike], *, maximise: Sequence[bool] | None = 
 
 
 def rank_sum(columns: Sequence[ArrayLike], *, maximise: Sequence[bool] | None = None) -> NDArray[np.float64]:
-    """TE-NAS: sum of ranks; arguments and result as of `log_rank`."""
+    """Return the score of TE-NAS: sum of ranks; arguments and result as of `log_rank`."""
     return _all_ranks(columns, maximise).sum(0)
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Ranks from 1, the lowest value first; ties get their mean, and what is not finite comes before all others."""
+    """Return ranks from 1, the lowest value first.
+
+    Ties get their mean, and what is not finite comes before all others.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     numbers = np.where(np.isfinite(numbers), numbers, -np.inf)
     _, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)

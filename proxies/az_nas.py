@@ -86,7 +86,7 @@ class BlockPass:
 
 
 def block_features(passes: Passes, batch: int) -> list[Tensor]:
-    """Outputs [B, C, H, W] or [B, tokens, C] of the blocks of a freshly initialised copy on Gaussian inputs.
+    """Return outputs [B, C, H, W] or [B, tokens, C] of the blocks of a freshly initialised copy on Gaussian inputs.
 
     Raises:
         ScoreError: The model has fewer than two blocks with such outputs.
@@ -113,7 +113,7 @@ def block_features(passes: Passes, batch: int) -> list[Tensor]:
 
 
 def feature_blocks(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are compared, by the rule above."""
+    """Return the modules whose outputs are compared, by the rule above."""
     own = getattr(model, "blocks", None)
     if ismethod(own):
         return list(own())
@@ -125,7 +125,7 @@ def feature_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def spectral_entropies(features: list[Tensor]) -> Tensor:
-    """Entropy of the normalised eigenvalues of the covariance of channels, for each map [L]."""
+    """Return the entropy of the normalised eigenvalues of the covariance of channels, for each map [L]."""
     covariances = []
     for feature in features:
         rows = _rows(feature)
@@ -139,7 +139,7 @@ def spectral_entropies(features: list[Tensor]) -> Tensor:
 
 
 def trainabilities(features: list[Tensor], generator: torch.Generator) -> Tensor:
-    """2 - sigma - 1 / (sigma + 1e-6) of each block after the first, the last one first [L]."""
+    """Return 2 - sigma - 1 / (sigma + 1e-6) of each block after the first, the last one first [L]."""
     products = []
     for lower, upper in zip(features[-2::-1], features[:0:-1]):
         above = _random_signs(upper, generator)
@@ -167,12 +167,12 @@ def _has_weights(module: nn.Module) -> bool:
 
 
 def _rows(feature: Tensor) -> Tensor:
-    """[B, C, H, W] or [B, tokens, C] as [rows, C]."""
+    """Return [B, C, H, W] or [B, tokens, C] as [rows, C]."""
     return feature.movedim(1, -1).flatten(0, 2) if feature.dim() == 4 else feature.flatten(0, 1)
 
 
 def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    """-1 and 1 as likely, with channels last like the features."""
+    """Draw -1 and 1 with equal probability, with channels last like the features."""
     shape = like.movedim(1, -1).shape if like.dim() == 4 else like.shape
     draws = torch.empty(shape, dtype=like.dtype, device=like.device).uniform_(generator=generator)
     signs = draws.lt_(0.5).mul_(2).sub_(1)
@@ -180,7 +180,7 @@ def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _same_size(below: Tensor, above: Tensor) -> Tensor:
-    """A gradient with the positions of a smaller one; what was one patch of positions becomes channels."""
+    """Return a gradient with the positions of a smaller one; what was one patch of positions becomes channels."""
     if below.dim() != above.dim() or below.dim() == 3:
         if below.shape[:-1] != above.shape[:-1]:
             raise ScoreError(f"blocks give {tuple(below.shape)}, then {tuple(above.shape)}, which do not correspond")
@@ -200,7 +200,7 @@ def _entropy(eigenvalues: Tensor) -> Tensor:
 
 
 def _by_shape(matrices: list[Tensor], function: Any) -> Tensor:
-    """A function of each matrix, those of one shape together."""
+    """Return a function of each matrix, those of one shape computed together."""
     values = torch.empty(len(matrices), dtype=torch.float64, device=matrices[0].device)
     for shape in dict.fromkeys(matrix.shape for matrix in matrices):
         which = [i for i, matrix in enumerate(matrices) if matrix.shape == shape]

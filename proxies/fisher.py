@@ -37,5 +37,5 @@ class Fisher(Proxy):
 
 
 def _channels(products: torch.Tensor) -> torch.Tensor:
-    """Sum of Delta over channels, from products [B, C]."""
+    """Return the sum of Delta over channels, from products [B, C]."""
     return 0.5 * products.double().square().mean(0).sum()

@@ -41,7 +41,7 @@ class GradSign(Proxy):
 
 
 def sign_sums(passes: Passes) -> dict[str, torch.Tensor]:
-    """|Sum over samples of the sign of the gradient|, summed over the weights of each layer, in double precision."""
+    """Return |sum over samples of the sign of the gradient|, summed over the weights of each layer, as doubles."""
     samples = len(passes.batch)
     chunk = max(1, min(samples, CHUNK_NUMBERS // passes.batch.numbers))
     sums: list[torch.Tensor] = []

@@ -30,7 +30,7 @@ class Jacov(Proxy):
 
 
 def input_correlations(passes: Passes) -> Tensor:
-    """Correlations between the input gradients of samples [B, B], in double precision on the host.
+    """Return correlations between the input gradients of samples [B, B], in double precision on the host.
 
     Raises:
         ScoreError: An input gradient is constant, or not finite.

@@ -10,11 +10,11 @@ from proxies.scores import Score
 
 
 def layer_sum(shares: Mapping[str, Tensor]) -> Score:
-    """The sum of one number a layer, read from the device at once."""
+    """Return the sum of one number a layer, read from the device at once."""
     numbers = torch.stack([share.double() for share in shares.values()]).tolist() if shares else []
     return Score(fsum(numbers), dict(zip(shares, numbers)))
 
 
 def weighted_gradients(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    """Weight times gradient, elementwise, by layer."""
+    """Return weight times gradient, elementwise, by layer."""
     return ((name, weight.detach() * gradients[name]) for name, weight in weights.items())

@@ -88,7 +88,7 @@ class LinearRegions(Proxy):
 
 
 def distinct_rows(signs: list[Tensor]) -> set[bytes]:
-    """The distinct rows of [inputs, units], given side by side as booleans."""
+    """Return the distinct rows of [inputs, units], given side by side as booleans."""
     packed = np.packbits(torch.cat(signs, 1).cpu().numpy(), axis=1)
     return {row.tobytes() for row in packed}
 

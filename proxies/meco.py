@@ -72,7 +72,7 @@ class _Outputs:
                 hook.remove()
 
     def total(self) -> float:
-        """Sum of least eigenvalues; matrices of one size are decomposed together."""
+        """Return the sum of least eigenvalues; matrices of one size are decomposed together."""
         sizes = sorted({len(c) for c in self.correlations})
         sums = []
         for size in sizes:
@@ -100,7 +100,7 @@ class _Outputs:
 
 
 def correlation(rows: Tensor) -> Tensor:
-    """Correlation of channels over positions, rows [C, P]; 0 where it is not finite."""
+    """Return the correlation of channels over positions, rows [C, P]; 0 where it is not finite."""
     centred = rows - rows.mean(1, keepdim=True)
     deviation = torch.linalg.vector_norm(centred, dim=1)
     scaled = centred / torch.where(deviation > 0, deviation, 1.0)[:, None]

@@ -47,7 +47,7 @@ class Ntk(Proxy):
 
 
 def batch_kernel(passes: Passes, samples: int) -> Tensor:
-    """Kernel [samples, samples] in double precision, from one backward pass for each sample."""
+    """Return the kernel [samples, samples] in double precision, from one backward pass for each sample."""
     output = passes.trace(passes.batch.part(slice(samples)), input_gradients=False).output
     weights = [parameter for name, parameter in passes.model.named_parameters() if "weight" in name]
     rows: list[tuple[Tensor | None, ...]] = []
@@ -63,7 +63,7 @@ def batch_kernel(passes: Passes, samples: int) -> Tensor:
 
 
 def sample_kernel(passes: Passes, samples: int) -> Tensor:
-    """The same with every sample normalised by itself, from one pass."""
+    """Return the same with every sample normalised by itself, from one pass."""
     kernel = torch.zeros(samples, samples, dtype=torch.float64, device=passes.device)
     for _, piece in passes.sample_gradients(slice(0, samples), "output"):
         together = piece.double()
@@ -72,7 +72,7 @@ def sample_kernel(passes: Passes, samples: int) -> Tensor:
 
 
 def condition_number(kernel: Tensor) -> float:
-    """Largest over least eigenvalue.
+    """Return the largest over the least eigenvalue.
 
     Raises:
         ScoreError: The kernel is singular, or not finite.

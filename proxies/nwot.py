@@ -36,7 +36,7 @@ class Nwot(Proxy):
 
 
 def agreements(signs: list[Tensor]) -> Tensor:
-    """How many units have equal signs for two samples [B, B], in double precision on the host.
+    """Return how many units have equal signs for two samples [B, B], in double precision on the host.
 
     Args:
         signs: Booleans [B, units] of each activation.

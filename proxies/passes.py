@@ -82,13 +82,13 @@ class Passes:
         self._shared: dict[Callable[[Passes], Any], Any] = {}
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Random numbers for one purpose, on the device of the model; the same at every call."""
+        """Return random numbers for one purpose, on the device of the model; the same at every call."""
         generator = torch.Generator(self.device)
         generator.manual_seed(zlib.crc32(f"{self.seed} {purpose}".encode()))
         return generator
 
     def shared(self, make: Callable[["Passes"], Made]) -> Made:
-        """What `make` gives for these passes, made once for all proxies that ask for it."""
+        """Return what `make` gives for these passes, made once for all proxies that ask for it."""
         if make not in self._shared:
             self._shared[make] = make(self)
         return cast(Made, self._shared[make])
@@ -146,7 +146,7 @@ class Passes:
         return torch.cat([gradient.flatten(1) for gradient in found], 1)
 
     def gradients_of(self, rows: slice) -> dict[str, Tensor]:
-        """Gradients of the mean loss of some examples of the batch, alone in theirs, by layer."""
+        """Return gradients by layer of the mean loss of some examples, as a batch of their own."""
         trace = self.trace(self.batch.part(rows), input_gradients=False)
         loss = self.losses(trace.output, rows).mean()
         return self._by_layer(torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True))
@@ -154,7 +154,7 @@ class Passes:
     # ---- every sample by itself -------------------------------------------------------------------------------------
 
     def sample_gradients(self, samples: slice, cotangent: Cotangent) -> Iterator[tuple[str, Tensor]]:
-        """Gradients of each sample, as if it were the only one of its batch: batch norm by its own statistics.
+        """Yield gradients of each sample, as if it were the only one of its batch: batch norm by its own statistics.
 
         One forward pass and one backward pass to layer outputs; weight gradients follow from inputs and output
         gradients, piece by piece, so they never exist all at once.
@@ -188,11 +188,11 @@ class Passes:
     # ---- building blocks --------------------------------------------------------------------------------------------
 
     def duplicate(self) -> nn.Module:
-        """A copy of the private model, to be changed at will: the graphs of the passes stay intact."""
+        """Return a copy of the private model, to be changed at will: the graphs of the passes stay intact."""
         return deepcopy(self.model)
 
     def losses(self, output: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Loss of each of some examples [n], from the output for them.
+        """Return the loss of each of some examples [n], from the output for them.
 
         Raises:
             ScoreError: The loss does not fit the output of the model.
@@ -214,7 +214,7 @@ class Passes:
         each_alone: bool = False,
         signs: bool = False,
     ) -> Trace:
-        """A forward pass of the private model as it is now.
+        """Return a forward pass of the private model as it is now.
 
         Args:
             inputs: What the model is called with.
@@ -257,7 +257,7 @@ class Passes:
     def _gradients(
         self, targets: Sequence[Tensor | GradientEdge], *, create_graph: bool = False
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of the mean loss of the whole batch; None where it does not depend on the target."""
+        """Return gradients of the mean loss of the whole batch; None where it does not depend on the target."""
         loss = self.losses(self.ordinary.output).mean()
         tensors = cast(Sequence[Tensor], targets)  # torch takes both in one list, its types do not say so
         return torch.autograd.grad(loss, tensors, retain_graph=True, create_graph=create_graph, allow_unused=True)
@@ -278,7 +278,7 @@ class Passes:
         }
 
     def _require_recorded(self, trace: Trace, target: Tensor) -> None:
-        """A weight that takes part without a recorded call would silently count as unused."""
+        """Refuse a weight that takes part without a recorded call: it would silently count as unused."""
         seen = {call.layer for call in trace.calls}
         unseen = {name: weight for name, weight in self.weights.items() if name not in seen}
         if not unseen:
@@ -290,14 +290,14 @@ class Passes:
 
 
 def _require_intact(trace: Trace) -> None:
-    """An output that was changed in place is no longer what the layer gave."""
+    """Refuse outputs that were changed in place: they are no longer what the layer gave."""
     for call in trace.calls:
         if call.output._version != call.version:
             raise ScoreError(f"{call.layer}: its output is changed in place by an operation that follows")
 
 
 def output_of(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """What a model gives.
+    """Return what a model gives.
 
     Raises:
         ScoreError: The model fails on these inputs.
@@ -312,7 +312,7 @@ def output_of(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
 
 
 def weight_layers(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of all convolutions and linear layers, by module name; a weight shared by several counts once.
+    """Return the weights of all convolutions and linear layers by module name; a shared weight counts once.
 
     Raises:
         ValueError: A layer computes its weight from other parameters, so it has none that could be scored.
@@ -331,7 +331,7 @@ def weight_layers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _private(model: nn.Module, *, copy: bool) -> nn.Module:
-    """A model of our own: batch norm in training mode, the rest in evaluation mode, nothing in place."""
+    """Return a model of our own: batch norm in training mode, the rest in evaluation mode, nothing in place."""
     model = deepcopy(model) if copy else model
     model.eval().requires_grad_(True)
     for module in model.modules():

@@ -150,12 +150,12 @@ class Recording(TorchFunctionMode):
 
 
 def is_relu6(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether this is what `nn.ReLU6` calls: a hard tanh from 0 upward, passed on with all options by name."""
+    """Return whether this is what `nn.ReLU6` calls: a hard tanh from 0 upward, passed on with all options by name."""
     return func is F.hardtanh and kwargs.get("min_val") == 0
 
 
 def each_side(value: Any, sides: int) -> tuple[int, ...]:
-    """A setting of a convolution for each of its sides."""
+    """Return a setting of a convolution for each of its sides."""
     return (value,) * sides if isinstance(value, int) else tuple(value)
 
 
@@ -169,7 +169,7 @@ def _changes_in_place(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bo
 
 
 def _normalised_alone(func: Callable[..., Any], call: dict[str, Any]) -> Tensor:
-    """Batch norm of each sample by itself."""
+    """Return the batch norm of each sample by itself."""
     if not call.get("training", False):
         return func(**call)
     x = call["input"]

@@ -10,7 +10,7 @@ from proxies.passes import WEIGHT_LAYERS
 
 
 def draw_gaussian(model: nn.Module, generator: torch.Generator) -> None:
-    """Weights N(0, 1), biases 0, norms 1 and 0."""
+    """Draw weights N(0, 1); biases 0, norms 1 and 0."""
     _reset(model)
     for module in model.modules():
         if isinstance(module, WEIGHT_LAYERS):
@@ -18,7 +18,7 @@ def draw_gaussian(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def draw_kaiming(model: nn.Module, generator: torch.Generator) -> None:
-    """Weights normal with variance 2 / fan-in, biases 0, norms 1 and 0."""
+    """Draw weights normal with variance 2 / fan-in; biases 0, norms 1 and 0."""
     _reset(model)
     for module in model.modules():
         if isinstance(module, WEIGHT_LAYERS):
@@ -26,7 +26,7 @@ def draw_kaiming(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def _normal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Random numbers N(0, 1); drawn as contiguous, which is many times faster than in a weight with channels last."""
+    """Draw numbers N(0, 1) as contiguous, which is many times faster than in a weight with channels last."""
     return torch.empty(weight.shape, dtype=weight.dtype, device=weight.device).normal_(generator=generator)
 
 

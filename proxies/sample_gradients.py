@@ -18,7 +18,7 @@ PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample i
 
 
 def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:
-    """Gradients of each sample with respect to the weight of one call.
+    """Yield gradients of each sample with respect to the weight of one call.
 
     Args:
         call: A use of a weight on samples [n, ...].
@@ -103,7 +103,7 @@ class _Layout:
         self.padded = F.pad(call.input, [p for pad in reversed(call.padding) for p in (pad, pad)])
 
     def tap(self, a: int, b: int) -> Tensor:
-        """What tap (a, b) of the kernel reads at every output position [n, positions, C]."""
+        """Return what tap (a, b) of the kernel reads at every output position [n, positions, C]."""
         stride, dilation = self.call.stride, self.call.dilation
         phase = self._phase(a * dilation[0] % stride[0], b * dilation[1] % stride[1])
         offset = a * dilation[0] // stride[0] * self.width + b * dilation[1] // stride[1]

@@ -54,7 +54,7 @@ class Swap(Proxy):
 
 
 def distinct_columns(signs: list[Tensor]) -> int:
-    """Number of distinct columns of [samples, neurons], given side by side as booleans."""
+    """Return the number of distinct columns of [samples, neurons], given side by side as booleans."""
     samples = len(signs[0])
     if samples > TABLE_SAMPLES:
         return len(torch.unique(torch.cat([_packed(s, torch.int64) for s in signs])))
@@ -65,7 +65,7 @@ def distinct_columns(signs: list[Tensor]) -> int:
 
 
 def _packed(signs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Every column as one number, a bit for each sample."""
+    """Return every column as one number, a bit for each sample."""
     codes = signs[0].to(dtype)
     for i, row in enumerate(signs[1:], 1):
         codes |= row.to(dtype) << i

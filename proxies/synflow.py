@@ -43,7 +43,7 @@ class SynFlow(Proxy):
 
 
 def absolute_flow(passes: Passes) -> dict[str, tuple[Tensor, Tensor]]:
-    """|Weight| and gradient of R by layer, both in double precision and not negative."""
+    """Return |weight| and gradient of R by layer, both in double precision and not negative."""
     model = passes.duplicate().double()
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):

@@ -75,7 +75,7 @@ class Zen(Proxy):
 
 
 def features(model: nn.Module, pictures: Tensor) -> Tensor:
-    """The map before global pooling [B, C, H, W].
+    """Return the map before global pooling [B, C, H, W].
 
     Raises:
         ScoreError: No map is computed anywhere.

@@ -50,7 +50,7 @@ def parts(examples: int, number: int) -> list[slice]:
 
 
 def inverse_variation(gradients: list[torch.Tensor]) -> torch.Tensor:
-    """Sum over weights of mean |g| / std(g) over batches, without weights whose deviation is zero."""
+    """Return the sum over weights of mean |g| / std(g) over batches, without weights whose deviation is zero."""
     stacked = torch.stack(gradients)
     deviation = (stacked - stacked.mean(0)).square_().mean(0).sqrt_()  # `std` takes far longer along this dimension
     ratio = stacked.abs_().mean(0) / deviation

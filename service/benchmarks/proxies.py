@@ -58,7 +58,7 @@ class TableRequest:
 
 
 def read_truth(request: TableRequest, space: Space, seed: int) -> Truth:
-    """The rows that a request asks for.
+    """Return the rows that a request asks for.
 
     Raises:
         InvalidJob: The table or the column cannot be used.
@@ -81,7 +81,7 @@ def read_truth(request: TableRequest, space: Space, seed: int) -> Truth:
 
 
 def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
-    """How each score ranks the rows; scores of which lower is better count negative."""
+    """Return how each score ranks the rows; scores of which lower is better count negative."""
     proxies = job_proxies.make_all(outcome.job.proxies.names, outcome.job.proxies.options)
     columns = {
         name: values if name not in proxies or proxies[name].maximise else -values
@@ -91,7 +91,7 @@ def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
 
 
 def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
-    """Seconds of each proxy by itself, without the passes of others, the median over a few architectures."""
+    """Return the seconds of each proxy by itself, without the passes of others: the median over a few architectures."""
     ready, _ = scoring.scorer_of(job)
     scorer = ready()
     batch = scored_batch(scorer.task, scorer.batch)
@@ -106,7 +106,7 @@ def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
 
 
 def write_agreements(path: Path, found: Mapping[str, Agreement], seconds: Mapping[str, float]) -> Path:
-    """The table of agreements as csv, beside the table of scores."""
+    """Write the table of agreements as csv, beside the table of scores."""
     path = path.with_name(f"{path.stem}.agreement.csv")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -121,7 +121,7 @@ def write_agreements(path: Path, found: Mapping[str, Agreement], seconds: Mappin
 
 
 def _provenance(text: str) -> Provenance:
-    """`dataset=cifar10,epochs=200,split=test,seeds=3`, with `unit=fraction` where that is how it is written.
+    """Read `dataset=cifar10,epochs=200,split=test,seeds=3`, with `unit=fraction` where that is how it is written.
 
     Raises:
         ValueError: It is not of that form.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plain_names(names: Iterable[str]) -> list[str]:
-    """The proxies that must be computed: aggregates are replaced by their parts, each name stands once."""
+    """Return the proxies that must be computed: aggregates are replaced by their parts, each name stands once."""
     parts = (AGGREGATES[name].parts if name in AGGREGATES else (name,) for name in names)
     return list(dict.fromkeys(part for some in parts for part in some))
 
@@ -34,12 +34,12 @@ def make(name: str, options: Mapping[str, Any]) -> "Proxy":
 
 
 def make_all(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> "dict[str, Proxy]":
-    """All proxies that these names need, by name."""
+    """Return all proxies that these names need, by name."""
     return {name: make(name, options.get(name, {})) for name in plain_names(names)}
 
 
 def mistakes(config: ProxyConfig) -> list[str]:
-    """What is wrong with the names and options of proxies, one line each."""
+    """Return what is wrong with the names and options of proxies, one line each."""
     found = []
     named = {"names": config.names, "filter": [config.filter] if config.filter not in (None, "auto") else []}
     for field, names in named.items():
@@ -62,7 +62,7 @@ def mistakes(config: ProxyConfig) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Whether there is such a proxy or aggregate.
+    """Refuse a name that is neither a proxy nor an aggregate.
 
     Raises:
         ValueError: There is not.
@@ -77,7 +77,7 @@ def check_name(name: str) -> None:
 def with_aggregates(
     names: Sequence[str], columns: Mapping[str, np.ndarray], proxies: "Mapping[str, Proxy]"
 ) -> dict[str, np.ndarray]:
-    """Columns of scores [m] in the order of `names`, aggregates behind their parts.
+    """Return columns of scores [m] in the order of `names`, aggregates behind their parts.
 
     Args:
         names: As the user wrote them.

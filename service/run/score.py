@@ -63,7 +63,7 @@ class Outcome:
 
 
 def requested_job(request: Request) -> Job:
-    """The job that a request describes; random images where it names none.
+    """Return the job that a request describes; random images where it names none.
 
     Raises:
         InvalidJob: With all mistakes at once.
@@ -90,7 +90,7 @@ def requested_job(request: Request) -> Job:
 
 
 def chosen_rows(space: Space, archs: Path | None, sample: int | None, every: bool, seed: int) -> scoring.Rows:
-    """The architectures that the options ask for.
+    """Return the architectures that the options ask for.
 
     Raises:
         InvalidJob: Not exactly one of the options is given, or it cannot be had.
@@ -136,18 +136,18 @@ def perform(
 
 
 def journal_file(output: Path) -> Path:
-    """Where scores are remembered while the table is not written yet."""
+    """Return where scores are remembered while the table is not written yet."""
     return output.with_name(output.name + ".journal.jsonl")
 
 
 def job_and_space(request: Request) -> tuple[Job, Space]:
-    """The checked job and its space."""
+    """Return the checked job and its space."""
     job = requested_job(request)
     return job, build_space(job)
 
 
 def data_fields(path: Path) -> dict[str, str]:
-    """The `data` of a job for a file or folder of images: a folder without npz files is one of images."""
+    """Return the `data` of a job for a file or a folder; a folder without npz files is one of images."""
     is_image_folder = path.is_dir() and not list(path.glob("*.npz"))
     return {"source": "folder" if is_image_folder else "npz", "path": str(path)}
 

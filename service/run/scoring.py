@@ -48,7 +48,7 @@ class Rows:
 
 
 def rows_of_table(path: Path, space: Space) -> Rows:
-    """Every row of a csv (or csv.gz) that names architectures.
+    """Return every row of a csv (or csv.gz) that names architectures.
 
     Raises:
         InvalidJob: The file cannot be read, or a row is no architecture of the space; says which.
@@ -63,7 +63,7 @@ def rows_of_table(path: Path, space: Space) -> Rows:
 
 
 def rows_of_sample(space: Space, n: int, seed: int) -> Rows:
-    """`n` distinct random architectures, fewer where the space has fewer."""
+    """Draw `n` distinct random architectures, fewer where the space has fewer."""
     generator = np.random.default_rng(seed)
     found: dict[Architecture, None] = {}
     for _ in range(50):
@@ -75,7 +75,7 @@ def rows_of_sample(space: Space, n: int, seed: int) -> Rows:
 
 
 def rows_of_all(space: Space) -> Rows:
-    """Every architecture of the space.
+    """Return every architecture of the space.
 
     Raises:
         InvalidJob: There are too many.
@@ -96,7 +96,7 @@ def rows_of_all(space: Space) -> Rows:
 def score_rows(
     job: Job, rows: Rows, journal_path: Path, observer: Observer, *, workers: int = 0, layers: bool = False
 ) -> dict[Architecture, Scored]:
-    """Scores of all rows; what the journal knows already is not computed again.
+    """Return scores of all rows; what the journal knows already is not computed again.
 
     Args:
         job: Space, data, proxies, seed and device.
@@ -132,7 +132,7 @@ def score_rows(
 
 
 def _opened(path: Path, job: Job, rows: Rows, fingerprint: str) -> Journal:
-    """The journal of these scores, with what it remembers.
+    """Open the journal of these scores, with what it remembers.
 
     Raises:
         InvalidJob: It is of other scores.
@@ -147,19 +147,19 @@ def _opened(path: Path, job: Job, rows: Rows, fingerprint: str) -> Journal:
 
 
 def _shares(journal_path: Path) -> TextIO:
-    """The file that shares of layers are added to."""
+    """Open the file that shares of layers are added to."""
     return layer_file(journal_path).open("a", encoding="utf-8")
 
 
 def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
-    """What makes the scorer of a job, in this process or another, and the fingerprint of its data."""
+    """Return what makes the scorer of a job, in this process or another, and the fingerprint of its data."""
     data = data_source(job.data).load(torch.device("cpu"))
     names = job_proxies.plain_names(job.proxies.names)
     return partial(make_scorer, job, names, training_batch(data, job)), data.fingerprint
 
 
 def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
-    """The training examples that all architectures are scored on.
+    """Return the training examples that all architectures are scored on.
 
     Raises:
         InvalidJob: There are not as many.
@@ -171,7 +171,7 @@ def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
 
 
 def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...]) -> Scorer:
-    """What scores the space of a job by these proxies."""
+    """Return what scores the space of a job by these proxies."""
     device = torch_device(job.device)
     return Scorer(
         space=build_space(job),
@@ -183,7 +183,7 @@ def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...])
 
 
 def layer_file(journal_path: Path) -> Path:
-    """Where the shares of layers lie, beside the journal."""
+    """Return where the shares of layers lie, beside the journal."""
     return journal_path.with_name(journal_path.name.removesuffix(".jsonl") + ".layers.jsonl")
 
 
@@ -199,7 +199,7 @@ def _processes(job: Job, workers: int, missing: int) -> int:
 def _computed(
     ready: partial[Scorer], architectures: Sequence[Architecture], workers: int
 ) -> Iterator[tuple[Architecture, Scored]]:
-    """Scores in the order in which they are done.
+    """Yield scores in the order in which they are done.
 
     Raises:
         InvalidJob: A process ended early.
@@ -215,7 +215,7 @@ def _computed(
 
 
 def score_columns(job: Job, rows: Rows, known: Mapping[Architecture, Scored]) -> dict[str, np.ndarray]:
-    """Scores [rows] by name, NaN where there is none; aggregates rank over all rows."""
+    """Return scores [rows] by name, NaN where there is none; aggregates rank over all rows."""
     proxies = job_proxies.make_all(job.proxies.names, job.proxies.options)
     columns = {
         name: np.array([known[a].values.get(name, np.nan) for a in rows.architectures], dtype=float) for name in proxies
@@ -224,7 +224,7 @@ def score_columns(job: Job, rows: Rows, known: Mapping[Architecture, Scored]) ->
 
 
 def write_table(path: Path, rows: Rows, known: Mapping[Architecture, Scored], scores: Mapping[str, np.ndarray]) -> None:
-    """The table: the user's columns, then architecture, key, scores, seconds and reasons; csv or parquet."""
+    """Write the table: the user's columns, then architecture, key, scores, seconds and reasons; csv or parquet."""
     columns: dict[str, Sequence[Any]] = dict(rows.carried)
     if "architecture" not in columns:
         columns["architecture"] = [json.dumps(a.to_json()) for a in rows.architectures]
