@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga2 import NSGA2
 from nas.searchers.random import Random
-from nas.searchers.ranking import best_first
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 

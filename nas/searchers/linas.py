@@ -31,8 +31,8 @@ from pymoo.operators.mutation.pm import PM
 from nas.predictors import Predictor, RidgeOrSVR
 from nas.searchers.generations import CanonicalRepair
 from nas.searchers.new_architectures import Unseen
+from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga3 import reference_directions
-from nas.searchers.ranking import best_first
 from search_spaces import Architecture, Space
 
 _LEAST_ROWS = 5  # as many as there are folds

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nas.searchers.new_architectures import Unseen
-from nas.searchers.ranking import best_first
+from nas.searchers.non_dominated import best_first
 from search_spaces import Architecture, Space
 
 _REDRAWS = 32

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nas.searchers.initial import initial_encodings
-from nas.searchers.ranking import rank_and_crowding
+from nas.searchers.non_dominated import rank_and_crowding
 from search_spaces import Architecture, InvalidArchitecture, Space
 
 _REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further

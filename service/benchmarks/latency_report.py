@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from nas.benchmarks.latency import CHOSEN, MEASURES, RANDOM, TRANSFER, Errors, Summary, mean_over_seeds, summaries
-from service.benchmarks.latency import LatencyPlan
+from service.benchmarks.latency_benchmark import LatencyPlan
 from service.job.folder import write_csv
 from service.report.terminal import numbers_table
 from service.tracking.finished import FinishedRun, identity_of

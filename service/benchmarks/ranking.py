@@ -19,7 +19,7 @@ from nas.rank_agreement import kendall, spearman, top_precision
 from search_spaces import Space
 from service import catalogue
 from service.benchmarks import ranking_run
-from service.benchmarks.proxies import BASELINES, TableRequest, Truth, read_truth
+from service.benchmarks.proxy_benchmark import BASELINES, TableRequest, Truth, read_truth
 from service.benchmarks.ranking_methods import METHODS, chosen_methods, for_all, for_one, passes, with_budget
 from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
@@ -31,9 +31,9 @@ from service.job.files import job_file, read_fields
 from service.job.folder import read_json, write_json
 from service.job.job import Job
 from service.job.loading import job_of
+from service.job.observer import Observer
 from service.job.preparation import prepare_folder
 from service.run.events import stage_seconds
-from service.run.observer import Observer
 from service.run.score import data_fields
 from service.tracking import sync
 

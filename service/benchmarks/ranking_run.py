@@ -15,15 +15,15 @@ from nas.data import Data
 from nas.ranking import BatchNorm, RankingImages, rank
 from nas.search.journal import Evaluation, Journal, read_evaluations
 from search_spaces import Architecture
-from service.benchmarks.proxies import Truth
+from service.benchmarks.proxy_benchmark import Truth
 from service.job.building import data_source
 from service.job.device import torch_device
 from service.job.folder import write_whole
 from service.job.job import Job
+from service.job.observer import Observer
 from service.job.preparation import locked
 from service.run.context import Work
 from service.run.events import Recorder
-from service.run.observer import Observer
 from service.run.stages import train_supernet
 from service.tracking import sync
 from supernets import processes

@@ -20,7 +20,7 @@ from service import catalogue
 from service.benchmarks.tasks import completed, remembered
 from service.errors import InvalidJob
 from service.job.environment import version
-from service.run.observer import Observer
+from service.job.observer import Observer
 
 JOURNAL = "runs.jsonl"
 WARM = "+warm"

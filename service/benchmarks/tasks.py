@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from service.errors import InvalidJob
 from service.job.folder import read_lines
+from service.job.observer import Observer
 from service.run import processes
-from service.run.observer import Observer
 
 
 class KeyedTask(Protocol):

@@ -69,7 +69,7 @@ def benchmark_latency(
       nas benchmark latency --table hat.csv.gz --device-columns task,device
         --columns encoder_ms+decoder_ms --features encoder_layers,decoder_layers
     """
-    from service.benchmarks import latency as runs
+    from service.benchmarks import latency_benchmark as runs
     from service.benchmarks.latency_devices import LatencyTableRequest, latency_table
 
     with readable_errors():

@@ -75,7 +75,7 @@ def benchmark_ranking(
       nas benchmark ranking --space nasbench_macro --table macro.csv.gz
         --column mean_acc --methods uniform,pa_da --data c10.npz --budget 20000
     """
-    from service.benchmarks import proxies, ranking, ranking_report
+    from service.benchmarks import proxy_benchmark, ranking, ranking_report
     from service.benchmarks.ranking_run import Judging
 
     request = ranking.Request(
@@ -83,7 +83,7 @@ def benchmark_ranking(
         space=space,
         data=data,
         sets=[*(sets or []), *([f"device={device}"] if device else [])],
-        table=proxies.TableRequest(path=table, column=column, provenance=provenance, sample=archs),
+        table=proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=archs),
         methods=methods,
         seeds=seeds,
         epochs=epochs,

@@ -98,21 +98,20 @@ def benchmark_proxies(
       nas benchmark proxies --space my.spaces:own --table own.csv --column acc
         --provenance dataset=own,epochs=50,split=validation,seeds=1
     """
-    from service.benchmarks import proxies
+    from service.benchmarks import proxy_benchmark
     from service.run import score as command
 
-    rows = proxies.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
+    rows = proxy_benchmark.TableRequest(path=table, column=column, provenance=provenance, sample=sample)
     names = ",".join(dict.fromkeys(["params", "macs", *proxy.split(",")]))
     request = command.Request(space=space, proxies=names, data=data, sets=with_device(sets, device))
     with readable_errors():
         job, made = command.job_and_space(request)
         command.check_output(output)
-        truth = proxies.read_truth(rows, made, job.seed)
+        truth = proxy_benchmark.read_truth(rows, made, job.seed)
         with resumable("the same command"), display() as observer:
             outcome = command.perform(job, truth.rows, output, observer, workers=workers)
-        found = proxies.agreements(outcome, truth)
-        seconds = proxies.seconds_alone(job, truth.rows)
+        found = proxy_benchmark.agreements(outcome, truth)
+        seconds = proxy_benchmark.seconds_alone(job, truth.rows)
     console().print(score_tables.agreement_table(found, seconds, truth.provenance))
-    typer.echo(
-        f"{score_tables.score_summary(outcome, output)}\nagreements: {proxies.write_agreements(output, found, seconds)}"
-    )
+    written = proxy_benchmark.write_agreements(output, found, seconds)
+    typer.echo(f"{score_tables.score_summary(outcome, output)}\nagreements: {written}")

@@ -30,8 +30,8 @@ from service.export.card import CARD, EXAMPLE, Subject, card_of, plain, read_car
 from service.job.building import build_space, data_source, space_options
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
+from service.job.observer import Observer
 from service.job.preparation import front_members
-from service.run.observer import Observer
 
 WEIGHTS = ("auto", "retrained", "inherited")
 _REVISION = 1  # of what files contain; a change makes them anew

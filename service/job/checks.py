@@ -4,12 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from nas.data import DataConfig
-from nas.hardware.latency import mistakes as hardware_mistakes
 from nas.objectives import Bound, parse_bound
-from nas.search.reachable import contradiction
 from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue
@@ -18,7 +14,7 @@ from service.errors import InvalidJob
 from service.job import latency_checks, samplers, searchers, splits
 from service.job import proxies as job_proxies
 from service.job.building import build_space
-from service.job.device import device_type
+from service.job.device import cuda_devices, device_type
 from service.job.job import Job
 from service.job.validation import Checked, option_mistakes, placed, show
 
@@ -93,7 +89,7 @@ def _look_at(
 def _device_mistakes(device: str) -> Iterator[str]:
     if not device.startswith("cuda"):
         return
-    count, index = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
+    count, index = cuda_devices(), int(device.partition(":")[2] or 0)
     if index >= count:
         there = (
             f"there are {count}, cuda:0 to cuda:{count - 1}" if count else "PyTorch finds none here; use auto or cpu"
@@ -106,6 +102,8 @@ def _backend_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
     unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
     yield from unknown
     if not unknown and device_is_known:
+        from nas.hardware.latency import mistakes as hardware_mistakes
+
         yield from (f"latency.{line}" for line in hardware_mistakes(job.latency, device_type(job.device)))
 
 
@@ -143,8 +141,8 @@ def _try_space(job: Job, facts: Mapping[str, Any]) -> tuple[Space | None, list[s
         own = {fact: f"data.{fact}" for fact in facts if fact in DataConfig.__dataclass_fields__}
         given = {option: f"space.options.{option}" for option in options}
         return None, [*mistakes, placed(error, "space", own | given)]
-    shape = (facts["channels"], facts["image_size"], facts["image_size"])
-    if space.input_shape and tuple(space.input_shape) != shape:
+    shape = (facts.get("channels"), facts.get("image_size"), facts.get("image_size"))
+    if space.input_shape and None not in shape and tuple(space.input_shape) != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.input_shape, shape))
         mistakes.append(f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size")
     return space, mistakes
@@ -168,9 +166,18 @@ def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
             yield f"{path}: {show(text)} is impossible; {_range(name, reachable, job)}"
         elif reachable is not None and name in ("macs", "params"):
             possible[name] = bound
-    if space is not None and len(possible) > 1 and (found := contradiction(space, possible)) is not None:
+    if space is not None and len(possible) > 1:
+        yield from _contradiction(job, space, possible)
+
+
+def _contradiction(job: Job, space: Space, bounds: Mapping[str, Bound]) -> Iterator[str]:
+    """Limits that can each be kept, but not together."""
+    from nas.search.reachable import contradiction
+
+    found = contradiction(space, bounds)
+    if found is not None:
         name, best = found
-        others = " and ".join(f"{n} {job.search.constraints[n]}" for n in possible if n != name)
+        others = " and ".join(f"{n} {job.search.constraints[n]}" for n in bounds if n != name)
         text = job.search.constraints[name]
         yield f"search.constraints.{name}: {show(text)} is impossible with {others}; the best reachable is {best:,.0f}"
 

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from service.job.device import cuda_devices
+
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pymoo", "mlflow")
 
 
@@ -50,10 +52,10 @@ def _cpu() -> str:
 
 
 def _cuda() -> dict[str, Any]:
+    if not cuda_devices():
+        return {"device": "cpu", "cuda": None}
     import torch
 
-    if not torch.cuda.is_available():
-        return {"device": "cpu", "cuda": None}
     return {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
 
 

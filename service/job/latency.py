@@ -1,11 +1,14 @@
 """The `latency` of a job: how it is measured, and what predicts it where it is not."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from nas.hardware.latency import LatencyConfig
-from nas.hardware.roofline import AnalyticDevice
+from nas.hardware.config import LatencyConfig
 from search_spaces.errors import FieldError
 from service import catalogue
+
+if TYPE_CHECKING:
+    from nas.hardware.roofline import AnalyticDevice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +38,16 @@ class AnalyticConfig:
         if self.overhead_us is not None and self.overhead_us < 0:
             raise FieldError("overhead_us", f"must be at least 0, got {self.overhead_us}")
 
-    def resolve(self) -> AnalyticDevice:
+    def resolve(self) -> "AnalyticDevice":
         """The device.
 
         Raises:
             ValueError: There is none of that name.
         """
         if self.device is not None:
-            return catalogue.resolve("device", self.device)()
+            return catalogue.make("device", self.device)
+        from nas.hardware.roofline import AnalyticDevice
+
         assert self.tflops is not None
         assert self.bandwidth_gb_s is not None
         device = AnalyticDevice(tflops=self.tflops, bandwidth_gb_s=self.bandwidth_gb_s)

@@ -10,7 +10,7 @@ from typing import Any
 
 from service.job.folder import read_lines
 from service.job.job import Job
-from service.run.observer import Observer
+from service.job.observer import Observer
 from service.tracking.sync import SyncResult
 from supernets import Processes
 

@@ -24,8 +24,8 @@ from service.job.folder import write_json
 from service.job.job import Job
 from service.job.latency_table import differing_conditions, no_blocks, table_content
 from service.job.loading import job_of, load_job
+from service.job.observer import Observer
 from service.job.validation import option_mistakes
-from service.run.observer import Observer
 from supernets.estimate import Estimate
 
 

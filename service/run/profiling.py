@@ -13,8 +13,8 @@ from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.device import torch_device
 from service.job.job import Job
+from service.job.observer import Observer
 from service.job.preparation import front_members
-from service.run.observer import Observer
 
 
 def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:

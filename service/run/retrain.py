@@ -13,10 +13,10 @@ from nas.retraining import retrain as retrain_subnet
 from service.job.device import torch_device
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
+from service.job.observer import Observer
 from service.job.preparation import front_members
 from service.run.context import EVALUATION_BATCH, Work, save_weights
 from service.run.events import Recorder
-from service.run.observer import Observer
 from supernets import Processes, Supernet, TrainConfig, calibrate
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from service.job.device import torch_device
 from service.job.folder import read_json, write_json
 from service.job.job import Job
+from service.job.observer import Observer
 from service.run import machine_load
 from service.run.context import Work
 from service.run.events import Mirror, Recorder
-from service.run.observer import Observer
 from service.run.stages import STAGES, summary_of
 from service.tracking import sync
 from service.tracking.format import created_ms

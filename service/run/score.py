@@ -15,8 +15,8 @@ from service.job.building import build_space
 from service.job.files import job_file, read_fields
 from service.job.job import Job
 from service.job.loading import job_of
+from service.job.observer import Observer
 from service.run import scoring
-from service.run.observer import Observer
 
 _FROM_SOURCE = ("space", "data", "proxies", "seed", "device")
 SUFFIXES = (".csv", ".parquet")

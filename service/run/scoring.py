@@ -24,8 +24,8 @@ from service.job import proxies as job_proxies
 from service.job.building import build_space, data_source
 from service.job.device import torch_device
 from service.job.job import Job
+from service.job.observer import Observer
 from service.run import processes
-from service.run.observer import Observer
 
 _ENUMERABLE = 2_000_000
 _SYNC_EVERY_S = 5.0

@@ -1,5 +1,5 @@
 """Search with a model of what was evaluated."""
 
-from nas.searchers.surrogate.searcher import Surrogate
+from nas.searchers.surrogate.surrogate import Surrogate
 
 __all__ = ["Surrogate"]

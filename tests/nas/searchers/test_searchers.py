@@ -8,7 +8,7 @@ from nas.rank_agreement import spearman
 from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.searchers import AutoScore, Filtered, cost_scores
-from nas.searchers.ranking import crowding
+from nas.searchers.non_dominated import crowding
 from nas.searchers.regularized_evolution import RegularizedEvolution
 from search_spaces import Decision, InvalidArchitecture, Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3

@@ -21,7 +21,7 @@ from nas.searchers.surrogate.beliefs import Belief, Beliefs, Certainty, likelies
 from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.features import Features
 from nas.searchers.surrogate.gain import Front, Outcomes
-from nas.searchers.surrogate.searcher import _reaching
+from nas.searchers.surrogate.surrogate import _reaching
 from nas.searchers.surrogate.warp import Warp
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101

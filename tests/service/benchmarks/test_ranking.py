@@ -17,7 +17,7 @@ from search_spaces import Architecture
 from search_spaces.families.nasbench201 import nasbench201, to_cell
 from service.benchmarks import ranking as benchmark
 from service.benchmarks import ranking_run
-from service.benchmarks.proxies import TableRequest
+from service.benchmarks.proxy_benchmark import TableRequest
 from service.benchmarks.ranking_methods import METHODS, Method, with_budget
 from service.benchmarks.ranking_run import Judging
 from service.errors import InvalidJob

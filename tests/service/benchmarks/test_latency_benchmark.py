@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search_spaces.families.conv_macro import conv_macro
-from service.benchmarks import latency as runs
+from service.benchmarks import latency_benchmark as runs
 from service.benchmarks.latency_devices import LatencyTableRequest, family_of, latency_table
 from service.benchmarks.latency_report import finished_runs
 from service.job.tracking import TrackingConfig

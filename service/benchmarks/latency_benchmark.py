@@ -15,7 +15,7 @@ from service import catalogue
 from service.benchmarks.tasks import completed, remembered
 from service.errors import InvalidJob
 from service.job.folder import finite
-from service.run.observer import Observer
+from service.job.observer import Observer
 
 JOURNAL = "latency.jsonl"
 
