@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -18,11 +19,18 @@ def find(name: str, *, package: str, attribute: str) -> Any:
     """
     module, _, wanted = name.partition(":")
     if not wanted:
-        there = sorted(item.name for item in pkgutil.iter_modules(importlib.import_module(package).__path__))
+        there = names_in(package)
         if name not in there:
-            raise ValueError(f"must be one of {', '.join(there)} or package.module:object, got {name!r}")
+            close = get_close_matches(name, there, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ";"
+            raise ValueError(f"{name!r} is unknown{meant} allowed: {', '.join(there)}, or package.module:object")
         module, wanted = f"{package}.{name}", attribute.format(name=name)
     try:
         return getattr(importlib.import_module(module), wanted)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"must be importable as package.module:object, got {name!r}: {error}") from error
+        raise ValueError(f"{name!r} cannot be imported: {error}") from error
+
+
+def names_in(package: str) -> list[str]:
+    """Return the names of the modules of a package."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))

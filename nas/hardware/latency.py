@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.hardware.backends import find
+from nas.hardware.backends import backend_named
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
 from nas.hardware.local import ThisMachine, device_name
 from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width
@@ -81,7 +81,7 @@ class Meter:
 
     def __init__(self, config: LatencyConfig, *, journal: Path | None = None) -> None:
         self.config = config
-        self._backend = find(config.backend)
+        self._backend = backend_named(config.backend)
         self._journal = journal
         self._other: OtherMachine | None = None
 
@@ -187,7 +187,7 @@ def mistakes(config: LatencyConfig, device: str) -> list[str]:
         device: Where networks run on this machine, `cpu` or `cuda`.
     """
     try:
-        backend = find(config.backend)
+        backend = backend_named(config.backend)
     except ValueError as error:
         return [str(error)]
     found = []

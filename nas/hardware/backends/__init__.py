@@ -3,16 +3,14 @@
 A backend is found by its file here, or as `package.module:object`.
 """
 
-import importlib
 import importlib.util
-import pkgutil
-from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
 
 from nas.hardware.config import LatencyConfig
 from nas.hardware.timing import Network
+from nas.names import find
 
 
 class Backend(Protocol):
@@ -52,28 +50,16 @@ class Backend(Protocol):
         ...
 
 
-def names() -> list[str]:
-    """The backends of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def find(name: str) -> Backend:
-    """The backend of that name.
+def backend_named(name: str) -> Backend:
+    """Return the backend of that name.
 
     Raises:
         ValueError: There is none.
     """
-    place, _, attribute = name.partition(":")
-    if not attribute and name not in names():
-        close = get_close_matches(name, names(), n=1)
-        meant = f"; did you mean {close[0]}?" if close else ";"
-        raise ValueError(f"backend {name!r} is unknown{meant} allowed: {', '.join(names())}, or package.module:object")
     try:
-        module = importlib.import_module(place if attribute else f"{__name__}.{name}")
-        made: Any = getattr(module, attribute or "Backend")
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"backend {name!r} cannot be imported: {error}") from error
-    return made()
+        return find(name, package=__name__, attribute="Backend")()
+    except ValueError as error:
+        raise ValueError(f"backend {error}") from error
 
 
 def not_installed(*modules: str, install: str) -> str | None:

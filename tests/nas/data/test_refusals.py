@@ -161,9 +161,10 @@ def test_configuration_out_of_range_is_refused(changes: dict, message: str):
     [
         (
             {"source": "web"},
-            "source must be one of digits, folder, noise, npz, timm or package.module:object, got",
+            "source 'web' is unknown; allowed: digits, folder, noise, npz, timm, or package.module:object",
         ),
-        ({"source": "nowhere.to:find"}, "source must be importable as package.module:object, got 'nowhere.to:find'"),
+        ({"source": "digit"}, r"source 'digit' is unknown; did you mean digits\? allowed: digits,"),
+        ({"source": "nowhere.to:find"}, "source 'nowhere.to:find' cannot be imported: No module named 'nowhere'"),
         ({"source": "npz"}, "path must be given for source 'npz', got None"),
         ({"source": "folder"}, "path must be given for source 'folder', got None"),
         ({"source": "timm"}, "dataset must be given for source 'timm'"),

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from nas.hardware import LatencyConfig, Measurement, MeasurementFailed, Meter, conditions, measure, measure_latency
-from nas.hardware.backends import find, names
+from nas.hardware.backends import backend_named
 from nas.hardware.config import ssh_address
 from nas.hardware.latency import mistakes
 from nas.hardware.measurement import latency_of, relative_width
@@ -21,6 +21,7 @@ from nas.hardware.memory import peak_memory_mb
 from nas.hardware.onnx_model import onnx_bytes
 from nas.hardware.power import energy_counter
 from nas.hardware.timing import OwnTime, TooSlow, time_limit
+from nas.names import names_in
 from service.catalogue import BACKENDS
 
 SHAPE = (3, 8, 8)
@@ -233,12 +234,17 @@ def test_peak_memory_is_weights_input_and_the_most_that_lives_at_once():
 
 # ---- backends -----------------------------------------------------------------------------------------------------
 
-CPU_CASES = [(b, p) for b in names() for p in find(b).precisions if "cpu" in find(b).devices and b != "torch_compile"]
+CPU_CASES = [
+    (b, p)
+    for b in names_in("nas.hardware.backends")
+    for p in backend_named(b).precisions
+    if "cpu" in backend_named(b).devices and b != "torch_compile"
+]
 
 
 @pytest.mark.parametrize(("backend", "precision"), CPU_CASES)
 def test_every_backend_of_a_processor_measures_in_every_precision(backend, precision):
-    lacking = find(backend).missing("cpu")
+    lacking = backend_named(backend).missing("cpu")
     if lacking:
         pytest.skip(lacking)
     model, kept = network(), {name: p.clone() for name, p in network().state_dict().items()}
@@ -253,7 +259,7 @@ def test_every_backend_of_a_processor_measures_in_every_precision(backend, preci
 
 @pytest.mark.slow
 def test_torch_compile_measures():
-    lacking = find("torch_compile").missing("cpu")
+    lacking = backend_named("torch_compile").missing("cpu")
     if lacking:
         pytest.skip(lacking)
     (measured,) = measure([network()], [SHAPE], LatencyConfig(backend="torch_compile", **QUICK))
@@ -265,7 +271,7 @@ def test_torch_compile_measures():
 def test_every_backend_of_cuda_measures(backend):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    lacking = find(backend).missing("cuda")
+    lacking = backend_named(backend).missing("cuda")
     if lacking:
         pytest.skip(lacking)
     for precision in ("fp32", "fp16"):
@@ -276,7 +282,7 @@ def test_every_backend_of_cuda_measures(backend):
 
 
 def test_backends_that_are_listed_are_those_that_exist():
-    assert set(BACKENDS) == set(names())
+    assert set(BACKENDS) == set(names_in("nas.hardware.backends"))
 
 
 def test_what_cannot_be_had_is_said_before_any_work():
