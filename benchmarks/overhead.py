@@ -21,7 +21,7 @@ from torch import nn
 
 from nas.data import DeviceImages
 from nas.data.images.augment import Augmentation, Normalisation
-from nas.objectives import Cost
+from nas.objectives import Objective, Role, costs_of
 from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.search.pareto import pareto_front
@@ -95,19 +95,20 @@ def supernet() -> None:
             )
 
 
-class Free:
+class Free(Objective):
     """An accuracy that costs nothing to compute."""
 
     name, unit, maximise = "accuracy", "%", True
+    role: Role = "quality"
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(sum(hash((name, value)) % 100 for name, value in architecture.items()) / 100)
 
 
 def search_overhead(evaluations: int = 10_000) -> None:
     """Time of a search whose objective is free."""
     space = ofa_mobilenet_v3()
-    problem = Problem([Cost(space, "macs"), Cost(space, "params")], [Free()], ["accuracy", "macs"], {})
+    problem = Problem([*costs_of(space), Free()], ["accuracy", "macs"], {})
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.jsonl", {"space": space.name})
         start = time.perf_counter()

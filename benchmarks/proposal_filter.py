@@ -92,11 +92,15 @@ def variants(space: Space, scores: Mapping[str, Score], options: argparse.Namesp
         def by(score: Callable[[], Score]) -> Make:
             return lambda seed: Filtered(make(seed), score(), candidates=options.candidates, first=first)
 
+        def automatic(seed: int) -> Searcher:
+            score = AutoScore(proxies, baselines)
+            return Filtered(make(seed), score, candidates=options.candidates, first=first, told=score.tell)
+
         proxies = {options.column: scores[options.column]}
         baselines = {"params": scores["params"]}
         suffix = ", first too" if first and make is evolution else ""
         known = {f"{name}{suffix}": by(partial(scores.__getitem__, name)) for name in scores}
-        return {**known, f"auto{suffix}": by(lambda: AutoScore(proxies, baselines))}
+        return {**known, f"auto{suffix}": automatic}
 
     return {
         "evolution": {

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.benchmarks.published_tables import Table
 from nas.objectives import Bound, Cost, Objective, parse_bound
-from nas.objectives.looked_up import IN_TABLE, Column, InTable, Predicted, TableSpace
+from nas.objectives.looked_up import IN_TABLE, Column, InTable, PredictedColumn, TableSpace
 from nas.predictors import Predictor
 from nas.search.pareto import Direction
 from nas.search.problem import Problem
@@ -151,7 +151,7 @@ def tabular_problem(
     values: dict[str, np.ndarray] = {}
     for goal in [*goals, *_limited_only(goals, limits)]:
         if goal.column in EXACT and (costs := _costs(space, goal.column, encodings)) is not None:
-            exact.append(Cost(space, cast(Literal["params", "macs"], goal.column)))
+            exact.append(Cost(space, goal.column))
             values[goal.name] = costs
         else:
             values[goal.name] = _one_value_each(table, goal.column)[first]
@@ -162,8 +162,7 @@ def tabular_problem(
     front = losses[feasible][moocore.is_nondominated(losses[feasible], keep_weakly=False)]
     point = reference_point(reference, goals, losses, front)
     problem = Problem(
-        exact=exact,
-        measured=measured,
+        objectives=[*exact, *measured],
         optimised=[goal.name for goal in goals],
         bounds={IN_TABLE: Bound(low=1.0), **bounds},
     )
@@ -207,14 +206,14 @@ def oracle_problem(
         raise ValueError(f"limit: {strange[0]!r} is no objective of the oracle")
     for goal in goals:
         if goal.column in EXACT and (costs := _costs(space, goal.column, extremes)) is not None:
-            exact.append(Cost(space, cast(Literal["params", "macs"], goal.column)))
+            exact.append(Cost(space, goal.column))
             values[goal.name] = np.concatenate([costs, _costs(space, goal.column, encodings)])
             notes += _disagreement(table, goal.column, values[goal.name][2:], first)
         else:
             known = _one_value_each(table, goal.column)[first]
             notes.append(cross_validated(goal.column, space.features(encodings), known, predictor))
             measured.append(
-                Predicted(goal.name, goal.maximise, space, predictor().fit(space.features(encodings), known))
+                PredictedColumn(goal.name, goal.maximise, space, predictor().fit(space.features(encodings), known))
             )
             values[goal.name] = np.concatenate([[known.min(), known.max()], known])
     bounds = _bounds(limits, values)
@@ -223,7 +222,7 @@ def oracle_problem(
     losses = np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
     seen = losses[2:][moocore.is_nondominated(losses[2:], keep_weakly=False)]
     point = reference_point(reference, goals, losses, seen)
-    problem = Problem(exact=exact, measured=measured, optimised=[goal.name for goal in goals], bounds=bounds)
+    problem = Problem(objectives=[*exact, *measured], optimised=[goal.name for goal in goals], bounds=bounds)
     notes.append(_reference_note(goals, point, None))
     return BenchmarkProblem(
         name=name, space=space, problem=problem, reference=point, front=None, rows=len(first), notes=tuple(notes)

@@ -39,7 +39,7 @@ class Run:
 
 
 @dataclass
-class _Timed:
+class _Timed(Searcher):
     """A searcher and the time that it takes for itself."""
 
     searcher: Searcher
@@ -48,8 +48,8 @@ class _Timed:
     worst_s: float = 0.0
     _round_s: float = field(default=0.0, init=False)
 
-    def ask(self) -> list[Architecture]:
-        asked, self._round_s = self._measured(self.searcher.ask)
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
+        asked, self._round_s = self._measured(lambda: self.searcher.ask(pending))
         self.worst_s = max(self.worst_s, self._round_s / max(1, len(asked)))
         return asked
 
@@ -80,7 +80,7 @@ def offered(problem: BenchmarkProblem, *, seed: int, evaluations: int, populatio
         "seed": seed,
         "violation": problem.problem.exact_violation,
         "evaluations": evaluations,
-        "exact": problem.problem.computed,
+        "exact": problem.problem.exact_losses,
         "limits": problem.problem.loss_limits,
     }
 

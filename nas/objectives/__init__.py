@@ -6,9 +6,9 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from nas.objectives.accuracy import Accuracy, top1_percent
-    from nas.objectives.cost import Cost
+    from nas.objectives.cost import Cost, costs_of
     from nas.objectives.latency import Latency
-    from nas.objectives.objective import Bound, Computed, Objective, describe, parse_bound
+    from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe, parse_bound
     from nas.objectives.predicted_latency import PredictedLatency, Roofline
     from nas.objectives.tabular import Tabular
     from supernets.estimate import Estimate
@@ -21,9 +21,13 @@ __all__ = [
     "Estimate",
     "Latency",
     "Objective",
+    "Predicted",
     "PredictedLatency",
+    "Role",
     "Roofline",
+    "Source",
     "Tabular",
+    "costs_of",
     "describe",
     "parse_bound",
     "top1_percent",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from nas.objectives.objective import Objective, Role
 from search_spaces import Architecture
 from supernets import require_calibrated
 from supernets.estimate import Estimate
@@ -29,7 +30,7 @@ def top1_percent(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> 
     return 100.0 * float(right) / seen
 
 
-class Accuracy:
+class Accuracy(Objective):
     """Top-1 accuracy on the validation split.
 
     Args:
@@ -39,15 +40,14 @@ class Accuracy:
     """
 
     name, unit, maximise = "accuracy", "%", True
+    role: Role = "quality"
+    uses_fidelity, low, high = True, 0.0, 100.0
 
     def __init__(
         self, subnet: Callable[[Architecture], nn.Module], batches: Callable[..., Iterable[tuple[Tensor, Tensor]]]
     ) -> None:
         self.subnet, self.batches = subnet, batches
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
-        return Estimate(top1_percent(self.subnet(architecture), self.batches()))
-
-    def evaluate_part(self, architecture: Architecture, fidelity: float) -> Estimate:
-        """On so large a share of the images."""
-        return Estimate(top1_percent(self.subnet(architecture), self.batches(fidelity)))
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
+        batches = self.batches() if fidelity == 1 else self.batches(fidelity)
+        return Estimate(top1_percent(self.subnet(architecture), batches))

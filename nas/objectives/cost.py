@@ -1,31 +1,39 @@
 """Exactly computable costs of an architecture."""
 
-from typing import Literal
-
 import numpy as np
 
+from nas.objectives.objective import Computed, Role
 from search_spaces import Architecture, Space
 from supernets.estimate import Estimate
 
+_UNITS = {"params": "weights", "macs": "MACs"}
+_NAMES = ("macs", "params")
 
-class Cost:
-    """Parameters or multiply-accumulates, as the space computes them; never measured or predicted.
+
+class Cost(Computed):
+    """One of the costs that a space computes; never measured or predicted.
 
     Args:
         space: Any space with exact costs.
-        name: `params` (count) or `macs` (multiply-accumulates of one input).
+        name: Which of them, such as `params` (count) or `macs` (multiply-accumulates of one input).
     """
 
     maximise = False
+    role: Role = "cost"
 
-    def __init__(self, space: Space, name: Literal["params", "macs"]) -> None:
-        self.space = space
-        self.name: str = name
-        self.unit: str = {"params": "weights", "macs": "MACs"}[name]
+    def __init__(self, space: Space, name: str) -> None:
+        self.space, self.name, self.unit = space, name, _UNITS[name]
+        ends = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
+        self.low, self.high = map(float, self.evaluate_encodings(ends))
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(int(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
-        """Costs [N] of encodings [N, D]."""
+        """Return the costs [N] of encodings [N, D]."""
         return getattr(self.space.costs(encodings), self.name)
+
+
+def costs_of(space: Space) -> list[Cost]:
+    """Return all costs that a space computes, in a fixed order."""
+    return [Cost(space, name) for name in _NAMES]

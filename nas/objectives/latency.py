@@ -7,11 +7,12 @@ from torch import nn
 
 from nas.hardware.latency import LatencyConfig, Meter
 from nas.hardware.measurement import Measurement, MeasurementFailed
+from nas.objectives.objective import LEAST_MS, Objective, Role
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
 
-class Latency:
+class Latency(Objective):
     """Milliseconds of one forward pass, measured.
 
     Args:
@@ -23,6 +24,8 @@ class Latency:
     """
 
     name, unit, maximise = "latency_ms", "ms", False
+    role: Role = "cost"
+    serial, low = True, LEAST_MS
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class Latency:
         self.subnet, self.input_shape, self.config, self.alone = subnet, input_shape, config, alone
         self.meter = Meter(config)
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return self.evaluate_together([architecture])[0]
 
     def evaluate_together(self, architectures: list[Architecture], *, rounds: int = 1) -> list[Estimate]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nas.objectives.objective import Computed, Objective, Role
 from nas.predictors import Predictor
 from search_spaces import Architecture, Decision, Space
 from supernets.estimate import Estimate
@@ -63,15 +64,17 @@ class TableSpace(Space):
         return None if mutant is None or self.rows.find(self._indices(mutant)[None])[0] < 0 else mutant
 
 
-class InTable:
+class InTable(Computed):
     """Whether a table has an architecture: 1 or 0, known without evaluating anything."""
 
     name, unit, maximise = IN_TABLE, "", True
+    role: Role = "cost"
+    low, high = 0.0, 1.0
 
     def __init__(self, space: TableSpace) -> None:
         self.space = space
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
@@ -79,7 +82,7 @@ class InTable:
         return (self.space.rows.find(self.space.canonical(encodings)) >= 0).astype(float)
 
 
-class Column:
+class Column(Objective):
     """A column of a table as an objective.
 
     Args:
@@ -87,29 +90,33 @@ class Column:
         maximise: Whether more is better.
         space: Of the table.
         values: Of the column, in the order of the rows of the space.
+
+    What is maximised counts as a quality.
     """
 
     unit = ""
 
     def __init__(self, name: str, maximise: bool, space: TableSpace, values: np.ndarray) -> None:
         self.name, self.maximise, self.space, self.values = name, maximise, space, values
+        self.role = "quality" if maximise else "cost"
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         row = int(self.space.rows.find(self.space.encode(architecture)[None])[0])
         if row < 0:
             raise LookupError(f"the table has no architecture {dict(architecture)}")
         return Estimate(float(self.values[row]))
 
 
-class Predicted:
+class PredictedColumn(Objective):
     """What a fitted predictor says of an architecture, taken as the truth of an oracle."""
 
     unit = ""
 
     def __init__(self, name: str, maximise: bool, space: Space, predictor: Predictor) -> None:
         self.name, self.maximise = name, maximise
+        self.role = "quality" if maximise else "cost"
         self.space, self.predictor = space, predictor
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         features = self.space.features(self.space.encode(architecture)[None])
         return Estimate(float(self.predictor.predict(features).mean[0]))

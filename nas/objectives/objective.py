@@ -1,46 +1,94 @@
 """What is measured of an architecture."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from math import inf
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
+LEAST_MS = 1e-9  # a network takes more than no time
+Role = Literal["quality", "cost"]
+Source = Literal["measured", "computed", "predicted"]
+
 
 class Objective(Protocol):
-    """Architecture -> number.
+    """Architecture -> number. Objectives are subclasses, which gives them the defaults here.
+
+    Whoever needs an objective finds it by role and source, never by its name.
 
     Attributes:
         name: As in job files, journals and MLflow.
         unit: Of the value, as written behind it.
         maximise: Whether more is better.
+        role: `quality`, what a network is trained for or what stands for it; or `cost`, what it takes to use it.
+        source: `measured`, on a network, which takes time; `computed` exactly from the architecture, see `Computed`;
+            `predicted` from it with an interval, see `Predicted`.
+        uses_fidelity: Whether a fidelity below 1 makes a difference.
+        serial: Whether the search itself measures it, one candidate after the other, also where several processes
+            evaluate the rest: because it needs the machine for itself, say.
+        low: The least value that any architecture can have, and
+        high: the largest. A limit that no value between them keeps is refused before anything is evaluated.
     """
 
     name: str
     unit: str
     maximise: bool
+    role: Role
+    source: Source = "measured"
+    uses_fidelity: bool = False
+    serial: bool = False
+    low: float = -inf
+    high: float = inf
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
-        """The value of one architecture; an exception makes the candidate a failed one."""
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
+        """Return the value of one architecture; an exception makes the candidate a failed one.
+
+        Args:
+            architecture: Of the space that is searched.
+            fidelity: Share of the data to evaluate on, the same part at every call.
+        """
         ...
 
 
 class Computed(Objective, Protocol):
-    """An objective that needs no network, so that whole generations are computed at once."""
+    """An objective that needs no network, so that whole generations are computed at once.
+
+    A limit on it is kept before anything is evaluated.
+    """
+
+    source: Source = "computed"
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
-        """Values [N] of encodings [N, D]."""
+        """Return the values [N] of encodings [N, D]."""
         ...
 
 
 class Predicted(Computed, Protocol):
     """One that is not sure: its values have intervals, and a limit is kept by their far end."""
 
+    source: Source = "predicted"
+
     def estimate_encodings(self, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
+        """Return the values [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
         ...
+
+
+def is_computed(objective: Objective) -> TypeGuard[Computed]:
+    """Return whether the values are computed exactly from the architecture alone."""
+    return objective.source == "computed"
+
+
+def is_predicted(objective: Objective) -> TypeGuard[Predicted]:
+    """Return whether the values are predicted from the architecture alone."""
+    return objective.source == "predicted"
+
+
+def is_measured(objective: Objective) -> bool:
+    """Return whether the values are measured on a network."""
+    return objective.source == "measured"
 
 
 @dataclass(frozen=True)
@@ -86,6 +134,12 @@ def parse_bound(text: str) -> Bound:
 
 
 def describe(objective: Objective, bound: Bound | None) -> dict[str, Any]:
-    """An objective as journals and reports write it."""
-    limits = [bound.low, bound.high] if bound else [None, None]
-    return {"name": objective.name, "unit": objective.unit, "maximise": objective.maximise, "bound": limits}
+    """Return an objective as journals and reports write it."""
+    return {
+        "name": objective.name,
+        "unit": objective.unit,
+        "maximise": objective.maximise,
+        "role": objective.role,
+        "source": objective.source,
+        "bound": [bound.low, bound.high] if bound else [None, None],
+    }

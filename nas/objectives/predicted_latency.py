@@ -4,11 +4,12 @@ import numpy as np
 
 from nas.hardware.latency_table import LatencyTable, works
 from nas.hardware.roofline import AnalyticDevice
+from nas.objectives.objective import LEAST_MS, Computed, Predicted, Role
 from search_spaces import Architecture, Space
 from supernets.estimate import Estimate
 
 
-class PredictedLatency:
+class PredictedLatency(Predicted):
     """Milliseconds of one forward pass, predicted with an interval.
 
     Args:
@@ -16,11 +17,13 @@ class PredictedLatency:
     """
 
     name, unit, maximise = "latency_ms", "ms", False
+    role: Role = "cost"
+    low = LEAST_MS
 
     def __init__(self, table: LatencyTable) -> None:
         self.table = table
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return self.table.estimate(architecture)
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
@@ -32,7 +35,7 @@ class PredictedLatency:
         return self.table.predict(encodings)
 
 
-class Roofline:
+class Roofline(Computed):
     """Milliseconds of one forward pass by a roofline model; nothing was measured for it.
 
     Args:
@@ -42,12 +45,14 @@ class Roofline:
     """
 
     name, unit, maximise = "roofline_ms", "ms (analytic)", False
+    role: Role = "cost"
+    low = LEAST_MS
 
     def __init__(self, space: Space, device: AnalyticDevice, batch_size: int = 1) -> None:
         self.space = space
         self._block_ms = device.block_ms(works(space), batch_size)[:, None]
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:

@@ -1,11 +1,12 @@
 """A zero-cost proxy as an objective: what an untrained network promises."""
 
+from nas.objectives.objective import Objective, Role
 from nas.scoring import RememberedScores
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
 
-class ProxyScore:
+class ProxyScore(Objective):
     """The score of one proxy; several objectives share the passes.
 
     Args:
@@ -14,12 +15,14 @@ class ProxyScore:
     """
 
     unit = "score"
+    role: Role = "quality"
+    serial = True  # scores are remembered in one file
 
     def __init__(self, name: str, scores: RememberedScores) -> None:
         self.name, self.scores = name, scores
         self.maximise = scores.scorer.proxies[name].maximise
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         """Raises:
         ValueError: The proxy has no score for this architecture; says why.
         """

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.benchmarks.provenance import SEED_COLUMNS, Provenance
 from nas.benchmarks.published_tables import Table
+from nas.objectives.objective import Objective, Role
 from nas.student_interval import student_half
 from search_spaces import Architecture
 from supernets.estimate import Estimate
@@ -17,7 +18,7 @@ from supernets.estimate import Estimate
 _ROUNDING_PERCENT = 0.01  # tables round means
 
 
-class Tabular:
+class Tabular(Objective):
     """Accuracy in percent, looked up.
 
     An architecture that is not in the table is a failed candidate.
@@ -35,6 +36,8 @@ class Tabular:
     """
 
     name, unit, maximise = "accuracy", "%", True
+    role: Role = "quality"
+    low, high = 0.0, 100.0
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Tabular:
             seeds = known if set(known) <= set(table.cells) else ()
         self._margin = self._half_intervals(seeds) if seeds else None
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         try:
             value = self.accuracies.percent[architecture]
         except KeyError:

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from nas.objectives.objective import Objective
 from search_spaces import Architecture
-from supernets.estimate import Estimate
 
 FULL = 1.0
 
@@ -19,15 +18,6 @@ class Candidate(NamedTuple):
 
     architecture: Architecture
     fidelity: float = FULL
-
-
-@runtime_checkable
-class InParts(Protocol):
-    """An objective that can be had cheaper, from a part of the data."""
-
-    def evaluate_part(self, architecture: Architecture, fidelity: float) -> Estimate:
-        """As `evaluate`, from so large a share of the data, the same part at every call."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +35,15 @@ class Measured:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     reason: str | None = None
     seconds: float = 0.0
+
+    def extended(self, further: "Measured") -> "Measured":
+        """Return this with what further objectives said."""
+        return Measured(
+            values=self.values | further.values,
+            intervals=self.intervals | further.intervals,
+            reason=self.reason or further.reason,
+            seconds=self.seconds + further.seconds,
+        )
 
 
 class Evaluators(Protocol):
@@ -93,7 +92,7 @@ def measure(objectives: Sequence[Objective], candidate: Candidate) -> Measured:
     reason = None
     try:
         for objective in objectives:
-            estimate = _estimate(objective, candidate)
+            estimate = objective.evaluate(candidate.architecture, candidate.fidelity)
             if not np.isfinite(estimate.value):
                 raise ValueError(f"{objective.name} is {estimate.value}")
             values[objective.name] = estimate.value
@@ -102,9 +101,3 @@ def measure(objectives: Sequence[Objective], candidate: Candidate) -> Measured:
     except Exception as error:  # objectives of users raise anything
         reason = f"{type(error).__name__}: {error}"
     return Measured(values=values, intervals=intervals, reason=reason, seconds=time.perf_counter() - start)
-
-
-def _estimate(objective: Objective, candidate: Candidate) -> Estimate:
-    if candidate.fidelity < FULL and isinstance(objective, InParts):
-        return objective.evaluate_part(candidate.architecture, candidate.fidelity)
-    return objective.evaluate(candidate.architecture)

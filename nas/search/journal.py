@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -79,21 +79,6 @@ class Journal:
         self.evaluations = [Evaluation.from_json(record) for record in self._lines.records]
         self._lines.records.clear()
 
-    def standard_errors(self, objectives: Sequence[str]) -> Callable[[Architecture], list[float]]:
-        """Architecture -> standard errors of these objectives; 0 of what was not evaluated."""
-        known: dict[Architecture, Evaluation] = {}
-        read = 0
-
-        def errors(architecture: Architecture) -> list[float]:
-            nonlocal read
-            for evaluation in self.evaluations[read:]:
-                known[evaluation.architecture] = evaluation
-            read = len(self.evaluations)
-            found = known.get(architecture)
-            return [0.0 if found is None else found.standard_error(name) for name in objectives]
-
-        return errors
-
     def append(self, evaluation: Evaluation) -> None:
         """Add one evaluation; it is in the file when this returns."""
         self.evaluations.append(evaluation)
@@ -105,6 +90,30 @@ class Journal:
 
     def close(self) -> None:
         self._lines.close()
+
+
+class StandardErrors:
+    """Architecture -> standard errors of objectives, as a journal has them; 0 of what was not evaluated.
+
+    Args:
+        objectives: Names.
+
+    Attributes:
+        journal: Where they are looked up; a searcher may be made before there is one.
+    """
+
+    def __init__(self, objectives: Sequence[str], journal: Journal | None = None) -> None:
+        self.objectives, self.journal = list(objectives), journal
+        self._known: dict[Architecture, Evaluation] = {}
+        self._read = 0
+
+    def __call__(self, architecture: Architecture) -> list[float]:
+        evaluations = self.journal.evaluations if self.journal is not None else []
+        for evaluation in evaluations[self._read :]:
+            self._known[evaluation.architecture] = evaluation
+        self._read = len(evaluations)
+        found = self._known.get(architecture)
+        return [0.0 if found is None else found.standard_error(name) for name in self.objectives]
 
 
 class Records:

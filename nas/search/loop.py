@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas.objectives import Objective
-from nas.search.dialogue import Proposal, Turns
+from nas.search.dialogue import Dialogue, Proposal
 from nas.search.evaluators import Candidate, Evaluators, Measured, OneAfterTheOther, measure
 from nas.search.journal import Evaluation, Journal, Status
 from nas.search.pareto import pareto_front
@@ -48,8 +48,8 @@ def search(
     is the same search, whatever evaluated it.
     """
     evaluators = evaluators or OneAfterTheOther()
-    turns = Turns(searcher, problem, space, evaluators.slots)
-    return _Search(turns, journal, evaluators, stopping or Stopping(), observer).to_the_end(evaluations)
+    dialogue = Dialogue(searcher, problem, space, evaluators.slots)
+    return _Search(dialogue, journal, evaluators, stopping or Stopping(), observer).to_the_end(evaluations)
 
 
 class _Search:
@@ -57,13 +57,13 @@ class _Search:
 
     def __init__(
         self,
-        turns: Turns,
+        dialogue: Dialogue,
         journal: Journal,
         evaluators: Evaluators,
         stopping: Stopping,
         observer: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.turns, self.problem, self.journal = turns, turns.problem, journal
+        self.dialogue, self.problem, self.journal = dialogue, dialogue.problem, journal
         self.evaluators, self.stopping, self.observer = evaluators, stopping, observer
         self.directions = self.problem.directions
         self.done: dict[Candidate, Evaluation] = {}
@@ -72,33 +72,33 @@ class _Search:
         self.expected_gain: float | None = None
         self._records = deque(journal.evaluations)
         self._early: dict[Candidate, Evaluation] = {}
-        self._flying: dict[Candidate, _Flying] = {}
+        self._pending: dict[Candidate, _Pending] = {}
         self._is_over = False
 
     def to_the_end(self, evaluations: int) -> list[Evaluation]:
         self.budget = evaluations
         local = [o for o in self.problem.measured if o.name not in self.evaluators.names]
         while True:
-            while len(self._flying) < self.evaluators.slots and (proposal := self._next()) is not None:
-                self._flying[proposal.candidate] = _Flying(proposal.known)
-                self.turns.quiet = 0
-            if not self._flying:
+            while len(self._pending) < self.evaluators.slots and (proposal := self._next()) is not None:
+                self._pending[proposal.candidate] = _Pending(proposal.known)
+                self.dialogue.begun()
+            if not self._pending:
                 return list(self.done.values())
             evaluation = self._remembered() or self._evaluated(local)
-            self._land(evaluation)
+            self._finish(evaluation)
 
     # ---- what is next -----------------------------------------------------------------------------------------------
 
     def _next(self) -> Proposal | None:
         """The next candidate to evaluate; None where there is none now, or no more at all."""
         while not self._is_over:
-            proposal = self.turns.next([c.architecture for c in self._flying], _ASKS_WITHOUT_NEWS)
+            proposal = self.dialogue.next_proposal([c.architecture for c in self._pending], _ASKS_WITHOUT_NEWS)
             self._weigh_gain()
             if proposal is None or self._is_over:
                 return None
             candidate = proposal.candidate
-            if candidate in self._flying:
-                self._flying[candidate].times += 1
+            if candidate in self._pending:
+                self._pending[candidate].times += 1
             elif (known := self._known(proposal)) is not None:
                 self._tell(known)
             elif self._cost() + candidate.fidelity > self.budget + _ROUNDING:
@@ -120,10 +120,10 @@ class _Search:
 
     def _cost(self) -> float:
         """Evaluations that were begun."""
-        return self.spent + sum(candidate.fidelity for candidate in self._flying)
+        return self.spent + sum(candidate.fidelity for candidate in self._pending)
 
     def _weigh_gain(self) -> None:
-        gain = self.turns.expected_gain
+        gain = self.dialogue.expected_gain
         if gain is not None and gain != self.expected_gain:
             self.stopping.promised(gain)
         self.expected_gain = gain
@@ -134,57 +134,66 @@ class _Search:
 
     def _remembered(self) -> Evaluation | None:
         """The evaluation that the journal has next, of those that are awaited."""
-        for candidate in self._flying:
+        for candidate in self._pending:
             if candidate in self._early:
                 return self._early.pop(candidate)
         while self._records:
             record = self._records.popleft()
             self.stopping.remembered(record.seconds / self.evaluators.slots)
-            if record.candidate in self._flying:
+            if record.candidate in self._pending:
                 return record
             self._early[record.candidate] = record
         return None
 
     def _evaluated(self, local: Sequence[Objective]) -> Evaluation:
         """Wait for any that is being evaluated, and write it down."""
-        for candidate, flight in self._flying.items():
-            if not flight.is_begun:
+        for candidate, pending in self._pending.items():
+            if not pending.is_begun:
                 self.evaluators.start(candidate)
-                flight.is_begun = True
-        candidate, elsewhere = self.evaluators.finished()
-        here = measure(local, candidate) if elsewhere.reason is None else Measured()
-        evaluation = self._evaluation(candidate, elsewhere, here)
+                pending.is_begun = True
+        candidate, measured = self.evaluators.finished()
+        if measured.reason is None:
+            measured = measured.extended(measure(local, candidate))
+        evaluation = self._evaluation(candidate, measured)
         self.journal.append(evaluation)
         return evaluation
 
-    def _land(self, evaluation: Evaluation) -> None:
-        flight = self._flying.pop(evaluation.candidate)
+    def _finish(self, evaluation: Evaluation) -> None:
+        pending = self._pending.pop(evaluation.candidate)
         self.done[evaluation.candidate] = evaluation
         self.spent += evaluation.fidelity
         if evaluation.status == "ok":
             self.front = pareto_front([*self.front, evaluation], self.directions)
         self._report()
-        for _ in range(flight.times):
+        for _ in range(pending.times):
             self._tell(evaluation)
 
     def _tell(self, evaluation: Evaluation) -> None:
-        if self.turns.answer(evaluation):
+        if self.dialogue.answer(evaluation):
             self.journal.sync()
 
     def _report(self) -> None:
-        best = max((e.values["accuracy"] for e in self.front if "accuracy" in e.values), default=None)
         spent = round(self.spent, 2)
-        event = {"event": "search", "done": int(spent) if spent.is_integer() else spent, "total": self.budget}
-        self.observer({**event, "front": len(self.front), "best_accuracy": best, "expected_gain": self.expected_gain})
+        done = int(spent) if spent.is_integer() else spent
+        found = {"front": len(self.front), "best_quality": self._best_quality(), "expected_gain": self.expected_gain}
+        self.observer({"event": "search", "done": done, "total": self.budget, **found})
 
-    def _evaluation(self, candidate: Candidate, elsewhere: Measured, here: Measured) -> Evaluation:
+    def _best_quality(self) -> dict[str, Any] | None:
+        """The best value on the front of the first objective that is a quality."""
+        for objective in self.problem.ordered:
+            values = [e.values[objective.name] for e in self.front if objective.name in e.values]
+            if objective.role == "quality" and values:
+                best = max(values) if objective.maximise else min(values)
+                return {"name": objective.name, "value": best, "unit": objective.unit}
+        return None
+
+    def _evaluation(self, candidate: Candidate, measured: Measured) -> Evaluation:
         start = time.perf_counter()
-        found = elsewhere.values | here.values
-        names = [objective.name for objective in self.problem.measured if objective.name in found]
-        known, measured = self._flying[candidate].known, elsewhere.intervals | here.intervals
-        values = known.values | {name: found[name] for name in names}
+        names = [objective.name for objective in self.problem.measured if objective.name in measured.values]
+        known = self._pending[candidate].known
+        values = known.values | {name: measured.values[name] for name in names}
         status: Status = "ok"
-        reason = elsewhere.reason or here.reason
+        reason = measured.reason
         broken = [name for name, bound in self.problem.bounds.items() if bound.violation(values.get(name, np.nan)) > 0]
         if reason is not None:
             status = "failed"
@@ -192,14 +201,14 @@ class _Search:
             status, reason = "infeasible", f"{broken[0]} = {values[broken[0]]:g} is outside its limit"
         if status != "failed":
             values |= self._noted(candidate.architecture)
-        seconds = elsewhere.seconds + here.seconds + time.perf_counter() - start
+        seconds = measured.seconds + time.perf_counter() - start
         return Evaluation(
             index=len(self.journal.evaluations),
             architecture=candidate.architecture,
             fidelity=candidate.fidelity,
             status=status,
             values=values,
-            intervals=known.intervals | {name: measured[name] for name in names if name in measured},
+            intervals=known.intervals | {n: measured.intervals[n] for n in names if n in measured.intervals},
             reason=reason,
             seconds=round(seconds, 4),
         )
@@ -215,7 +224,7 @@ class _Search:
 
 
 @dataclass
-class _Flying:
+class _Pending:
     """A candidate that is being evaluated: how often it was asked for meanwhile, and whether anything began it."""
 
     known: Known

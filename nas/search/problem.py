@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.objectives import Bound, Computed, Objective, describe
-from nas.objectives.objective import Predicted
+from nas.objectives.objective import (
+    Bound,
+    Computed,
+    Objective,
+    Predicted,
+    describe,
+    is_computed,
+    is_measured,
+    is_predicted,
+)
 from nas.search.pareto import Direction
 
 
@@ -15,26 +24,42 @@ from nas.search.pareto import Direction
 class Problem:
     """What is searched for.
 
+    Limits on what is computed are kept without evaluating anything, those on what is predicted by the far end of their
+    intervals; what is measured takes time and is evaluated in the order given.
+
     Args:
-        exact: Exactly computable costs; all are recorded, and limits on them are kept without evaluating anything.
-        predicted: The same for predictions; a limit is kept by the far end of their intervals.
-        measured: Objectives that take time, in the order they are evaluated.
-        noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
+        objectives: Everything that is recorded of a candidate.
         optimised: Names of the objectives that are traded off.
         bounds: Hard limits by objective name.
+        noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
     """
 
-    exact: Sequence[Computed]
-    measured: Sequence[Objective]
+    objectives: Sequence[Objective]
     optimised: Sequence[str]
     bounds: Mapping[str, Bound]
     noted: Sequence[Objective] = ()
-    predicted: Sequence[Predicted] = ()
 
-    @property
-    def objectives(self) -> list[Objective]:
-        """Everything that is recorded of a candidate."""
-        return [*self.measured, *self.predicted, *self.exact]
+    @cached_property
+    def computed(self) -> list[Computed]:
+        """The objectives that are computed exactly."""
+        return [objective for objective in self.objectives if is_computed(objective)]
+
+    @cached_property
+    def predicted(self) -> list[Predicted]:
+        """The objectives that are predicted."""
+        return [objective for objective in self.objectives if is_predicted(objective)]
+
+    @cached_property
+    def measured(self) -> list[Objective]:
+        """The objectives that take time."""
+        return [objective for objective in self.objectives if is_measured(objective)]
+
+    @cached_property
+    def ordered(self) -> list[Objective]:
+        """All objectives: `optimised` ones first, in their order, then what is measured, predicted, computed."""
+        rank = {name: i for i, name in enumerate(self.optimised)}
+        by_source: list[Objective] = [*self.measured, *self.predicted, *self.computed]
+        return sorted(by_source, key=lambda objective: rank.get(objective.name, len(rank)))
 
     @property
     def directions(self) -> list[Direction]:
@@ -43,17 +68,17 @@ class Problem:
         return [(name, maximise[name]) for name in self.optimised]
 
     @property
-    def computed(self) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
-        """Index of an optimised objective that is exact or predicted -> losses [N] of encodings [N, D]."""
-        exact = {cost.name: cost for cost in (*self.exact, *self.predicted)}
-        return {i: exact[name].evaluate_encodings for i, name in enumerate(self.optimised) if name in exact}
+    def exact_losses(self) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
+        """Index of an optimised objective that is computed or predicted -> losses [N] of encodings [N, D]."""
+        known = {objective.name: objective for objective in (*self.computed, *self.predicted)}
+        return {i: known[name].evaluate_encodings for i, name in enumerate(self.optimised) if name in known}
 
     @property
     def loss_limits(self) -> dict[int, float]:
         """Index of an optimised objective that is measured -> largest loss its bound allows; none at all where these
         do not say everything that the bounds on measured objectives do."""
-        computed = {objective.name for objective in (*self.exact, *self.predicted)}
-        measured = {name: bound for name, bound in self.bounds.items() if name not in computed}
+        known = {objective.name for objective in (*self.computed, *self.predicted)}
+        measured = {name: bound for name, bound in self.bounds.items() if name not in known}
         limits = {}
         for i, (name, maximise) in enumerate(self.directions):
             bound = measured.pop(name, Bound())
@@ -66,14 +91,11 @@ class Problem:
 
     def describe(self) -> list[dict[str, Any]]:
         """Every objective, for journals and reports; `optimised` ones first, in their order."""
-        described = [describe(o, self.bounds.get(o.name)) for o in self.objectives]
-        rank = {name: i for i, name in enumerate(self.optimised)}
-        marked = [{**d, "optimised": d["name"] in rank} for d in described]
-        return sorted(marked, key=lambda d: rank.get(d["name"], len(rank)))
+        return [{**describe(o, self.bounds.get(o.name)), "optimised": o.name in self.optimised} for o in self.ordered]
 
     def known(self, encodings: np.ndarray) -> list["Known"]:
         """What is known of encodings [N, D] without evaluating them."""
-        exact = {cost.name: cost.evaluate_encodings(encodings) for cost in self.exact}
+        exact = {cost.name: cost.evaluate_encodings(encodings) for cost in self.computed}
         predicted = {p.name: p.estimate_encodings(encodings) for p in self.predicted}
         return [
             Known(
@@ -92,7 +114,7 @@ class Problem:
                 bound = self.bounds[objective.name]
                 _, low, high = objective.estimate_encodings(encodings)
                 total += [bound.violation_within(*map(float, ends)) for ends in zip(low, high)]
-        for cost in self.exact:
+        for cost in self.computed:
             if cost.name in self.bounds:
                 bound = self.bounds[cost.name]
                 total += [bound.violation(float(value)) for value in cost.evaluate_encodings(encodings)]

@@ -1,34 +1,39 @@
-"""What can be reached under hard limits: before a search by exact costs, after it by what was evaluated."""
+"""What can be reached under hard limits: before a search by what is computed, after it by what was evaluated."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from nas.objectives.objective import Bound
+from nas.objectives.objective import Bound, Computed
 from nas.search.journal import Evaluation
-from nas.searchers.new_architectures import Unseen
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.ofa_evolution import OfaEvolution
 from search_spaces import Space
 
 _MEMBERS, _GENERATIONS = 64, 25
 
 
-def contradiction(space: Space, bounds: Mapping[str, Bound], *, seed: int = 0) -> tuple[str, float] | None:
-    """The first of limits on exact costs that nothing was found to keep beside those before it, and the best value of
-    it that was found beside them; None where all of them can be kept.
+def contradiction(
+    space: Space, computed: Sequence[Computed], bounds: Mapping[str, Bound], *, seed: int = 0
+) -> tuple[str, float] | None:
+    """Return the first of limits that nothing was found to keep beside those before it, and the best value beside them.
+
+    None where all of them can be kept.
 
     Args:
-        space: With exact costs.
-        bounds: Limits on `macs` and `params`.
+        space: Where to look.
+        computed: The objectives that are limited.
+        bounds: Limits by objective name.
         seed: Of the looking.
     """
-    kept: dict[str, Bound] = {}
+    named = {objective.name: objective for objective in computed}
+    kept: list[tuple[Computed, Bound]] = []
     for name, bound in bounds.items():
-        together = {**kept, name: bound}
-        unseen = Unseen(space, partial(_outside, space, together), np.random.default_rng(seed))
-        if len(unseen.random(1)) == 0:
-            return name, _nearest(space, name, bound, kept, seed)
+        together = [*kept, (named[name], bound)]
+        new = NewArchitectures(space, partial(_outside, together), np.random.default_rng(seed))
+        if len(new.random(1)) == 0:
+            return name, _nearest(space, named[name], bound, kept, seed)
         kept = together
     return None
 
@@ -51,32 +56,30 @@ def _keeps(evaluation: Evaluation, bounds: Mapping[str, Bound]) -> bool:
     return all(n in evaluation.values and b.violation(evaluation.values[n]) <= 0 for n, b in bounds.items())
 
 
-def _nearest(space: Space, name: str, bound: Bound, kept: Mapping[str, Bound], seed: int) -> float:
-    """The value nearest to a limit among architectures that keep others, by evolution."""
-
-    def outside(encodings: np.ndarray) -> np.ndarray:
-        return _outside(space, kept, encodings)
-
-    searcher = OfaEvolution(space, objectives=1, seed=seed, population=_MEMBERS, violation=outside)
+def _nearest(
+    space: Space, objective: Computed, bound: Bound, kept: Sequence[tuple[Computed, Bound]], seed: int
+) -> float:
+    """Return the value nearest to a limit among architectures that keep others, by evolution."""
+    searcher = OfaEvolution(space, objectives=1, seed=seed, population=_MEMBERS, violation=partial(_outside, kept))
     found: list[float] = []
     for _ in range(_GENERATIONS):
         asked = searcher.ask()
         if not asked:
             break
-        values = np.asarray(getattr(space.costs(asked), name), dtype=float)
-        violations = np.array([bound.violation(value) for value in values])
         encodings = np.stack([space.encode(architecture) for architecture in asked])
-        searcher.tell(asked, violations[:, None], outside(encodings))
-        found += values[outside(encodings) <= 0].tolist()
+        values = np.asarray(objective.evaluate_encodings(encodings), dtype=float)
+        violations = np.array([bound.violation(value) for value in values])
+        outside = _outside(kept, encodings)
+        searcher.tell(asked, violations[:, None], outside)
+        found += values[outside <= 0].tolist()
     return min(found, key=bound.violation)
 
 
-def _outside(space: Space, bounds: Mapping[str, Bound], encodings: np.ndarray) -> np.ndarray:
-    """Violations [N] of encodings [N, D]."""
+def _outside(limits: Sequence[tuple[Computed, Bound]], encodings: np.ndarray) -> np.ndarray:
+    """Return violations [N] of encodings [N, D]."""
     total = np.zeros(len(encodings))
-    if not bounds or len(encodings) == 0:
+    if len(encodings) == 0:
         return total
-    costs = space.costs(encodings)
-    for name, bound in bounds.items():
-        total += [bound.violation(float(value)) for value in getattr(costs, name)]
+    for objective, bound in limits:
+        total += [bound.violation(float(value)) for value in objective.evaluate_encodings(encodings)]
     return total

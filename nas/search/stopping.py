@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-_QUIET_ASKS = 3  # in a row that promise too little
+_POOR_ASKS = 3  # in a row that promise too little
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Stopping:
     reason: str | None = field(default=None, init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
     _earlier_s: float = field(default=0.0, init=False)
-    _quiet: int = field(default=0, init=False)
+    _poor_asks: int = field(default=0, init=False)
 
     def remembered(self, seconds: float) -> None:
         """So long an earlier run took for what needs not be evaluated again."""
@@ -31,8 +31,8 @@ class Stopping:
         """What the next candidate is expected to gain, as a share; None where that is not known."""
         if gain is None or gain == float("inf"):
             return
-        self._quiet = self._quiet + 1 if 100 * gain < self.gain_percent else 0
-        if self._quiet >= _QUIET_ASKS:
+        self._poor_asks = self._poor_asks + 1 if 100 * gain < self.gain_percent else 0
+        if self._poor_asks >= _POOR_ASKS:
             self.reason = f"one more candidate is expected to gain {100 * gain:.2g} % of hypervolume"
 
     @property

@@ -10,7 +10,6 @@ this filter around it, and G-HB's choice of architectures is this filter around 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,19 +19,11 @@ from search_spaces import Architecture
 Score = Callable[[Sequence[Architecture]], np.ndarray]
 """Architectures, N -> scores [N], higher better; what is not finite is worst. Deterministic."""
 
-
-@runtime_checkable
-class LearningScore(Protocol):
-    """A score that is told what the architectures evaluated really came to."""
-
-    def __call__(self, architectures: Sequence[Architecture]) -> np.ndarray: ...
-
-    def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        """As `Searcher.tell`, after every evaluation."""
-        ...
+Told = Callable[[Sequence[Architecture], np.ndarray, np.ndarray], None]
+"""Learns from what was evaluated, as `Searcher.tell`."""
 
 
-class Filtered:
+class Filtered(Searcher):
     """A searcher that proposes the best-scored of what another one proposes.
 
     One `ask` asks the other searcher `candidates` times and keeps as many as one of its asks gave. Of equally scored
@@ -40,18 +31,28 @@ class Filtered:
 
     Args:
         searcher: Whose proposals are filtered.
-        score: Says which are the best; with a method `tell`, it learns from what was evaluated.
+        score: Says which are the best.
         candidates: Times the searcher is asked.
         first: Whether what is proposed before anything was evaluated is filtered too.
+        told: Called with everything that was evaluated, for a score that learns from it, such as `AutoScore.tell`.
     """
 
-    def __init__(self, searcher: Searcher, score: Score, *, candidates: int = 10, first: bool = True) -> None:
+    def __init__(
+        self,
+        searcher: Searcher,
+        score: Score,
+        *,
+        candidates: int = 10,
+        first: bool = True,
+        told: Told = lambda architectures, losses, violations: None,
+    ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be at least 1, got {candidates}")
         self.searcher, self.score, self.candidates, self.first = searcher, score, candidates, first
+        self.told = told
         self._evaluated: set[Architecture] = set()
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         proposed = self.searcher.ask()
         if not self._evaluated and not self.first:
             return proposed
@@ -65,8 +66,7 @@ class Filtered:
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
         self.searcher.tell(architectures, losses, violations)
-        if isinstance(self.score, LearningScore):
-            self.score.tell(architectures, losses, violations)
+        self.told(architectures, losses, violations)
         self._evaluated.update(architectures)
 
     def _best(self, architectures: Sequence[Architecture], n: int) -> list[Architecture]:

@@ -20,7 +20,8 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.problems.static import StaticProblem
 
 from nas.searchers.initial import initial_encodings
-from nas.searchers.new_architectures import Unseen, members_near
+from nas.searchers.new_architectures import NewArchitectures, members_near
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 
 _OUTSIDE = 1e9  # violation of a candidate that has none because it failed
@@ -39,7 +40,7 @@ class CanonicalRepair(RoundingRepair):
         return self.space.canonical(members_near(self.space, encodings, self.generator))
 
 
-class Generations(ABC):
+class Generations(Searcher, ABC):
     """A genetic algorithm of pymoo by ask and tell; a generation is what is told together.
 
     Args:
@@ -64,7 +65,7 @@ class Generations(ABC):
     ) -> None:
         self.space, self.population, self.violation = space, population, violation
         self.generator = np.random.default_rng(seed)
-        self._unseen = Unseen(space, violation, np.random.default_rng([seed, 2]))
+        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 2]))
         self._asked = False
         self.problem = Problem(
             n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
@@ -84,7 +85,7 @@ class Generations(ABC):
     def _algorithm(self, objectives: int, **parts: Any) -> GeneticAlgorithm:
         """The algorithm, from its parts."""
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         if self._asked and not self.algorithm.is_initialized:  # pymoo would give the same first population again
             encodings = self._first(extremes=False)
         else:
@@ -92,11 +93,11 @@ class Generations(ABC):
             encodings = np.empty((0, len(self.space.decisions)), int) if asked is None else asked.get("X")
         self._asked = True
         if self.replaces_known:
-            encodings = self._unseen.take(np.asarray(encodings, dtype=np.int64), self.population)
+            encodings = self._new.take(np.asarray(encodings, dtype=np.int64), self.population)
         return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        self._unseen.tell(architectures)
+        self._new.tell(architectures)
         # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
         outside = np.where(np.isfinite(violations), violations, _OUTSIDE)
         finite = np.where(np.isfinite(losses), losses, 0.0)

@@ -23,7 +23,7 @@ _ASKS_WITHOUT_NEWS = 20
 _INNER: dict[str, Callable[..., Searcher]] = {"nsga2": NSGA2, "random": Random}
 
 
-class SuccessiveHalving:
+class SuccessiveHalving(Searcher):
     """Halving around another searcher; a rung is what is told together.
 
     Args:
@@ -66,7 +66,7 @@ class SuccessiveHalving:
         self._asked: set[Architecture] = set()
         self._finished: dict[Architecture, tuple[np.ndarray, float]] = {}
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         waiting = [architecture for architecture in self._promoted if architecture not in self._asked]
         if waiting:
             rung = max(self._rung[architecture] for architecture in waiting)

@@ -30,16 +30,17 @@ from pymoo.operators.mutation.pm import PM
 
 from nas.predictors import Predictor, RidgeOrSVR
 from nas.searchers.generations import CanonicalRepair
-from nas.searchers.new_architectures import Unseen
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga3 import reference_directions
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 
 _LEAST_ROWS = 5  # as many as there are folds
 _MATINGS = 3  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
 
 
-class Linas:
+class Linas(Searcher):
     """LINAS; a round is what is told together.
 
     Asked again before it is told, it proposes what the same inner search liked next.
@@ -73,27 +74,27 @@ class Linas:
             )
         self.space, self.objectives, self.seed, self.violation = space, objectives, seed, violation
         self.population, self.inner_evaluations, self.predictor = population, inner_evaluations, predictor
-        self._unseen = Unseen(space, violation, np.random.default_rng([seed, 0]))
+        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 0]))
         self._rows: dict[Architecture, tuple[np.ndarray, np.ndarray, float]] = {}
         self._liked: np.ndarray | None = None
         self._rounds = 0
         self._directions = reference_directions(objectives, population) if objectives > 2 else None
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         usable = [row for row in self._rows.values() if np.isfinite(row[1]).all() and np.isfinite(row[2])]
         if len(self._rows) < self.population or len(usable) < _LEAST_ROWS:
-            encodings = self._unseen.random(max(self.population - len(self._rows), _LEAST_ROWS))
+            encodings = self._new.random(max(self.population - len(self._rows), _LEAST_ROWS))
         else:
             if self._liked is None:
                 self._rounds += 1
                 self._liked = self._inner_search(usable)
-            encodings = self._unseen.take(self._liked, self.population)
+            encodings = self._new.take(self._liked, self.population)
         return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
         for architecture, loss, violation in zip(architectures, losses, violations):
             self._rows.setdefault(architecture, (self.space.encode(architecture), loss, float(violation)))
-        self._unseen.tell(architectures)
+        self._new.tell(architectures)
         self._liked = None
 
     def _inner_search(self, rows: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:

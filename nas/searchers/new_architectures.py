@@ -12,11 +12,11 @@ _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
 _BLOCK = 4  # proposals for each that is wanted, moved into the limits before more of them are looked at
-_QUIET_ROUNDS = 16  # rounds without a move that breaks limits less
+_FRUITLESS_ROUNDS = 16  # rounds without a move that breaks limits less
 _MOVES = 16  # of each seed in such a round
 
 
-class Unseen:
+class NewArchitectures:
     """Keeps what a searcher proposes new, distinct, and within the exactly known limits.
 
     What takes the place of a proposal that is none of these is found by redrawing few of its decisions, more with every
@@ -105,8 +105,8 @@ class Unseen:
     def _within_limits(self, seeds: np.ndarray) -> np.ndarray:
         """Seeds [N, D], those outside the limits moved as long as moves break them less, if need be to the inside."""
         seeds, outside = seeds.copy(), self.violation(seeds)
-        quiet = 0
-        while quiet < _QUIET_ROUNDS and (outside > 0).any():
+        fruitless = 0
+        while fruitless < _FRUITLESS_ROUNDS and (outside > 0).any():
             rows = np.flatnonzero(outside > 0).repeat(_MOVES)
             moved = self._redrawn(seeds[rows], 1.0)
             valid = self.space.valid(moved)
@@ -115,7 +115,7 @@ class Unseen:
             order = np.argsort(-broken, kind="stable")  # of one seed's moves, the least broken is written last
             order = order[broken[order] < outside[rows[order]]]
             seeds[rows[order]], outside[rows[order]] = moved[order], broken[order]
-            quiet = 0 if len(order) else quiet + 1
+            fruitless = 0 if len(order) else fruitless + 1
         return seeds
 
     def _moved(self, seeds: np.ndarray, genes: float) -> np.ndarray:

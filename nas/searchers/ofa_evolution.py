@@ -15,14 +15,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nas.searchers.new_architectures import Unseen
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 
 _REDRAWS = 32
 
 
-class OfaEvolution:
+class OfaEvolution(Searcher):
     """Evolution with surviving parents; a generation is what is told together.
 
     Decisions that are inactive in a candidate keep the value it inherited, for descendants in which they are active.
@@ -62,17 +63,17 @@ class OfaEvolution:
         self.mutants = round(mutation_share * population)
         self.parents = max(1, round(parent_share * population))
         self.generator = np.random.default_rng(seed)
-        self._unseen = Unseen(space, violation, np.random.default_rng([seed, 1]))
+        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 1]))
         self._groups, self._rates = _groups(space, mutation_rate, resolution_rate)
         self._genes = np.empty((0, len(space.decisions)), dtype=np.int64)  # of the parents, inactive ones too
         self._losses, self._violations = np.empty((0, objectives)), np.empty(0)
         self._asked: dict[Architecture, np.ndarray] = {}
         self._first_told = 0
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         missing = self.population - self._first_told
         if missing > 0:
-            genes = self._unseen.random(missing)
+            genes = self._new.random(missing)
         else:
             genes = self._children()
         architectures = [self.space.decode(row) for row in genes]
@@ -87,7 +88,7 @@ class OfaEvolution:
         self._violations = np.concatenate([self._violations, violations])
         if self._first_told >= self.population:
             self._select()
-        self._unseen.tell(architectures)
+        self._new.tell(architectures)
         self._asked.clear()
 
     def _select(self) -> None:
@@ -102,7 +103,7 @@ class OfaEvolution:
         """Genes [N, D] of the next generation, mutants first."""
         mutants = self._accepted(self._mutants, self.mutants, np.empty((0, self._genes.shape[1]), dtype=np.int64))
         children = self._accepted(self._crossovers, self.population - self.mutants, mutants)
-        forms = self._unseen.take(self.space.canonical(children), self.population)
+        forms = self._new.take(self.space.canonical(children), self.population)
         inherited = {form.tobytes(): genes for form, genes in zip(self.space.canonical(children), children)}
         return np.array([inherited.get(form.tobytes(), form) for form in forms]).reshape(forms.shape)
 
@@ -119,7 +120,7 @@ class OfaEvolution:
             if len(genes) == 0:
                 continue
             forms = self.space.canonical(genes)
-            genes = genes[~self._unseen.is_told(forms) & (self.violation(forms) <= 0)]
+            genes = genes[~self._new.is_told(forms) & (self.violation(forms) <= 0)]
             found = np.concatenate([found, genes])
             _, first = np.unique(self.space.canonical(found), axis=0, return_index=True)
             found = found[np.sort(first)]

@@ -21,15 +21,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from nas.searchers.new_architectures import Unseen
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.nsga3 import direction_steps
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Choice, Space
 
 _CONSTRAINT = "limits"
 _NAME = "architecture"
 
 
-class OptunaSearcher(ABC):
+class OptunaSearcher(Searcher, ABC):
     """A sampler of Optuna by ask and tell.
 
     The study that the sampler learns from is kept in memory, and rebuilt by replay as every search is; a study in an
@@ -65,7 +66,7 @@ class OptunaSearcher(ABC):
         if (storage is None) != (study is None):
             raise ValueError(f"storage and study go together, got storage {storage!r} and study {study!r}")
         self.space, self.objectives, self.seed, self.population = space, objectives, seed, population
-        self._unseen = Unseen(space, violation, np.random.default_rng([seed, 0]))
+        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 0]))
         self._distributions: dict[str, BaseDistribution] = {
             decision.name: CategoricalDistribution(decision.choices) for decision in space.decisions
         }
@@ -75,7 +76,7 @@ class OptunaSearcher(ABC):
         self._constrained = False
         self._running: list[Trial] = []
         self._known: set[Architecture] = set()
-        with _quiet():
+        with _silent_optuna():
             self.study = self._new_study([])
 
     @abstractmethod
@@ -86,19 +87,19 @@ class OptunaSearcher(ABC):
         """Trials of one ask; 0 for a random start."""
         return 1 if len(self._known) >= self.population else 0
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         wanted = self._wanted()
         if wanted == 0:
-            encodings = self._unseen.random(self.population - len(self._known))
+            encodings = self._new.random(self.population - len(self._known))
         else:
-            with _quiet():
+            with _silent_optuna():
                 proposals = np.stack([self._proposal() for _ in range(wanted)])
-            encodings = self._unseen.take(proposals, wanted)
+            encodings = self._new.take(proposals, wanted)
         return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        self._unseen.tell(architectures)
-        with _quiet():
+        self._new.tell(architectures)
+        with _silent_optuna():
             attributes = self._close()
             if not self._constrained and np.any((violations > 0) & np.isfinite(violations)):
                 self._constrained = True
@@ -236,7 +237,7 @@ class OptunaNSGA3(OptunaSearcher):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silent_optuna() -> Iterator[None]:
     """Optuna logs every study, and warns of what it calls experimental; neither is news here."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -19,7 +19,7 @@ MakeSearcher = Callable[[Space, int], Searcher]
 """Makes the searcher of a part of a space; the number is that of the part."""
 
 
-class PerPart:
+class PerPart(Searcher):
     """Searchers of parts of a space that take turns; a turn ends when one is told.
 
     Args:
@@ -46,6 +46,7 @@ class PerPart:
         self.halving = halving and len(spaces) > 1
         self.rung = (evaluations or 0) / (1 + ceil(log2(len(spaces))))
         self.found: list[dict[Architecture, tuple[np.ndarray, float]]] = [{} for _ in spaces]
+        self.follows_evaluations = any(searcher.follows_evaluations for searcher in self.searchers)
         self._asked: dict[Architecture, int] = {}
         self._turn = 0
         self._rungs = 1
@@ -55,7 +56,7 @@ class PerPart:
         """The part whose turn it is."""
         return self.alive[self._turn % len(self.alive)]
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         for _ in self.alive:
             if asked := self.searchers[self.part].ask():
                 self._asked.update(dict.fromkeys(asked, self.part))

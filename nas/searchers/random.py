@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nas.searchers.initial import initial_encodings
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 
 
-class Random:
+class Random(Searcher):
     """Architectures drawn from the space, within its exactly known limits.
 
     Args:
@@ -31,7 +32,7 @@ class Random:
         self.space, self.population, self.violation = space, population, violation
         self.generator = np.random.default_rng(seed)
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         encodings = initial_encodings(self.space, self.population, self.generator, self.violation, extremes=False)
         return [self.space.decode(encoding) for encoding in encodings]
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from nas.searchers.initial import initial_encodings
 from nas.searchers.non_dominated import rank_and_crowding
+from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, InvalidArchitecture, Space
 
 _REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further
@@ -28,7 +29,7 @@ class _Member(NamedTuple):
     violation: float
 
 
-class RegularizedEvolution:
+class RegularizedEvolution(Searcher):
     """Evolution with ageing; after the first population, one child at a time.
 
     Until the next `tell`, all children asked for have the same parent.
@@ -63,7 +64,7 @@ class RegularizedEvolution:
         self._known: set[Architecture] = set()
         self._parent: Architecture | None = None
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         missing = self.population - len(self.alive)
         if missing > 0:
             return self._newcomers(missing)

@@ -9,21 +9,45 @@ from search_spaces import Architecture
 
 
 class Searcher(Protocol):
-    """Decides which architectures a search evaluates.
+    """Decides which architectures a search evaluates. Searchers are subclasses, which gives them the defaults here.
 
     Call order: `ask` once or more, then `tell` with one or more of the architectures asked for, and so on. Every `ask`
     before the same `tell` proposes anew, from what was told so far; what of it is told is all that happened. What was
     asked for and not told may be asked for again, and may be told later. A searcher is deterministic: made with the
     same arguments, asked as often and told the same, it asks the same. That is how a search is resumed, by replay.
+
+    Attributes:
+        fidelity: Share of the data on which to evaluate what was asked for last.
+        expected_gain: By what share each architecture of the last `ask` is expected to make the hypervolume grow; None
+            where that is not known.
+        predicts_gain: Whether `expected_gain` is ever known.
+        considers_pending: Whether `ask` makes use of `pending`. Such a searcher is told of each architecture as soon as
+            it is evaluated; any other is told together of what it asked for together.
+        follows_evaluations: Whether what it asks for depends on how many evaluations there will be, which its
+            constructor then takes as `evaluations`.
+        learns_from_earlier: Whether its constructor takes an earlier search as `warm_start`: architectures and their
+            losses [K]. Any other begins with the front of it.
     """
 
-    def ask(self) -> list[Architecture]:
-        """What to evaluate next, nothing where all is known; an architecture may be asked for again and then costs
-        nothing."""
+    fidelity: float = 1.0
+    expected_gain: float | None = None
+    predicts_gain: bool = False
+    considers_pending: bool = False
+    follows_evaluations: bool = False
+    learns_from_earlier: bool = False
+
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
+        """Propose what to evaluate next, nothing where all is known.
+
+        An architecture may be asked for again and then costs nothing.
+
+        Args:
+            pending: Architectures that are being evaluated; they are told later.
+        """
         ...
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        """What came out.
+        """Learn what came out.
 
         Args:
             architectures: Those evaluated, N, at least one.

@@ -12,7 +12,7 @@ from nas.searchers.searcher import Searcher
 from search_spaces import Architecture
 
 
-class Seeded:
+class Seeded(Searcher):
     """Asks for known good architectures with the first of another searcher's.
 
     Args:
@@ -24,7 +24,7 @@ class Seeded:
         self.searcher, self.first = searcher, list(dict.fromkeys(first))
         self._told = False
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         asked = self.searcher.ask()
         if self._told:
             return asked

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.data import DataConfig
-from nas.objectives import Bound, parse_bound
+from nas.objectives import Bound, costs_of, parse_bound
 from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue
@@ -174,7 +174,7 @@ def _contradiction(job: Job, space: Space, bounds: Mapping[str, Bound]) -> Itera
     """Limits that can each be kept, but not together."""
     from nas.search.reachable import contradiction
 
-    found = contradiction(space, bounds)
+    found = contradiction(space, costs_of(space), bounds)
     if found is not None:
         name, best = found
         others = " and ".join(f"{n} {job.search.constraints[n]}" for n in bounds if n != name)

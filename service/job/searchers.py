@@ -1,6 +1,7 @@
 """The searcher of a job."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _GIVEN = (
     *("space", "objectives", "population", "seed", "violation"),
     *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start"),
 )
+_PREDICTOR = "predictor"  # the option of a searcher that names what makes its predictors
 
 
 def make(
@@ -26,7 +28,7 @@ def make(
     violation: Callable[[np.ndarray], np.ndarray],
     known: Mapping[str, Any] | None = None,
 ) -> Searcher:
-    """The searcher of a job.
+    """Return the searcher of a job.
 
     Args:
         config: Of the search.
@@ -34,6 +36,9 @@ def make(
         seed: Of everything random in it.
         violation: Exact violations [N] of encodings [N, D].
         known: What else is known of the search, for searchers that have an argument of this name.
+
+    Raises:
+        ValueError: There is no such searcher or predictor, or it refuses its options.
     """
     offered = {
         "space": space,
@@ -44,12 +49,13 @@ def make(
         "evaluations": config.evaluations,
         **(known or {}),
     }
-    return catalogue.make("searcher", config.searcher, offered=offered, options=config.searcher_options)
-
-
-def takes(config: SearchConfig, name: str) -> bool:
-    """Return whether the searcher has an argument of this name."""
-    return name in catalogue.parameters("searcher", config.searcher)
+    options = dict(config.searcher_options)
+    if _PREDICTOR in options:
+        options[_PREDICTOR] = partial(catalogue.make, "predictor", options[_PREDICTOR], offered={"seed": seed})
+    made = catalogue.make("searcher", config.searcher, offered=offered, options=options)
+    if Searcher not in type(made).__mro__:
+        raise ValueError("must be a subclass of nas.Searcher, whose attributes say what it can do")
+    return made
 
 
 def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
@@ -60,7 +66,14 @@ def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
         yield f"search.searcher: {error}"
         return
     path = "search.searcher_options"
-    found = list(option_mistakes("searcher", config.searcher, config.searcher_options, path=path, hidden=_GIVEN))
+    options = dict(config.searcher_options)
+    found = []
+    if _PREDICTOR in options and _PREDICTOR in catalogue.parameters("searcher", config.searcher):
+        try:
+            catalogue.check("predictor", str(options.pop(_PREDICTOR)))
+        except ValueError as error:
+            found.append(f"{path}.{_PREDICTOR}: {error}")
+    found += option_mistakes("searcher", config.searcher, options, path=path, hidden=_GIVEN)
     yield from found
     if found or space is None:
         return
@@ -77,5 +90,5 @@ def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
             yield f"search.warm_start: {error}"
         if config.per_leaf:
             yield "search.warm_start: must be left out with search.per_leaf"
-    if config.stop_gain > 0 and not hasattr(made, "expected_gain"):
+    if config.stop_gain > 0 and not made.predicts_gain:
         yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"

@@ -16,7 +16,7 @@ from nas.data import Data
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from nas.hardware.latency_table import LatencyTable
 from nas.hardware.quiet_moments import Quiet
-from nas.objectives import Accuracy, Computed, Cost, Latency, Objective, PredictedLatency, Roofline, parse_bound
+from nas.objectives import Accuracy, Computed, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
 from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
@@ -100,9 +100,7 @@ class Work:
         measured = {name: self._objective(name) for name in names if name not in computed}
         called = {name: measured[name].name if name in measured else name for name in names}
         return Problem(
-            exact=exact,
-            predicted=predicted,
-            measured=list(measured.values()),
+            objectives=[*measured.values(), *predicted, *exact],
             optimised=[called[name] for name in search_config.objectives],
             bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
             noted=self.proxies.noted() if self.job.proxies.names else [],
@@ -110,7 +108,7 @@ class Work:
 
     def _exact(self, names: Sequence[str]) -> list[Computed]:
         """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
-        exact: list[Computed] = [Cost(self.space, "macs"), Cost(self.space, "params")]
+        exact: list[Computed] = [*costs_of(self.space)]
         analytic = self.job.latency.analytic
         if "roofline_ms" in names and analytic is not None:
             exact.append(Roofline(self.space, analytic.resolve(), self.job.latency.batch_size))

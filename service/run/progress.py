@@ -138,8 +138,10 @@ def _note(event: Event) -> str:
         parts.append(str(event["format"]))
     if event.get("front") is not None:
         parts.append(f"front of {event['front']}")
-    if event.get("best_accuracy") is not None:
-        parts.append(f"best {event['best_accuracy']:.1f} %")
+    if event.get("best_quality") is not None:
+        best = event["best_quality"]
+        number = f"{best['value']:.1f}" if best["unit"] == "%" else f"{best['value']:.4g}"
+        parts.append(f"best {number} {best['unit']}".rstrip())
     if event.get("expected_gain") is not None and event["expected_gain"] < 1:
         parts.append(f"next one gains {100 * event['expected_gain']:.2g} %")
     if event.get("loss") is not None:

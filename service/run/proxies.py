@@ -68,13 +68,12 @@ class SearchProxies:
         config = self.job.proxies
         if config.filter is None:
             return searcher
-        if config.filter == "auto":
-            objective = self.job.search.objectives.index("accuracy")
-            scores = {name: self._score(name) for name in config.names}
-            chooser: Score = AutoScore(scores, cost_scores(self.space), objective=objective)
-        else:
-            chooser = self._score(config.filter)
-        return Filtered(searcher, chooser, candidates=config.proposals)
+        if config.filter != "auto":
+            return Filtered(searcher, self._score(config.filter), candidates=config.proposals)
+        objective = self.job.search.objectives.index("accuracy")
+        scores = {name: self._score(name) for name in config.names}
+        chooser = AutoScore(scores, cost_scores(self.space), objective=objective)
+        return Filtered(searcher, chooser, candidates=config.proposals, told=chooser.tell)
 
     def _score(self, name: str) -> Score:
         """Higher is better; an aggregate ranks the architectures that it is given."""

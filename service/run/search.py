@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from nas.search.earlier_search import EarlierSearch
-from nas.search.journal import Evaluation, Journal, read_evaluations
+from nas.search.journal import Evaluation, Journal, StandardErrors, read_evaluations
 from nas.search.loop import search
 from nas.search.stopping import Stopping
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.searchers.seeded import Seeded
 from search_spaces import Space
-from service import catalogue
 from service.errors import InvalidJob
 from service.job import searchers
 from service.run.context import Work
@@ -49,18 +48,20 @@ class SearchStage:
         }
         if self.work.table:
             header["latency_table"] = self.work.table.fingerprint
-        if searchers.takes(config, "evaluations"):  # what is asked follows it
+        earlier = self._earlier()
+        errors = StandardErrors(self.work.problem.optimised)
+        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier, errors)
+        if searcher.follows_evaluations:
             header["evaluations"] = config.evaluations
         path = self.work.folder / "search" / "journal.jsonl"
         slots = self._slots(path)
         if slots > 1:
             header["workers"] = slots
-        earlier = self._earlier()
         if earlier is not None:
             header["warm_start"] = {"evaluations": len(earlier.evaluations), "front": [a.key for a in earlier.front()]}
         journal = Journal(path, header)
         stopping = Stopping(gain_percent=config.stop_gain, hours=config.hours)
-        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier, journal)
+        errors.journal = journal
         with self._evaluators(slots) as evaluators, closing(journal):
             found = search(
                 self.work.proxies.filtered(searcher),
@@ -86,9 +87,7 @@ class SearchStage:
     @contextmanager
     def _evaluators(self, slots: int) -> Iterator[EvaluationWorkers | None]:
         """Processes that evaluate what takes long; latency and proxies stay here."""
-        elsewhere = [
-            o.name for o in self.work.problem.measured if o.name != "latency_ms" and o.name not in catalogue.PROXIES
-        ]
+        elsewhere = [objective.name for objective in self.work.problem.measured if not objective.serial]
         if (slots == 1 and self.work.workers == 1) or not elsewhere:
             yield None
             return
@@ -108,13 +107,13 @@ class SearchStage:
         path = self.work.job.search.warm_start
         return None if path is None else EarlierSearch.read(Path(path), self.work.space)
 
-    def _warm(self, earlier: EarlierSearch | None, journal: Journal) -> Searcher:
+    def _warm(self, earlier: EarlierSearch | None, errors: StandardErrors) -> Searcher:
         """The searcher of the whole space, told of noise and of an earlier search if there was one."""
-        known: dict[str, Any] = {"standard_errors": journal.standard_errors(self.work.problem.optimised)}
+        known: dict[str, Any] = {"standard_errors": errors}
         if earlier is not None:
             known["warm_start"] = earlier.rows(self.work.problem.directions)
         searcher = self._searcher(self.work.space, known=known)
-        if earlier is None or searchers.takes(self.work.job.search, "warm_start"):
+        if earlier is None or searcher.learns_from_earlier:
             return searcher
         return Seeded(searcher, earlier.front())
 
@@ -123,7 +122,7 @@ class SearchStage:
         seed, problem = self.work.job.seed, self.work.problem
         violation = problem.exact_violation
         if part is None:
-            known = {"exact": problem.computed, "limits": problem.loss_limits, **(known or {})}
+            known = {"exact": problem.exact_losses, "limits": problem.loss_limits, **(known or {})}
             return searchers.make(self.work.job.search, space, seed, violation, known)
         own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
         return searchers.make(

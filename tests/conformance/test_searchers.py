@@ -165,7 +165,7 @@ def test_limits_on_what_is_measured_are_learned(name):
 
 def test_candidates_that_fail_do_not_stop_a_search(name):
     class Moody(Leading):
-        def evaluate(self, architecture):
+        def evaluate(self, architecture, fidelity=1.0):
             if architecture["bit3"]:
                 raise RuntimeError("out of memory")
             return super().evaluate(architecture)
@@ -178,7 +178,7 @@ def test_candidates_that_fail_do_not_stop_a_search(name):
 
 def test_a_search_of_which_everything_fails_ends_with_its_budget(name):
     class Broken(Leading):
-        def evaluate(self, architecture):
+        def evaluate(self, architecture, fidelity=1.0):
             raise RuntimeError("out of memory")
 
     space = bits(8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.objectives import Bound, Cost
+from nas.objectives import Bound, Objective, Role, costs_of
 from nas.search.problem import Problem
 from search_spaces import Architecture, Columns, Costs, Decision, Space
 from supernets.estimate import Estimate
@@ -18,15 +18,16 @@ def bits(n: int = 12) -> Space:
     return Space(name="bits", decisions=tuple(Decision(f"bit{i}", (0, 1)) for i in range(n)), cost=cost)
 
 
-class Leading:
+class Leading(Objective):
     """Accuracy: number of leading ones, so that the true front is every prefix of ones."""
 
     name, unit, maximise = "accuracy", "%", True
+    role: Role = "quality"
 
     def __init__(self) -> None:
         self.calls: list[Architecture] = []
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         self.calls.append(architecture)
         values = list(architecture.values())
         return Estimate(float(values.index(0) if 0 in values else len(values)))
@@ -34,8 +35,7 @@ class Leading:
 
 def problem(space: Space, objective=None, **bounds: Bound) -> Problem:
     return Problem(
-        exact=[Cost(space, "macs"), Cost(space, "params")],
-        measured=[objective or Leading()],
+        objectives=[*costs_of(space), objective or Leading()],
         optimised=["accuracy", "macs"],
         bounds=bounds,
     )

@@ -248,6 +248,7 @@ EXAMPLES = {"effective_fraction": 0.8, "mean_indicator": 0.3}
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_every_event_can_be_shown(terminal: bool) -> None:
+    best = {"name": "accuracy", "value": 91.0, "unit": "%"}
     events: list[dict[str, object]] = [
         {"event": "stage", "stage": "train", "status": "started"},
         training(1),
@@ -257,8 +258,8 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
         {"event": "sampler", "epoch": 3, "probabilities": {"none": 0.1, "conv": 0.9}, "examples": EXAMPLES},
         {"event": "sampler", "epoch": 4, "examples": EXAMPLES},
         {"event": "stage", "stage": "train", "status": "finished", "seconds": 61.0},
-        {"event": "search", "done": 1, "total": 2, "front": 1, "best_accuracy": 91.0},
-        {"event": "search", "done": 0, "total": 2, "front": 0, "best_accuracy": None},
+        {"event": "search", "done": 1, "total": 2, "front": 1, "best_quality": best},
+        {"event": "search", "done": 0, "total": 2, "front": 0, "best_quality": None},
         {"event": "measure", "done": 0, "total": 3},
         {"event": "test", "done": 3, "total": 3},
         {"event": "retrain", "member": "0a1b", "done": 0, "total": 2, "step": 5, "steps": 10, "loss": 0.5},

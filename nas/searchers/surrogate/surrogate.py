@@ -16,6 +16,7 @@ import numpy as np
 from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
 from nas.predictors.ranking_ensemble import RankingEnsemble
 from nas.searchers.new_architectures import key
+from nas.searchers.searcher import Searcher
 from nas.searchers.surrogate.beliefs import Beliefs, Exact, Model, Models
 from nas.searchers.surrogate.candidates import Candidates
 from nas.searchers.surrogate.design import first_pool, spread
@@ -42,7 +43,7 @@ class _Told(NamedTuple):
     errors: np.ndarray
 
 
-class Surrogate:
+class Surrogate(Searcher):
     """Model-based search of a front, or of the best of one objective.
 
     Args:
@@ -62,11 +63,9 @@ class Surrogate:
         initial: Architectures of the first design.
         batch: Architectures of an `ask` after it.
         inner_evaluations: Predictions for one `ask`.
-
-    Attributes:
-        expected_gain: Of the last `ask`: by what share each of it is expected to make the hypervolume grow; None where
-            nothing was predicted.
     """
+
+    predicts_gain = considers_pending = follows_evaluations = learns_from_earlier = True
 
     def __init__(
         self,
@@ -98,39 +97,30 @@ class Surrogate:
         self.features = Features(space, np.random.default_rng([seed, 0]), columns)
         self.models = Models(self._make_model, objectives, exact or {}, limits or {})
         self._earlier_front = np.zeros((0, len(space.decisions)), dtype=np.int64) if earlier is None else earlier.front
-        self.expected_gain: float | None = None
         self._told: dict[bytes, _Told] = {}
         self._asked: dict[bytes, np.ndarray] = {}
         self._tells = self._asks = 0
         self._front: Front | None = None
         self._seen: tuple[np.ndarray, list[bytes]] | None = None
 
-    def ask(self) -> list[Architecture]:
+    def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
+        """Propose a batch; beside pending candidates one, as if they had come out as expected."""
         generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
         self._asks += 1
         self.expected_gain = None
-        missing = self.initial - len(self._told)
+        if pending:
+            self._asked = {key(row): row for row in map(self.space.encode, pending)}
+        batch = 1 if pending else self.batch
+        missing = self.initial - len(self._told) - len(pending)
         if missing > 0 or self._front is None:
-            chosen = self._first(max(missing, self.batch), generator)
+            chosen = self._first(max(missing, batch), generator)
         else:
-            chosen = self._best(self._front, generator, self.batch)
+            chosen = self._best(self._front, generator, batch)
+        if pending:
+            return [self.space.decode(row) for row in chosen]
         if len(chosen) == 0:  # what is left was asked for already, if anything
             chosen = np.array(list(self._asked.values())).reshape(-1, len(self.space.decisions))
         self._asked.update((key(row), row) for row in chosen)
-        return [self.space.decode(row) for row in chosen]
-
-    def ask_beside(self, pending: Sequence[Architecture]) -> list[Architecture]:
-        """What to evaluate next as if candidates that are being evaluated had come out as expected."""
-        generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
-        self._asks += 1
-        encodings = [self.space.encode(architecture) for architecture in pending]
-        self._asked = {key(row): row for row in encodings}
-        missing = self.initial - len(self._told) - len(pending)
-        if missing > 0 or self._front is None:
-            self.expected_gain = None
-            chosen = self._first(max(missing, 1), generator)
-        else:
-            chosen = self._best(self._front, generator, 1)
         return [self.space.decode(row) for row in chosen]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:

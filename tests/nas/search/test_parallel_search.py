@@ -31,7 +31,7 @@ UNEQUAL = (1.0, 1.1, 1.3, 2.0, 2.9, 4.7, 7.3, 20.0)
 class Rugged(Leading):
     """Every bit counts, neighbours depend on each other."""
 
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity=1.0):
         ones = np.array(list(architecture.values()))
         weights = 1 + np.arange(len(ones)) % 5
         super().evaluate(architecture)
@@ -117,7 +117,7 @@ def test_interrupted_parallel_searches_lose_nothing(tmp_path):
 
 def test_limits_and_failures_are_the_same_with_several_workers():
     class Moody(Rugged):
-        def evaluate(self, architecture):
+        def evaluate(self, architecture, fidelity=1.0):
             if architecture["bit3"]:
                 raise RuntimeError("out of memory")
             return super().evaluate(architecture)
@@ -155,9 +155,11 @@ def test_a_search_stops_when_its_hours_are_over(tmp_path):
 class Images(Rugged):
     """An accuracy whose smaller parts say less."""
 
-    def evaluate_part(self, architecture, fidelity):
+    uses_fidelity = True
+
+    def evaluate(self, architecture, fidelity=1.0):
         wobble = np.random.default_rng(sum(b << i for i, b in enumerate(architecture.values()))).normal()
-        return Estimate(self.evaluate(architecture).value + wobble * (1 - fidelity))
+        return Estimate(super().evaluate(architecture).value + wobble * (1 - fidelity))
 
 
 def test_halving_spends_shares_of_evaluations_and_only_whole_ones_are_on_the_front():

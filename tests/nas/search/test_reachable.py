@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.objectives import Bound
+from nas.objectives import Bound, costs_of
 from nas.search.journal import Evaluation
 from nas.search.reachable import contradiction, nearest_found
 from search_spaces import Architecture, Costs, Decision, Space
@@ -23,13 +23,18 @@ def wide_or_deep() -> Space:
     return Space(name="wide_or_deep", decisions=decisions, cost=cost)
 
 
+def found_contradiction(**bounds):
+    space = wide_or_deep()
+    return contradiction(space, costs_of(space), bounds)
+
+
 def test_limits_that_can_be_kept_together_are_no_contradiction():
-    assert contradiction(wide_or_deep(), {"macs": Bound(high=34), "params": Bound(low=30)}) is None
+    assert found_contradiction(macs=Bound(high=34), params=Bound(low=30)) is None
 
 
 def test_the_best_reachable_value_under_the_other_limits_is_said():
-    assert contradiction(wide_or_deep(), {"macs": Bound(high=34), "params": Bound(low=50)}) == ("params", 34.0)
-    assert contradiction(wide_or_deep(), {"params": Bound(low=50), "macs": Bound(high=34)}) == ("macs", 50.0)
+    assert found_contradiction(macs=Bound(high=34), params=Bound(low=50)) == ("params", 34.0)
+    assert found_contradiction(params=Bound(low=50), macs=Bound(high=34)) == ("macs", 50.0)
 
 
 def evaluated(**values):

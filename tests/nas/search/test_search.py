@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.objectives import Bound, Cost, parse_bound
+from nas.objectives import Bound, Cost, Predicted, Role, parse_bound
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal, read_evaluations
 from nas.search.loop import search
@@ -98,7 +98,7 @@ def test_an_exhausted_space_ends_the_search(searcher):
 
 def test_a_failing_candidate_is_recorded_with_its_reason_and_the_search_goes_on():
     class Moody(Leading):
-        def evaluate(self, architecture):
+        def evaluate(self, architecture, fidelity=1.0):
             value = super().evaluate(architecture)
             if architecture["bit3"]:
                 raise RuntimeError("out of memory")
@@ -139,7 +139,7 @@ def test_a_resumed_search_writes_the_journal_of_an_uninterrupted_one(tmp_path, s
 
 
 class Slow(Leading):
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity=1.0):
         time.sleep(0.01)
         return super().evaluate(architecture)
 
@@ -211,15 +211,16 @@ def test_bad_settings_name_field_and_value(change, message):
         SearchConfig(**change)
 
 
-class GuessedTwice:
+class GuessedTwice(Predicted):
     """Twice the ones, predicted within 1 either way."""
 
     name, unit, maximise = "latency_ms", "ms", False
+    role: Role = "cost"
 
     def __init__(self, space: Space) -> None:
         self.space, self.calls = space, 0
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         value, low, high = self.estimate_encodings(self.space.encode(architecture)[None])
         return Estimate(float(value[0]), float(low[0]), float(high[0]))
 
@@ -237,9 +238,7 @@ def test_a_limit_on_a_prediction_is_kept_by_the_end_of_its_interval(searcher, tm
     space, path = bits(12), tmp_path / "journal.jsonl"
     guess, leading = GuessedTwice(space), Leading()
     task = Problem(
-        exact=[Cost(space, "macs")],
-        predicted=[guess],
-        measured=[leading],
+        objectives=[Cost(space, "macs"), guess, leading],
         optimised=["accuracy", "latency_ms"],
         bounds={"latency_ms": Bound(high=10.0)},
     )
@@ -252,4 +251,4 @@ def test_a_limit_on_a_prediction_is_kept_by_the_end_of_its_interval(searcher, tm
     run(task, space, searcher=searcher, path=path, evaluations=100)
     assert path.read_bytes() == before
     assert task.loss_limits == {}
-    np.testing.assert_array_equal(task.computed[1](np.eye(12, dtype=int)[:1]), [2.0])
+    np.testing.assert_array_equal(task.exact_losses[1](np.eye(12, dtype=int)[:1]), [2.0])

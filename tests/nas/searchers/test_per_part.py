@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nas.objectives import Accuracy, Bound, Cost
+from nas.objectives import Accuracy, Bound, costs_of
 from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.search.problem import Problem
-from nas.searchers import NSGA2, PerPart, Random, RegularizedEvolution, violation_within
+from nas.searchers import NSGA2, PerPart, Random, RegularizedEvolution, Searcher, violation_within
 from nas.subnets import Subnets
 from search_spaces import Space
 from search_spaces.families.nasbench201 import nasbench201
@@ -55,13 +55,13 @@ def test_every_part_is_searched_and_gets_as_many_candidates(kind):
 
 
 def test_a_part_in_which_all_is_known_leaves_the_turns_to_the_others():
-    class Once:
+    class Once(Searcher):
         def __init__(self, space: Space, *_) -> None:
             self.left = (
                 [space.smallest()] if space.decisions[0].choices == (0,) else [space.smallest(), space.largest()]
             )
 
-        def ask(self):
+        def ask(self, pending=()):
             return self.left[:1]
 
         def tell(self, architectures, losses, violations):
@@ -87,7 +87,7 @@ def test_limits_on_exact_costs_are_those_of_the_whole_space():
 class Rewarding(Leading):
     """Accuracy is best where bit 0 is zero and bit 1 is one."""
 
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity=1.0):
         estimate = super().evaluate(architecture)
         return replace(estimate, value=sum(architecture.values()) + 20 * (part_of(architecture) == 1))
 
@@ -174,8 +174,7 @@ def test_a_split_supernet_is_searched_as_one_or_by_parts(partition, per_leaf):
     space, images = partition.space, Images(n=64)
     subnets = Subnets(partition, lambda: [images.images])
     task = Problem(
-        exact=[Cost(space, "macs"), Cost(space, "params")],
-        measured=[Accuracy(subnets, lambda: [(images.images, images.labels)])],
+        objectives=[*costs_of(space), Accuracy(subnets, lambda: [(images.images, images.labels)])],
         optimised=["accuracy", "macs"],
         bounds={},
     )

@@ -9,7 +9,7 @@ from nas.predictors.ridge_svr import label_scale
 from nas.searchers import NSGA3, AgeMoea, Linas, OfaEvolution
 from nas.searchers.age_moea import geometry_scores
 from nas.searchers.linas import one_hot
-from nas.searchers.new_architectures import Unseen
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.nsga3 import direction_steps, reference_directions
 from nas.searchers.optuna_samplers import OptunaNSGA3, OptunaTPE
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
@@ -26,18 +26,18 @@ def at_most(n):
 
 def test_proposals_outside_limits_are_moved_inside_however_few_members_are_there():
     space = bits(40)
-    unseen = Unseen(space, at_most(1), np.random.default_rng(0))  # 41 of 1.1e12
-    taken = unseen.take(np.ones((5, 40), dtype=np.int64), 5)
+    new = NewArchitectures(space, at_most(1), np.random.default_rng(0))  # 41 of 1.1e12
+    taken = new.take(np.ones((5, 40), dtype=np.int64), 5)
     assert len(np.unique(taken, axis=0)) == 5
     assert (taken.sum(axis=1) <= 1).all()
 
 
 def test_what_fits_stays_and_what_replaces_the_rest_is_near():
     space = bits(30)
-    unseen = Unseen(space, no_limits, np.random.default_rng(0))
+    new = NewArchitectures(space, no_limits, np.random.default_rng(0))
     wanted = space.sample_encodings(3, np.random.default_rng(1))
-    unseen.tell([space.decode(wanted[1])])
-    taken = unseen.take(wanted, 3)
+    new.tell([space.decode(wanted[1])])
+    taken = new.take(wanted, 3)
     assert np.array_equal(taken[:2], wanted[[0, 2]])
     assert min(np.abs(taken[2] - row).sum() for row in wanted) <= 6
 

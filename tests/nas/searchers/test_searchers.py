@@ -7,7 +7,7 @@ from nas.objectives import Bound
 from nas.rank_agreement import spearman
 from nas.search.journal import Journal
 from nas.search.loop import search
-from nas.searchers import AutoScore, Filtered, cost_scores
+from nas.searchers import AutoScore, Filtered, Searcher, cost_scores
 from nas.searchers.non_dominated import crowding
 from nas.searchers.regularized_evolution import RegularizedEvolution
 from search_spaces import Decision, InvalidArchitecture, Space
@@ -30,7 +30,7 @@ def filtered_evolution(*args, **kwargs):
 
 def auto_filtered(space, **kwargs):
     score = AutoScore({"ones": ones, "zeros": lambda a: -ones(a)}, {}, least_evaluations=5)
-    return Filtered(SEARCHERS["nsga2"](space, **kwargs), score, candidates=3)
+    return Filtered(SEARCHERS["nsga2"](space, **kwargs), score, candidates=3, told=score.tell)
 
 
 ALL = {**SEARCHERS, "filtered": filtered_evolution, "auto": auto_filtered}
@@ -201,13 +201,13 @@ def test_bad_options_of_evolution_name_the_value(options):
 # ---- the filter ------------------------------------------------------------------------------------------------------
 
 
-class Scripted:
+class Scripted(Searcher):
     """Asks what it was given; remembers what it was told."""
 
     def __init__(self, *asks):
         self.asks, self.told = list(asks), []
 
-    def ask(self):
+    def ask(self, pending=()):
         return self.asks.pop(0)
 
     def tell(self, architectures, losses, violations):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.objectives import Bound, Cost
+from nas.objectives import Bound, Cost, Objective, Role
 from nas.search.journal import Evaluation
 from nas.search.problem import Problem
 from search_spaces import Architecture
@@ -15,19 +15,19 @@ from tests.nas.simulated_device import Device, build, space
 SPACE = bits(8)
 
 
-class Ones:
+class Ones(Objective):
     """Latency: number of ones, as measured at the end."""
 
     name, unit, maximise = "latency_ms", "ms", False
+    role: Role = "cost"
 
-    def evaluate(self, architecture: Architecture) -> Estimate:
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(float(sum(architecture.values())))
 
 
 def problem(**bounds: Bound) -> Problem:
     return Problem(
-        exact=[Cost(SPACE, "macs")],
-        measured=[Leading(), Ones()],
+        objectives=[Cost(SPACE, "macs"), Leading(), Ones()],
         optimised=["accuracy", "latency_ms"],
         bounds=bounds,
     )
@@ -113,7 +113,7 @@ def test_without_a_limit_two_layers_are_measured_once():
 
 def test_predicted_stands_beside_measured():
     table, made = build(Device()), space()
-    task = Problem(exact=[Cost(made, "macs")], measured=[Ones()], optimised=["macs", "latency_ms"], bounds={})
+    task = Problem(objectives=[Cost(made, "macs"), Ones()], optimised=["macs", "latency_ms"], bounds={})
     found = [
         Evaluation(index=i, architecture=a, status="ok", values={"macs": float(i), "latency_ms": 1.0 / (1 + i)})
         for i, a in enumerate(made.decode(e) for e in made.sample_encodings(4, np.random.default_rng(0)))
