@@ -145,5 +145,3 @@ def test_ten_samples_of_a_nasbench201_device_rank_the_rest(shared_data):
     found = HeldOut(table, list(table.devices).index("gold_6240"), RIDGE(samples=(10,), family_too=True)).errors(0)
     figures = {e.method: e.values[0] for e in found if e.choice == "chosen"}
     assert figures["transfer"] > 0.93
-    assert figures["transfer"] > figures["from scratch"]
-    assert figures["transfer"] > figures["macs"]
