@@ -58,7 +58,7 @@ class LearnedSampler(Protocol):
 
 def exact_macs(space: Space) -> Callable[[Architecture], float]:
     """The exact multiply-accumulates of architectures of a space."""
-    return lambda architecture: float(space.costs([architecture]).macs[0])
+    return lambda architecture: float(space.costs([architecture])["macs"][0])
 
 
 def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_a_description_counts_choices_and_costs():
     counts = described[:, 30:35]
     assert described.shape == (20, 30 + 5 + 2)
     assert np.array_equal(counts, described[:, :30].reshape(20, 6, 5).sum(1))
-    assert np.array_equal(counted["macs"], space.costs(encodings).macs)
+    assert np.array_equal(counted["macs"], space.costs(encodings)["macs"])
     assert np.allclose(np.expm1(described[:, -1]), counted["params"])
 
 

@@ -37,7 +37,7 @@ def tiny_nasbench101():
 
 
 def macs(space):
-    return lambda encodings: space.costs(encodings).macs.astype(float)
+    return lambda encodings: space.costs(encodings)["macs"].astype(float)
 
 
 def weighted(space, seed=0):
@@ -48,7 +48,7 @@ def weighted(space, seed=0):
 
     def losses(encodings):
         x = space.features(encodings)
-        size = np.log1p(space.costs(encodings).macs.astype(float))
+        size = np.log1p(space.costs(encodings)["macs"].astype(float))
         value = x @ first + (x @ second).prod(axis=1) - 5 * size
         return np.stack([value, macs(space)(encodings)], axis=1)
 
@@ -285,10 +285,10 @@ def test_further_columns_are_seen_and_may_be_missing():
 
 def test_candidates_are_found_within_a_limit_that_few_keep():
     space = ofa_mobilenet_v3()
-    least = float(space.costs([space.smallest()]).macs[0])
+    least = float(space.costs([space.smallest()])["macs"][0])
 
     def violation(encodings):
-        return np.maximum(0, space.costs(encodings).macs / (1.1 * least) - 1)
+        return np.maximum(0, space.costs(encodings)["macs"] / (1.1 * least) - 1)
 
     found = Candidates(space, violation).random(20, np.random.default_rng(0), set())
     assert len({key(row) for row in found}) == 20
