@@ -31,12 +31,13 @@ from nas.data import DataConfig, load_data
 from nas.student_interval import student_half
 from search_spaces import Architecture
 from search_spaces.families.nasbench201 import nasbench201
-from supernets import Processes, Supernet
+from supernets import Classification, Processes, Supernet
 from supernets.samplers import PathAdaptive, Uniform
 from supernets.training.example_importance import ExampleImportance
 
 KINDS = ("uniform", "path", "data", "path and data")
 CLIP_NORM = 5.0
+TASK = Classification()
 RESAMPLES = 1000
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -126,7 +127,7 @@ class Training:
                 F.cross_entropy(logits, self.labels[chosen]).backward()
                 torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
                 self.path.observe(architectures, self.supernet.network)
-                self.examples.record(logits, self.labels[chosen])
+                self.examples.record(TASK.output_errors(logits, (logits, self.labels[chosen])))
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 schedule.step()

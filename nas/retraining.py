@@ -5,18 +5,23 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from search_spaces import Architecture
-from supernets import Phase, Supernet, TrainConfig, train
+from supernets import Phase, Supernet, Task, TrainConfig, train
 from supernets.samplers import Fixed
-from supernets.training import TrainingImages
+from supernets.training import TrainingData
+from supernets.training.supernet_training import default_task
 
 
 def retrain(
     supernet: Supernet,
     architecture: Architecture,
-    images: TrainingImages,
+    data: TrainingData,
     config: TrainConfig,
     *,
+    task: Task | None = None,
     seed: int = 0,
     folder: Path | None = None,
     observer: Callable[[dict[str, Any]], None] = lambda event: None,
@@ -30,8 +35,9 @@ def retrain(
     Args:
         supernet: Trained; its weights are where the architecture starts.
         architecture: The one to train.
-        images: The training split.
+        data: The training split.
         config: `epochs`, `lr`, `examples` and the optimizer; what says which subnets are trained is not used.
+        task: What is trained for; by default classification by the labels of the batches.
         seed: Of data order and augmentation.
         folder: For checkpoints.
         observer: Receives the events of the loop.
@@ -45,6 +51,27 @@ def retrain(
         lr=config.lr,
         warmup_fraction=config.warmup_fraction,
     )
-    train(copy, [phase], images, config, seed=seed, folder=folder, observer=observer, validate=validate)
+    copy.activate(architecture)
+    task = task or default_task(config)
+    train(
+        copy,
+        [phase],
+        data,
+        config,
+        task=task,
+        seed=seed,
+        folder=folder,
+        observer=observer,
+        validate=validate,
+        first_loss=_uninformed_loss(copy, data, task, config),
+    )
     copy.activate(architecture)
     return copy
+
+
+@torch.no_grad()
+def _uninformed_loss(network: nn.Module, data: TrainingData, task: Task, config: TrainConfig) -> float:
+    """Return the loss of outputs that are zero everywhere: the scale of losses that inherited weights do not show."""
+    batch = next(data.batches(config.batch_size, epoch=0, seed=0, start=0, rank=0, world_size=1))
+    output = network.eval()(*task.inputs(batch))
+    return float(task.loss(torch.zeros_like(output), batch))

@@ -6,29 +6,40 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.calibration import calibrate, require_calibrated
-    from supernets.samplers import Fair, LearnedSampler, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
+    from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
     from supernets.supernet import Supernet, left_as_it_was
+    from supernets.tasks import Classification, Metric, Task
     from supernets.training.config import TrainConfig
     from supernets.training.distributed import Processes, processes
     from supernets.training.few_shot import train_few_shot
-    from supernets.training.loop import train
+    from supernets.training.loop import LoopConfig, Run, train_steps
     from supernets.training.phases import Phase, phases, progressive_shrinking
+    from supernets.training.schedule import Stretch
     from supernets.training.split_config import SplitConfig
+    from supernets.training.steps.step import Moment, Step
+    from supernets.training.supernet_training import train
     from supernets.transforms import Partition, load_supernet, sort_channels, split
 
 __all__ = [
+    "Classification",
     "Fair",
-    "LearnedSampler",
+    "LoopConfig",
+    "Metric",
+    "Moment",
     "Partition",
     "PathAdaptive",
     "Phase",
     "Processes",
+    "Run",
     "Sampler",
     "Sandwich",
     "Shift",
     "Sorted",
     "SplitConfig",
+    "Step",
+    "Stretch",
     "Supernet",
+    "Task",
     "TrainConfig",
     "Uniform",
     "calibrate",
@@ -42,6 +53,7 @@ __all__ = [
     "split",
     "train",
     "train_few_shot",
+    "train_steps",
 ]
 
 __getattr__ = lazy(__name__, __file__)

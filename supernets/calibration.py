@@ -1,4 +1,4 @@
-"""Batch-norm statistics of one subnet, measured on training images.
+"""Batch-norm statistics of one subnet, measured on training data.
 
 Paper: Once-for-All, arXiv 1908.09791; the rule is that of the released code: per batch the mean and the biased
 variance, averaged with the batch sizes as weights.
@@ -18,7 +18,7 @@ class NormStatistics:
     """Weighted averages of the batch means and variances of one norm layer; `observe` is a hook before its forward."""
 
     def __init__(self) -> None:
-        self.images = 0
+        self.examples = 0
         self.mean: Tensor | float = 0.0
         self.var: Tensor | float = 0.0
 
@@ -26,25 +26,25 @@ class NormStatistics:
         x = inputs[0].float()
         dims = [d for d in range(x.dim()) if d != 1]
         var, mean = torch.var_mean(x, dim=dims, correction=0)
-        self.images += len(x)
+        self.examples += len(x)
         self.mean = self.mean + mean * len(x)
         self.var = self.var + var * len(x)
 
     @torch.no_grad()
     def write(self, norm: Any) -> None:
-        """Set the running statistics of a norm that saw images; one of a supernet may have more channels than ran."""
+        """Set the running statistics of a norm that saw examples; one of a supernet may have more channels than ran."""
         if isinstance(self.mean, Tensor) and isinstance(self.var, Tensor):
-            norm.running_mean[: len(self.mean)] = self.mean / self.images
-            norm.running_var[: len(self.var)] = self.var / self.images
+            norm.running_mean[: len(self.mean)] = self.mean / self.examples
+            norm.running_var[: len(self.var)] = self.var / self.examples
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
     """Set the running statistics of every batch norm of an extracted subnet; returns it in evaluation mode.
 
     Args:
         model: A plain network.
-        batches: Training images [B, C, H, W], augmented as in training.
+        batches: Inputs of the model [B, ...], changed as in training; a model with several inputs gets tuples.
 
     Raises:
         ValueError: No batch was given.
@@ -58,9 +58,13 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
             stack.callback(norm.register_forward_pre_hook(measured.observe).remove)
             norm.train()
             norm.momentum = 0.0
-        seen = sum(len(model(images)) for images in batches)
+        seen = 0
+        for batch in batches:
+            inputs = (batch,) if isinstance(batch, Tensor) else batch
+            model(*inputs)
+            seen += len(inputs[0])
     if not seen:
-        raise ValueError("calibrate needs at least one batch of images, got none")
+        raise ValueError("calibrate needs at least one batch, got none")
     for norm, measured, momentum in zip(norms, statistics, momenta):
         measured.write(norm)
         norm.momentum = momentum

@@ -1,7 +1,7 @@
 """A network that contains every architecture of a space."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -51,9 +51,9 @@ class Supernet(nn.Module):
         for layer in self._layers:
             layer.activate(relaxation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W] -> logits [B, classes] of the active architecture."""
-        return self.network(x)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return what the active architecture makes of a batch of inputs [B, ...]."""
+        return self.network(*inputs)
 
     def extract(self, architecture: Architecture | None = None) -> nn.Module:
         """A plain network with a copy of the weights of an architecture (of the active one by default).
@@ -81,23 +81,14 @@ class Supernet(nn.Module):
             ValueError: The file is no supernet, or one of another space or split otherwise; nothing was changed.
         """
         saved, ours = read_metadata(path), self._metadata()
-        theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
-        other_space = (
-            f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
-        )
-        if "space" not in saved or not _same_space(saved["space"], ours["space"]):
-            raise ValueError(other_space)
+        if saved.get("space") != ours["space"]:
+            theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
+            raise ValueError(
+                f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
+            )
         if saved.get("tree") != ours.get("tree"):
             raise ValueError(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
-        tensors = load_file(path)
-        if not self._fits(tensors):
-            raise ValueError(other_space)
-        self.network.load_state_dict(tensors)
-
-    def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether tensors that we have too have the shapes of ours; others are told of later."""
-        ours = self.network.state_dict()
-        return all(ours[name].shape == tensor.shape for name, tensor in tensors.items() if name in ours)
+        self.network.load_state_dict(load_file(path))
 
     def _metadata(self) -> dict[str, str]:
         """What is saved beside the weights."""
@@ -135,13 +126,6 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def _signature(space: Space) -> str:
     decisions = {decision.name: decision.choices for decision in space.decisions}
-    return json.dumps({"name": space.name, "decisions": decisions, "inputs": [one.shape for one in space.inputs]})
-
-
-def _same_space(saved: str, ours: str) -> bool:
-    """Whether two signatures name one space; earlier versions wrote one `input`, and the number of classes."""
-    theirs = json.loads(saved)
-    theirs.pop("classes", None)
-    if "input" in theirs:
-        theirs["inputs"] = [theirs.pop("input")]
-    return theirs == json.loads(ours)
+    return json.dumps(
+        {"name": space.name, "decisions": decisions, "input": space.input_shape, "classes": space.classes}
+    )

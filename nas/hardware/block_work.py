@@ -60,10 +60,10 @@ def block_work(block: Block) -> BlockWork:
     """What a block does for one input; nothing is computed for it."""
     with torch.device("meta"):
         module = block.build().eval()
-        x = torch.empty(1, *block.input_shape)
+        images = torch.empty(1, *block.input_shape)
     weights = {id(parameter) for parameter in module.parameters()}
     with torch.no_grad(), _Recorder(weights) as recorder:
-        module(x)
+        module(images)
     return BlockWork(sum(parameter.numel() for parameter in module.parameters()), tuple(recorder.layers))
 
 

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from nas.hardware.examples import Example
 
-
-def peak_memory_mb(model: nn.Module, example: Example) -> float:
+def peak_memory_mb(model: nn.Module, images: Tensor) -> float:
     """Megabytes of weights, input and the most of activations that live at once in one pass.
 
     On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory
@@ -19,19 +17,19 @@ def peak_memory_mb(model: nn.Module, example: Example) -> float:
 
     Args:
         model: A plain network in evaluation mode.
-        example: What it is called with.
+        images: Its input, [B, C, H, W].
     """
-    held = [*model.parameters(), *model.buffers(), *example]
+    held = [*model.parameters(), *model.buffers(), images]
     fixed = sum(tensor.numel() * tensor.element_size() for tensor in held)
-    if (device := example[0].device).type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+        torch.cuda.reset_peak_memory_stats(images.device)
+        before = torch.cuda.memory_allocated(images.device)
         with torch.inference_mode():
-            model(*example)
-        return (fixed + torch.cuda.max_memory_allocated(device) - before) / 1e6
+            model(images)
+        return (fixed + torch.cuda.max_memory_allocated(images.device) - before) / 1e6
     with torch.no_grad(), _LiveBytes(held) as live:
-        model(*example)
+        model(images)
     return (fixed + live.peak) / 1e6
 
 

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
-    from nas.objectives.accuracy import Accuracy, top1_percent
+    from nas.objectives.accuracy import Accuracy
     from nas.objectives.cost import Cost, costs_of
     from nas.objectives.latency import Latency
     from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe, parse_bound
     from nas.objectives.predicted_latency import PredictedLatency, Roofline
     from nas.objectives.tabular import Tabular
     from supernets.estimate import Estimate
+    from supernets.tasks.classification import top1_percent
 
 __all__ = [
     "Accuracy",

@@ -2,32 +2,12 @@
 
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import Tensor, nn
 
 from nas.objectives.objective import Objective, Role
 from search_spaces import Architecture
-from supernets import require_calibrated
 from supernets.estimate import Estimate
-
-
-@torch.inference_mode()
-def top1_percent(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Share of images classified right, in percent.
-
-    Raises:
-        ValueError: The model is not calibrated, or there are no images.
-    """
-    require_calibrated(model)
-    model.eval()
-    right: Tensor | float = 0.0
-    seen = 0
-    for images, labels in batches:
-        right = right + (model(images).argmax(dim=1) == labels).sum()
-        seen += len(labels)
-    if not seen:
-        raise ValueError("an accuracy needs at least one image, got none")
-    return 100.0 * float(right) / seen
+from supernets.tasks.classification import top1_percent
 
 
 class Accuracy(Objective):

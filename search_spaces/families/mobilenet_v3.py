@@ -35,10 +35,9 @@ from search_spaces.elastic import (
     Size,
 )
 from search_spaces.errors import FieldError
-from search_spaces.inputs import images
 from search_spaces.places import Block, Place
 from search_spaces.plain import plain
-from search_spaces.space import Columns, Space
+from search_spaces.space import Columns, Costs, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +208,7 @@ class MobileNetV3:
 
     # ---- exact cost -----------------------------------------------------------------------------------------------
 
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
+    def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and linear layers."""
         resolutions = columns["resolution"]
         params = np.full(len(resolutions), self._fixed_cost(self.resolutions[0])[0], dtype=np.int64)
@@ -224,7 +223,7 @@ class MobileNetV3:
             size = np.searchsorted(self.resolutions, resolutions)
             params += np.where(runs, block_params[kernel, expand], 0)
             macs += np.where(runs, block_macs[size, kernel, expand], 0)
-        return {"params": params, "macs": macs}
+        return Costs(params, macs)
 
     @cached_property
     def _block_costs(self) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
@@ -378,11 +377,12 @@ def _space(name: str, config: MobileNetV3) -> Space:
     return Space(
         name=name,
         decisions=config.decisions(),
-        inputs=images(config.channels, config.resolutions[-1], follows="resolution"),
+        input_shape=(config.channels, config.resolutions[-1], config.resolutions[-1]),
         classes=config.classes,
         build=config.build,
         cost=config.cost,
         places=config.places,
+        shared_decisions=("resolution",),
         formats={("ks", "e", "d", "resolution"): config.parse_lists, ("ks", "e", "d"): config.parse_lists},
     )
 
@@ -501,7 +501,7 @@ def from_ofa_lists(
     """The architecture that published code writes as lists: kernel sizes and expand ratios of the blocks, stage by
     stage with four entries each, and the depth of each stage."""
     blocks = len(ks) // len(d)
-    values: dict[str, Choice] = {"resolution": resolution or space.largest()["resolution"]}
+    values: dict[str, Choice] = {"resolution": resolution or space.input_shape[-1]}
     for s, depth in enumerate(d):
         values[f"stage{s + 1}.depth"] = depth
         for b in range(depth):

@@ -17,8 +17,7 @@ from search_spaces.blocks import ConvNormAct
 from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
-from search_spaces.inputs import images
-from search_spaces.space import Columns, Space
+from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("maxpool3x3", "conv1x1", "conv3x3")
 """Cheapest first."""
@@ -201,7 +200,7 @@ class Skeleton:
         """The network of one architecture with fresh weights."""
         return NASBench101Network(self, to_cell(architecture))
 
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
+    def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         graphs = _Graphs.of(columns)
         stem, classifier = 9 * self.channels * self.width, self.stacks_widths[-1][1] * self.classes
@@ -213,7 +212,7 @@ class Skeleton:
                 weights, norms = graphs.weights(before, out_width)
                 params += cells * (weights + norms)
                 macs += cells * weights * pixels
-        return {"params": params, "macs": macs}
+        return Costs(params, macs)
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,7 @@ def nasbench101(
     return Space(
         name="nasbench101",
         decisions=tuple(decisions),
-        inputs=images(channels, image_size),
+        input_shape=(channels, image_size, image_size),
         classes=classes,
         cost=skeleton.cost,
         network=skeleton.network,

@@ -23,9 +23,8 @@ from search_spaces.blocks import (
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
-from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Space
+from search_spaces.space import Columns, Costs, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
 """Cheapest first, in the order of the digits of published tables."""
@@ -136,7 +135,7 @@ class Skeleton:
         last, classifier = self.head()
         return nn.Sequential(last, PixelMean(), classifier)
 
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
+    def cost(self, columns: Columns) -> Costs:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         layers = self.layers
         stem, last = 9 * self.channels * self.width, layers[-1]
@@ -150,7 +149,7 @@ class Skeleton:
                 layer_params, layer_macs = layer.cost(operation)
                 params += chosen * layer_params
                 macs += chosen * layer_macs
-        return {"params": params, "macs": macs}
+        return Costs(params, macs)
 
     # ---- strings ----------------------------------------------------------------------------------------------------
 
@@ -235,7 +234,7 @@ def nasbench_macro(
     return Space(
         name="nasbench_macro",
         decisions=tuple(Decision(layer.name, OPERATIONS) for layer in skeleton.layers),
-        inputs=images(channels, image_size),
+        input_shape=(channels, image_size, image_size),
         classes=classes,
         build=skeleton.supernet,
         cost=skeleton.cost,

@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 
 from search_spaces import Space
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.job.validation import option_mistakes, placed
-from supernets.samplers.sampler import GIVEN, offered
+from supernets.samplers import MakeSampler, Sampler, offered
+from supernets.samplers.sampler import GIVEN
 from supernets.training.config import TrainConfig
-from supernets.training.phases import MakeSampler, phases
+from supernets.training.phases import phases
+
+_NO_SAMPLER = "is no sampler: it has no method draw, or it does not inherit from supernets.Sampler"
 
 
 def maker(config: TrainConfig) -> MakeSampler:
@@ -17,9 +21,15 @@ def maker(config: TrainConfig) -> MakeSampler:
         ValueError: There is no sampler of this name.
     """
     catalogue.check("sampler", config.sampler)
-    return lambda space, subnets: catalogue.make(
-        "sampler", config.sampler, offered=offered(space, subnets), options=config.sampler_options
-    )
+
+    def make_sampler(space: Space, subnets: int | None) -> Sampler:
+        given, options = offered(space, subnets), config.sampler_options
+        made = catalogue.make("sampler", config.sampler, offered=given, options=options)
+        if not isinstance(made, Sampler):
+            raise FieldError("sampler", f"{config.sampler} {_NO_SAMPLER}")
+        return made
+
+    return make_sampler
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
@@ -42,9 +52,6 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
         yield from wrong
         if wrong or space is None:
             return
-        made = phases(space, config, maker(config))
+        phases(space, config, maker(config))
     except (ValueError, TypeError) as error:
         yield placed(error, "train.sampler", places)
-        return
-    if not callable(getattr(made[0].sampler, "draw", None)):
-        yield f"train.sampler: {config.sampler} has no method draw(generator), so it is no sampler"

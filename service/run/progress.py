@@ -125,8 +125,8 @@ def train_note(event: Event) -> str:
         parts.append(f"epoch {event['epoch']:g}")
     if event.get("loss") is not None:
         parts.append(f"loss {event['loss']:.3f}")
-    if event.get("images_per_s"):
-        parts.append(f"{event['images_per_s']:,.0f} images/s")
+    if event.get("examples_per_s"):
+        parts.append(f"{event['examples_per_s']:,.0f} examples/s")
     return ", ".join(parts)
 
 

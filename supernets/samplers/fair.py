@@ -14,10 +14,11 @@ import numpy as np
 
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
+from supernets.samplers.sampler import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fair:
+class Fair(Sampler):
     """As many architectures a step as the decision with the most choices has, each choice in turn.
 
     Args:
@@ -25,6 +26,8 @@ class Fair:
     """
 
     space: Space
+
+    draws_from_parts = False
 
     def __post_init__(self) -> None:
         if self.space.fold is not None:

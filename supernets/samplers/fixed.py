@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces import Architecture
+from supernets.samplers.sampler import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
+class Fixed(Sampler):
     """Every step trains `architecture`."""
 
     architecture: Architecture

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Space
 from search_spaces.elastic import ElasticConv2d, ElasticLinear, governed
 from search_spaces.errors import FieldError
-from supernets.samplers.uniform import with_one_resolution
+from supernets.samplers.sampler import Sampler
+from supernets.samplers.uniform import with_shared_choices
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ElasticConv2d, ElasticLinear)
 _DRAWS = 1000
@@ -32,12 +33,12 @@ Pair = tuple[str, Choice]
 
 
 @dataclass(kw_only=True, eq=False)
-class PathAdaptive:
+class PathAdaptive(Sampler):
     """Every choice has the probability tau * G / sum(G) + (1 - tau) / n, from the gradient norms G of an epoch.
 
     Args:
         space: Where to draw from.
-        subnets: Architectures of one step; all of a step have the same resolution.
+        subnets: Architectures of one step; all of a step share the choices that the space names.
         per_decision: Whether every decision has probabilities of its own; published is one vector for all decisions
             that have the same choices.
         floor: Least probability of a choice, at most 1/n of n choices; published is 0.
@@ -63,7 +64,7 @@ class PathAdaptive:
         self._table: _Table | None = None
 
     def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        return with_one_resolution(self.space, [self._architecture(generator) for _ in range(self.subnets)])
+        return with_shared_choices(self.space, [self._architecture(generator) for _ in range(self.subnets)])
 
     def _architecture(self, generator: np.random.Generator) -> Architecture:
         sums = {name: np.cumsum(p) for name, p in self.probabilities.items()}

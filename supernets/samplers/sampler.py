@@ -1,7 +1,7 @@
-"""The protocols of samplers, and what a training offers them."""
+"""The protocol of samplers, and what a training offers them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from torch import nn
@@ -12,29 +12,33 @@ GIVEN = ("space", "subnets", "cost")
 """Arguments of samplers that are not options: the training fills them in, as far as a sampler takes them."""
 
 
-class Sampler(Protocol):
-    """Decides which architectures a training step runs."""
-
-    def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        """The architectures of one step, in training order; never empty."""
-        ...
-
-
 @runtime_checkable
-class LearnedSampler(Protocol):
-    """A sampler whose distribution follows what training shows it.
+class Sampler(Protocol):
+    """Decides which architectures a training step runs.
 
-    `observe` follows the `draw` of every step, `end_epoch` the last step of every epoch. What `draw` gives depends on
-    the generator and on the state alone, and the state on what was observed, so a training can be resumed.
+    Samplers inherit from this class and write `draw`. One that learns writes the others too: `observe` follows the
+    `draw` of every step, `end_epoch` the last step of every epoch. What `draw` gives depends on the generator and on
+    the state alone, and the state on what was observed, so a training can be resumed.
+
+    Attributes:
+        distillation: What the architectures of a step learn from: the targets (`none`), or, from the second on, what
+            the first says (`in_place`).
+        average_losses: Whether the losses of a step are averaged instead of added up.
+        draws_from_parts: Whether it makes sense in the parts of a space that a schedule such as progressive shrinking
+            opens; False where the sampler says by itself which sizes are trained together.
     """
 
+    distillation: Literal["none", "in_place"] = "none"
+    average_losses: bool = False
+    draws_from_parts: bool = True
+
     def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        """The architectures of one step, in training order; never empty."""
+        """Return the architectures of one step, in training order; never empty."""
         ...
 
     def observe(self, architectures: Sequence[Architecture], network: nn.Module) -> None:
         """Look at the gradients of a step, clipped, before the optimizer uses them; never waits for the device."""
-        ...
+        return
 
     def end_epoch(self, progress: float) -> dict[str, float]:
         """Change the distribution for the next epoch.
@@ -43,22 +47,26 @@ class LearnedSampler(Protocol):
             progress: Part of the training that was done when the epoch that now ends began: t/E for epoch t.
 
         Returns:
-            Numbers for the log by name, such as the new probabilities.
+            Numbers for the log by name, such as the new probabilities; none where nothing is learned.
         """
-        ...
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides later draws, as tensors, numbers and lists and mappings of them."""
-        ...
+        """Return everything that decides later draws, as tensors, numbers and lists and mappings of them."""
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take a state that `state_dict` gave."""
-        ...
+        return
+
+
+MakeSampler = Callable[[Space, int | None], Sampler]
+"""Makes the sampler of a part of a space for so many subnets a step; None for the sampler's own number."""
 
 
 def exact_macs(space: Space) -> Callable[[Architecture], float]:
-    """The exact multiply-accumulates of architectures of a space."""
-    return lambda architecture: float(space.costs([architecture])["macs"][0])
+    """Return what gives the exact multiply-accumulates of architectures of a space."""
+    return lambda architecture: float(space.costs([architecture]).macs[0])
 
 
 def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:

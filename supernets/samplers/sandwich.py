@@ -10,10 +10,11 @@ import numpy as np
 
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
+from supernets.samplers.sampler import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sandwich:
+class Sandwich(Sampler):
     """Largest first (the others are distilled from it), then random ones, the smallest last.
 
     Args:
@@ -23,6 +24,9 @@ class Sandwich:
 
     space: Space
     subnets: int = 4
+
+    distillation = "in_place"
+    draws_from_parts = False
 
     def __post_init__(self) -> None:
         if self.subnets < 2:

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
 from supernets.samplers.path_adaptive import mixed_with_uniform
-from supernets.samplers.uniform import Uniform, with_one_resolution
+from supernets.samplers.sampler import Sampler
+from supernets.samplers.uniform import Uniform, with_shared_choices
 
 _STEEPEST = 8.0  # how strongly the most one-sided draws of the pool prefer cheap or dear choices
 
 
 @dataclass(kw_only=True, eq=False)
-class Shift:
+class Shift(Sampler):
     """A bin of costs is drawn, then an architecture of that bin.
 
     Args:
@@ -50,6 +51,9 @@ class Shift:
     momentum: float = 0.9
     floor: float = 0.2
     pool: int = 1000
+
+    draws_from_parts = False
+
     logits: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +89,7 @@ class Shift:
             return Uniform(space=self.space, subnets=self.subnets).draw(generator)
         chosen = generator.choice(self.bins, size=self.subnets, p=self.probabilities)
         drawn = [self._members[bin_][generator.integers(len(self._members[bin_]))] for bin_ in chosen]
-        return with_one_resolution(self.space, drawn)
+        return with_shared_choices(self.space, drawn)
 
     @torch.no_grad()
     def observe(self, architectures: Sequence[Architecture], network: nn.Module) -> None:

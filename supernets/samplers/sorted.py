@@ -13,10 +13,11 @@ import numpy as np
 
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
+from supernets.samplers.sampler import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sorted:
+class Sorted(Sampler):
     """`subnets` draws a step, uniform over the truncation points.
 
     Args:
@@ -28,6 +29,10 @@ class Sorted:
     space: Space
     subnets: int = 4
     points: int | None = None
+
+    average_losses = True
+    draws_from_parts = False
+
     nested: tuple[Architecture, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces import Architecture, Space
+from supernets.samplers.sampler import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform:
-    """`subnets` architectures a step, every decision uniform; all of a step have the same resolution.
+class Uniform(Sampler):
+    """`subnets` architectures a step, every decision uniform; all of a step share the choices that the space names.
 
     Args:
         space: Where to draw from.
@@ -25,13 +26,12 @@ class Uniform:
     subnets: int = 1
 
     def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        return with_one_resolution(self.space, [self.space.sample(generator) for _ in range(self.subnets)])
+        return with_shared_choices(self.space, [self.space.sample(generator) for _ in range(self.subnets)])
 
 
-def with_one_resolution(space: Space, architectures: Sequence[Architecture]) -> list[Architecture]:
-    """The same architectures, all with the resolution of the first, where the space has that decision."""
-    first = architectures[0]
-    if "resolution" not in first:
+def with_shared_choices(space: Space, architectures: Sequence[Architecture]) -> list[Architecture]:
+    """Return the same architectures, all with what the first chose for the shared decisions of the space."""
+    shared = {name: architectures[0][name] for name in space.shared_decisions if name in architectures[0]}
+    if not shared:
         return list(architectures)
-    shared = {"resolution": first["resolution"]}
     return [space.architecture({**architecture, **shared}) for architecture in architectures]

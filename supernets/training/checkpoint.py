@@ -42,15 +42,24 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def final_optimizer_state(folder: Path, device: torch.device) -> dict[str, Any]:
-    """The state of the optimizer at the end of the training that left its checkpoint in a folder.
+    """Return the state of the optimizer at the end of the supernet training that left its checkpoint in a folder.
+
+    Raises:
+        ValueError: There is no checkpoint, or the training is not finished.
+    """
+    return finished_training(folder, device)["state"]["optimizer"]
+
+
+def finished_training(folder: Path, device: torch.device) -> dict[str, Any]:
+    """Return the last checkpoint of the training that left it in a folder; `state` is that of its step.
 
     Raises:
         ValueError: There is no checkpoint, or the training is not finished.
     """
     path = folder / CHECKPOINT
     if not path.exists():
-        raise ValueError(f"{path}: there is no checkpoint; the state of the optimizer is kept only there")
+        raise ValueError(f"{path}: there is no checkpoint; the state of the training is kept only there")
     state = read_checkpoint(path, device)
     if not state["finished"]:
         raise ValueError(f"{path} is of a training that is not finished: step {state['step']} of {state['starts'][-1]}")
-    return state["optimizer"]
+    return state

@@ -7,7 +7,6 @@ from search_spaces.errors import FieldError
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking"]
-_OTHER_SCHEDULES = ("fair", "sandwich", "shift", "sorted")  # samplers that say by themselves what a step trains
 _WEIGHTS_NEED = "false unless examples is importance"
 
 
@@ -23,20 +22,20 @@ class TrainConfig:
             choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws from the part
             of the space that is open: `uniform` (as published), `path_adaptive` or one of your own.
         sampler_options: Other arguments of the sampler.
-        examples: Order of the training images: `uniform`, every image once an epoch, or `importance`, the data half
+        examples: Order of the training examples: `uniform`, every example once an epoch, or `importance`, the data half
             of PA&DA: drawn with replacement in proportion to how far the prediction was off.
-        example_weights: Whether images drawn by importance have weights that make the gradient unbiased.
+        example_weights: Whether examples drawn by importance have weights that make the gradient unbiased.
         split: How the supernet is split into parts on the way (few-shot training, gradient matching); `null` for not.
-        epochs: Passes over the training images in all, shared out among the phases of the schedule, and among all
+        epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.
-        batch_size: Images of one step, over all processes together.
+        batch_size: Examples of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
         momentum: Of SGD.
         weight_decay: On convolution and linear weights only, never on normalisation or biases.
         warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine to zero.
-        label_smoothing: Of the cross entropy.
+        label_smoothing: Of the cross entropy, where the task is classification.
         clip_norm: Largest norm of the gradient; `null` for no clipping.
         ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
             phase; `null` for none.
@@ -77,7 +76,7 @@ class TrainConfig:
             ("examples", self.examples in ("uniform", "importance"), "uniform or importance"),
             ("example_weights", self.examples == "importance" or not self.example_weights, _WEIGHTS_NEED),
             ("epochs", self.epochs > 0, "more than 0"),
-            ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two images)"),
+            ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two examples)"),
             ("lr", self.lr > 0, "more than 0"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
@@ -93,10 +92,3 @@ class TrainConfig:
         for name, holds, allowed in limits:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
-        if self.sampler == "sandwich" and self.subnets_per_step == 1:
-            raise FieldError(
-                "subnets_per_step", "must be at least 2 for sampler 'sandwich' (largest and smallest), got 1"
-            )
-        if self.schedule == "progressive_shrinking" and self.sampler in _OTHER_SCHEDULES:
-            allowed = "uniform, path_adaptive or one of your own for schedule 'progressive_shrinking'"
-            raise FieldError("sampler", f"must be {allowed}, got {self.sampler!r}")

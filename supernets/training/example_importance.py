@@ -1,12 +1,12 @@
-"""Training images drawn in proportion to how far the predictions were off.
+"""Training examples drawn in proportion to how far the predictions were off.
 
-Paper: PA&DA, arXiv 2302.14772, the data half; the indicator is the gradient of the cross entropy by the logits, after
+Paper: PA&DA, arXiv 2302.14772, the data half; the indicator is the gradient norm of the loss by the output, after
 Katharopoulos & Fleuret, arXiv 1803.00942. The path half is `supernets.samplers.path_adaptive`.
 Differs: the indicator of a step with several subnets is that of the first. The order of an epoch is drawn from a
 generator of its own, so that it can be repeated, and no worker has to be started anew to see it. Where all indicators
-are zero or one is not finite, all images are equally likely. Weights 1 / (N p) on the losses, which make the gradient
+are zero or one is not finite, all examples are equally likely. Weights 1 / (N p) on the losses, which make the gradient
 unbiased, are an option; the released code has none. What the released code does besides is kept: the first epoch shows
-every image, later ones draw with replacement even where probabilities are still uniform, and an image that an epoch
+every example, later ones draw with replacement even where probabilities are still uniform, and an example that an epoch
 did not show has the uniform part of its probability only.
 """
 
@@ -22,29 +22,23 @@ from supernets.streams import EXAMPLE_ORDER
 from supernets.training.distributed import Processes
 
 
-def indicators(logits: Tensor, labels: Tensor) -> Tensor:
-    """Norm of softmax(logits) - onehot(labels) of each image: logits [B, classes], labels [B] -> [B]."""
-    off = logits.detach().softmax(dim=1)
-    return off.scatter_add(1, labels[:, None], -torch.ones_like(off[:, :1])).norm(dim=1)
-
-
 def running_indicators(examples: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """What is left of the indicators of an epoch: the first of an image, then the mean of it and the next, and so on.
+    """What is left of the indicators of an epoch: the first of an example, then the mean of it and the next, and so on.
 
     Args:
-        examples: Image of each recorded indicator [M], in recorded order.
+        examples: Example of each recorded indicator [M], in recorded order.
         values: The indicators [M].
-        count: Number of images N.
+        count: Number of examples N.
 
     Returns:
-        float64 [N]; 0 for images that were not recorded.
+        float64 [N]; 0 for examples that were not recorded.
     """
     by_example = np.argsort(examples, kind="stable")
     ordered = values[by_example].astype(np.float64)
     times = np.bincount(examples, minlength=count)
     first = np.cumsum(times) - times
     running = np.zeros(count)
-    for turn in range(int(times.max(initial=0))):  # every image that was seen more often than `turn`, all at once
+    for turn in range(int(times.max(initial=0))):  # every example that was seen more often than `turn`, all at once
         who = np.flatnonzero(times > turn)
         new = ordered[first[who] + turn]
         running[who] = np.where(running[who] != 0, (running[who] + new) / 2, new)
@@ -60,17 +54,17 @@ def example_probabilities(running: np.ndarray, tau: float) -> np.ndarray:
 
 @dataclass(kw_only=True, eq=False)
 class ExampleImportance:
-    """The order of the images of each epoch, and what it follows from.
+    """The order of the examples of each epoch, and what it follows from.
 
     Call order: `order` of an epoch, then `record` once a step, then `end_epoch`. `state_dict` at any step.
 
     Args:
-        count: Training images N.
-        batch_size: Images of one step over all processes.
+        count: Training examples N.
+        batch_size: Examples of one step over all processes.
         seed: Of the orders.
         weighted: Whether losses have weights.
         processes: This process and its siblings; each records its share of every batch.
-        device: Of logits.
+        device: Of outputs.
     """
 
     count: int
@@ -90,7 +84,7 @@ class ExampleImportance:
         self._of_epoch: tuple[int, Tensor, Tensor | None] | None = None
 
     def order(self, epoch: int) -> Tensor:
-        """Images of the epoch in the order in which they are shown, int64 [N] on the CPU."""
+        """Examples of the epoch in the order in which they are shown, int64 [N] on the CPU."""
         return self._drawn(epoch)[0]
 
     def weights(self, epoch: int, batch: int) -> Tensor | None:
@@ -114,9 +108,12 @@ class ExampleImportance:
             self._of_epoch = epoch, torch.from_numpy(order.astype(np.int64)), weights
         return self._of_epoch[1:]
 
-    def record(self, logits: Tensor, labels: Tensor) -> None:
-        """Note the indicators of this process's share of the next batch; does not wait for the device."""
-        self._pending.append(indicators(logits, labels))
+    def record(self, indicators: Tensor) -> None:
+        """Note the indicators [B] of this process's share of the next batch; does not wait for the device.
+
+        They are what `Task.output_errors` gives.
+        """
+        self._pending.append(indicators)
 
     def join(self) -> None:
         """Bring together what the processes have recorded; all of them call this at the same step."""

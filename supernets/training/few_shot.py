@@ -17,25 +17,27 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from search_spaces import Space
 from supernets.streams import FIRST_SCORING, SCORING, STAGE
 from supernets.supernet import Supernet
+from supernets.tasks.task import Batch, Task
 from supernets.training.checkpoint import (
-    CHECKPOINT,
-    final_optimizer_state,
+    finished_training,
     read_checkpoint,
     write_checkpoint,
     written_whole,
 )
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
-from supernets.training.few_shot_budget import Budget, MakePhases, lengths, passes, passes_per_epoch, scoring_passes
-from supernets.training.images import TrainingImages
-from supernets.training.loop import Observer, train
+from supernets.training.examples import TrainingData
+from supernets.training.few_shot_budget import Budget, MakePhases, passes, passes_per_epoch, scoring_passes
+from supernets.training.loop import Observer
 from supernets.training.phases import Phase
+from supernets.training.schedule import lengths
 from supernets.training.split_config import SplitConfig
+from supernets.training.supernet_training import default_task, train
 from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible
 from supernets.transforms.split import WHOLE, Part, Partition, described, divided, leaves, spaces
 
@@ -43,10 +45,11 @@ from supernets.transforms.split import WHOLE, Part, Partition, described, divide
 def train_few_shot(
     supernet: Supernet,
     make_phases: MakePhases,
-    images: TrainingImages,
+    data: TrainingData,
     config: TrainConfig,
     split: SplitConfig,
     *,
+    task: Task | None = None,
     seed: int = 0,
     folder: Path | None = None,
     observer: Observer = lambda event: None,
@@ -58,9 +61,10 @@ def train_few_shot(
     Args:
         supernet: The whole, with fresh weights; its weights are those of the first stage afterwards.
         make_phases: What to train in a part of the space, for so many epochs; makes a sampler of its own at each call.
-        images: The training split.
-        config: Optimizer and guard settings; its epochs count the passes over the images in all parts together.
+        data: The training split.
+        config: Optimizer and guard settings; its epochs count the passes over the data in all parts together.
         split: When and how to split.
+        task: As in `train`.
         seed: Of everything random.
         folder: For checkpoints and splits, one folder below it for each part; a temporary one without it.
         observer: Receives the events of `train` with `leaf` and `leaves`, steps counted over the whole, and ``split``.
@@ -78,7 +82,8 @@ def train_few_shot(
         training = _FewShot(
             supernet=supernet,
             make_phases=make_phases,
-            images=images,
+            data=data,
+            task=default_task(config) if task is None else task,
             config=config,
             split=split,
             seed=seed,
@@ -96,7 +101,8 @@ class _FewShot:
 
     supernet: Supernet
     make_phases: MakePhases
-    images: TrainingImages
+    data: TrainingData
+    task: Task
     config: TrainConfig
     split: SplitConfig
     seed: int
@@ -108,7 +114,7 @@ class _FewShot:
     def __post_init__(self) -> None:
         self.space = self.supernet.space
         self.device = next(self.supernet.parameters()).device
-        self.epoch_steps = self.images.steps(self.config.batch_size)
+        self.epoch_steps = self.data.steps(self.config.batch_size)
         whole = self.make_phases(self.space, self.config.epochs)
         self.budget = Budget.of(self.space, whole, self.epoch_steps, self.split)
         self.parts: tuple[Part, ...] = WHOLE
@@ -151,27 +157,28 @@ class _FewShot:
         if self._restarts(stage):
             network.load_state_dict(fresh)
         else:
-            network.load_state_dict(read_checkpoint(self._place(parent) / CHECKPOINT, self.device)["supernet"])
+            network.load_state_dict(finished_training(self._place(parent), self.device)["state"]["supernet"])
         return Supernet(spaces(self.space, self.parts)[number], network)
 
     def _train(self, leaf: Supernet, turn: "_Turn", share: float) -> None:
         """Spend about `share` passes on a part."""
         phases = self._phases(leaf.space, turn.stage, share)
         parent = self.parts[turn.number].parent
-        state = None
-        if parent is not None and len(phases) == 1 and not self._restarts(turn.stage):
-            state = final_optimizer_state(self._place(parent), self.device)
+        goes_on = parent is not None and not self._restarts(turn.stage)
+        before = finished_training(self._place(parent), self.device) if parent is not None and goes_on else None
         train(
             leaf,
             phases,
-            self.images,
+            self.data,
             self.config,
+            task=self.task,
             seed=self._seed(turn.stage),
             folder=self._place(turn.number),
             observer=self._told_of(turn, phases),
             validate=self.validate,
             processes=self.processes,
-            optimizer_state=state,
+            optimizer_state=before["state"]["optimizer"] if before is not None and len(phases) == 1 else None,
+            first_loss=None if before is None else before["first_loss"],
         )
         self.trained += passes(phases, self.epoch_steps)
 
@@ -244,6 +251,7 @@ class _FewShot:
                 leaf,
                 decision.name,
                 batches,
+                task=self.task,
                 repeats=self.split.repeats,
                 generator=generator,
                 others=self.split.others,
@@ -252,12 +260,10 @@ class _FewShot:
             cuts.append(cut_of(decision, matrix, self.split.groups))
         return best_cut(cuts, self.split.choose), spent
 
-    def _batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, seed: int) -> Iterator[Batch]:
         """Random training batches without end, in an order of their own."""
         for epoch in count():
-            yield from self.images.batches(
-                self.config.batch_size, epoch=epoch, seed=seed, start=0, rank=0, world_size=1
-            )
+            yield from self.data.batches(self.config.batch_size, epoch=epoch, seed=seed, start=0, rank=0, world_size=1)
 
     def _tell(self, cut: Cut, number: int) -> None:
         done = self.trained + self.scored

@@ -9,17 +9,13 @@ import numpy as np
 from search_spaces import Decision, Space
 from search_spaces.errors import FieldError
 from supernets.training.phases import Phase
+from supernets.training.schedule import lengths
 from supernets.training.split_config import SplitConfig
 from supernets.transforms.gradient_matching import eligible
 
 MakePhases = Callable[[Space, float], list[Phase]]
 """Makes the phases that train a part of a space for so many epochs."""
 _LAST_STAGE = 2.5  # how much longer the last stage trains a part than the others: published are 20, 20 and 50 epochs
-
-
-def lengths(phases: list[Phase], epoch_steps: int) -> list[int]:
-    """Steps of every phase."""
-    return [max(1, round(phase.epochs * epoch_steps)) for phase in phases]
 
 
 def passes(phases: list[Phase], epoch_steps: int) -> int:

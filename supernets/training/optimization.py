@@ -1,14 +1,9 @@
-"""Optimizer, learning-rate schedule and weight averaging of a supernet training."""
-
-import math
+"""Optimizer and weight averaging of a supernet training."""
 
 import torch
 from torch import nn
 
 from supernets.training.config import TrainConfig
-from supernets.training.phases import Phase
-
-_WARMUP_START = 1 / 32  # the published warm-up starts at the rate of one of 32 processes
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -21,16 +16,6 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), foreach=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, foreach=True)
-
-
-def lr_at(phase: Phase, step: int, steps: int) -> float:
-    """Learning rate of a step (from 0) of a phase: linear warm-up, then a cosine to zero, or the part it covers."""
-    whole = steps / (phase.lr_to - phase.lr_from)
-    done = phase.lr_from * whole + step
-    warmup = round(whole * phase.warmup_fraction)
-    if done < warmup:
-        return phase.lr * (_WARMUP_START + (1 - _WARMUP_START) * done / warmup)
-    return 0.5 * phase.lr * (1 + math.cos(math.pi * (done - warmup) / max(1, whole - warmup)))
 
 
 class WeightAverage:

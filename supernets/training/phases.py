@@ -6,69 +6,47 @@ published ratio to the peak. 605 epochs, batch 2048 and a peak of 2.6 are the pu
 adds nothing to the one before it (a decision with one or two choices) is left out.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from search_spaces import Choice, Decision, Space
 from search_spaces.errors import FieldError
-from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform, offered
+from supernets.samplers import MakeSampler, Sampler, Uniform, named
 from supernets.training.config import TrainConfig
-
-MakeSampler = Callable[[Space, int | None], Sampler]
-"""Makes the sampler of a part of a space for so many subnets a step; None for the sampler's own number."""
-SAMPLERS: dict[str, type[Any]] = {
-    "uniform": Uniform,
-    "sandwich": Sandwich,
-    "fair": Fair,
-    "path_adaptive": PathAdaptive,
-    "shift": Shift,
-    "sorted": Sorted,
-}
+from supernets.training.schedule import Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of training with one sampler and one cosine of the learning rate, or a part of one.
+class Phase(Stretch):
+    """A stretch of training with one sampler.
 
     Args:
-        name: In logs.
         sampler: Draws the architectures of each step.
-        epochs: Passes over the training images; fractions are allowed.
-        lr: Peak learning rate.
-        warmup_fraction: Part of the cosine in which the rate first rises to its peak.
-        distillation: `teacher`: from the network as it was when the first phase ended, beside the labels;
-            `in_place`: from the first architecture of the step, instead of the labels; or `none`.
+        distillation: `teacher`: from the network as it was when the first phase ended, beside the targets;
+            `in_place`: from the first architecture of the step, instead of the targets; or `none`. What the sampler
+            asks for by default.
         sort: Whether hidden channels are sorted by importance before the phase.
         trained_widths: Width choices that were trained before and keep their channels in the sort.
-        average_losses: Whether the losses of the subnets of a step are averaged instead of added up.
-        lr_from, lr_to: Which part of the cosine, warm-up included, the phase covers, as progress from 0 to 1. It is
-            the progress that learned samplers are told as well.
+        average_losses: Whether the losses of the subnets of a step are averaged instead of added up; what the
+            sampler asks for by default.
         fresh_optimizer: Whether the phase begins without the momentum of the one before.
     """
 
-    name: str
     sampler: Sampler
-    epochs: float
-    lr: float
-    warmup_fraction: float
-    distillation: Literal["none", "teacher", "in_place"] = "none"
+    distillation: Literal["none", "teacher", "in_place"] | None = None
     sort: bool = False
     trained_widths: tuple[Choice, ...] = ()
-    average_losses: bool = False
-    lr_from: float = 0.0
-    lr_to: float = 1.0
+    average_losses: bool | None = None
     fresh_optimizer: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lr_from < self.lr_to <= 1:
-            raise FieldError("lr_from", f"must be from 0 and below lr_to up to 1, got {self.lr_from} and {self.lr_to}")
+        super().__post_init__()
+        if self.distillation is None:
+            object.__setattr__(self, "distillation", self.sampler.distillation)
+        if self.average_losses is None:
+            object.__setattr__(self, "average_losses", self.sampler.average_losses)
         if self.sort and not self.fresh_optimizer:
             raise FieldError("fresh_optimizer", "must be true where channels are sorted: momentum belongs to channels")
-
-    def progress(self, part: float) -> float:
-        """Progress of the cosine after a part of the phase, both from 0 to 1."""
-        return self.lr_from + (self.lr_to - self.lr_from) * part
 
 
 @dataclass(frozen=True)
@@ -100,13 +78,16 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
     Args:
         space: What is trained.
         config: How.
-        make_sampler: Makes the samplers; by default one of `SAMPLERS`, by its name in the configuration.
+        make_sampler: Makes the samplers; by default one of the library, by its name in the configuration.
 
     Raises:
         ValueError: There is no such sampler, it refuses its options, or the schedule needs other decisions.
     """
-    make_sampler = make_sampler or _listed(config)
+    make_sampler = make_sampler or named(config.sampler, config.sampler_options)
     if config.schedule == "progressive_shrinking":
+        if not make_sampler(space, None).draws_from_parts:
+            allowed = "one that draws from parts of a space, such as uniform or path_adaptive"
+            raise FieldError("sampler", f"must be {allowed}, for progressive shrinking, got {config.sampler!r}")
         return progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
     sampler = make_sampler(space, config.subnets_per_step)
     return [
@@ -116,23 +97,8 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
             epochs=config.epochs,
             lr=config.lr,
             warmup_fraction=config.warmup_fraction,
-            distillation="in_place" if isinstance(sampler, Sandwich) else "none",
-            average_losses=isinstance(sampler, Sorted),
         )
     ]
-
-
-def _listed(config: TrainConfig) -> MakeSampler:
-    if config.sampler not in SAMPLERS:
-        raise FieldError("sampler", f"must be one of {', '.join(SAMPLERS)}, or made by you, got {config.sampler!r}")
-    kind = SAMPLERS[config.sampler]
-    taken = {argument.name for argument in fields(kind)}
-
-    def make(space: Space, subnets: int | None) -> Sampler:
-        given = {name: value for name, value in offered(space, subnets).items() if name in taken}
-        return kind(**given, **config.sampler_options)
-
-    return make
 
 
 def _uniform(space: Space, subnets: int | None) -> Sampler:
@@ -172,7 +138,7 @@ def progressive_shrinking(
                 epochs=row.epochs * scale,
                 lr=lr * row.lr / _PROGRESSIVE_SHRINKING[0].lr,
                 warmup_fraction=row.warmup_epochs / row.epochs,
-                distillation="none" if row.name == "full" else "teacher",
+                distillation=None if row.name == "full" else "teacher",
                 sort=width,
                 trained_widths=trained,
             )

@@ -16,18 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Space
 from search_spaces.elastic import governed
 from supernets.supernet import Supernet, left_as_it_was
+from supernets.tasks.task import Batch, Task
 from supernets.transforms.grouping import Sizes, partition, sum_of_pairs, sum_within
 from supernets.transforms.split import decision_named, where_active
 
 Distance = Literal["cosine", "filter_cosine", "mse"]
 Others = Literal["random", "relaxed"]
-Batches = Iterable[tuple[Tensor, Tensor]]
 _EPSILON = 1e-6
 _DRAWS = 1000
 
@@ -44,8 +43,9 @@ def parameters_of(network: nn.Module, decision: str) -> list[nn.Parameter]:
 def distances(
     supernet: Supernet,
     decision: str,
-    batches: Batches,
+    batches: Iterable[Batch],
     *,
+    task: Task,
     repeats: int,
     generator: np.random.Generator,
     others: Others = "random",
@@ -53,14 +53,15 @@ def distances(
 ) -> np.ndarray:
     """How much the gradients of the choices of a decision differ on the weights they share, as distances [n, n].
 
-    Every repeat has one batch and one setting of the other decisions, and every choice its gradient of the cross
-    entropy there; distances are averaged over repeats. Weights, running statistics, gradients, training mode and
+    Every repeat has one batch and one setting of the other decisions, and every choice its gradient of the loss
+    there; distances are averaged over repeats. Weights, running statistics, gradients, training mode and
     active architecture of the supernet stay as they were, and so does torch's global generator.
 
     Args:
         supernet: Whose space has the decision.
         decision: Its name.
-        batches: Training images [B, C, H, W] and labels [B]; at least as many batches as repeats.
+        batches: Training data; at least as many batches as repeats.
+        task: Whose loss is looked at, without what only training adds to it.
         repeats: Over how many batches to average.
         generator: Draws the other decisions, and seeds dropout.
         others: `random` choices, the same for all choices of the decision; or `relaxed`: all choices with equal
@@ -79,10 +80,10 @@ def distances(
     devices = {p.device for p in supernet.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(devices)), left_as_it_was(supernet):
         supernet.train()
-        for images, labels in islice(batches, repeats):
+        for batch in islice(batches, repeats):
             settings = _settings(supernet.space, decision, generator, others)
             torch.manual_seed(int(generator.integers(2**62)))
-            total += _pairwise([_gradients(supernet, s, images, labels, shared) for s in settings], distance)
+            total += _pairwise([_gradients(supernet, s, batch, task.plain(), shared) for s in settings], distance)
             done += 1
     if done < repeats:
         raise ValueError(f"repeats must be at most the number of batches, {done}, got {repeats}")
@@ -118,14 +119,14 @@ def _settings(
 
 
 def _gradients(
-    supernet: Supernet, setting: Architecture | Relaxation, images: Tensor, labels: Tensor, shared: list[nn.Parameter]
+    supernet: Supernet, setting: Architecture | Relaxation, batch: Batch, task: Task, shared: list[nn.Parameter]
 ) -> list[Tensor]:
-    """The gradient of the cross entropy on every shared weight; zeros where it is not used."""
+    """The gradient of the loss on every shared weight; zeros where it is not used."""
     if isinstance(setting, Relaxation):
         supernet.relax(setting)
     else:
         supernet.activate(setting)
-    loss = F.cross_entropy(supernet(images).to(shared[0].dtype), labels)
+    loss = task.loss(supernet(*task.inputs(batch)).to(shared[0].dtype), batch)
     found = torch.autograd.grad(loss, shared, allow_unused=True, materialize_grads=True)
     return [gradient.detach() for gradient in found]
 

@@ -173,8 +173,8 @@ class Partition(Supernet):
         self._leaf = self.leaf_of(relaxation)
         self.leaves[self._leaf].relax(relaxation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.leaves[self._leaf](x)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.leaves[self._leaf](*inputs)
 
     def extract(self, architecture: Architecture | None = None) -> nn.Module:
         if architecture is not None:

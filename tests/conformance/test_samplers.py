@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench201 import nasbench201
 from service import catalogue
-from supernets import LearnedSampler, Supernet
-from supernets.samplers import offered
-from supernets.training.phases import SAMPLERS
+from supernets import Sampler, Supernet
+from supernets.samplers import named, offered
+from supernets.samplers.named import NAMED
 from tests.supernets.helpers import Images
 
 SPACES = {
@@ -54,8 +54,19 @@ def learn(sampler, space, steps=6, seed=0):
         sampler.observe(architectures, supernet)
 
 
-def test_library_and_catalogue_have_the_same_samplers():
-    assert {name: catalogue.resolve("sampler", name) for name in catalogue.SAMPLERS} == SAMPLERS
+def test_library_and_catalogue_have_the_same_samplers(name, space):
+    assert set(NAMED) == set(catalogue.SAMPLERS)
+    of_library = named(name, OPTIONS.get(name, {}))
+    for subnets in (None, 3):
+        assert drawn(of_library(space, subnets)) == drawn(made(name, space, subnets))
+
+
+def test_every_sampler_says_what_it_wants(name, space):
+    sampler = made(name, space)
+    assert isinstance(sampler, Sampler)
+    assert sampler.distillation == ("in_place" if name == "sandwich" else "none")
+    assert sampler.average_losses == (name == "sorted")
+    assert sampler.draws_from_parts == (name in ("uniform", "path_adaptive"))
 
 
 def test_every_drawn_architecture_is_of_the_space(name, space):
@@ -80,13 +91,12 @@ def test_a_step_has_as_many_subnets_as_asked_for(name, space):
     assert all(len(step) == expected for step in drawn(sampler, 3))
 
 
-LEARNED = [name for name in catalogue.SAMPLERS if hasattr(catalogue.resolve("sampler", name), "observe")]
+LEARNED = [name for name in catalogue.SAMPLERS if made(name, SPACES["nasbench201"]).state_dict()]
 
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_learned_probabilities_sum_to_one_and_their_state_draws_alike(name, space, tmp_path):
     sampler = made(name, space)
-    assert isinstance(sampler, LearnedSampler)
     before = drawn(sampler)
     learn(sampler, space)
     named = sampler.end_epoch(0.7)

@@ -11,7 +11,7 @@ from search_spaces import Architecture, Decision, Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101
 from search_spaces.families.nasbench201 import OPERATIONS
-from supernets import Fair, Shift, Sorted, Supernet, TrainConfig, Uniform, phases, train
+from supernets import Fair, Sampler, Shift, Sorted, Supernet, TrainConfig, Uniform, phases, train
 from supernets.samplers.sampler import exact_macs
 from tests.supernets.helpers import Images
 from tests.supernets.samplers.test_path_adaptive import CELLS
@@ -96,7 +96,7 @@ def test_truncation_points_are_equally_likely():
     assert [round(drawn.count(a) / len(drawn), 1) for a in sampler.nested] == [0.3, 0.3, 0.3]
 
 
-class Repeated:
+class Repeated(Sampler):
     """The same architecture `times` a step."""
 
     def __init__(self, architecture: Architecture, times: int) -> None:

@@ -5,15 +5,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from supernets import Processes, Supernet, TrainConfig, phases, train
+from supernets import Classification, Processes, Supernet, TrainConfig, phases, train
 from supernets.training.example_importance import (
     ExampleImportance,
     example_probabilities,
-    indicators,
     running_indicators,
 )
 from tests.supernets.helpers import Images
 from tests.supernets.samplers.test_path_adaptive import CELLS
+
+
+def indicators(logits, labels):
+    return Classification().output_errors(logits, (logits, labels))
 
 
 def importance(count: int = 50, *, batch_size: int = 10, seed: int = 0, weighted: bool = False) -> ExampleImportance:
@@ -111,7 +114,7 @@ def record_epoch(examples: ExampleImportance, epoch: int, losses: np.ndarray) ->
     for batch in range(examples.count // examples.total):
         shown = order[batch * examples.total :][: examples.total]
         margin = torch.from_numpy(losses)[shown]
-        examples.record(torch.stack([-margin, margin], dim=1), torch.zeros(len(shown), dtype=torch.int64))
+        examples.record(indicators(torch.stack([-margin, margin], dim=1), torch.zeros(len(shown), dtype=torch.int64)))
     return examples.end_epoch(epoch, 1.0)
 
 
@@ -136,8 +139,8 @@ def test_state_in_the_middle_of_an_epoch_goes_on_alike(tmp_path):
     for batch in range(5):
         logits = torch.randn(10, 2, generator=torch.Generator().manual_seed(batch))
         labels = order[batch * 10 :][:10] % 2
-        whole.record(logits, labels)
-        other.record(logits, labels)
+        whole.record(indicators(logits, labels))
+        other.record(indicators(logits, labels))
         if batch == 2:
             other.join()
             torch.save(other.state_dict(), tmp_path / "state.pt")

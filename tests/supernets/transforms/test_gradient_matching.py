@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces import Decision, Input, Space
+from search_spaces import Decision, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
-from supernets import Supernet
+from supernets import Classification, Supernet
 from supernets.transforms import Cut, best_cut, cut_of, distances, eligible, parameters_of, partition
 from supernets.transforms.gradient_matching import _pairwise
 from supernets.transforms.grouping import allowed_sizes
@@ -26,7 +26,9 @@ def batches(n: int = 1000):
 
 def scores(supernet: Supernet, decision: str, *, repeats: int = 3, seed: int = 0, **options) -> np.ndarray:
     generator = np.random.default_rng(seed)
-    return distances(supernet, decision, batches(), repeats=repeats, generator=generator, **options)
+    return distances(
+        supernet, decision, batches(), task=Classification(), repeats=repeats, generator=generator, **options
+    )
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------
@@ -119,7 +121,7 @@ def one_decision() -> Space:
         return with_shared_norms(nn.Sequential(stem, ElasticChoice("op", operations), *head))
 
     choices = ("other", "original", "copy")
-    return Space(name="one", decisions=(Decision("op", choices),), inputs=(Input((1, 8, 8)),), classes=4, build=build)
+    return Space(name="one", decisions=(Decision("op", choices),), input_shape=(1, 8, 8), classes=4, build=build)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -149,7 +151,7 @@ def test_kernels_of_a_block_that_may_be_left_out_are_compared():
 def test_a_diverged_supernet_and_too_few_batches_are_errors_in_plain_words():
     supernet = Supernet(cells())
     with pytest.raises(ValueError, match="repeats must be at most the number of batches, 2, got 3"):
-        distances(supernet, "edge0_1", batches(2), repeats=3, generator=np.random.default_rng(0))
+        distances(supernet, "edge0_1", batches(2), task=Classification(), repeats=3, generator=np.random.default_rng(0))
     with torch.no_grad():
         supernet.network.classifier.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="distances between the choices of edge0_1 are not finite"):

@@ -1,0 +1,13 @@
+"""What a network is trained for and judged by: only a task knows what a batch holds."""
+
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from supernets.tasks.classification import Classification, top1_percent
+    from supernets.tasks.task import Batch, Metric, Task
+
+__all__ = ["Batch", "Classification", "Metric", "Task", "top1_percent"]
+
+__getattr__ = lazy(__name__, __file__)

@@ -1,0 +1,96 @@
+"""Classification: one label an example, cross entropy, top-1 accuracy.
+
+Paper: label smoothing, arXiv 1512.00567; soft labels of a teacher, arXiv 1503.02531 at temperature 1.
+Differs: nothing known.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernets.calibration import require_calibrated
+from supernets.estimate import Estimate
+from supernets.tasks.task import Batch, Metric, Task
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Batches of inputs [B, ...] and labels [B]; networks give logits [B, classes].
+
+    Args:
+        classes: Number of classes, to check networks by; None for whatever a network gives.
+        label_smoothing: Part of the target that is spread over all classes in training.
+    """
+
+    classes: int | None = None
+    label_smoothing: float = 0.0
+
+    metric = Metric("accuracy", "%", maximise=True, low=0.0, high=100.0)
+    examples = "images"
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.classes < 2:
+            raise ValueError(f"classes must be at least 2, got {self.classes}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be from 0 to below 1, got {self.label_smoothing}")
+
+    def loss(
+        self, output: Tensor, batch: Batch, *, teacher: Tensor | None = None, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the cross entropy with the labels, or with the probabilities of a teacher; the mean over examples.
+
+        Raises:
+            ValueError: The network has another number of classes.
+        """
+        if self.classes is not None and output.shape[1] != self.classes:
+            raise ValueError(f"classes: the network gives {output.shape[1]} of them, the task has {self.classes}")
+        reduction = "mean" if weights is None else "none"
+        if teacher is not None:
+            losses = F.cross_entropy(output, teacher.softmax(dim=1), reduction=reduction)
+        else:
+            smoothing = self.label_smoothing
+            losses = F.cross_entropy(output, batch[-1], label_smoothing=smoothing, reduction=reduction)
+        return losses if weights is None else (losses * weights).mean()
+
+    def plain(self) -> "Classification":
+        """Return the same without label smoothing."""
+        return replace(self, label_smoothing=0.0)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Estimate:
+        """Return the top-1 accuracy in percent.
+
+        Raises:
+            ValueError: The model is not calibrated, or there are no examples.
+        """
+        return Estimate(top1_percent(model, batches))
+
+    def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the norm of softmax(logits) - onehot(labels) of each example [B]."""
+        off = output.detach().softmax(dim=1)
+        return off.scatter_add(1, batch[-1][:, None], -torch.ones_like(off[:, :1])).norm(dim=1)
+
+
+@torch.inference_mode()
+def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """Return the share of examples classified right, in percent.
+
+    Args:
+        model: A calibrated network; it is in evaluation mode afterwards.
+        batches: Inputs, and labels [B] as the last tensor.
+
+    Raises:
+        ValueError: The model is not calibrated, or there are no images.
+    """
+    require_calibrated(model)
+    model.eval()
+    right: Tensor | float = 0.0
+    seen = 0
+    for *inputs, labels in batches:
+        right = right + (model(*inputs).argmax(dim=1) == labels).sum()
+        seen += len(labels)
+    if not seen:
+        raise ValueError("an accuracy needs at least one image, got none")
+    return 100.0 * float(right) / seen

@@ -1,0 +1,85 @@
+"""The protocol of tasks."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from supernets.estimate import Estimate
+
+Batch = tuple[Tensor, ...]
+"""What a data source yields: tensors whose first dimension counts the examples. What they mean only a task knows."""
+
+
+class Metric(NamedTuple):
+    """The number that a task judges networks by.
+
+    Attributes:
+        name: In objectives, journals and reports, such as `accuracy`.
+        unit: Such as `%`; empty for a plain number.
+        maximise: Whether more is better.
+        low: Least possible value.
+        high: Largest possible value.
+    """
+
+    name: str
+    unit: str
+    maximise: bool
+    low: float = -math.inf
+    high: float = math.inf
+
+
+class Task(Protocol):
+    """What networks are trained for and judged by.
+
+    A task has no state: its methods may be called in any order. Tasks inherit from this class and get its defaults.
+
+    Attributes:
+        metric: What `evaluate` gives.
+        examples: What the examples of a batch are called in messages, such as "images".
+    """
+
+    metric: Metric
+    examples: str = "examples"
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what the model is called with, `model(*task.inputs(batch))`: by default all but the last tensor."""
+        return batch[:-1]
+
+    def loss(
+        self, output: Tensor, batch: Batch, *, teacher: Tensor | None = None, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        Args:
+            output: What the model gave for the inputs of the batch, [B, ...].
+            batch: As the data source yields it.
+            teacher: Output of another network, without gradient: the loss of learning from it instead of from the
+                targets of the batch.
+            weights: Factors of the losses of the examples [B].
+        """
+        ...
+
+    def plain(self) -> "Task":
+        """Return the task without what only training adds to its loss, such as label smoothing.
+
+        By its loss the gradients of architectures are compared. It is the task itself by default.
+        """
+        return self
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Estimate:
+        """Return the metric of a model over all batches.
+
+        Raises:
+            ValueError: The model is not calibrated (see `supernets.require_calibrated`), or there are no batches.
+        """
+        ...
+
+    def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return how far the output of each example was off [B]: the gradient norm of its loss by the output."""
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.loss(leaf, batch) * len(output), leaf)
+        return gradient.flatten(1).norm(dim=1)

@@ -1,0 +1,59 @@
+"""When a training runs at which learning rate."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from search_spaces.errors import FieldError
+
+_WARMUP_START = 1 / 32  # the published warm-up starts at the rate of one of 32 processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A part of a training with one cosine of the learning rate, or with a part of one.
+
+    Args:
+        name: In logs.
+        epochs: Passes over the training data; fractions are allowed.
+        lr: Peak learning rate.
+        warmup_fraction: Part of the cosine in which the rate first rises to its peak.
+        lr_from, lr_to: Which part of the cosine, warm-up included, is covered, as progress from 0 to 1. It is the
+            progress that steps are told as well.
+    """
+
+    name: str
+    epochs: float
+    lr: float
+    warmup_fraction: float
+    lr_from: float = 0.0
+    lr_to: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lr_from < self.lr_to <= 1:
+            raise FieldError("lr_from", f"must be from 0 and below lr_to up to 1, got {self.lr_from} and {self.lr_to}")
+
+    def progress(self, part: float) -> float:
+        """Return the progress of the cosine after a part of the stretch, both from 0 to 1."""
+        return self.lr_from + (self.lr_to - self.lr_from) * part
+
+
+def lr_at(stretch: Stretch, step: int, steps: int) -> float:
+    """Return the learning rate of a step (from 0): linear warm-up, then a cosine to zero, or the part it covers."""
+    whole = steps / (stretch.lr_to - stretch.lr_from)
+    done = stretch.lr_from * whole + step
+    warmup = round(whole * stretch.warmup_fraction)
+    if done < warmup:
+        return stretch.lr * (_WARMUP_START + (1 - _WARMUP_START) * done / warmup)
+    return 0.5 * stretch.lr * (1 + math.cos(math.pi * (done - warmup) / max(1, whole - warmup)))
+
+
+def lengths(schedule: Sequence[Stretch], epoch_steps: int) -> list[int]:
+    """Return the steps of every stretch, at least one."""
+    return [max(1, round(stretch.epochs * epoch_steps)) for stretch in schedule]
+
+
+def first_steps(schedule: Sequence[Stretch], epoch_steps: int) -> list[int]:
+    """Return the number of the first step of every stretch, and the number of all steps behind them."""
+    return list(accumulate(lengths(schedule, epoch_steps), initial=0))

@@ -1,0 +1,13 @@
+"""What one step of a training does: draw, compute gradients, update."""
+
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from supernets.training.steps.step import Moment, Step
+    from supernets.training.steps.supernet import SupernetStep
+
+__all__ = ["Moment", "Step", "SupernetStep"]
+
+__getattr__ = lazy(__name__, __file__)

@@ -1,0 +1,214 @@
+"""The step of a supernet: architectures drawn by a sampler share a batch and an update.
+
+Paper: Once-for-All, arXiv 1908.09791, appendix B: the gradients of the subnets of a step are summed; the teacher runs
+in training mode without gradients, and its soft labels stand beside the targets. In-place distillation, arXiv
+1903.05134: what the largest subnet says stands instead of the targets.
+Differs: weights that no subnet of a step used are left alone by that step; under old versions of torch, momentum and
+weight decay moved them as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Architecture
+from supernets.supernet import Supernet
+from supernets.tasks.task import Batch, Task
+from supernets.training.config import TrainConfig
+from supernets.training.distributed import Processes
+from supernets.training.example_importance import ExampleImportance
+from supernets.training.optimization import WeightAverage, make_optimizer
+from supernets.training.phases import Phase
+from supernets.training.steps.step import Moment, Step
+from supernets.transforms import sort_channels
+
+
+@dataclass(kw_only=True, eq=False)
+class SupernetStep(Step):
+    """Trains the architectures that the sampler of the phase draws.
+
+    Args:
+        supernet: Trained in place, on its device.
+        phases: What to train when; the same list is the schedule of the loop.
+        config: Optimizer, clipping, averaging and distillation.
+        task: What is trained for.
+        processes: This process and its siblings.
+        examples: Draws the examples by importance; None for the order of the data.
+        optimizer_state: Momentum to begin with, of a network with the same parameters.
+    """
+
+    supernet: Supernet
+    phases: Sequence[Phase]
+    config: TrainConfig
+    task: Task
+    processes: Processes = field(default_factory=Processes)
+    examples: ExampleImportance | None = None
+    optimizer_state: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        parameter = next(self.supernet.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.supernet.to(memory_format=torch.channels_last).train()  # says nothing about weights of other shapes
+        self.processes.join_batch_norm(self.supernet)
+        self.optimizer = make_optimizer(self.supernet, self.config)
+        self.average: WeightAverage | None = None
+        self.teacher: Supernet | None = None
+        self.phase_index = 0
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that is trained."""
+        return self.phases[self.phase_index]
+
+    # ---- phases and epochs ----------------------------------------------------------------------------------------
+
+    def begin_phase(self, index: int) -> None:
+        """Prepare what a phase needs; a teacher is what the first phase made."""
+        self.phase_index = index
+        if self.phase.distillation == "teacher" and self.teacher is None:
+            self.teacher = self._copy()
+        if self.phase.sort:
+            sort_channels(self.supernet, self.phase.trained_widths)
+        if index == 0 or self.phase.fresh_optimizer:
+            self._fresh_optimizer(self.optimizer_state if index == 0 else None)
+        self._fresh_average()
+
+    def end_phase(self) -> None:
+        """Make averaged weights those of the supernet."""
+        if self.average is not None:
+            self.average.adopt()
+
+    def order(self, epoch: int) -> Tensor | None:
+        """Return the order that example importance draws, if any."""
+        return None if self.examples is None else self.examples.order(epoch)
+
+    def end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
+        """Let samplers and examples follow what the epoch has shown."""
+        learned: dict[str, Any] = {}
+        probabilities = self.phase.sampler.end_epoch(progress)
+        if probabilities:
+            learned["probabilities"] = probabilities
+        if self.examples is not None:
+            learned["examples"] = self.examples.end_epoch(epoch, progress)
+        return {"event": "sampler", **learned} if learned else {}
+
+    def _copy(self) -> Supernet:
+        copy = deepcopy(self.supernet).requires_grad_(False)
+        self.processes.join_batch_norm(copy)
+        return copy
+
+    def _fresh_optimizer(self, state: Mapping[str, Any] | None) -> None:
+        self.optimizer = make_optimizer(self.supernet, self.config)
+        if state is not None:
+            self.optimizer.load_state_dict(deepcopy(dict(state)))
+
+    def _fresh_average(self) -> None:
+        decay = self.config.ema_decay
+        self.average = WeightAverage(self.supernet, decay) if decay is not None else None
+
+    # ---- one step -------------------------------------------------------------------------------------------------
+
+    def __call__(self, batch: Batch, moment: Moment) -> Tensor:
+        """Train the architectures of one step together; return their mean loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = moment.lr
+        architectures = self.phase.sampler.draw(moment.generator)
+        loss = self._backward(architectures, batch, moment)
+        parameters = list(self.supernet.parameters())
+        self.processes.average_gradients(parameters)
+        if self.config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        self.phase.sampler.observe(architectures, self.supernet)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+        return loss
+
+    def _backward(self, architectures: list[Architecture], batch: Batch, moment: Moment) -> Tensor:
+        """Add up the gradients of the losses of all architectures of a step; return the mean loss."""
+        weights = None if self.examples is None else self.examples.weights(moment.epoch, moment.batch)
+        inputs, teacher = self.task.inputs(batch), None
+        losses = torch.zeros((), device=self.device)
+        for position, architecture in enumerate(architectures):
+            if self.phase.distillation == "teacher" and position == 0:
+                teacher = self._taught(inputs, architecture)
+            self.supernet.activate(architecture)
+            output = self._output(self.supernet, inputs)
+            if self.examples is not None and position == 0:
+                self.examples.record(self.task.output_errors(output, batch))
+            loss = self._loss(output, batch, teacher, weights)
+            (loss / len(architectures) if self.phase.average_losses else loss).backward()
+            losses += loss.detach() / len(architectures)
+            if self.phase.distillation == "in_place" and position == 0:
+                teacher = output.detach()
+        return losses
+
+    def _loss(self, output: Tensor, batch: Batch, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
+        """Return the loss of one subnet: from the targets, from a teacher, or from both."""
+        weight = 0.0 if teacher is None else self.config.kd_weight
+        beside = teacher is None or self.phase.distillation != "in_place"
+        target_weight = 1.0 if beside else max(0.0, 1.0 - weight)
+        loss = torch.zeros((), device=output.device)
+        if target_weight:
+            loss = target_weight * self.task.loss(output, batch, weights=weights)
+        if teacher is not None and weight:
+            loss = loss + weight * self.task.loss(output, batch, teacher=teacher, weights=weights)
+        return loss
+
+    @torch.no_grad()
+    def _taught(self, inputs: tuple[Tensor, ...], student: Architecture) -> Tensor:
+        """Return what the teacher says of inputs as the student sees them, by batch statistics as in training."""
+        assert self.teacher is not None
+        space = self.teacher.space
+        shared = {name: student[name] for name in space.shared_decisions if name in student}
+        self.teacher.activate(space.architecture({**space.largest(), **shared}))
+        return self._output(self.teacher, inputs)
+
+    def _output(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        on_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_cuda and self.config.bf16):
+            return network(*inputs).to(self.dtype)
+
+    # ---- state ----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, momentum, averages, what was learned about sampling, and the teacher."""
+        if self.examples is not None:
+            self.examples.join()
+        return {
+            "phase_index": self.phase_index,
+            "supernet": {name: tensor.clone() for name, tensor in self.supernet.network.state_dict().items()},
+            "optimizer": deepcopy(self.optimizer.state_dict()),
+            "average": None if self.average is None else [tensor.clone() for tensor in self.average.average],
+            "teacher": None if self.teacher is None else self.teacher.network.state_dict(),  # its weights never change
+            "sampler": self.phase.sampler.state_dict(),
+            "examples": None if self.examples is None else self.examples.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            ValueError: It is of a training with another sampler, order of examples or average.
+        """
+        self.phase_index = state["phase_index"]
+        sampler = self.phase.sampler
+        same_sampler = state["sampler"].keys() == sampler.state_dict().keys()
+        if not same_sampler or (state["examples"] is None) != (self.examples is None):
+            raise ValueError("it is of a training with another sampler or order of examples")
+        if state["teacher"] is not None and self.teacher is None:
+            self.teacher = self._copy()
+            self.teacher.network.load_state_dict(state["teacher"])
+        self.supernet.network.load_state_dict(state["supernet"])
+        self._fresh_optimizer(state["optimizer"])
+        self._fresh_average()
+        if self.average is not None:
+            torch._foreach_copy_(self.average.average, state["average"])
+        sampler.load_state_dict(state["sampler"])
+        if self.examples is not None:
+            self.examples.load_state_dict(state["examples"])

@@ -1,0 +1,109 @@
+"""Training of a supernet: the step of supernets in the loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from supernets.supernet import Supernet
+from supernets.tasks.classification import Classification
+from supernets.tasks.task import Task
+from supernets.training.config import TrainConfig
+from supernets.training.distributed import Processes
+from supernets.training.example_importance import ExampleImportance
+from supernets.training.examples import TrainingData
+from supernets.training.loop import LoopConfig, Observer, Run, train_steps
+from supernets.training.phases import Phase
+from supernets.training.steps.supernet import SupernetStep
+
+
+def train(
+    supernet: Supernet,
+    phases: Sequence[Phase],
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    task: Task | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    observer: Observer = lambda event: None,
+    validate: Callable[[Supernet], dict[str, float]] | None = None,
+    processes: Processes | None = None,
+    optimizer_state: Mapping[str, Any] | None = None,
+    first_loss: float | None = None,
+) -> Supernet:
+    """Train a supernet through its phases; with a folder, write checkpoints there and continue from the newest.
+
+    Args:
+        supernet: Trained in place, on its device.
+        phases: What to train when, see `supernets.training.phases`. Learned samplers begin as they are given.
+        data: The training split.
+        config: Optimizer and guard settings.
+        task: What is trained for; by default classification by the labels of the batches, smoothed as `config` says.
+        seed: Of data order, augmentation, architectures and dropout.
+        folder: For checkpoints; nothing is written without it.
+        observer: Receives ``train``, ``validate``, ``rollback`` and ``sampler`` events as dictionaries.
+        validate: Called at the end of every epoch in the first process; its numbers go to the observer.
+        processes: This process and its siblings; alone by default.
+        optimizer_state: Momentum to begin with, of a network with the same parameters; see `final_optimizer_state`.
+        first_loss: Loss that a training from fresh weights begins with, where this one goes on from trained ones.
+
+    Raises:
+        RuntimeError: The loss diverged more than `config.max_rollbacks` times.
+    """
+    processes = processes or Processes()
+    step = SupernetStep(
+        supernet=supernet,
+        phases=phases,
+        config=config,
+        task=default_task(config) if task is None else task,
+        processes=processes,
+        examples=_example_importance(supernet, data, config, seed, processes),
+        optimizer_state=optimizer_state,
+    )
+
+    def validated() -> dict[str, float]:
+        assert validate is not None
+        found = validate(supernet)
+        supernet.train()
+        return found
+
+    run = Run(
+        seed=seed,
+        folder=folder,
+        observer=observer,
+        validate=None if validate is None else validated,
+        processes=processes,
+        first_loss=first_loss,
+    )
+    train_steps(step, phases, data, loop_config(config), run)
+    supernet.activate(supernet.space.largest())
+    return supernet
+
+
+def default_task(config: TrainConfig) -> Task:
+    """Return the task of a training that is given none."""
+    return Classification(label_smoothing=config.label_smoothing)
+
+
+def loop_config(config: TrainConfig) -> LoopConfig:
+    """Return the settings of the loop around a supernet step."""
+    return LoopConfig(
+        batch_size=config.batch_size,
+        max_rollbacks=config.max_rollbacks,
+        checkpoint_every_s=config.checkpoint_every_s,
+    )
+
+
+def _example_importance(
+    supernet: Supernet, data: TrainingData, config: TrainConfig, seed: int, processes: Processes
+) -> ExampleImportance | None:
+    if config.examples == "uniform":
+        return None
+    return ExampleImportance(
+        count=len(data),
+        batch_size=config.batch_size,
+        seed=seed,
+        weighted=config.example_weights,
+        processes=processes,
+        device=next(supernet.parameters()).device,
+    )
