@@ -23,11 +23,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from nas.rank_agreement import kendall, spearman
-from nas.scoring import Classes, scored_batch
+from nas.scoring import scored_batch
 from proxies import score, weight_layers
 from search_spaces.families.nasbench201 import nasbench201, parse_cell
 from service import catalogue
 from service.job import proxies as job_proxies
+from supernets.tasks import Classification
 
 CELLS = {"all conv3x3": "x333333", "mixed": "x321304"}
 
@@ -102,7 +103,7 @@ def _plain(model: nn.Module, images: Tensor, labels: Tensor) -> None:
 
 
 def _scored(model: nn.Module, images: Tensor, labels: Tensor, names: list[str], proxies: dict) -> None:
-    score(model, scored_batch(Classes(), (images, labels)), {name: proxies[name] for name in names})
+    score(model, scored_batch(Classification(), (images, labels)), {name: proxies[name] for name in names})
 
 
 def _interleaved(runs: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:

@@ -4,45 +4,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nas.search.journal import Evaluation, Journal
 from proxies import Batch, Proxy, Score, score
 from search_spaces import Architecture, Space
-
-
-class Task(Protocol):
-    """What of a batch the networks read, and what they lose on it."""
-
-    def inputs(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return what the model is called with."""
-        ...
-
-    def losses(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
-        """Return the loss of each example [B]."""
-        ...
-
-    def groups(self, batch: tuple[Tensor, ...]) -> Tensor | None:
-        """Return the class of each example [B], where there are classes."""
-        ...
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Batches of images and labels."""
-
-    def inputs(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return batch[:-1]
-
-    def losses(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
-        return F.cross_entropy(output, batch[-1], reduction="none")
-
-    def groups(self, batch: tuple[Tensor, ...]) -> Tensor:
-        return batch[-1]
+from supernets.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -103,8 +73,10 @@ def scored_batch(task: Task, batch: tuple[Tensor, ...]) -> Batch:
         ValueError: An input is not finite.
     """
 
+    plain = task.plain()
+
     def losses(output: Tensor, rows: slice) -> Tensor:
-        return task.losses(output, tuple(tensor[rows] for tensor in batch))
+        return plain.losses(output, tuple(tensor[rows] for tensor in batch))
 
     return Batch(task.inputs(batch), losses, task.groups(batch))
 

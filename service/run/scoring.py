@@ -16,7 +16,7 @@ import torch
 
 from nas.benchmarks.published_tables import Table
 from nas.data import Data
-from nas.scoring import Classes, Scored, Scorer, as_evaluation, as_scored
+from nas.scoring import Scored, Scorer, as_evaluation, as_scored
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
@@ -26,6 +26,7 @@ from service.job.device import torch_device
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import processes
+from supernets.tasks import Classification
 
 _ENUMERABLE = 2_000_000
 _SYNC_EVERY_S = 5.0
@@ -166,7 +167,7 @@ def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
     """
     batch = job.proxies.batch
     if batch > len(data.train):
-        raise InvalidJob([f"proxies.batch: must be at most {len(data.train)}, the training images, got {batch}"])
+        raise InvalidJob([f"proxies.batch: must be at most {len(data.train)}, the training examples, got {batch}"])
     return next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
 
 
@@ -176,7 +177,7 @@ def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...])
     return Scorer(
         space=build_space(job),
         proxies=job_proxies.make_all(names, job.proxies.options),
-        task=Classes(),
+        task=Classification(),
         batch=tuple(tensor.to(device) for tensor in batch),
         seed=job.seed,
     )

@@ -55,6 +55,22 @@ class Classification(Task):
             losses = F.cross_entropy(output, batch[-1], label_smoothing=smoothing, reduction=reduction)
         return losses if weights is None else (losses * weights).mean()
 
+    def losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the cross entropy of each example [B].
+
+        Raises:
+            ValueError: A label is none of the classes of the network.
+        """
+        labels = batch[-1]
+        if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:
+            worst = min(int(labels.min()), 0) or int(labels.max())
+            raise ValueError(f"label {worst} is outside the {output.shape[1]} classes of the network")
+        return F.cross_entropy(output, labels.long(), label_smoothing=self.label_smoothing, reduction="none")
+
+    def groups(self, batch: Batch) -> Tensor:
+        """Return the labels."""
+        return batch[-1]
+
     def plain(self) -> "Classification":
         """Return the same without label smoothing."""
         return replace(self, label_smoothing=0.0)

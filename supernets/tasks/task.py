@@ -62,6 +62,20 @@ class Task(Protocol):
         """
         ...
 
+    def losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each example [B], in the graph of the output: what scores without training go by.
+
+        By default it is what `loss` multiplies by the weights of the examples.
+        """
+        weights = output.new_ones(len(batch[0]), requires_grad=True)
+        total = self.loss(output, batch, weights=weights) * len(weights)
+        (losses,) = torch.autograd.grad(total, weights, create_graph=True)
+        return losses
+
+    def groups(self, batch: Batch) -> Tensor | None:
+        """Return the class of each example [B], for scores that compare examples within classes; by default none."""
+        return None
+
     def plain(self) -> "Task":
         """Return the task without what only training adds to its loss, such as label smoothing.
 
