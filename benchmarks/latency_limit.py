@@ -57,7 +57,7 @@ def limits(asked: argparse.Namespace) -> tuple[float, int]:
     latencies = read_table(job, space).predict(encodings)[0]
     limit = float(np.quantile(latencies, asked.quantile))
     near = np.abs(latencies / limit - 1) < NEAR
-    return limit, int(space.costs(encodings[near]).macs.mean())
+    return limit, int(space.costs(encodings[near])["macs"].mean())
 
 
 def prepare(asked: argparse.Namespace) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def remeasure(asked: argparse.Namespace) -> None:
     space, device = build_space(job), torch_device(job.device)
     members = [(name, member) for name, front in fronts.items() for member in front]
     subnets = [space.subnet(space.architecture(member["architecture"])).to(device) for _, member in members]
-    estimates = measure_latency(subnets, [space.input_shape] * len(subnets), job.latency, rounds=asked.rounds)
+    estimates = measure_latency(subnets, [space.example()] * len(subnets), job.latency, rounds=asked.rounds)
     rows = [
         {"search": name, "key": member["key"], "before_ms": member["values"]["latency_ms"], "again_ms": e.value}
         | {"accuracy": member["values"]["accuracy"]}

@@ -59,9 +59,8 @@ def uniform_lines(table: LatencyTable, job: Job, n: int) -> list[str]:
     encodings = table.space.sample_encodings(n, np.random.default_rng(job.seed + 1))
     networks = [table.space.decode(encoding) for encoding in encodings]
     modules = [table.space.subnet(network).to(memory_format=torch.channels_last) for network in networks]
-    sizes = [int(network.get("resolution", table.space.input_shape[-1])) for network in networks]
-    shapes = [(table.space.input_shape[0], size, size) for size in sizes]
-    measured = np.array([estimate.value for estimate in measure_latency(modules, shapes, job.latency)])
+    examples = [table.space.example(network) for network in networks]
+    measured = np.array([estimate.value for estimate in measure_latency(modules, examples, job.latency)])
     predicted, low, high = table.predict(encodings)
     covered = 100 * float(np.mean((low <= measured) & (measured <= high)))
     return [

@@ -56,8 +56,8 @@ def speed(batch: int, device: torch.device, repeats: int) -> None:
     """Print ratios of GradSign, the loop that defines it, and all proxies together, to one plain pass."""
     space = nasbench201()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, *space.input_shape, generator=generator).to(device)
-    labels = torch.randint(0, space.classes, (batch,), generator=generator).to(device)
+    images = torch.randn(batch, 3, 32, 32, generator=generator).to(device)
+    labels = torch.randint(0, 10, (batch,), generator=generator).to(device)
     proxies = {name: job_proxies.make(name, {}) for name in catalogue.PROXIES}
     table = Table(title=f"batch {batch}, {device}, {torch.get_num_threads()} threads; medians of {repeats} rounds")
     for column in ("network", "plain pass ms", "gradsign / plain", "loop / gradsign", f"all {len(proxies)} / plain"):

@@ -68,8 +68,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     architectures = [space.sample(generator) for _ in range(arguments.networks)]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
-    sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
-    shapes = [(space.input_shape[0], size, size) for size in sizes]
+    examples = [space.example(architecture) for architecture in architectures]
     config = LatencyConfig(
         backend=arguments.backend,
         precision=arguments.precision,
@@ -78,14 +77,14 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
         device=arguments.device,
     )
     start = time.monotonic()
-    measured = measure(models, shapes, config, rounds=arguments.rounds)
+    measured = measure(models, examples, config, rounds=arguments.rounds)
     nothing = (float("nan"),) * 3
     latencies = [
         nothing if isinstance(m, MeasurementFailed) else (m.latency.value, m.latency.low, m.latency.high)
         for m in measured
     ]
     seconds = time.monotonic() - start
-    return {"latencies": latencies, "seconds": seconds, "conditions": conditions(device, space.input_shape, config)}
+    return {"latencies": latencies, "seconds": seconds, "conditions": conditions(device, space.example(), config)}
 
 
 def _arguments() -> argparse.Namespace:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from nas.search.journal import read_evaluations
 from nas.student_interval import student_half
-from service.job.building import build_space
+from service.job.building import build_space, data_facts
 from service.job.loading import job_of
 from service.job.preparation import prepare_folder
 from service.run.runner import run
@@ -73,7 +73,7 @@ def share_dominated(folder: Path, job_fields: dict[str, Any]) -> float:
     job = job_of(job_fields)
     run(prepare_folder(job, folder), job, lambda event: None, stages=("train", "search"))
     space = build_space(job)
-    most, chance = float(space.costs([space.largest()]).macs[0]), 100 / space.classes
+    most, chance = float(space.costs([space.largest()])["macs"][0]), 100 / data_facts(job.data)["classes"]
     _, evaluations = read_evaluations(folder / "search" / "journal.jsonl")
     found = [evaluation.values for evaluation in evaluations if evaluation.status == "ok"]
     points = [((100 - values["accuracy"]) / (100 - chance), values["macs"] / most) for values in found]

@@ -1,40 +1,69 @@
-"""Networks as places and the blocks that stand in them, for what adds up over blocks: time, work, weights.
+"""Networks as places and the blocks that stand in them, for what adds up over blocks: weights, work, time.
 
 A space of 1e19 networks has hundreds of distinct blocks. What is known of each block is known, summed, of any network.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import nn
 
-from search_spaces.architecture import Decision
+from search_spaces.architecture import Choice, Decision
+from search_spaces.inputs import Input, example_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _ROWS_AT_ONCE = 1 << 15  # of a sum: few enough to stay in the cache
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a network that runs by itself.
+    """A piece of a network that runs by itself on one input.
 
     Args:
         name: What it is; blocks of one name on one shape are the same.
-        input_shape: Of one input, [C, H, W].
+        input_shape: Shape of its input without the batch, such as [C, H, W].
         build: Makes it as a plain module with fresh weights, on the default device.
+        count: Gives its exact costs of one input by name, such as `params` and `macs`. Without it they are counted in
+            the module that `build` makes, which takes milliseconds for each distinct block.
     """
 
     name: str
     input_shape: tuple[int, ...]
     build: Callable[[], nn.Module]
+    count: Callable[[], Mapping[str, int]] | None = None
 
     @property
     def key(self) -> str:
         """Name and shape, such as ``mb 24-96-40 k5 s2 on 24x16x16``."""
         return f"{self.name} on {'x'.join(map(str, self.input_shape))}"
+
+    def example(self, batch: int = 1) -> tuple[Tensor, ...]:
+        """What it is called with: [batch, ...] on the CPU, always the same."""
+        return example_of([Input(self.input_shape)], {}, batch)
+
+    @property
+    def costs(self) -> Mapping[str, int]:
+        """Its exact costs of one input by name; what is not named costs nothing."""
+        if self.count is not None:
+            return self.count()
+        from search_spaces.counting import counted_costs
+
+        return counted_costs(self.build, self.input_shape)
+
+
+class Condition(NamedTuple):
+    """Names of decisions, and whether something holds for values of them by name."""
+
+    decisions: tuple[str, ...]
+    holds: Callable[[Mapping[str, Choice]], bool]
 
 
 @dataclass(frozen=True)
@@ -45,13 +74,13 @@ class Place:
         decisions: Names of the decisions that say which.
         block: Values of these decisions -> the block, None where nothing runs.
         repeats: How often the block runs here.
-        unused: Whether nothing reads what the block gives, or another one gives it too: a backend may leave it out.
+        unused: When nothing reads what the block gives, or another one gives it too: a backend may then leave it out.
     """
 
     decisions: tuple[str, ...]
     block: Callable[..., Block | None]
     repeats: int = 1
-    unused: bool = False
+    unused: Condition | None = None
 
 
 def fixed(block: Block, repeats: int = 1) -> Place:
@@ -66,7 +95,6 @@ class _Lookup(NamedTuple):
     strides: np.ndarray
     rows: np.ndarray
     repeats: int
-    unused: bool
 
     def at(self, encodings: np.ndarray) -> np.ndarray:
         return encodings[:, self.columns] @ self.strides
@@ -84,23 +112,51 @@ class Blocks:
     """
 
     def __init__(self, decisions: Sequence[Decision], places: Sequence[Place]) -> None:
-        by_name = {decision.name: (i, decision.choices) for i, decision in enumerate(decisions)}
+        self._columns = {decision.name: (i, decision.choices) for i, decision in enumerate(decisions)}
+        self._places = tuple(places)
         found: dict[str, Block] = {}
         order: dict[str, int] = {}
-        self._lookups: list[_Lookup] = []
-        for place in places:
-            columns, choices = zip(*(by_name[name] for name in place.decisions)) if place.decisions else ((), ())
-            rows = []
-            for values in product(*choices):
-                block = place.block(*values)
-                if block is not None:
-                    found.setdefault(block.key, block)
-                    order.setdefault(block.key, len(order))
-                rows.append(-1 if block is None else order[block.key])
-            strides = [prod(len(c) for c in choices[i + 1 :]) for i in range(len(choices))]
-            indices = (np.array(columns, dtype=np.int64), np.array(strides, dtype=np.int64), np.array(rows))
-            self._lookups.append(_Lookup(*indices, place.repeats, place.unused))
+
+        def row(block: Block | None) -> int:
+            if block is None:
+                return -1
+            found.setdefault(key := block.key, block)
+            return order.setdefault(key, len(order))
+
+        self._lookups = []
+        for place in self._places:
+            rows = [row(place.block(*values)) for values in self._values(place.decisions)]
+            self._lookups.append(self._lookup(place, place.decisions, rows))
         self.distinct = tuple(found.values())
+
+    def _values(self, names: tuple[str, ...]) -> product[tuple[Choice, ...]]:
+        """All combinations of values of decisions."""
+        return product(*(self._columns[name][1] for name in names))
+
+    def _lookup(self, place: Place, names: tuple[str, ...], rows: Sequence[int]) -> _Lookup:
+        columns = np.array([self._columns[name][0] for name in names], dtype=np.int64)
+        counts = [len(self._columns[name][1]) for name in names]
+        strides = np.array([prod(counts[i + 1 :]) for i in range(len(counts))], dtype=np.int64)
+        return _Lookup(columns, strides, np.array(rows), place.repeats)
+
+    # ---- exact costs ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _costs(self) -> list[Mapping[str, int]]:
+        return [block.costs for block in self.distinct]
+
+    @cached_property
+    def cost_names(self) -> tuple[str, ...]:
+        """The costs that some of the blocks have."""
+        return tuple(dict.fromkeys(name for costs in self._costs for name in costs))
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """Exact costs [M, C] of the distinct blocks, in the order of `cost_names`."""
+        rows = [[costs.get(name, 0) for name in self.cost_names] for costs in self._costs]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.cost_names))
+
+    # ---- sums -------------------------------------------------------------------------------------------------------
 
     def rows(self, encoding: np.ndarray) -> list[tuple[int, int]]:
         """Index among the distinct blocks, and repeats, of every block of one architecture [D], in order."""
@@ -111,20 +167,35 @@ class Blocks:
         """Sums [N, K] over the blocks of encodings [N, D] of values [M, K], one row a distinct block.
 
         Args:
-            values: Of the distinct blocks, in their order.
+            values: Of the distinct blocks, in their order; sums are of their type.
             encodings: Architectures; they need not be canonical.
             unused: Only blocks whose output is (not) left unused; None for all.
         """
-        padded = np.concatenate([values, np.zeros((1, values.shape[1]))])  # the last row is that of no block
+        lookups = self._lookups if unused is None else self._by_use[unused]
+        padded = np.concatenate([values, np.zeros_like(values, shape=(1, values.shape[1]))])  # the last is no block
         tables: dict[bytes, tuple[_Lookup, np.ndarray]] = {}  # places that follow the same decisions share one
-        for lookup in self._lookups:
-            if unused in (None, lookup.unused):
-                table = lookup.repeats * padded[lookup.rows]
-                _, before = tables.get(lookup.columns.tobytes(), (lookup, 0.0))
-                tables[lookup.columns.tobytes()] = (lookup, before + table)
-        total = np.zeros((len(encodings), values.shape[1]))
+        for lookup in lookups:
+            table = lookup.repeats * padded[lookup.rows]
+            _, before = tables.get(key := lookup.columns.tobytes(), (lookup, 0))
+            tables[key] = (lookup, before + table)
+        total = np.zeros_like(values, shape=(len(encodings), values.shape[1]))
         for start in range(0, len(encodings), _ROWS_AT_ONCE):
             part = encodings[start : start + _ROWS_AT_ONCE]
             for lookup, table in tables.values():
                 total[start : start + _ROWS_AT_ONCE] += table[lookup.at(part)]
         return total
+
+    @cached_property
+    def _by_use(self) -> dict[bool, list[_Lookup]]:
+        """Lookups that find used (False) and unused (True) blocks only; these follow more decisions."""
+        parts: dict[bool, list[_Lookup]] = {False: [], True: []}
+        for place, lookup in zip(self._places, self._lookups):
+            if place.unused is None:
+                parts[False].append(lookup)
+                continue
+            names = tuple(dict.fromkeys((*place.decisions, *place.unused.decisions)))
+            unused = np.array([place.unused.holds(dict(zip(names, values))) for values in self._values(names)])
+            rows = np.repeat(lookup.rows, len(unused) // len(lookup.rows))  # further decisions change fastest
+            for kind, part in parts.items():
+                part.append(self._lookup(place, names, np.where(unused == kind, rows, -1).tolist()))
+        return parts

@@ -15,9 +15,11 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
+from search_spaces.costs import Costs
+from search_spaces.inputs import Input, example_of
 from search_spaces.places import Blocks, Place
 from search_spaces.plain import ElasticOnMeta
 
@@ -36,13 +38,6 @@ def _chosen(decision: Decision, value: Choice) -> Choice:
     return decision.choices[decision.choices.index(value)]
 
 
-class Costs(NamedTuple):
-    """Exact costs of N architectures: `params` counts weights [N], `macs` multiply-accumulates of one input [N]."""
-
-    params: np.ndarray
-    macs: np.ndarray
-
-
 class _FoldedRow(NamedTuple):
     """Canonical choice indices [D] of one encoding, which decisions are active [D], and why it is no member, if so."""
 
@@ -55,10 +50,6 @@ def _no_network() -> nn.Module:
     raise TypeError("this space has no elastic network: `build` was not given")
 
 
-def _no_cost(columns: Columns) -> Costs:
-    raise TypeError("this space has no exact cost: `cost` was not given")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """A search space: decisions, the network whose elastic layers follow them, and its exact cost.
@@ -66,11 +57,8 @@ class Space:
     Args:
         name: How the space is called in messages, job files and logs.
         decisions: Parents stand before their children.
-        input_shape: Shape [C, H, W] of one input of the largest resolution.
-        classes: Number of outputs of the network.
+        inputs: What its networks are called with.
         build: Makes the elastic network of the largest architecture, with fresh weights.
-        cost: Exact costs of architectures given as one column of values per decision, each [N]; a value of an
-            inactive decision is present and must not count.
         network: Makes the plain network of one architecture, with fresh weights; without it, `subnet` takes the
             network from the elastic one.
         fold: Canonical form of the active values, which may drop some and need not be given all; raises
@@ -80,17 +68,20 @@ class Space:
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
         traits: Numbers [N, C] of architectures given as `cost` is, by which they resemble each other beyond single
             decisions, such as how long the paths of a graph are. What predicts may look at them.
-        places: The places of its networks, where they are made of blocks that follow few decisions each.
+        places: The places of its networks, where they are made of blocks that follow few decisions each; exact costs
+            are sums over these blocks.
+        cost: Exact costs where networks are not made of such blocks: from one column of values per decision, each
+            [N], columns [N] by the name of the cost. A value of an inactive decision is present and must not count.
+            Where no architecture is known to be the dearest, the last of the costs says which is.
+        units: Units of costs other than `params` and `macs`, by name.
         shared_decisions: Decisions about the input, such as its size. What is trained on one batch together shares
             them.
     """
 
     name: str
     decisions: tuple[Decision, ...]
-    input_shape: tuple[int, ...] = ()
-    classes: int = 0
+    inputs: tuple[Input, ...] = ()
     build: Callable[[], nn.Module] = _no_network
-    cost: Callable[[Columns], Costs] = _no_cost
     network: Callable[[Architecture], nn.Module] | None = None
     fold: Callable[[dict[str, Choice]], dict[str, Choice]] | None = None
     size: int | None = None
@@ -98,6 +89,9 @@ class Space:
     formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]] = field(default_factory=dict)
     traits: Callable[[Columns], np.ndarray] | None = None
     places: Callable[[], Sequence[Place]] | None = None
+    cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    classes: int = 0
     shared_decisions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -191,7 +185,7 @@ class Space:
             with suppress(InvalidArchitecture):  # a part of the space need not hold them
                 return self.architecture(self.extremes[end])
         drawn = self.sample_encodings(_EXTREME_DRAWS, np.random.default_rng(0))
-        return self.decode(drawn[np.argsort(self.costs(drawn).macs, kind="stable")[end]])
+        return self.decode(drawn[np.argsort(self.costs(drawn)[self.cost_names[-1]], kind="stable")[end]])
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Every decision drawn uniformly and independently until they are a member; then inactive ones are dropped."""
@@ -245,6 +239,20 @@ class Space:
         if self.network is not None:
             return self.network(checked)
         return self._elastic.subnet(checked)
+
+    def example(self, architecture: Mapping[str, Choice] | None = None, batch: int = 1) -> tuple[Tensor, ...]:
+        """What the network of an architecture is called with: one tensor [batch, ...] for each input, on the CPU.
+
+        Args:
+            architecture: Whose sizes the inputs have; those of the largest where none is given.
+            batch: Inputs in one batch.
+
+        Raises:
+            TypeError: The space does not say what its networks take.
+        """
+        if not self.inputs:
+            raise TypeError(f"space {self.name!r} does not say what its networks take: `inputs` was not given")
+        return example_of(self.inputs, self.largest() if architecture is None else architecture, batch)
 
     def read_row(self, row: Mapping[str, str]) -> Architecture:
         """The architecture that a row of a table names, in one of the `formats` or as JSON in `architecture`.
@@ -409,20 +417,34 @@ class Space:
         features[rows, offsets[columns] + encodings[rows, columns]] = 1.0
         return features
 
-    def costs(self, architectures: Sequence[Architecture] | np.ndarray) -> Costs:
-        """Exact parameters and multiply-accumulates of architectures, or of their encodings [N, D].
+    @cached_property
+    def cost_names(self) -> tuple[str, ...]:
+        """The exact costs that the space has; none where it says neither `places` nor `cost`."""
+        if self.cost is not None:
+            return tuple(self.cost(self._columns(self.sample_encodings(1, np.random.default_rng(0)))))
+        return () if self.places is None else self.blocks.cost_names
+
+    def costs(self, architectures: Sequence[Mapping[str, Choice]] | np.ndarray) -> Costs:
+        """Exact costs of architectures, or of their encodings [N, D]: columns [N] by name, with units.
 
         Raises:
             InvalidArchitecture: One of them is no member of the space.
+            TypeError: The space has no exact costs.
         """
         if not isinstance(architectures, np.ndarray):
-            architectures = np.stack([self._indices(self.architecture(a)) for a in architectures])
+            encodings = [self._indices(self.architecture(a)) for a in architectures]
+            architectures = np.array(encodings, dtype=np.int64).reshape(len(encodings), len(self.decisions))
         elif self.fold is not None:
             rows = [self._folded(row) for row in architectures]
             if error := next((row.error for row in rows if row.error is not None), None):
                 raise error
             architectures = np.stack([row.encoding for row in rows])
-        return self.cost(self._columns(architectures))
+        if self.cost is not None:
+            return Costs(self.cost(self._columns(architectures)), self.units)
+        if self.places is None:
+            raise TypeError(f"space {self.name!r} has no exact cost: neither `places` nor `cost` was given")
+        totals = self.blocks.totals(self.blocks.costs, architectures)
+        return Costs(dict(zip(self.blocks.cost_names, totals.T)), self.units)
 
     def traits_of(self, encodings: np.ndarray) -> np.ndarray:
         """The `traits` [N, C] of canonical encodings [N, D]; [N, 0] where the space has none."""
@@ -490,12 +512,11 @@ class Space:
         return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])}, … ({len(names)} in all)"
 
     def describe(self) -> dict[str, Any]:
-        """The space in numbers, for logs: name, architectures (None: not known), decisions, input shape, classes."""
+        """The space in numbers, for logs: name, architectures (None: not known), decisions, inputs."""
         known = self.fold is None or self.size is not None
         return {
             "name": self.name,
             "architectures": self.count() if known else None,
             "decisions": len(self.decisions),
-            "input_shape": self.input_shape,
-            "classes": self.classes,
+            "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in self.inputs],
         }

@@ -216,8 +216,8 @@ app.command(rich_help_panel="Run")(export.export)
 app.command(rich_help_panel="Run")(score.score)
 benchmark.command("latency")(benchmark_latency.benchmark_latency)
 app.command(rich_help_panel="Queue")(submit.submit)
-for command in ("jobs", "watch", "logs", "cancel", "retry", "gc", "worker"):
-    app.command(command, rich_help_panel="Queue")(getattr(queue, command))
+for command in (queue.jobs, queue.watch, queue.logs, queue.cancel, queue.retry, queue.gc, queue.worker):
+    app.command(command.__name__, rich_help_panel="Queue")(command)
 benchmark.command("proxies")(score.benchmark_proxies)
 benchmark.command("ranking")(benchmark_ranking.benchmark_ranking)
 benchmark.command("search")(benchmark_searchers.benchmark_search)

@@ -1,7 +1,7 @@
 """A network that contains every architecture of a space."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -81,14 +81,23 @@ class Supernet(nn.Module):
             ValueError: The file is no supernet, or one of another space or split otherwise; nothing was changed.
         """
         saved, ours = read_metadata(path), self._metadata()
-        if saved.get("space") != ours["space"]:
-            theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
-            raise ValueError(
-                f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
-            )
+        theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
+        other_space = (
+            f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
+        )
+        if "space" not in saved or not _same_space(saved["space"], ours["space"]):
+            raise ValueError(other_space)
         if saved.get("tree") != ours.get("tree"):
             raise ValueError(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
-        self.network.load_state_dict(load_file(path))
+        tensors = load_file(path)
+        if not self._fits(tensors):
+            raise ValueError(other_space)
+        self.network.load_state_dict(tensors)
+
+    def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether tensors that we have too have the shapes of ours; others are told of later."""
+        ours = self.network.state_dict()
+        return all(ours[name].shape == tensor.shape for name, tensor in tensors.items() if name in ours)
 
     def _metadata(self) -> dict[str, str]:
         """What is saved beside the weights."""
@@ -126,6 +135,13 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def _signature(space: Space) -> str:
     decisions = {decision.name: decision.choices for decision in space.decisions}
-    return json.dumps(
-        {"name": space.name, "decisions": decisions, "input": space.input_shape, "classes": space.classes}
-    )
+    return json.dumps({"name": space.name, "decisions": decisions, "inputs": [one.shape for one in space.inputs]})
+
+
+def _same_space(saved: str, ours: str) -> bool:
+    """Whether two signatures name one space; earlier versions wrote one `input`, and the number of classes."""
+    theirs = json.loads(saved)
+    theirs.pop("classes", None)
+    if "input" in theirs:
+        theirs["inputs"] = [theirs.pop("input")]
+    return theirs == json.loads(ours)

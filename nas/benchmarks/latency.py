@@ -94,7 +94,7 @@ def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[s
     """What describes architectures [N, F], and what is counted of them.
 
     Choices one-hot, how often each choice is taken among decisions of the same choices, numbers of decisions with many
-    of them, and logarithms of parameters and MACs where the space has costs.
+    of them, and logarithms of exact costs where the space has some.
     """
     one_hot = space.features(encodings).astype(float)
     active = space.active(encodings)
@@ -109,11 +109,10 @@ def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[s
     for choices, places in alike.items():
         if len(places) > 1:
             columns.append(np.sum([one_hot[:, ends[place] - len(choices) : ends[place]] for place in places], axis=0))
-    try:
-        costs = space.costs(encodings)
-    except TypeError:
+    if not space.cost_names:
         return np.hstack(columns), {}
-    counted = {"macs": costs.macs.astype(float), "params": costs.params.astype(float)}
+    costs = space.costs(encodings)
+    counted = {name: costs[name].astype(float) for name in sorted(costs)}
     return np.hstack([*columns, *(np.log1p(numbers)[:, None] for numbers in counted.values())]), counted
 
 

@@ -297,10 +297,7 @@ def _limited_only(goals: Sequence[Goal], limits: Sequence[Limit]) -> list[Goal]:
 
 def _costs(space: Space, name: str, encodings: np.ndarray) -> Any:
     """Exact costs [N], None where the space has none."""
-    try:
-        return np.asarray(getattr(space.costs(encodings), name), dtype=float)
-    except TypeError:
-        return None
+    return np.asarray(space.costs(encodings)[name], dtype=float) if name in space.cost_names else None
 
 
 def _one_value_each(table: Table, column: str) -> np.ndarray:

@@ -27,10 +27,10 @@ class Deployable:
     """One trained and calibrated network; it is put in evaluation mode.
 
     Args:
-        network: Plain, float32, on the CPU: inputs [B, C, H, W] -> logits [B, classes].
+        network: Plain, float32, on the CPU: inputs [B, ...] -> outputs [B, ...].
         space: What the architecture is of.
         architecture: What the network is.
-        examples: Normalised inputs [N, C, H, W], at least one.
+        examples: Inputs [N, ...] as the data give them, at least one.
         card: What is known about the network, ready for JSON; files that can hold text carry it along.
         calibration: Makes training images [B, C, H, W], from which the ranges of activations are read.
         splits: Name -> makes images [B, C, H, W] with labels [B], on which accuracies are compared.
@@ -45,8 +45,8 @@ class Deployable:
     splits: Mapping[str, Callable[[], Iterable[Batch]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.examples.dim() != 4 or not len(self.examples):
-            raise ValueError(f"examples must be at least one input [N, C, H, W], got {list(self.examples.shape)}")
+        if self.examples.dim() < 2 or not len(self.examples):
+            raise ValueError(f"examples must be at least one input [N, ...], got {list(self.examples.shape)}")
         require_calibrated(self.network.eval())
 
     @property
@@ -75,7 +75,7 @@ class Deployable:
     @cached_property
     def onnx(self) -> bytes:
         """The network as ONNX with any batch size."""
-        return onnx_bytes(self.network, (2, *self.input_shape), dynamic_batch=True)
+        return onnx_bytes(self.network, (self.examples[:2],), dynamic_batch=True)
 
     def agreement(self, run: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """How far logits of a written file are from those of the network, over several batch sizes.

@@ -60,10 +60,10 @@ def block_work(block: Block) -> BlockWork:
     """What a block does for one input; nothing is computed for it."""
     with torch.device("meta"):
         module = block.build().eval()
-        images = torch.empty(1, *block.input_shape)
+        x = torch.empty(1, *block.input_shape)
     weights = {id(parameter) for parameter in module.parameters()}
     with torch.no_grad(), _Recorder(weights) as recorder:
-        module(images)
+        module(x)
     return BlockWork(sum(parameter.numel() for parameter in module.parameters()), tuple(recorder.layers))
 
 

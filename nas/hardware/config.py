@@ -101,7 +101,8 @@ class Conditions:
         batch_size: Images of one forward pass.
         precision: Of weights and activations.
         threads: CPU threads of one forward pass.
-        input_shape: Of one input, [C, H, W].
+        input_shape: Shape of what the network takes, without the batch, such as [C, H, W]; a list of shapes where it
+            takes several inputs.
     """
 
     device: str
@@ -109,7 +110,7 @@ class Conditions:
     batch_size: int
     precision: str
     threads: int
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""

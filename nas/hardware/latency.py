@@ -15,6 +15,7 @@ from torch import nn
 
 from nas.hardware.backends import backend_named
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
+from nas.hardware.examples import Example, batch_of, shape_of
 from nas.hardware.local import ThisMachine, device_name
 from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of, relative_width
 from nas.hardware.remote import OtherMachine, Visit
@@ -30,13 +31,13 @@ EXTRA_ROUNDS = 3
 
 
 def measure_latency(
-    models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], config: LatencyConfig, *, rounds: int = 1
+    models: Sequence[nn.Module], examples: Sequence[Example], config: LatencyConfig, *, rounds: int = 1
 ) -> list[Estimate]:
     """Latency of each network in milliseconds per forward pass, with a 95% interval.
 
     Args:
         models: Networks on one device; they are put in evaluation mode.
-        input_shapes: Shape [C, H, W] of one input for each network.
+        examples: What each network is called with, at least one input of a batch; see `Space.example`.
         config: How to measure.
         rounds: Multiplies the repeats.
 
@@ -44,7 +45,7 @@ def measure_latency(
         MeasurementFailed: A network has no latency; `measure` goes on with the others.
     """
     estimates = []
-    for measured in measure(models, input_shapes, config, rounds=rounds):
+    for measured in measure(models, examples, config, rounds=rounds):
         if isinstance(measured, MeasurementFailed):
             raise measured
         estimates.append(measured.latency)
@@ -52,13 +53,13 @@ def measure_latency(
 
 
 def measure(
-    models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], config: LatencyConfig, *, rounds: int = 1
+    models: Sequence[nn.Module], examples: Sequence[Example], config: LatencyConfig, *, rounds: int = 1
 ) -> list[Measurement | MeasurementFailed]:
     """Latency, throughput, memory and energy of each network, or the reason why it has none.
 
     Args:
         models: Networks on one device; they are put in evaluation mode.
-        input_shapes: Shape [C, H, W] of one input for each network.
+        examples: What each network is called with, at least one input of a batch; see `Space.example`.
         config: How to measure.
         rounds: Multiplies the repeats.
 
@@ -67,7 +68,7 @@ def measure(
         DeviceUnreachable: The other machine does not answer.
     """
     with Meter(config) as meter:
-        return meter.measure(models, input_shapes, rounds=rounds)
+        return meter.measure(models, examples, rounds=rounds)
 
 
 class Meter:
@@ -96,12 +97,12 @@ class Meter:
         if self._other is not None:
             self._other.close()
 
-    def conditions(self, device: torch.device, input_shape: tuple[int, ...]) -> Conditions:
+    def conditions(self, device: torch.device, example: Example) -> Conditions:
         """What a latency measured now would hold for; asks the other machine what it is.
 
         Args:
             device: Where the networks are, if this machine measures.
-            input_shape: Of one input, [C, H, W].
+            example: What a network is called with.
         """
         if self.config.is_remote:
             other = self._machine()
@@ -116,29 +117,29 @@ class Meter:
             batch_size=self.config.batch_size,
             precision=self.config.precision,
             threads=self.config.threads,
-            input_shape=tuple(input_shape),
+            input_shape=shape_of(example),
         )
 
     def measure(
-        self, models: Sequence[nn.Module], input_shapes: Sequence[tuple[int, ...]], *, rounds: int = 1
+        self, models: Sequence[nn.Module], examples: Sequence[Example], *, rounds: int = 1
     ) -> list[Measurement | MeasurementFailed]:
         """As the function `measure`."""
         device = next((p.device for model in models for p in model.parameters()), torch.device("cpu"))
         if wrong := mistakes(self.config, device.type):
             raise ValueError("; ".join(wrong))
-        shapes = [(self.config.batch_size, *shape) for shape in input_shapes]
+        batches = [batch_of(example, self.config.batch_size) for example in examples]
         records = [_Record() for _ in models]
         place: ThisMachine | OtherMachine
         if self.config.is_remote:
             place = self._machine()
             place.connect()
-            place.load(self._exported(models, shapes, records))
+            place.load(self._exported(models, batches, records))
         else:
             place = ThisMachine(self.config, self._backend, device)
-            place.load(models, shapes)
+            place.load(models, batches)
         _take_turns(place, records, self.config, rounds)
         place.unload()
-        return [self._result(record, device, shape) for record, shape in zip(records, input_shapes)]
+        return [self._result(record, device, batch) for record, batch in zip(records, batches)]
 
     def _machine(self) -> OtherMachine:
         if self._other is None:
@@ -147,21 +148,19 @@ class Meter:
         return self._other
 
     def _exported(
-        self, models: Sequence[nn.Module], shapes: Sequence[tuple[int, ...]], records: Sequence["_Record"]
+        self, models: Sequence[nn.Module], batches: Sequence[Example], records: Sequence["_Record"]
     ) -> list[bytes]:
         """The networks as files; one that cannot be exported has failed."""
         files = []
-        for model, shape, record in zip(models, shapes, records):
+        for model, batch, record in zip(models, batches, records):
             try:
-                files.append(self._backend.export(model.eval(), shape, self.config))
+                files.append(self._backend.export(model.eval(), batch, self.config))
             except Exception as error:  # whatever the exporter does not like
                 files.append(b"")
                 record.error = f"cannot be exported: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return files
 
-    def _result(
-        self, record: "_Record", device: torch.device, shape: tuple[int, ...]
-    ) -> Measurement | MeasurementFailed:
+    def _result(self, record: "_Record", device: torch.device, batch: Example) -> Measurement | MeasurementFailed:
         if record.error is not None:
             return MeasurementFailed(record.error)
         latency, limit = latency_of(record.visits), self.config.max_interval
@@ -175,7 +174,7 @@ class Meter:
             throughput_per_s=1e3 * self.config.batch_size / latency.value,
             memory_mb=record.memory_mb,
             energy_mj=sum(record.energy_mj) / len(record.energy_mj) if record.energy_mj else None,
-            conditions=self.conditions(device, shape),
+            conditions=self.conditions(device, batch),
         )
 
 
@@ -206,10 +205,10 @@ def mistakes(config: LatencyConfig, device: str) -> list[str]:
     return found
 
 
-def conditions(device: torch.device, input_shape: tuple[int, ...], config: LatencyConfig) -> dict[str, Any]:
+def conditions(device: torch.device, example: Example, config: LatencyConfig) -> dict[str, Any]:
     """What a latency depends on, written beside every number."""
     with Meter(config) as meter:
-        return meter.conditions(device, input_shape).to_dict()
+        return meter.conditions(device, example).to_dict()
 
 
 @dataclass

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nas.hardware.examples import Example
 from nas.hardware.latency_correction import MIN_NETWORKS
 from nas.hardware.latency_table import LatencyTable, MeasuredNetwork, Part, works
 from nas.search.journal import Records
@@ -23,13 +24,12 @@ from supernets import calibrate
 from supernets.estimate import Estimate
 
 Kind = Literal["block", "network"]
-Measure = Callable[[list[nn.Module], list[tuple[int, ...]]], Sequence[Estimate | Exception]]
-"""Networks and the shape [C, H, W] of one input of each -> their latencies in ms, with interleaved repeats, or why one
-has none."""
+Measure = Callable[[list[nn.Module], list[Example]], Sequence[Estimate | Exception]]
+"""Networks and what each is called with -> their latencies in ms, with interleaved repeats, or why one has none."""
 _GROUP = 12
 _DRAWN_PER_NETWORK = 25
 _TILT = 2.0
-_CALIBRATION_IMAGES = 4
+_CALIBRATION_BATCH = 4
 
 
 class TableFailed(RuntimeError):
@@ -138,8 +138,8 @@ class TableBuilder:
             return
         start = time.perf_counter()
         members = [self._member(group.kind, member) for member in group.members]
-        modules, shapes = zip(self._network(self.reference), *members)
-        reference, *latencies = self.measure(list(modules), list(shapes))
+        modules, examples = zip(self._network(self.reference), *members)
+        reference, *latencies = self.measure(list(modules), list(examples))
         if isinstance(reference, Exception):
             raise TableFailed(f"the network of the middle choices has no latency: {reference}")
         self._keep(
@@ -151,21 +151,19 @@ class TableBuilder:
         )
         self._tell(len(self.done) + 1)
 
-    def _member(self, kind: Kind, member: int) -> tuple[nn.Module, tuple[int, ...]]:
+    def _member(self, kind: Kind, member: int) -> tuple[nn.Module, Example]:
         if kind == "network":
             return self._network(self.chosen[member][0])
         block = self.space.blocks.distinct[member]
         module = block.build()
         if next(module.parameters(), None) is None:  # what measures looks for the device there
             module.register_parameter("anchor", nn.Parameter(torch.empty(0)))
-        return module.eval(), block.input_shape
+        return module.eval(), block.example()
 
-    def _network(self, architecture: Architecture) -> tuple[nn.Module, tuple[int, ...]]:
+    def _network(self, architecture: Architecture) -> tuple[nn.Module, Example]:
         """A network with norms that fit its weights: numbers that die out in depth are slower than others."""
-        size = int(architecture.get("resolution", self.space.input_shape[-1]))
-        shape = (self.space.input_shape[0], size, size)
-        network = calibrate(self.space.subnet(architecture), [torch.randn(_CALIBRATION_IMAGES, *shape)])
-        return network.eval(), shape
+        example = self.space.example(architecture, _CALIBRATION_BATCH)
+        return calibrate(self.space.subnet(architecture), list(example)).eval(), example
 
     def _keep(self, record: dict[str, Any]) -> None:
         self.journal.append(record)

@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.hardware.backends import Backend
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.power import energy_counter
 from nas.hardware.remote import Visit
 from nas.hardware.runtimes import processor_name
@@ -28,12 +29,12 @@ class ThisMachine:
     def __init__(self, config: LatencyConfig, backend: Backend, device: torch.device) -> None:
         self.config, self.backend = config, backend
         self._energy = energy_counter((device.index or 0) if device.type == "cuda" else None)
-        self._models: list[tuple[nn.Module, tuple[int, ...]]] = []
+        self._models: list[tuple[nn.Module, Example]] = []
         self._networks: dict[int, Network] = {}
 
-    def load(self, models: Sequence[nn.Module], shapes: Sequence[tuple[int, ...]]) -> None:
-        """The networks that the next visits mean, by their place; shapes are [B, C, H, W]."""
-        self._models = [(model.eval(), shape) for model, shape in zip(models, shapes)]
+    def load(self, models: Sequence[nn.Module], batches: Sequence[Example]) -> None:
+        """The networks that the next visits mean, by their place, and what each is called with."""
+        self._models = [(model.eval(), batch) for model, batch in zip(models, batches)]
 
     def unload(self) -> None:
         self._models, self._networks = [], {}
@@ -53,9 +54,9 @@ class ThisMachine:
 
     def _visit(self, one: Visit) -> dict[str, Any]:
         if one.network not in self._networks:
-            model, shape = self._models[one.network]
+            model, batch = self._models[one.network]
             with time_limit(one.plan["timeout_s"]):
-                self._networks[one.network] = self.backend.prepare(model, shape, self.config)
+                self._networks[one.network] = self.backend.prepare(model, batch, self.config)
         with torch.inference_mode():
             return visit(self._networks[one.network], Plan(energy_j=self._energy, **one.plan))
 

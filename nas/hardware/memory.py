@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from nas.hardware.examples import Example
 
-def peak_memory_mb(model: nn.Module, images: Tensor) -> float:
+
+def peak_memory_mb(model: nn.Module, example: Example) -> float:
     """Megabytes of weights, input and the most of activations that live at once in one pass.
 
     On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory
@@ -17,19 +19,19 @@ def peak_memory_mb(model: nn.Module, images: Tensor) -> float:
 
     Args:
         model: A plain network in evaluation mode.
-        images: Its input, [B, C, H, W].
+        example: What it is called with.
     """
-    held = [*model.parameters(), *model.buffers(), images]
+    held = [*model.parameters(), *model.buffers(), *example]
     fixed = sum(tensor.numel() * tensor.element_size() for tensor in held)
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
-        torch.cuda.reset_peak_memory_stats(images.device)
-        before = torch.cuda.memory_allocated(images.device)
+    if (device := example[0].device).type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         with torch.inference_mode():
-            model(images)
-        return (fixed + torch.cuda.max_memory_allocated(images.device) - before) / 1e6
+            model(*example)
+        return (fixed + torch.cuda.max_memory_allocated(device) - before) / 1e6
     with torch.no_grad(), _LiveBytes(held) as live:
-        model(images)
+        model(*example)
     return (fixed + live.peak) / 1e6
 
 

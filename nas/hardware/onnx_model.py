@@ -5,17 +5,21 @@ import importlib.util
 import torch
 from torch import nn
 
+from nas.hardware.examples import Example, batch_of
+
 NEEDS = ("onnx", "onnxscript")
 INSTALL = "pip install 'espalier[onnx]'"
 
 
-def onnx_bytes(model: nn.Module, input_shape: tuple[int, ...], *, dynamic_batch: bool = False) -> bytes:
-    """The network in evaluation mode as the bytes of an ONNX file, with one `input` and one `output`.
+def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = False) -> bytes:
+    """The network in evaluation mode as the bytes of an ONNX file, with one `output`.
+
+    Its one input is called `input`; several are `input1`, `input2` and so on.
 
     Args:
-        model: A plain network of one input; its mode is put back.
-        input_shape: Of the example input with its batch, [B, C, H, W].
-        dynamic_batch: Any batch size instead of the B of the example.
+        model: A plain network; its mode is put back.
+        example: What it is called with.
+        dynamic_batch: Any batch size instead of that of the example.
 
     Raises:
         ImportError: The exporter is not installed; says how to install it.
@@ -24,21 +28,30 @@ def onnx_bytes(model: nn.Module, input_shape: tuple[int, ...], *, dynamic_batch:
     if missing:
         raise ImportError(f"{' and '.join(missing)} not installed, needed to export to ONNX: {INSTALL}")
     parameter = next(model.parameters(), torch.zeros(1))
-    batch = max(2, input_shape[0]) if dynamic_batch else input_shape[0]  # a batch of one is taken for a constant
-    example = torch.zeros(batch, *input_shape[1:], device=parameter.device, dtype=parameter.dtype)
+    if dynamic_batch:
+        example = batch_of(example, max(2, len(example[0])))  # a batch of one is taken for a constant
+    given = tuple(
+        torch.zeros(one.shape, device=parameter.device, dtype=parameter.dtype if one.is_floating_point() else one.dtype)
+        for one in example
+    )
     was_training = model.training
     model.eval()
     try:
         program = torch.onnx.export(
             model,
-            (example,),
+            given,
             dynamo=True,
-            input_names=["input"],
+            input_names=input_names(len(given)),
             output_names=["output"],
-            dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
+            dynamic_shapes=tuple({0: "batch"} for _ in given) if dynamic_batch else None,
             verbose=False,
         )
     finally:
         model.train(was_training)
     assert program is not None
     return program.model_proto.SerializeToString()
+
+
+def input_names(number: int) -> list[str]:
+    """Names of the inputs of a file, in order."""
+    return ["input"] if number == 1 else [f"input{i}" for i in range(1, number + 1)]

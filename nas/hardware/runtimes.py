@@ -13,13 +13,22 @@ from typing import Any, Callable  # noqa: UP035  # other machines have older Pyt
 
 from nas.hardware.timing import Network
 
+_NUMPY_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+}
+
 
 class NoRuntime(Exception):
     """A runtime is not installed; says how to install it."""
 
 
 def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
-    """An ONNX model of one input in ONNX Runtime, on random numbers of the shape that the model states."""
+    """An ONNX model in ONNX Runtime, on random numbers of the shapes that it states; whole numbers are zero."""
     import numpy
     import onnxruntime
 
@@ -31,12 +40,15 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
     session = onnxruntime.InferenceSession(model, options, providers=[provider])
     if provider not in session.get_providers():
         raise RuntimeError(f"ONNX Runtime cannot use {provider} here")
-    taken = session.get_inputs()[0]
-    kind = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}[taken.type]
-    numbers = numpy.random.default_rng(0).standard_normal(taken.shape).astype(kind)
     place = "cuda" if cuda else "cpu"
     binding = session.io_binding()
-    binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(numbers, place, 0))
+    for taken in session.get_inputs():
+        kind = _NUMPY_TYPES[taken.type]
+        if kind.startswith("float"):
+            numbers = numpy.random.default_rng(0).standard_normal(taken.shape).astype(kind)
+        else:
+            numbers = numpy.zeros(taken.shape, kind)
+        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(numbers, place, 0))
     binding.bind_output(session.get_outputs()[0].name, place)
     run_options = onnxruntime.RunOptions()
 
@@ -56,24 +68,25 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
 
 
 def open_exported_program(model: bytes, threads: int, *, cuda: bool = False) -> Network:
-    """A `torch.export` program of one input, on random numbers of the shape that it was exported with."""
+    """A `torch.export` program, on random numbers of the shapes it was exported with; whole numbers stay."""
     import torch
 
     torch.set_num_threads(threads)
     before = resident_mb()
     program = torch.export.load(io.BytesIO(model))
-    example = program.example_inputs[0][0]
     module: Any = program.module()
     place = "cuda" if cuda else "cpu"
     module.to(place)
-    numbers = torch.randn(example.shape, device=place).to(example.dtype)
-    if numbers.dim() == 4:
-        numbers = numbers.contiguous(memory_format=torch.channels_last)
+    inputs = []
+    for example in program.example_inputs[0]:
+        floating = example.is_floating_point()
+        numbers = torch.randn(example.shape, device=place).to(example.dtype) if floating else example.to(place)
+        inputs.append(numbers.contiguous(memory_format=torch.channels_last) if numbers.dim() == 4 else numbers)
     output: list[Any] = [None]
 
     def step() -> None:
         with torch.inference_mode():
-            output[0] = module(numbers)
+            output[0] = module(*inputs)
 
     def finite() -> bool:
         network.memory_mb = max(0.0, resident_mb() - before)

@@ -6,9 +6,6 @@ from nas.objectives.objective import Computed, Role
 from search_spaces import Architecture, Space
 from supernets.estimate import Estimate
 
-_UNITS = {"params": "weights", "macs": "MACs"}
-_NAMES = ("macs", "params")
-
 
 class Cost(Computed):
     """One of the costs that a space computes; never measured or predicted.
@@ -22,18 +19,18 @@ class Cost(Computed):
     role: Role = "cost"
 
     def __init__(self, space: Space, name: str) -> None:
-        self.space, self.name, self.unit = space, name, _UNITS[name]
-        ends = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
-        self.low, self.high = map(float, self.evaluate_encodings(ends))
+        ends = space.costs([space.smallest(), space.largest()])
+        self.space, self.name, self.unit = space, name, ends.units[name]
+        self.low, self.high = map(float, ends[name])
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(int(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
         """Return the costs [N] of encodings [N, D]."""
-        return getattr(self.space.costs(encodings), self.name)
+        return self.space.costs(encodings)[self.name]
 
 
 def costs_of(space: Space) -> list[Cost]:
-    """Return all costs that a space computes, in a fixed order."""
-    return [Cost(space, name) for name in _NAMES]
+    """Return all costs that a space computes, by name."""
+    return [Cost(space, name) for name in sorted(space.cost_names)]

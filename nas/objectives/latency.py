@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import nn
 
+from nas.hardware.examples import Example
 from nas.hardware.latency import LatencyConfig, Meter
 from nas.hardware.measurement import Measurement, MeasurementFailed
 from nas.objectives.objective import LEAST_MS, Objective, Role
@@ -17,8 +18,7 @@ class Latency(Objective):
 
     Args:
         subnet: Gives the subnet of an architecture, see `nas.subnets.Subnets`.
-        input_shape: Of one input at the resolution the subnets are used at, [C, H, W]; a `resolution` decision
-            overrides H and W.
+        example: Gives what the subnet of an architecture is called with, see `Space.example`.
         config: How to measure.
         alone: Held while something is measured, so that nothing disturbs it.
     """
@@ -30,12 +30,12 @@ class Latency(Objective):
     def __init__(
         self,
         subnet: Callable[[Architecture], nn.Module],
-        input_shape: tuple[int, ...],
+        example: Callable[[Architecture], Example],
         config: LatencyConfig,
         *,
         alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.subnet, self.input_shape, self.config, self.alone = subnet, input_shape, config, alone
+        self.subnet, self.example, self.config, self.alone = subnet, example, config, alone
         self.meter = Meter(config)
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
@@ -59,10 +59,6 @@ class Latency(Objective):
     ) -> list[Measurement | MeasurementFailed]:
         """The same in full, where those that fail do not spoil the others."""
         models = [self.subnet(architecture) for architecture in architectures]
-        shapes = [self._shape(architecture) for architecture in architectures]
+        examples = [self.example(architecture) for architecture in architectures]
         with self.alone():
-            return self.meter.measure(models, shapes, rounds=rounds)
-
-    def _shape(self, architecture: Architecture) -> tuple[int, ...]:
-        size = architecture.get("resolution")
-        return self.input_shape if size is None else (self.input_shape[0], int(size), int(size))
+            return self.meter.measure(models, examples, rounds=rounds)

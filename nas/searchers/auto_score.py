@@ -16,8 +16,8 @@ from search_spaces import Architecture, Space
 def cost_scores(space: Space) -> dict[str, Score]:
     """`params` and `macs` of a space with exact costs as scores: the larger, the better."""
     return {
-        "params": lambda architectures: space.costs(architectures).params,
-        "macs": lambda architectures: space.costs(architectures).macs,
+        "params": lambda architectures: space.costs(architectures)["params"],
+        "macs": lambda architectures: space.costs(architectures)["macs"],
     }
 
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
+from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.space import Columns, Space
 
 WIDTHS = ((8, 16, 32), (16, 32, 64), (32, 64, 128), (64, 128, 256))
 """Choices of the channels of each convolution."""
@@ -129,7 +130,7 @@ class Skeleton:
         """The network of one architecture with fresh weights."""
         return ConvMacroNetwork(self, architecture)
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with biases; MACs of convolutions and linear layers."""
         sizes = [LAST_WIDTH * self.last_pixels, *HIDDEN, self.classes]
         linear = sum(before * after for before, after in pairwise(sizes))
@@ -142,7 +143,7 @@ class Skeleton:
             weights = width * out_width * columns[f"conv{i}.kernel"].astype(np.int64) ** 2
             params, macs, width = params + weights + out_width, macs + weights * size**2, out_width
         weights = width * LAST_WIDTH * LAST_KERNEL**2
-        return Costs(params + weights + LAST_WIDTH, macs + weights * self.last_pixels)
+        return {"params": params + weights + LAST_WIDTH, "macs": macs + weights * self.last_pixels}
 
 
 def conv_macro(*, image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
@@ -159,7 +160,7 @@ def conv_macro(*, image_size: int = 32, channels: int = 3, classes: int = 10) ->
     return Space(
         name="conv_macro",
         decisions=(*widths, *kernels),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         cost=skeleton.cost,
         network=skeleton.network,

@@ -35,8 +35,9 @@ from search_spaces.families.genotype_network import (
     run_dropped,
     stems,
 )
+from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.space import Columns, Space
 
 PRIMITIVES = (
     "max_pool_3x3",
@@ -264,7 +265,7 @@ class _Family:
         second = Block(f"stem 2 {skeleton.width}", (skeleton.width, reduced, reduced), lambda: stems(skeleton)[1])
         return [first, second]
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         places = self.skeleton.places(len(NODES), len(NODES))
         fixed = self.skeleton.fixed_cost(places, len(NODES) * places[-1].width)
@@ -278,7 +279,7 @@ class _Family:
                     for operation in PRIMITIVES:
                         chosen = columns[f"{cell}.node{node}.op{i}"] == operation
                         total += np.where(outside[:, None], *self._totals[cell, operation]) * chosen[:, None]
-        return Costs(total[:, 0], total[:, 1])
+        return {"params": total[:, 0], "macs": total[:, 1]}
 
     @cached_property
     def _totals(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
@@ -362,7 +363,7 @@ def darts(
     return Space(
         name="darts",
         decisions=_decisions(),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         build=family.supernet,
         cost=family.cost,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.blocks import strided
+from search_spaces.costs import Costs
 from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS, FactorisedReduce, ReLUConvNorm, factorised_reduce_cost
 from search_spaces.families.genotype import Genotype
-from search_spaces.space import Costs
 
 STEMS = ("cifar", "imagenet")
 
@@ -122,7 +122,7 @@ def genotype_costs(skeleton: Skeleton, genotype: Genotype) -> Costs:
             size = place.size if outside else place.out_size
             more = OPERATIONS[operation].cost(place.width, size, 2 if outside else 1)
             params, macs = params + more[0], macs + more[1]
-    return Costs(np.array([params]), np.array([macs]))
+    return Costs({"params": np.array([params]), "macs": np.array([macs])})
 
 
 class GenotypeCell(nn.Module):

@@ -35,9 +35,10 @@ from search_spaces.elastic import (
     Size,
 )
 from search_spaces.errors import FieldError
+from search_spaces.inputs import images
 from search_spaces.places import Block, Place
 from search_spaces.plain import plain
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.space import Columns, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +209,7 @@ class MobileNetV3:
 
     # ---- exact cost -----------------------------------------------------------------------------------------------
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and linear layers."""
         resolutions = columns["resolution"]
         params = np.full(len(resolutions), self._fixed_cost(self.resolutions[0])[0], dtype=np.int64)
@@ -223,7 +224,7 @@ class MobileNetV3:
             size = np.searchsorted(self.resolutions, resolutions)
             params += np.where(runs, block_params[kernel, expand], 0)
             macs += np.where(runs, block_macs[size, kernel, expand], 0)
-        return Costs(params, macs)
+        return {"params": params, "macs": macs}
 
     @cached_property
     def _block_costs(self) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
@@ -377,7 +378,7 @@ def _space(name: str, config: MobileNetV3) -> Space:
     return Space(
         name=name,
         decisions=config.decisions(),
-        input_shape=(config.channels, config.resolutions[-1], config.resolutions[-1]),
+        inputs=images(config.channels, config.resolutions[-1], follows="resolution"),
         classes=config.classes,
         build=config.build,
         cost=config.cost,
@@ -501,7 +502,7 @@ def from_ofa_lists(
     """The architecture that published code writes as lists: kernel sizes and expand ratios of the blocks, stage by
     stage with four entries each, and the depth of each stage."""
     blocks = len(ks) // len(d)
-    values: dict[str, Choice] = {"resolution": resolution or space.input_shape[-1]}
+    values: dict[str, Choice] = {"resolution": resolution or space.largest()["resolution"]}
     for s, depth in enumerate(d):
         values[f"stage{s + 1}.depth"] = depth
         for b in range(depth):

@@ -17,7 +17,8 @@ from search_spaces.blocks import ConvNormAct
 from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.inputs import images
+from search_spaces.space import Columns, Space
 
 OPERATIONS = ("maxpool3x3", "conv1x1", "conv3x3")
 """Cheapest first."""
@@ -200,7 +201,7 @@ class Skeleton:
         """The network of one architecture with fresh weights."""
         return NASBench101Network(self, to_cell(architecture))
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         graphs = _Graphs.of(columns)
         stem, classifier = 9 * self.channels * self.width, self.stacks_widths[-1][1] * self.classes
@@ -212,7 +213,7 @@ class Skeleton:
                 weights, norms = graphs.weights(before, out_width)
                 params += cells * (weights + norms)
                 macs += cells * weights * pixels
-        return Costs(params, macs)
+        return {"params": params, "macs": macs}
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def nasbench101(
     return Space(
         name="nasbench101",
         decisions=tuple(decisions),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         cost=skeleton.cost,
         network=skeleton.network,

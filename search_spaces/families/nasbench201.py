@@ -21,8 +21,9 @@ from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import ReLUConvNorm
 from search_spaces.families.graph_paths import Paths
-from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.inputs import images
+from search_spaces.places import Block, Condition, Place, fixed
+from search_spaces.space import Columns, Space
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
@@ -197,7 +198,7 @@ class Skeleton:
         head = partial(_head, channels, self.classes)
         return [*places, fixed(Block(f"head {channels}-{self.classes}", (channels, *(isqrt(pixels),) * 2), head))]
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         params, macs = self._fixed_cost()
         total_params = np.full(len(columns[edge_name(0, 1)]), params, dtype=np.int64)
@@ -207,7 +208,7 @@ class Skeleton:
             weights = [(kernel * kernel * c * c, c, pixels) for c, pixels in self.stages]
             total_params += edges * self.cells * sum(w + 2 * c for w, c, _ in weights)
             total_macs += edges * self.cells * sum(w * pixels for w, _, pixels in weights)
-        return Costs(total_params, total_macs)
+        return {"params": total_params, "macs": total_macs}
 
     def _fixed_cost(self) -> tuple[int, int]:
         """Parameters and MACs of what every architecture has: stem, residual blocks and head."""
@@ -252,39 +253,27 @@ def _cell_places(shape: tuple[int, ...], repeats: int) -> list[Place]:
     places = []
     for i, (source, target) in enumerate(EDGES):
         edge, before = edge_name(source, target), [edge_name(*earlier) for earlier in EDGES[:i]]
-        reading = [name for _, node in EDGES[: i + 1] for way in _READERS[node] for name in way]
-        names = tuple(dict.fromkeys((edge, *before, *reading)))
-        needed = partial(_is_needed, (source, target))
-        places += _where_needed(names, 1, needed, partial(_edge_block, shape), repeats)
-    for target, ways in _READERS.items():
+        names = dict.fromkeys((edge, *before, *_reading(*(node for _, node in EDGES[: i + 1]))))
+        unused = Condition(tuple(names), partial(_is_unneeded, (source, target)))
+        places.append(Place((edge,), partial(_edge_block, shape), repeats, unused))
+    for target in _READERS:
         incoming = tuple(edge_name(source, target) for source in range(target))
-        names = tuple(dict.fromkeys((*incoming, *(name for way in ways for name in way))))
-        places += _where_needed(names, target, partial(_reaches, target), partial(_sum_block, shape), repeats)
+        unused = Condition(_reading(target), partial(_reaches_nothing, target))
+        places.append(Place(incoming, partial(_sum_block, shape), repeats, unused if unused.decisions else None))
     return places
 
 
-def _where_needed(
-    names: tuple[str, ...],
-    edges: int,
-    needed: Callable[[Mapping[str, Choice]], bool],
-    block: Callable[..., Block | None],
-    repeats: int,
-) -> list[Place]:
-    """A block that follows the first of these decisions, where it is needed and where it may be left out."""
-    ways = (False, True) if len(names) > edges else (False,)
-    return [Place(names, partial(_block_if, names, edges, needed, block, unused), repeats, unused) for unused in ways]
+def _reading(*nodes: int) -> tuple[str, ...]:
+    """The edges behind nodes."""
+    return tuple(dict.fromkeys(name for node in nodes for way in _READERS[node] for name in way))
 
 
-def _block_if(
-    names: tuple[str, ...],
-    edges: int,
-    needed: Callable[[Mapping[str, Choice]], bool],
-    block: Callable[..., Block | None],
-    unused: bool,
-    *values: Choice,
-) -> Block | None:
-    """The block of the first values, those of edges, where all of them say that it is (not) needed."""
-    return block(*values[:edges]) if needed(dict(zip(names, values))) != unused else None
+def _is_unneeded(edge: tuple[int, int], chosen: Mapping[str, Choice]) -> bool:
+    return not _is_needed(edge, chosen)
+
+
+def _reaches_nothing(node: int, chosen: Mapping[str, Choice]) -> bool:
+    return not _reaches(node, chosen)
 
 
 def _is_needed(edge: tuple[int, int], chosen: Mapping[str, Choice]) -> bool:
@@ -436,7 +425,7 @@ def nasbench201(
     return Space(
         name="nasbench201",
         decisions=tuple(Decision(edge_name(source, target), OPERATIONS) for source, target in EDGES),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         build=skeleton.supernet,
         cost=skeleton.cost,

@@ -23,8 +23,9 @@ from search_spaces.blocks import (
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
+from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.space import Columns, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
 """Cheapest first, in the order of the digits of published tables."""
@@ -135,7 +136,7 @@ class Skeleton:
         last, classifier = self.head()
         return nn.Sequential(last, PixelMean(), classifier)
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         layers = self.layers
         stem, last = 9 * self.channels * self.width, layers[-1]
@@ -149,7 +150,7 @@ class Skeleton:
                 layer_params, layer_macs = layer.cost(operation)
                 params += chosen * layer_params
                 macs += chosen * layer_macs
-        return Costs(params, macs)
+        return {"params": params, "macs": macs}
 
     # ---- strings ----------------------------------------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ def nasbench_macro(
     return Space(
         name="nasbench_macro",
         decisions=tuple(Decision(layer.name, OPERATIONS) for layer in skeleton.layers),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         build=skeleton.supernet,
         cost=skeleton.cost,

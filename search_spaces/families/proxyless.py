@@ -25,8 +25,9 @@ from search_spaces.blocks import (
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
+from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
-from search_spaces.space import Columns, Costs, Space
+from search_spaces.space import Columns, Space
 
 SKIP = "skip"
 KERNELS = (3, 5, 7)
@@ -206,7 +207,7 @@ class Skeleton:
         last, classifier = self.head()
         return nn.Sequential(last, PixelMean(), classifier)
 
-    def cost(self, columns: Columns) -> Costs:
+    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
         """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
         layers = self.layers
         params, macs = self._fixed_cost(layers[-1])
@@ -215,7 +216,7 @@ class Skeleton:
             for name in layer.choices(self.operations):
                 chosen = columns[layer.name] == name
                 total += chosen[:, None] * np.array(layer.cost(name), dtype=np.int64)
-        return Costs(total[:, 0], total[:, 1])
+        return {"params": total[:, 0], "macs": total[:, 1]}
 
     def _fixed_cost(self, last: Layer) -> tuple[int, int]:
         """Parameters and MACs of what every architecture has: stem, first block and head."""
@@ -325,7 +326,7 @@ def proxyless(
     return Space(
         name="proxyless",
         decisions=skeleton.decisions(),
-        input_shape=(channels, image_size, image_size),
+        inputs=images(channels, image_size),
         classes=classes,
         build=skeleton.supernet,
         cost=skeleton.cost,

@@ -283,7 +283,7 @@ def compared(plan: Plan) -> Comparison:
             cost: float(np.mean([m[f"ranking/{cost}"] for m in metrics]))
             for cost in ("passes", "train_seconds", "evaluation_seconds")
         }
-    baselines = {name: np.asarray(getattr(plan.space.costs(architectures), name), float) for name in BASELINES}
+    baselines = {name: np.asarray(plan.space.costs(architectures)[name], float) for name in BASELINES}
     ranked = compare(scores, plan.truth.percent, baselines=baselines, top_percent=TOP_PERCENT, seed=plan.base.seed)
     columns = {f"{name} seed {seed}": column for name, of in scores.items() for seed, column in of.items()}
     ranking_run.write_accuracies(plan.output / "accuracies.csv", plan.truth, {**baselines, **columns})

@@ -30,9 +30,9 @@ def space_facts(name: str) -> Group:
     facts = _plain()
     facts.add_row("  architectures", f"{space.count():,}")
     facts.add_row("  decisions", str(len(space.decisions)))
-    facts.add_row("  input", f"{' x '.join(map(str, space.input_shape))}, {space.classes} classes")
+    facts.add_row("  input", ", ".join(" x ".join(map(str, one.shape)) for one in space.inputs))
     costs = space.costs([space.smallest(), space.largest()])
-    for title, (low, high) in (("million MACs", costs.macs / 1e6), ("million weights", costs.params / 1e6)):
+    for title, (low, high) in (("million MACs", costs["macs"] / 1e6), ("million weights", costs["params"] / 1e6)):
         facts.add_row(f"  {title}", f"{low:,.2f} to {high:,.2f}")
     options = _plain()
     for option, parameter in catalogue.parameters("space", name).items():

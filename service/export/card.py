@@ -79,8 +79,8 @@ def card_of(subject: Subject) -> dict[str, Any]:
             **data.targets,
         },
         "accuracy": _accuracy(subject.folder, member, subject.origin),
-        "params": int(costs.params[0]),
-        "macs": int(costs.macs[0]),
+        "params": int(costs["params"][0]),
+        "macs": int(costs["macs"][0]),
         "latency": _latency(subject.folder, member, space, architecture),
         "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
         "use": USE,
@@ -121,9 +121,9 @@ def _latency(
     value = finite(member["values"].get("latency_ms"))
     if value is None:
         return None
-    size = int(architecture.get("resolution", space.input_shape[-1]))
     conditions = (read_json(folder / "front.json") or {}).get("latency") or {}
-    shape = [*space.input_shape[:1], size, size] if "resolution" in architecture else list(space.input_shape)
+    shapes = [list(one.shape_for(architecture)) for one in space.inputs]
+    shape = shapes[0] if len(shapes) == 1 else shapes
     interval = (member.get("intervals") or {}).get("latency_ms")
     return {"latency_ms": value, "interval_ms": interval, **conditions, "input_shape": shape}
 

@@ -142,8 +142,8 @@ def _try_space(job: Job, facts: Mapping[str, Any]) -> tuple[Space | None, list[s
         given = {option: f"space.options.{option}" for option in options}
         return None, [*mistakes, placed(error, "space", own | given)]
     shape = (facts.get("channels"), facts.get("image_size"), facts.get("image_size"))
-    if space.input_shape and None not in shape and tuple(space.input_shape) != shape:
-        needs, has = (" x ".join(map(str, one)) for one in (space.input_shape, shape))
+    if space.inputs and None not in shape and space.inputs[0].shape != shape:
+        needs, has = (" x ".join(map(str, one)) for one in (space.inputs[0].shape, shape))
         mistakes.append(f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size")
     return space, mistakes
 
@@ -191,7 +191,7 @@ def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:
     if name not in ("macs", "params") or space is None:
         return None
     try:
-        low, high = getattr(space.costs([space.smallest(), space.largest()]), name)
+        low, high = space.costs([space.smallest(), space.largest()])[name]
     except TypeError:  # a space without exact costs
         return None
     return float(low), float(high)

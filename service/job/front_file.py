@@ -11,6 +11,8 @@ from typing import Any
 
 from service.job.folder import read_json, read_lines
 
+TASK_FILE = "task.json"
+"""What a job leaves as soon as it knows its task: the `task` of `front.json`."""
 PREDICTED = "predicted_"
 """What the name of a value begins with where a search predicted a measured cost."""
 
@@ -109,7 +111,7 @@ def objectives_of(folder: Path) -> list[dict[str, Any]]:
     if front and front.get("objectives"):
         return front["objectives"]
     head = next((line for line in read_lines(folder / "search" / "journal.jsonl")[0] if "objectives" in line), {})
-    metric = task_of(front or {}).metric.name
+    metric = task_of_job(folder).metric.name
     return [_with_role(described, metric) for described in head.get("objectives", [])]
 
 
@@ -125,6 +127,12 @@ def task_of(front: Mapping[str, Any]) -> TaskFacts:
         source="measured",
     )
     return TaskFacts(name=task.get("name") or "", metric=judged, examples=task.get("examples") or "examples")
+
+
+def task_of_job(folder: Path) -> TaskFacts:
+    """What the networks of a job are trained for, from its front or, before there is one, from its `task.json`."""
+    front = read_front_file(folder)
+    return task_of(front or {"task": read_json(folder / TASK_FILE)})
 
 
 def quantities_of(

@@ -45,7 +45,7 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
         return
     try:
         with Meter(job.latency) as meter:
-            here = meter.conditions(torch_device(job.device), space.input_shape).to_dict()
+            here = meter.conditions(torch_device(job.device), space.example()).to_dict()
     except (DeviceUnreachable, ValueError):
         return  # said elsewhere
     if differing := differing_conditions(table.conditions, here):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, job_name
-from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of
+from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of_job
 from service.report.quantities import Axis, axis_of, quality_axis, test_axis
 
 Record = Mapping[str, Any]
@@ -52,7 +52,7 @@ class Picture:
 def picture_of(folder: Path) -> Picture | None:
     """What there is to draw, None where no candidate has values of two quantities."""
     front, rows = read_front_file(folder) or {}, candidates(folder)
-    members, task = front.get("members", []), task_of(front)
+    members, task = front.get("members", []), task_of_job(folder)
     values = [*rows, *(member["values"] for member in members)]
     known = {name for value in values for name, entry in value.items() if finite(entry) is not None}
     measured = {name for member in members for name in member.get("intervals") or {}}

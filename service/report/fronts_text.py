@@ -10,6 +10,7 @@ from service.report.fronts import Front
 from service.report.quantities import Axis, form_of
 from service.report.text import duration
 
+_GRID = 3  # axes of an example that is looked at as a whole, such as an image; else they are numbers side by side
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
 
 
@@ -98,7 +99,7 @@ def _condition(name: str, value: Any, examples: str) -> str:
     if name in ("device", "backend", "precision"):
         return str(value)
     if name == "input_shape":
-        return f"{examples} of {' x '.join(map(str, value))}"
+        return f"{examples if len(value) == _GRID else 'inputs'} of {' x '.join(map(str, value))}"
     if name == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
     return f"{name.replace('_size', '').replace('_', ' ')} {value}"

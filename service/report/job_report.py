@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.job.folder import candidates, finite, job_name, read_json, read_lines, write_whole
-from service.job.front_file import brought_up_to_date, read_front_file, task_of
+from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.figures import (
     front_html,
     front_png,
@@ -187,7 +187,7 @@ def proxy_lines(folder: Path) -> list[str]:
         )
         lines.append(f"  {name:<16} Spearman {spearman}  Kendall {kendall}")
     count = next(iter(found.values()))["architectures"] if found else 0
-    noun = form_of(task_of(read_front_file(folder) or {}).metric.name).noun
+    noun = form_of(task_of_job(folder).metric.name).noun
     return [f"agreement with the {noun} of {count} candidates, 95 % intervals:", *lines] if lines else []
 
 

@@ -44,8 +44,7 @@ _HOW_JUDGED = """<b>{validation}</b> was computed on {examples} that were kept a
 it, so the chosen ones look a little better in it than they are.</li><li><b>{test}</b> is the same on {examples} that
 neither training nor search has seen; it was read once, at the end. It is what to expect in use, as far as the
 {examples} there are alike."""
-_HOW_MEASURED = """<b>{noun}</b> was measured, not estimated: all networks of a front in turns on the same machine; the
-interval is that of 95 %."""
+_HOW_MEASURED = "<b>{noun}</b> was measured, not estimated; intervals are those of 95 %."
 _WHERE_MEASURED = " It holds for this\nmachine and these conditions only:<ul>"
 _WORDS = """<h2>Words</h2><dl>
 <dt>architecture</dt><dd>What a network is built of: the outcome of every decision of the search space.</dd>

@@ -136,7 +136,7 @@ class Work:
     def latency(self) -> Latency:
         quiet = Quiet(self.folder / "search")
         alone = nullcontext if self.job.latency.is_remote else quiet.measuring
-        return Latency(self._timed_subnet, self.space.input_shape, self.job.latency, alone=alone)
+        return Latency(self._timed_subnet, self.space.example, self.job.latency, alone=alone)
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
         """The subnet that accuracy is read of; one without calibration where that happens elsewhere, which takes as
@@ -171,7 +171,7 @@ class Work:
             return
         try:
             with Meter(self.job.latency) as meter:
-                meter.conditions(self.device, self.space.input_shape)
+                meter.conditions(self.device, self.space.example())
         except DeviceUnreachable as error:
             raise InvalidJob([f"latency.device: {error}"]) from error
 

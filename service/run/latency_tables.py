@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nas.hardware import DeviceUnreachable, Measurement, Meter
+from nas.hardware.examples import Example
 from nas.hardware.latency_table import LatencyTable, space_digest
 from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
 from nas.search.journal import Records
@@ -65,7 +66,7 @@ class TableRequest:
             space = catalogue.make("space", self.space, options=options)
         except (ValueError, TypeError, IndexError) as error:
             raise InvalidJob([f"--option: {error}"]) from error
-        data = {"source": "noise", "image_size": space.input_shape[-1]}
+        data = {"source": "noise", "image_size": space.inputs[0].shape[-1]}
         fields = {"name": "profile", "data": data, "space": {"name": self.space}}
         return job_of(fields, self.sets), space, options
 
@@ -103,7 +104,7 @@ def build_table(
     device = torch_device(job.device)
     try:
         with Meter(job.latency) as meter:
-            here = meter.conditions(device, space.input_shape).to_dict()
+            here = meter.conditions(device, space.example()).to_dict()
             if path.exists():
                 return _finished(path, space, here)
             described = {"options": dict(options), "conditions": here}
@@ -143,11 +144,11 @@ def journal_file(path: Path) -> Path:
 
 
 def _measured(
-    device: torch.device, meter: Meter, modules: list[nn.Module], shapes: list[tuple[int, ...]]
+    device: torch.device, meter: Meter, modules: list[nn.Module], examples: list[Example]
 ) -> list[Estimate | Exception]:
     """Latencies on the device, with the memory format that subnets have there."""
     there = [module.to(device).to(memory_format=torch.channels_last) for module in modules]
-    return [one.latency if isinstance(one, Measurement) else one for one in meter.measure(there, shapes)]
+    return [one.latency if isinstance(one, Measurement) else one for one in meter.measure(there, examples)]
 
 
 def _finished(path: Path, space: Space, here: Mapping[str, Any]) -> LatencyTable:

@@ -53,11 +53,10 @@ def measure_architectures(
         InvalidJob: The machine that shall measure cannot be reached.
     """
     subnets = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
-    sizes = [int(a.get("resolution", space.input_shape[-1])) for a in architectures]
-    shapes = [(space.input_shape[0], size, size) for size in sizes]
+    examples = [space.example(architecture) for architecture in architectures]
     try:
         with Meter(job.latency) as meter:
-            return meter.measure(subnets, shapes, rounds=rounds)
+            return meter.measure(subnets, examples, rounds=rounds)
     except DeviceUnreachable as error:
         raise InvalidJob([f"latency.device: {error}"]) from error
 
@@ -66,7 +65,7 @@ def _profile_row(
     name: str, architecture: Architecture, space: Space, measured: Measurement | MeasurementFailed
 ) -> dict[str, Any]:
     costs = space.costs([architecture])
-    row = {"name": name, "key": architecture.key, "macs": int(costs.macs[0]), "params": int(costs.params[0])}
+    row = {"name": name, "key": architecture.key, "macs": int(costs["macs"][0]), "params": int(costs["params"][0])}
     if isinstance(measured, MeasurementFailed):
         return {**row, "failed": str(measured)}
     return {

@@ -125,7 +125,7 @@ def measure(work: Work) -> None:
             "objectives": work.problem.describe(),
             "space": work.space.describe(),
             "decisions": [decision.name for decision in work.space.decisions],
-            "latency": work.latency.meter.conditions(work.device, work.space.input_shape).to_dict(),
+            "latency": work.latency.meter.conditions(work.device, work.space.example()).to_dict(),
             "members": [_member(evaluation) for evaluation in kept],
             "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
         },

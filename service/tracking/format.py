@@ -13,16 +13,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from service.job.folder import finite, read_json, read_lines
-from service.job.front_file import Quantity, TaskFacts, member_quantities, quality_of, read_front_file, task_of
+from service.job.front_file import Quantity, TaskFacts, member_quantities, quality_of, task_of, task_of_job
 
 LONGEST_VALUE = 6000
 VIEW_KEY = "pareto"
-_CURVES = {
-    "train": {"loss": "train/loss", "lr": "train/lr"},
-    "rollback": {"lr_scale": "train/rollback_lr_scale"},
-}
 _VALIDATED = ("largest", "smallest", "random")
-_SPEED = "_per_s"
+_SPEEDS = ("examples_per_s", "images_per_s")  # the second in earlier versions
 CURVE_PREFIXES = ("train/", "validation/")
 """What the names of the curves of a training begin with."""
 LEARNED = {"probabilities": "probability", "examples": "examples"}
@@ -85,30 +81,26 @@ def unit_tags(quantities: Iterable[Quantity]) -> dict[str, str]:
     return {f"nas.unit.{allowed_name(quantity.name)}": quantity.unit for quantity in quantities if quantity.unit}
 
 
-def metric_of_validation(job: Mapping[str, Any]) -> str:
-    """What the curves of validation are called while a job is trained: the metric is known of what its data decide."""
-    task = job["job"].get("task") or {}
-    return task_of({}).metric.name if task.get("name") in (None, task_of({}).name) else "quality"
+def _curves_of(task: TaskFacts) -> dict[str, dict[str, str]]:
+    """Event of a training -> names of numbers in it -> names of metrics."""
+    speed = f"train/{task.examples}_per_s"
+    return {
+        "train": {"loss": "train/loss", "lr": "train/lr", **dict.fromkeys(_SPEEDS, speed)},
+        "validate": {name: f"validation/{name}_{task.metric.name}" for name in _VALIDATED},
+        "rollback": {"lr_scale": "train/rollback_lr_scale"},
+    }
 
 
-def _curves_of(record: Mapping[str, Any], metric: str) -> dict[str, str]:
-    """Names in an event of a training -> names of the metrics."""
-    event = record.get("event", "")
-    if event == "validate":
-        return {name: f"validation/{name}_{record.get('metric', metric)}" for name in _VALIDATED}
-    speeds = [name for name in record if name.endswith(_SPEED)] if event == "train" else []
-    return _CURVES.get(event, {}) | {name: f"train/{name}" for name in speeds}
-
-
-def progress_points(records: Iterable[Mapping[str, Any]], metric: str) -> Iterable[tuple[str, Any, int, int]]:
+def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> Iterable[tuple[str, Any, int, int]]:
     """Points of the curves as (metric, value, step, time in ms).
 
     Args:
         records: Lines of `progress.jsonl`.
-        metric: What networks are validated by, where an event does not say it.
+        task: What the networks are trained for; curves are named by it.
     """
+    curves = _curves_of(task)
     for record in records:
-        for name, curve in _curves_of(record, metric).items():
+        for name, curve in curves.get(record.get("event", ""), {}).items():
             if name in record and "step" in record:
                 yield curve, record[name], int(record["step"]), int(record["time"] * 1000)
         if record.get("event") == "system":
@@ -140,7 +132,7 @@ def outcome_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of the result of a job."""
     result = read_json(folder / "result.json") or {}
     metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size")}
-    metric = task_of(read_front_file(folder) or {}).metric.name
+    metric = task_of_job(folder).metric.name
     metrics[f"test_{metric}"] = result.get("test_quality", result.get("test_accuracy"))
     agreements = read_json(folder / "search" / "proxies.json") or {}
     metrics |= {f"proxy_spearman/{name}": agreement["spearman"][0] for name, agreement in agreements.items()}

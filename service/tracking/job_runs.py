@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, read_json, read_lines
-from service.job.front_file import member_quantities, read_front_file, task_of
+from service.job.front_file import TASK_FILE, member_quantities, read_front_file, task_of, task_of_job
 from service.report.figures import COLOURS
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
 from service.tracking.format import (
@@ -25,7 +25,6 @@ from service.tracking.format import (
     ended_ms,
     member_metrics,
     member_params,
-    metric_of_validation,
     outcome_metrics,
     progress_points,
     source_tags,
@@ -38,7 +37,7 @@ from service.tracking.format import (
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
-    *("search/hypervolume.json", "search/proxies.json"),
+    *(TASK_FILE, "search/hypervolume.json", "search/proxies.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
 )
 
@@ -147,7 +146,7 @@ class JobMirror:
         return {name: max(metric.step for metric in history) for name, history in histories.items()}
 
     def _training_points(self, records: list[dict[str, Any]]) -> Iterable[tuple[str, Any, int, int]]:
-        return progress_points(records, metric_of_validation(self.job))
+        return progress_points(records, task_of_job(self.folder))
 
     def _hypervolume_points(self) -> Iterator[tuple[str, Any, int, int]]:
         path = self.folder / "search" / "hypervolume.json"

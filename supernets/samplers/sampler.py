@@ -66,7 +66,7 @@ MakeSampler = Callable[[Space, int | None], Sampler]
 
 def exact_macs(space: Space) -> Callable[[Architecture], float]:
     """Return what gives the exact multiply-accumulates of architectures of a space."""
-    return lambda architecture: float(space.costs([architecture]).macs[0])
+    return lambda architecture: float(space.costs([architecture])["macs"][0])
 
 
 def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What every searcher of the catalogue promises."""
 
-import moocore
 import numpy as np
 import pytest
 
@@ -147,22 +146,6 @@ def test_exact_limits_are_kept(name, most):
     assert all(sum(architecture.values()) <= most for architecture in objective.calls)
 
 
-def test_limits_on_what_is_measured_are_learned(name):
-    if name == "random":
-        pytest.skip("learns nothing")
-    space = bits(12)
-    feasible = {}
-    for compared in (name, "random"):
-        shares = []
-        for seed in range(3):
-            task = problem(space, accuracy=Bound(low=3))
-            searcher = made(compared, space, population=16, seed=seed)
-            done = search(searcher, task, Journal(None, {}), space=space, evaluations=100)
-            shares.append(np.mean([evaluation.status == "ok" for evaluation in done]))
-        feasible[compared] = np.mean(shares)
-    assert feasible[name] > 1.4 * feasible["random"]
-
-
 def test_candidates_that_fail_do_not_stop_a_search(name):
     class Moody(Leading):
         def evaluate(self, architecture, fidelity=1.0):
@@ -209,39 +192,3 @@ def test_a_resumed_search_writes_the_journal_of_an_uninterrupted_one(tmp_path, n
     run(tmp_path / "parts.jsonl", objective=objective)
     assert without_times(tmp_path / "whole.jsonl") == without_times(tmp_path / "parts.jsonl")
     assert len(objective.calls) == 10
-
-
-# ---- quality ---------------------------------------------------------------------------------------------------------
-
-
-def table(space: Space):
-    """Losses of any encodings: an accuracy with interactions of neighbouring decisions, and the cost."""
-    generator = np.random.default_rng(7)
-    d = len(space.decisions)
-    gain, pairs = generator.gamma(1.0, size=d), 0.5 * generator.normal(size=d - 1)
-
-    def losses(encodings):
-        accuracy = encodings @ gain + (encodings[:, 1:] * encodings[:, :-1]) @ pairs
-        return np.stack([-accuracy, encodings.sum(axis=1)], axis=1).astype(float)
-
-    return losses
-
-
-def found_hypervolume(name, seed, evaluations):
-    space = bits(18)
-    losses = table(space)
-    searcher, seen = made(name, space, population=16, seed=seed), {}
-    while len(seen) < evaluations:
-        asked = searcher.ask()
-        points = losses(np.stack([space.encode(architecture) for architecture in asked]))
-        searcher.tell(asked, points, np.zeros(len(asked)))
-        seen.update({a: point for a, point in zip(asked, points) if a in seen or len(seen) < evaluations})
-    return moocore.hypervolume(np.array(list(seen.values())), ref=[0.0, 18.0])
-
-
-def test_fronts_are_better_than_those_of_random_search(name):
-    if name == "random":
-        pytest.skip("the one to beat")
-    ours = [found_hypervolume(name, seed, 100) for seed in range(3)]
-    random = [found_hypervolume("random", seed, 100) for seed in range(8)]
-    assert np.mean(ours) > np.mean(random) + np.std(random)

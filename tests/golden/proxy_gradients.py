@@ -74,7 +74,7 @@ def cell_of_the_card() -> Passes:
     """A NAS-Bench-201 cell with two 3x3, two 1x1 convolutions and two skips, published as number 534."""
     space = nasbench201()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *space.input_shape, generator=generator)
+    images = torch.randn(2, *space.inputs[0].shape, generator=generator)
     return Passes(space.subnet(space.architecture(parse_cell("x331122"))), classified(images, torch.tensor([0, 1])))
 
 

@@ -77,4 +77,4 @@ def test_space_has_golden_numbers(name):
     costs = space.costs([space.largest(), space.smallest()])
     assert source
     assert space.count() == count
-    assert list(zip(costs.params.tolist(), costs.macs.tolist())) == [largest, smallest]
+    assert list(zip(costs["params"].tolist(), costs["macs"].tolist())) == [largest, smallest]

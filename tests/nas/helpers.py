@@ -4,16 +4,16 @@ import numpy as np
 
 from nas.objectives import Bound, Objective, Role, costs_of
 from nas.search.problem import Problem
-from search_spaces import Architecture, Columns, Costs, Decision, Space
+from search_spaces import Architecture, Columns, Decision, Space
 from supernets.estimate import Estimate
 
 
 def bits(n: int = 12) -> Space:
     """`n` binary decisions; MACs count the ones, parameters are ten times as many."""
 
-    def cost(columns: Columns) -> Costs:
+    def cost(columns: Columns) -> dict[str, np.ndarray]:
         ones = sum(columns[f"bit{i}"].astype(np.int64) for i in range(n))
-        return Costs(10 * ones, ones)
+        return {"params": 10 * ones, "macs": ones}
 
     return Space(name="bits", decisions=tuple(Decision(f"bit{i}", (0, 1)) for i in range(n)), cost=cost)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from nas.hardware.latency_table_building import TableBuilder, TableConfig
 from nas.search.journal import Records
@@ -31,20 +31,20 @@ class Device:
         self.slow = list(slow)
         self.measured = 0
 
-    def __call__(self, modules: list[nn.Module], shapes: list[tuple[int, ...]]) -> list[Estimate]:
+    def __call__(self, modules: list[nn.Module], examples: list[tuple[Tensor, ...]]) -> list[Estimate]:
         time.sleep(self.seconds)
         factor = self.slow.pop(0) if self.slow else 1.0
         self.measured += len(modules)
-        return [self._estimate(module, shape, factor) for module, shape in zip(modules, shapes)]
+        return [self._estimate(module, factor) for module in modules]
 
-    def _estimate(self, module: nn.Module, shape: tuple[int, ...], factor: float) -> Estimate:
+    def _estimate(self, module: nn.Module, factor: float) -> Estimate:
         assert not module.training
         noise = float(np.exp(self.noise * self.generator.normal()))
-        value = factor * noise * true_ms(module, shape)
+        value = factor * noise * true_ms(module)
         return Estimate(value, value * (1 - 2 * self.noise), value * (1 + 2 * self.noise))
 
 
-def true_ms(module: nn.Module, shape: tuple[int, ...]) -> float:
+def true_ms(module: nn.Module) -> float:
     leaves = [leaf for leaf in module.modules() if not list(leaf.children()) and not isinstance(leaf, nn.Identity)]
     params = sum(parameter.numel() for parameter in module.parameters())
     memory = MEMORY_MS * params if isinstance(module, NASBenchMacroNetwork) else 0.0

@@ -34,7 +34,7 @@ def of_space(name: str) -> Iterator[tuple[nn.Module, int]]:
     space = catalogue.resolve("space", name)(**SPACES[name])
     for i in range(ARCHITECTURES):
         torch.manual_seed(i)
-        yield space.subnet(space.sample(np.random.default_rng(i))), space.input_shape[-1]
+        yield space.subnet(space.sample(np.random.default_rng(i))), space.inputs[0].shape[-1]
 
 
 def of_timm(name: str) -> Iterator[tuple[nn.Module, int]]:

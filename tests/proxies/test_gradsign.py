@@ -141,8 +141,8 @@ def test_on_architectures_of_a_space_both_agree(name: str) -> None:
     """In double precision; in single precision a few signs hang on rounding, in the loop as well."""
     space = of_space(name, **SPACES[name])
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(4, *space.input_shape, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, space.classes, (4,), generator=generator)
+    images = torch.randn(4, *space.inputs[0].shape, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 10, (4,), generator=generator)
     for i in range(2):
         torch.manual_seed(0)
         model = space.subnet(space.sample(np.random.default_rng(i))).double()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import Architecture, Costs, Decision, InvalidArchitecture, Relaxation, Space
+from search_spaces import Architecture, Decision, InvalidArchitecture, Relaxation, Space
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def pairs() -> Space:
         fold=lambda values: sorted_even({"a": 0} | values),
         size=12,
         extremes=({"b": 0}, {"a": 5, "b": 5}),
-        cost=lambda columns: Costs(columns["a"] + columns["b"], columns["a"] * columns["b"]),
+        cost=lambda columns: {"params": columns["a"] + columns["b"], "macs": columns["a"] * columns["b"]},
     )
 
 
@@ -264,7 +264,7 @@ def test_folded_features_and_costs_do_not_depend_on_the_form(pairs):
     forms = np.array([[1, 3], [3, 1]])
     assert np.array_equal(*pairs.features(forms))
     assert pairs.features(np.array([[0, 2]]))[0, :6].tolist() == [0] * 6
-    assert pairs.costs(forms).macs.tolist() == [3, 3]
+    assert pairs.costs(forms)["macs"].tolist() == [3, 3]
     with pytest.raises(InvalidArchitecture, match="a \\+ b = 1 is odd"):
         pairs.costs(np.array([[0, 1]]))
 

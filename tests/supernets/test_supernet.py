@@ -1,8 +1,11 @@
 """Activation, extraction, gradients, saving."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from search_spaces import InvalidArchitecture
 from search_spaces.elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
@@ -23,7 +26,7 @@ from tests.supernets.helpers import scrambled
 def test_extracted_subnet_equals_active_supernet(space, random_architectures):
     supernet = scrambled(Supernet(space)).eval()
     generator = np.random.default_rng(0)
-    x = torch.randn(2, *space.input_shape)
+    x = torch.randn(2, *space.inputs[0].shape)
     outputs = []
     drawn = [space.sample(generator) for _ in range(random_architectures)]
     for architecture in [space.smallest(), space.largest(), *drawn]:
@@ -63,7 +66,7 @@ def active_region(layer: Elastic, parameter: torch.Tensor) -> tuple[slice, ...]:
 def test_gradients_are_zero_outside_the_active_weights():
     space = small_mobilenet_v3()
     supernet = scrambled(Supernet(space)).train()
-    x = torch.randn(16, *space.input_shape)
+    x = torch.randn(16, *space.inputs[0].shape)
     for architecture in [space.smallest(), *(space.sample(np.random.default_rng(seed)) for seed in range(5))]:
         supernet.zero_grad(set_to_none=True)
         supernet.activate(architecture)
@@ -82,13 +85,13 @@ def test_gradients_are_zero_outside_the_active_weights():
                     gradient[region] = 0
                     outside += int((gradient != 0).sum())
         assert outside == 0
-        assert reached >= 0.9 * space.costs([architecture]).params[0]  # the rest: channels that ReLU keeps at zero
+        assert reached >= 0.9 * space.costs([architecture])["params"][0]  # the rest: channels that ReLU keeps at zero
 
 
 def test_gradients_of_two_subnets_add_up():
     space = small_mobilenet_v3()
     supernet = scrambled(Supernet(space)).train()
-    x = torch.randn(4, *space.input_shape)
+    x = torch.randn(4, *space.inputs[0].shape)
     pair = [space.smallest(), space.largest()]
 
     def gradients(architectures):
@@ -114,8 +117,29 @@ def test_saved_supernet_is_loaded_again(tmp_path):
     supernet.save(tmp_path / "s.safetensors")
     other = Supernet(space).eval()
     other.load(tmp_path / "s.safetensors")
-    x = torch.randn(2, *space.input_shape)
+    x = torch.randn(2, *space.inputs[0].shape)
     assert torch.equal(other(x), supernet(x))
+
+
+def test_a_supernet_that_an_earlier_version_saved_is_loaded(tmp_path):
+    """It wrote the shape of one input, and the number of classes."""
+    space = small_mobilenet_v3()
+    supernet = scrambled(Supernet(space)).eval()
+    decisions = {decision.name: decision.choices for decision in space.decisions}
+    earlier = {"name": space.name, "decisions": decisions, "input": (3, 32, 32), "classes": 10}
+    save_file(supernet.network.state_dict(), tmp_path / "s.safetensors", metadata={"space": json.dumps(earlier)})
+    other = Supernet(space).eval()
+    other.load(tmp_path / "s.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), supernet.state_dict().values()))
+
+
+def test_a_supernet_with_other_outputs_is_refused_and_nothing_is_changed(tmp_path):
+    Supernet(small_mobilenet_v3(classes=4)).save(tmp_path / "s.safetensors")
+    ours = Supernet(small_mobilenet_v3())
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    with pytest.raises(ValueError, match="decisions or shapes differ"):
+        ours.load(tmp_path / "s.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
 
 
 def test_supernet_of_another_space_is_refused(tmp_path):
@@ -137,7 +161,7 @@ def sorted_importances(supernet):
 def test_channel_sorting_leaves_the_largest_network_unchanged():
     space = small_mobilenet_v3()
     supernet = scrambled(Supernet(space)).eval()
-    x = torch.randn(4, *space.input_shape)
+    x = torch.randn(4, *space.inputs[0].shape)
     before = supernet(x)
     sort_channels(supernet)
     assert (supernet(x) - before).abs().max() < 1e-5
@@ -151,7 +175,7 @@ def test_channel_sorting_leaves_the_largest_network_unchanged():
 def test_channel_sorting_keeps_trained_widths():
     space = small_mobilenet_v3(expands=(2, 3, 4))
     supernet = scrambled(Supernet(space)).eval()
-    x = torch.randn(4, *space.input_shape)
+    x = torch.randn(4, *space.inputs[0].shape)
     trained = space.restrict({"*.expand": (3, 4)})
     architectures = [
         trained.smallest(),

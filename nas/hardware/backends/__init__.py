@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import nn
 
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.timing import Network
 from nas.names import find
 
@@ -35,17 +36,17 @@ class Backend(Protocol):
         """Backend with its version, as written beside every number."""
         ...
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         """The network ready to run on its device.
 
         Args:
             model: A plain network in evaluation mode; it is left as it is.
-            shape: Of its input with the batch, [B, C, H, W].
+            example: What it is called with, a whole batch.
             config: Precision and threads.
         """
         ...
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         """The network as a file for the runtime of another machine; called where `runtime` is given."""
         ...
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from nas.hardware.backends import torch as eager
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.memory import peak_memory_mb
 from nas.hardware.timing import Network
 
@@ -22,23 +23,23 @@ class Backend:
     def version(self) -> str:
         return f"torch {torch.__version__} CUDA graph"
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         model = eager.in_precision(model, config.precision)
-        images = eager.random_input(model, shape, config.precision)
-        memory_mb = peak_memory_mb(model, images)
-        with torch.cuda.device(images.device), torch.inference_mode():
+        example = eager.example_in(model, example, config.precision)
+        memory_mb = peak_memory_mb(model, example)
+        with torch.cuda.device(example[0].device), torch.inference_mode():
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
                 for _ in range(3):  # libraries choose their kernels and take their memory outside the capture
-                    model(images)
+                    model(*example)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                output = model(images)
-        network = eager.torch_network(model, images, memory_mb, step=graph.replay)
+                output = model(*example)
+        network = eager.torch_network(model, example, memory_mb, step=graph.replay)
         network.finite = lambda: bool(torch.isfinite(output).all())
         return network
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from torch import nn
 from nas.hardware.backends import not_installed
 from nas.hardware.backends import torch as eager
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.onnx_model import INSTALL, NEEDS, onnx_bytes
 from nas.hardware.runtimes import open_onnx, runtime_version
 from nas.hardware.timing import Network
@@ -33,14 +34,14 @@ class Backend:
     def version(self) -> str:
         return runtime_version("onnxruntime")
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         cuda = next((parameter.is_cuda for parameter in model.parameters()), False)
-        return open_onnx(self.export(model, shape, config), config.threads, cuda=cuda)
+        return open_onnx(self.export(model, example, config), config.threads, cuda=cuda)
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         if config.precision == "int8":
-            return quantised(onnx_bytes(model, shape))
-        return onnx_bytes(eager.in_precision(model, config.precision), shape)
+            return quantised(onnx_bytes(model, example))
+        return onnx_bytes(eager.in_precision(model, config.precision), example)
 
 
 def quantised(model: bytes) -> bytes:

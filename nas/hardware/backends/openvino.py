@@ -4,11 +4,11 @@ import importlib.metadata
 import time
 
 import numpy as np
-import torch
 from torch import nn
 
 from nas.hardware.backends import not_installed
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.onnx_model import NEEDS, onnx_bytes
 from nas.hardware.runtimes import resident_mb
 from nas.hardware.timing import Network
@@ -29,7 +29,7 @@ class Backend:
     def version(self) -> str:
         return f"openvino {importlib.metadata.version('openvino')}"
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         import openvino
 
         before = resident_mb()
@@ -40,9 +40,11 @@ class Backend:
             "INFERENCE_PRECISION_HINT": HINTS[config.precision],
         }
         core = openvino.Core()
-        request = core.compile_model(core.read_model(onnx_bytes(model, shape)), "CPU", settings).create_infer_request()
-        images = torch.randn(shape).numpy()
-        request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
+        request = core.compile_model(
+            core.read_model(onnx_bytes(model, example)), "CPU", settings
+        ).create_infer_request()
+        for i, one in enumerate(example):
+            request.set_input_tensor(i, openvino.Tensor(one.contiguous().numpy(), shared_memory=True))
 
         def finite() -> bool:
             network.memory_mb = max(0.0, resident_mb() - before)
@@ -53,5 +55,5 @@ class Backend:
         network = Network(request.infer, finite, cancel=request.cancel, clock=clock)
         return network
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         raise NotImplementedError

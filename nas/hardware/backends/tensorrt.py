@@ -9,7 +9,8 @@ from torch import nn
 
 from nas.hardware.backends import not_installed
 from nas.hardware.config import LatencyConfig
-from nas.hardware.onnx_model import INSTALL, NEEDS, onnx_bytes
+from nas.hardware.examples import Example
+from nas.hardware.onnx_model import INSTALL, NEEDS, input_names, onnx_bytes
 from nas.hardware.timing import Network
 
 
@@ -26,24 +27,25 @@ class Backend:
     def version(self) -> str:
         return f"tensorrt {importlib.metadata.version('tensorrt')}"
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         import tensorrt
 
-        from nas.hardware.backends.torch import in_precision, random_input
+        from nas.hardware.backends.torch import example_in, in_precision
 
         parameter = next(model.parameters())
         model = in_precision(model, config.precision)  # a strongly typed network computes in the types it was given
-        images = random_input(model, shape, config.precision).contiguous()
+        inputs = tuple(one.contiguous() for one in example_in(model, example, config.precision))
         with torch.cuda.device(parameter.device):
-            engine = _engine(tensorrt, onnx_bytes(model, shape))
+            engine = _engine(tensorrt, onnx_bytes(model, example))
             context = engine.create_execution_context()
             with torch.inference_mode():
-                output = torch.empty_like(model(images)).contiguous()
-            context.set_tensor_address("input", images.data_ptr())
+                output = torch.empty_like(model(*inputs)).contiguous()
+            for name, one in zip(input_names(len(inputs)), inputs):
+                context.set_tensor_address(name, one.data_ptr())
             context.set_tensor_address("output", output.data_ptr())
             stream = torch.cuda.Stream()
-        memory_mb = (engine.device_memory_size_v2 + images.nbytes + output.nbytes) / 1e6
-        held = (engine, images)  # they must outlive the context, which knows their addresses only
+        memory_mb = (engine.device_memory_size_v2 + sum(one.nbytes for one in inputs) + output.nbytes) / 1e6
+        held = (engine, inputs)  # they must outlive the context, which knows their addresses only
 
         def step() -> None:
             if not context.execute_async_v3(stream.cuda_stream):
@@ -55,7 +57,7 @@ class Backend:
 
         return Network(step, finite, wait=stream.synchronize, memory_mb=memory_mb, clock=time.perf_counter)
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         raise NotImplementedError
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example, ready_for
 from nas.hardware.memory import peak_memory_mb
 from nas.hardware.timing import Network
 
@@ -31,18 +32,18 @@ class Backend:
     def version(self) -> str:
         return f"torch {torch.__version__} eager"
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         model = in_precision(model, config.precision)
-        images = random_input(model, shape, config.precision)
-        return torch_network(model, images, peak_memory_mb(model, images))
+        example = example_in(model, example, config.precision)
+        return torch_network(model, example, peak_memory_mb(model, example))
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         if config.precision == "int8":
             raise ValueError("precision int8 of torch cannot be exported for another machine; use onnxruntime")
         model = in_precision(model, config.precision)
-        images = random_input(model, shape, config.precision)
+        example = example_in(model, example, config.precision)
         file = io.BytesIO()
-        torch.export.save(torch.export.export(model, (images,)), file)
+        torch.export.save(torch.export.export(model, example), file)
         return file.getvalue()
 
 
@@ -60,25 +61,23 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
     return copy.deepcopy(model).to(DTYPES[precision])
 
 
-def random_input(model: nn.Module, shape: tuple[int, ...], precision: str) -> Tensor:
-    """Random numbers [B, C, H, W] on the device of the network, its channels last."""
-    parameter = next(model.parameters(), torch.zeros(1))
-    images = torch.randn(shape, device=parameter.device).to(DTYPES.get(precision, torch.float32))
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+def example_in(model: nn.Module, example: Example, precision: str) -> Example:
+    """An example as a network of this precision takes it."""
+    return ready_for(model, example, DTYPES.get(precision, torch.float32))
 
 
 def torch_network(
-    run: Callable[[Tensor], Any], images: Tensor, memory_mb: float | None, *, step: Callable[[], Any] | None = None
+    run: Callable[..., Any], example: Example, memory_mb: float | None, *, step: Callable[[], Any] | None = None
 ) -> Network:
-    """A function of images, ready to be timed on the device of the images; `step` where it is no plain call."""
-    step = step or partial(run, images)
+    """A function of tensors, ready to be timed on their device; `step` where it is no plain call."""
+    step = step or partial(run, *example)
 
     def finite() -> bool:
-        output = run(images)
+        output = run(*example)
         tensors = [output] if isinstance(output, Tensor) else [t for t in output if isinstance(t, Tensor)]
         return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
     network = Network(step, finite, memory_mb=memory_mb)
-    if images.is_cuda:
-        network.wait, network.clock = partial(torch.cuda.synchronize, images.device), time.perf_counter
+    if (device := example[0].device).type == "cuda":
+        network.wait, network.clock = partial(torch.cuda.synchronize, device), time.perf_counter
     return network

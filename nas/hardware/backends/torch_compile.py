@@ -7,6 +7,7 @@ from torch import nn
 
 from nas.hardware.backends import torch as eager
 from nas.hardware.config import LatencyConfig
+from nas.hardware.examples import Example
 from nas.hardware.memory import peak_memory_mb
 from nas.hardware.timing import Network
 
@@ -26,15 +27,15 @@ class Backend:
     def version(self) -> str:
         return f"torch {torch.__version__} compiled"
 
-    def prepare(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> Network:
+    def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         model = eager.in_precision(model, config.precision)
-        images = eager.random_input(model, shape, config.precision)
-        memory_mb = peak_memory_mb(model, images)
+        example = eager.example_in(model, example, config.precision)
+        memory_mb = peak_memory_mb(model, example)
         torch._dynamo.reset()  # networks of one class would share, and soon exhaust, one cache of compiled versions
         compiled = torch.compile(model, dynamic=False)
         with torch.inference_mode():
-            compiled(images)
-        return eager.torch_network(compiled, images, memory_mb)
+            compiled(*example)
+        return eager.torch_network(compiled, example, memory_mb)
 
-    def export(self, model: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> bytes:
+    def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         raise NotImplementedError

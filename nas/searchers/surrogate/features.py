@@ -33,7 +33,7 @@ class Features:
         self._free = [i for i, decision in enumerate(space.decisions) if len(decision.choices) > 1]
         self._tables = [_choice_columns(space.decisions[i]) for i in self._free]
         self._kinds = _kinds(space)
-        self.has_costs = _has_costs(space)
+        self.has_costs = bool(space.cost_names)
         sample = space.sample_encodings(_SAMPLE, generator).astype(np.int64)
         numbers = self._numbers(sample)
         with np.errstate(invalid="ignore"):
@@ -56,11 +56,11 @@ class Features:
         return np.concatenate([*choices, np.clip(numbers, -5, 5)[:, self._kept]], axis=1)
 
     def costs(self, encodings: np.ndarray) -> np.ndarray:
-        """Logarithms of exact costs [N, 2], or [N, 0] where the space has none."""
+        """Logarithms of exact costs [N, C] by name, or [N, 0] where the space has none."""
         if not self.has_costs:
             return np.zeros((len(encodings), 0))
         costs = self.space.costs(encodings)
-        return np.log1p(np.stack([costs.macs, costs.params], axis=1).astype(float))
+        return np.log1p(np.stack([costs[name] for name in sorted(costs)], axis=1).astype(float))
 
     def _numbers(self, encodings: np.ndarray) -> np.ndarray:
         active = self.space.active(encodings)
@@ -83,14 +83,6 @@ def _choice_columns(decision: Decision) -> np.ndarray:
 
 def _is_numeric(decision: Decision) -> bool:
     return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in decision.choices)
-
-
-def _has_costs(space: Space) -> bool:
-    try:
-        space.costs([space.smallest()])
-    except TypeError:
-        return False
-    return True
 
 
 def _kinds(space: Space) -> list[tuple[np.ndarray, Decision]]:

@@ -111,7 +111,7 @@ def deployable(name: str) -> Deployable:
     function, options, choose, size = SPACES[name]
     space = MAKERS[name](**options)
     generator = torch.Generator().manual_seed(0)
-    examples = torch.randn(6, space.input_shape[0], *size, generator=generator)
+    examples = torch.randn(6, space.inputs[0].shape[0], *size, generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = calibrate(Supernet(space).extract(choose(space)), [examples])

@@ -18,7 +18,7 @@ def test_macs_of_the_blocks_are_those_of_the_network(name):
     space = SPACES[name]()
     macs = np.array([[work.macs] for work in works(space)], dtype=float)
     encodings = drawn(space)
-    np.testing.assert_array_equal(space.blocks.totals(macs, encodings)[:, 0], space.costs(encodings).macs)
+    np.testing.assert_array_equal(space.blocks.totals(macs, encodings)[:, 0], space.costs(encodings)["macs"])
 
 
 def test_a_convolution_with_norm_and_activation_is_one_layer():

@@ -22,9 +22,11 @@ from nas.hardware.onnx_model import onnx_bytes
 from nas.hardware.power import energy_counter
 from nas.hardware.timing import OwnTime, TooSlow, time_limit
 from nas.names import names_in
+from search_spaces import Input, Space
 from service.catalogue import BACKENDS
 
 SHAPE = (3, 8, 8)
+EXAMPLE = (torch.zeros(1, *SHAPE),)
 QUICK = {"repeats": 5, "warmup_s": 0.05, "min_time_ms": 0.2}
 
 
@@ -58,7 +60,7 @@ def network(width: int = 8) -> nn.Module:
 
 
 def test_known_times_are_measured():
-    quick, slow = measure_latency([Sleeper(2), Sleeper(6)], [SHAPE] * 2, LatencyConfig(repeats=11, warmup_s=0.1))
+    quick, slow = measure_latency([Sleeper(2), Sleeper(6)], [EXAMPLE] * 2, LatencyConfig(repeats=11, warmup_s=0.1))
     assert 2 <= quick.value < 5
     assert 6 <= slow.value < 12
     assert quick.low <= quick.value <= quick.high
@@ -74,14 +76,14 @@ def test_threads_are_set_and_restored():
             return x
 
     before = torch.get_num_threads()
-    measure_latency([Spy(0)], [SHAPE], LatencyConfig(threads=2, repeats=5, warmup_s=0.05))
+    measure_latency([Spy(0)], [EXAMPLE], LatencyConfig(threads=2, repeats=5, warmup_s=0.05))
     assert seen[-1] == 2
     assert torch.get_num_threads() == before
 
 
 def test_a_slow_a_failing_and_a_nan_producing_model_do_not_spoil_the_others():
     models = [network(), Sleeper(60_000), Failing(0), NotANumber(0), Sleeper(1)]
-    good, slow, failing, not_finite, fine = measure(models, [SHAPE] * 5, LatencyConfig(timeout_s=10, **QUICK))
+    good, slow, failing, not_finite, fine = measure(models, [EXAMPLE] * 5, LatencyConfig(timeout_s=10, **QUICK))
     assert isinstance(good, Measurement)
     assert isinstance(fine, Measurement)
     assert [str(m) for m in (slow, failing, not_finite)] == [
@@ -90,18 +92,20 @@ def test_a_slow_a_failing_and_a_nan_producing_model_do_not_spoil_the_others():
         "its output is not finite",
     ]
     with pytest.raises(MeasurementFailed, match="no such layer"):
-        measure_latency([Failing(0)], [SHAPE], LatencyConfig(**QUICK))
+        measure_latency([Failing(0)], [EXAMPLE], LatencyConfig(**QUICK))
 
 
 def test_a_measurement_is_whole():
-    (measured,) = measure([network()], [SHAPE], LatencyConfig(batch_size=4, **QUICK))
+    (measured,) = measure([network()], [EXAMPLE], LatencyConfig(batch_size=4, **QUICK))
     assert measured.throughput_per_s == pytest.approx(4000 / measured.latency.value)
-    assert measured.conditions.to_dict() == conditions(torch.device("cpu"), SHAPE, LatencyConfig(batch_size=4))
+    assert measured.conditions.to_dict() == conditions(torch.device("cpu"), EXAMPLE, LatencyConfig(batch_size=4))
     assert measured.energy_mj is None or measured.energy_mj > 0
 
 
 def test_conditions_name_everything_a_latency_depends_on():
-    found = conditions(torch.device("cpu"), (3, 32, 32), LatencyConfig(batch_size=4, threads=2, precision="bf16"))
+    found = conditions(
+        torch.device("cpu"), (torch.zeros(1, 3, 32, 32),), LatencyConfig(batch_size=4, threads=2, precision="bf16")
+    )
     assert found["device"]
     assert found["backend"].startswith("torch 2")
     assert found["precision"] == "bf16"
@@ -164,7 +168,7 @@ def test_an_interval_that_stays_wide_fails_and_says_so():
             return x
 
     config = LatencyConfig(max_interval=0.001, **QUICK)
-    (failed,) = measure([Moody(0)], [SHAPE], config)
+    (failed,) = measure([Moody(0)], [EXAMPLE], config)
     assert isinstance(failed, MeasurementFailed)
     assert "max_interval" in str(failed)
     assert Moody.calls > 40  # it was measured on before it was given up
@@ -229,7 +233,7 @@ def test_energy_counters_run_on_and_over(tmp_path):
 def test_peak_memory_is_weights_input_and_the_most_that_lives_at_once():
     model = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.ReLU(), nn.Conv2d(8, 2, 1, bias=False))
     numbers = 3 * 8 + 8 * 2 + 3 * 100 + 8 * 100 + 8 * 100  # weights, input, before and after the ReLU
-    assert peak_memory_mb(model, torch.zeros(1, 3, 10, 10)) == pytest.approx(4 * numbers / 1e6)
+    assert peak_memory_mb(model, (torch.zeros(1, 3, 10, 10),)) == pytest.approx(4 * numbers / 1e6)
 
 
 # ---- backends -----------------------------------------------------------------------------------------------------
@@ -249,7 +253,7 @@ def test_every_backend_of_a_processor_measures_in_every_precision(backend, preci
         pytest.skip(lacking)
     model, kept = network(), {name: p.clone() for name, p in network().state_dict().items()}
     config = LatencyConfig(backend=backend, precision=precision, **QUICK)
-    (measured,) = measure([model], [SHAPE], config)
+    (measured,) = measure([model], [EXAMPLE], config)
     assert isinstance(measured, Measurement), str(measured)
     assert measured.latency.value > 0
     assert measured.conditions.backend.startswith(backend)
@@ -262,7 +266,7 @@ def test_torch_compile_measures():
     lacking = backend_named("torch_compile").missing("cpu")
     if lacking:
         pytest.skip(lacking)
-    (measured,) = measure([network()], [SHAPE], LatencyConfig(backend="torch_compile", **QUICK))
+    (measured,) = measure([network()], [EXAMPLE], LatencyConfig(backend="torch_compile", **QUICK))
     assert measured.conditions.backend.endswith("compiled")
 
 
@@ -276,7 +280,7 @@ def test_every_backend_of_cuda_measures(backend):
         pytest.skip(lacking)
     for precision in ("fp32", "fp16"):
         config = LatencyConfig(backend=backend, precision=precision, **QUICK)
-        (measured,) = measure([network().cuda()], [SHAPE], config)
+        (measured,) = measure([network().cuda()], [EXAMPLE], config)
         assert isinstance(measured, Measurement), str(measured)
         assert measured.memory_mb is not None
 
@@ -294,7 +298,7 @@ def test_what_cannot_be_had_is_said_before_any_work():
     remote = mistakes(LatencyConfig(backend="torch_compile", device="ssh://board"), "cpu")
     assert "measures on this machine only" in remote[0]
     with pytest.raises(ValueError, match="needs a cuda device"):
-        measure([network()], [SHAPE], LatencyConfig(backend="cuda_graph"))
+        measure([network()], [EXAMPLE], LatencyConfig(backend="cuda_graph"))
 
 
 def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch):
@@ -309,7 +313,7 @@ def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch):
 def test_a_backend_of_ones_own_is_named_by_its_place():
     config = LatencyConfig(backend="nas.hardware.backends.torch:Backend", **QUICK)
     with Meter(config) as meter:
-        (measured,) = meter.measure([network()], [SHAPE])
+        (measured,) = meter.measure([network()], [EXAMPLE])
     assert measured.latency.value > 0
 
 
@@ -336,10 +340,31 @@ def test_onnx_gives_what_torch_gives():
     runtime = pytest.importorskip("onnxruntime")
     model = network()
     for dynamic, batches in ((False, (2,)), (True, (1, 2, 5))):
-        content = onnx_bytes(model, (2, *SHAPE), dynamic_batch=dynamic)
+        content = onnx_bytes(model, (torch.zeros(2, *SHAPE),), dynamic_batch=dynamic)
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
         for batch in batches:
             images = torch.randn(batch, *SHAPE)
             (output,) = session.run(["output"], {"input": images.numpy()})
             assert np.abs(output - model(images).detach().numpy()).max() < 1e-5
     assert math.isfinite(output.sum())
+
+
+class Tagger(nn.Module):
+    """Reads token ids and a mask of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.read = nn.Embedding(11, 8), nn.Linear(8, 5)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.read(self.words(tokens)) * mask.unsqueeze(-1)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_networks_of_several_inputs_of_different_types_are_measured(backend):
+    if backend_named(backend).missing("cpu"):
+        pytest.skip(f"{backend} is not installed")
+    space = Space(name="tags", decisions=(), inputs=(Input((6,), "int64", values=11), Input((6,))))
+    (measured,) = measure([Tagger()], [space.example()], LatencyConfig(backend=backend, batch_size=3, **QUICK))
+    assert isinstance(measured, Measurement), measured
+    assert measured.conditions.input_shape == ((6,), (6,))

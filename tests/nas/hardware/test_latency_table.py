@@ -37,7 +37,7 @@ def test_the_correction_finds_what_the_sum_misses(quiet):
 
 def test_every_block_is_measured_as_it_is(quiet):
     blocks = space().blocks.distinct
-    truth = [true_ms(block.build(), block.input_shape) for block in blocks]
+    truth = [true_ms(block.build()) for block in blocks]
     np.testing.assert_allclose([estimate.value for estimate in quiet.blocks_ms], truth)
     encodings = space().sample_encodings(20, np.random.default_rng(0))
     naive = [sum(repeats * truth[row] for row, repeats in space().blocks.rows(encoding)) for encoding in encodings]
@@ -112,11 +112,11 @@ def test_what_is_no_table_is_refused(quiet, change, message):
 
 def test_networks_reach_from_the_fastest_to_the_slowest():
     made = small_mobilenet_v3()
-    encodings = spread(made, lambda e: made.costs(e).macs.astype(float), 30, np.random.default_rng(0))
-    macs = made.costs(encodings).macs
+    encodings = spread(made, lambda e: made.costs(e)["macs"].astype(float), 30, np.random.default_rng(0))
+    macs = made.costs(encodings)["macs"]
     assert len(np.unique(encodings, axis=0)) == 30
-    assert macs[0] == made.costs([made.smallest()]).macs[0]
-    assert macs[-1] == made.costs([made.largest()]).macs[0]
+    assert macs[0] == made.costs([made.smallest()])["macs"][0]
+    assert macs[-1] == made.costs([made.largest()])["macs"][0]
     steps = np.diff(np.log(macs))
     assert steps.max() < 3 * np.log(macs[-1] / macs[0]) / 29
 

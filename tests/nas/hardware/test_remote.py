@@ -17,6 +17,7 @@ from tests.nas.loopback import Loopback, start_sshd
 
 PATIENCE_S = 120.0
 SHAPE = (3, 8, 8)
+EXAMPLE = (torch.zeros(1, *SHAPE),)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def network(width: int) -> nn.Module:
 def test_another_machine_measures(loopback, backend):
     pytest.importorskip(backend)
     config = loopback.config(sys.executable, backend=backend)
-    small, large = measure([network(4), network(512)], [(3, 40, 40)] * 2, config)
+    small, large = measure([network(4), network(512)], [(torch.zeros(1, 3, 40, 40),)] * 2, config)
     assert 0 < small.latency.value < large.latency.value
     assert small.conditions.backend.startswith(backend)
     assert "127.0.0.1" in small.conditions.device
@@ -92,7 +93,7 @@ def test_a_cut_connection_is_restored_and_nothing_is_measured_twice_or_lost(loop
     journal = tmp_path / "journal.jsonl"
     models = [network(width) for width in (4, 8, 16)]
     with Meter(loopback.config(sys.executable, backend="onnxruntime"), journal=journal) as meter:
-        measured = meter.measure(models, [SHAPE] * 3)
+        measured = meter.measure(models, [EXAMPLE] * 3)
     assert wire.connections == 4
     assert all(m.latency.value > 0 for m in measured)
     kept = [line["name"] for line in lines(journal) if "result" in line]
@@ -117,7 +118,7 @@ def test_a_measurement_in_progress_when_the_connection_is_cut_is_finished_and_ke
     with Meter(config) as meter:
         thread = threading.Thread(target=cut_soon, args=(meter,))
         thread.start()
-        (measured,) = meter.measure([network(64)], [SHAPE])
+        (measured,) = meter.measure([network(64)], [EXAMPLE])
         thread.join()
     assert measured.latency.value > 0
     assert wire.connections == 2
@@ -129,15 +130,15 @@ def test_a_killed_measurement_goes_on_from_its_journal(loopback, tmp_path, monke
     journal, config = tmp_path / "journal.jsonl", loopback.config(sys.executable, backend="onnxruntime")
     models = [network(width) for width in (4, 8)]
     with Meter(config, journal=journal) as meter:
-        first = meter.measure(models, [SHAPE] * 2)
+        first = meter.measure(models, [EXAMPLE] * 2)
     kept = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(kept[:5]) + kept[5][:20])  # killed while it wrote the fifth result
     wire = Wire(monkeypatch, kill_ssh, after=())
     with Meter(config, journal=journal) as meter:
-        meter.measure(models, [SHAPE] * 2)
+        meter.measure(models, [EXAMPLE] * 2)
     assert len(wire.results) == 16  # of twenty, four were kept
     with Meter(config, journal=journal) as meter:
-        again = meter.measure(models, [SHAPE] * 2)
+        again = meter.measure(models, [EXAMPLE] * 2)
     assert len(wire.results) == 16
     assert len(first) == len(again) == 2
 
@@ -154,7 +155,7 @@ def test_failing_models_do_not_spoil_the_others_on_another_machine(loopback):
             return (x * self.weight - x * self.weight) / (x * 0 * self.weight)
 
     config = loopback.config(sys.executable, backend="onnxruntime")
-    good, bad, fine = measure([network(4), NotANumber(), network(8)], [SHAPE] * 3, config)
+    good, bad, fine = measure([network(4), NotANumber(), network(8)], [EXAMPLE] * 3, config)
     assert isinstance(bad, MeasurementFailed)
     assert "not finite" in str(bad)
     assert good.latency.value > 0
@@ -163,7 +164,7 @@ def test_failing_models_do_not_spoil_the_others_on_another_machine(loopback):
 
 def unreachable(config: LatencyConfig) -> str:
     with pytest.raises(DeviceUnreachable) as caught:
-        measure([network(4)], [SHAPE], config)
+        measure([network(4)], [EXAMPLE], config)
     assert "\n" not in str(caught.value)
     assert config.device in str(caught.value)
     return str(caught.value)
@@ -195,5 +196,5 @@ def test_a_python_without_onnxruntime_says_how_to_install_it(loopback, tmp_path)
 def test_a_session_leaves_nothing_behind(loopback: Loopback, tmp_path):
     pytest.importorskip("onnxruntime")
     config = loopback.config(f"env TMPDIR={tmp_path} {sys.executable}", backend="onnxruntime")
-    measure([network(4)], [SHAPE], config)
+    measure([network(4)], [EXAMPLE], config)
     assert list(tmp_path.glob("espalier-*")) == []

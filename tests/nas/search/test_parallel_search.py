@@ -2,7 +2,6 @@
 
 import json
 
-import moocore
 import numpy as np
 import pytest
 
@@ -52,24 +51,12 @@ def run(searcher, *, seconds=UNEQUAL, evaluations=48, seed=0, path=None, objecti
     return found, workers
 
 
-def volume(evaluations):
-    return moocore.hypervolume(np.array([[-e.values["accuracy"], e.values["macs"]] for e in evaluations]), ref=[0, 11])
-
-
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_unequal_workers_are_never_idle_and_the_budget_is_exact(searcher):
     found, workers = run(searcher)
     assert len(found) == len({e.architecture for e in found}) == 48
     ideal = 48 / sum(1 / seconds for seconds in UNEQUAL)
     assert workers.now <= ideal + max(UNEQUAL)
-
-
-@pytest.mark.parametrize("searcher", ["nsga2", "surrogate"])
-def test_eight_unequal_workers_find_as_much_as_one(searcher):
-    alone = [volume(run(searcher, seconds=None, seed=seed)[0]) for seed in range(3)]
-    together = [volume(run(searcher, seed=seed)[0]) for seed in range(3)]
-    spread = max(np.std(alone), np.std(together), 0.01 * np.mean(alone))
-    assert np.mean(together) > np.mean(alone) - 2 * spread
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)

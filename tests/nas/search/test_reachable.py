@@ -5,7 +5,7 @@ import numpy as np
 from nas.objectives import Bound, costs_of
 from nas.search.journal import Evaluation
 from nas.search.reachable import contradiction, nearest_found
-from search_spaces import Architecture, Costs, Decision, Space
+from search_spaces import Architecture, Decision, Space
 
 
 def wide_or_deep() -> Space:
@@ -13,7 +13,7 @@ def wide_or_deep() -> Space:
 
     def cost(columns):
         both = columns["both"].astype(np.int64)
-        return Costs(10 * both + columns["deep"], 10 * both + columns["wide"])
+        return {"params": 10 * both + columns["deep"], "macs": 10 * both + columns["wide"]}
 
     decisions = (
         Decision("both", tuple(range(8))),

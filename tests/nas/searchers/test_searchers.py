@@ -258,31 +258,6 @@ def test_a_filter_of_one_candidate_is_the_searcher_itself():
         tell(searcher, asked)
 
 
-@pytest.mark.parametrize("name", SEARCHERS)
-def test_a_filter_that_scores_by_accuracy_needs_fewer_evaluations(name):
-    space = bits(10)
-    optimum = space.decode([0, 1] * 5)
-
-    def accuracies(architectures):
-        return np.array([sum(a[bit] == optimum[bit] for bit in a) for a in architectures], dtype=float)
-
-    def evaluations(filtered, seed):
-        """Evaluations until the optimum; as many as there were where it was not found."""
-        searcher = made(name, space, objectives=1, population=8, seed=seed)
-        searcher = Filtered(searcher, accuracies) if filtered else searcher
-        seen = set()
-        for _ in range(150):
-            asked = searcher.ask()
-            seen.update(asked)
-            if optimum in asked:
-                break
-            searcher.tell(asked, -accuracies(asked)[:, None], np.zeros(len(asked)))
-        return len(seen)
-
-    plain = np.median([evaluations(False, seed) for seed in range(7)])
-    assert np.median([evaluations(True, seed) for seed in range(7)]) < 0.75 * plain
-
-
 def test_a_score_of_another_shape_is_refused():
     searcher = Filtered(made("random", bits(8)), lambda pool: np.zeros((len(pool), 2)))
     with pytest.raises(ValueError, match=r"the score of \d+ architectures has shape"):

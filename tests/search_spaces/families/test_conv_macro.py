@@ -28,7 +28,7 @@ def test_the_smallest_has_the_parameters_counted_by_hand():
     convolutions = (9 * 3 * 8 + 8) + (9 * 8 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 64 + 64)
     last = 49 * 64 * 256 + 256
     linear = (9216 * 256 + 256) + (256 * 128 + 128) + (128 * 64 + 64) + (64 * 10 + 10)
-    assert space.costs([space.smallest()]).params[0] == convolutions + last + linear
+    assert space.costs([space.smallest()])["params"][0] == convolutions + last + linear
 
 
 @pytest.mark.parametrize("options", [{}, {"image_size": 20, "channels": 1, "classes": 4}])
@@ -36,8 +36,8 @@ def test_analytic_cost_equals_that_of_the_built_network(options):
     space = conv_macro(**options)
     drawn = [space.smallest(), space.largest(), *(space.sample(np.random.default_rng(i)) for i in range(3))]
     costs = space.costs(drawn)
-    counted = [counted_costs(space.subnet(architecture), space.input_shape) for architecture in drawn]
-    assert counted == list(zip(costs.params.tolist(), costs.macs.tolist()))
+    counted = [counted_costs(space.subnet(architecture), space.inputs[0].shape) for architecture in drawn]
+    assert counted == list(zip(costs["params"].tolist(), costs["macs"].tolist()))
 
 
 @pytest.mark.parametrize(("column", "text"), [("c1", "9"), ("k4", "x")])

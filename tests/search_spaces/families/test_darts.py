@@ -42,7 +42,7 @@ V2 = (
 def test_costs_of_published_cells_are_the_published_ones(options, genotype, params, macs):
     space = darts(**options)
     costs = space.costs([space.read_row({"genotype": genotype})])
-    assert (costs.params.tolist(), costs.macs.tolist()) == ([params], [macs])
+    assert (costs["params"].tolist(), costs["macs"].tolist()) == ([params], [macs])
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_analytic_cost_equals_that_of_the_built_network(options):
     space = darts(**options)
     drawn = [space.smallest(), space.largest(), *(space.sample(np.random.default_rng(i)) for i in range(8))]
     costs = space.costs(drawn)
-    counted = [counted_costs(space.subnet(architecture), space.input_shape) for architecture in drawn]
-    assert counted == list(zip(costs.params.tolist(), costs.macs.tolist()))
+    counted = [counted_costs(space.subnet(architecture), space.inputs[0].shape) for architecture in drawn]
+    assert counted == list(zip(costs["params"].tolist(), costs["macs"].tolist()))
 
 
 def random_genotype(family: str, nodes: int, seed: int) -> Genotype:
@@ -178,7 +178,7 @@ def test_networks_of_all_families_run_and_have_the_stated_cost(family, nodes, se
     genotype = random_genotype(family, nodes, seed)
     network = GenotypeNetwork(skeleton, genotype)
     costs = genotype_costs(skeleton, genotype)
-    assert counted_costs(network, (3, 15, 15)) == (costs.params[0], costs.macs[0])
+    assert counted_costs(network, (3, 15, 15)) == (costs["params"][0], costs["macs"][0])
     network(torch.randn(2, 3, 15, 15)).sum().backward()
 
 
@@ -350,7 +350,7 @@ def test_the_published_supernet_has_norms_without_weights_and_one_after_each_poo
     pooled = space.architecture(dict(space.largest()) | {"normal.node2.op1": "max_pool_3x3"})
     kinds = [type(module) for module in supernet.extract(pooled).cells[0].edge0_2]
     assert kinds == [nn.MaxPool2d, nn.BatchNorm2d]
-    x = torch.randn(2, *space.input_shape)
+    x = torch.randn(2, *space.inputs[0].shape)
     for seed in range(5):
         subnet = supernet.extract(space.sample(np.random.default_rng(seed)))
         with torch.no_grad():
@@ -363,7 +363,7 @@ def test_a_mixture_of_operations_is_their_weighted_sum():
     supernet = supernet_with_statistics(space)
     kind = supernet.network.cells[0].name
     base = dict(space.sample(np.random.default_rng(1)))
-    x, alone = torch.randn(2, *space.input_shape), {}
+    x, alone = torch.randn(2, *space.inputs[0].shape), {}
     for operation in ("skip_connect", "sep_conv_5x5"):
         supernet.activate(space.architecture(base | {f"{kind}.node5.op2": operation}))
         alone[operation] = supernet(x)
@@ -382,7 +382,7 @@ def test_inputs_of_a_node_cannot_be_mixed():
 def test_drop_path_acts_on_the_supernet_in_training_only():
     space = darts(**TINY, drop_path=0.5)
     supernet = supernet_with_statistics(space)
-    x = torch.randn(8, *space.input_shape)
+    x = torch.randn(8, *space.inputs[0].shape)
     with torch.no_grad():
         assert torch.equal(supernet(x), supernet(x))
         assert not torch.equal(supernet.train()(x), supernet(x))

@@ -43,7 +43,7 @@ def test_published_cells_have_their_hash_and_params(edges, operations, fingerpri
     space = nasbench101()
     architecture = space.read_row({"edges": edges, "ops": operations})
     assert parse(edges, operations).hash() == to_cell(architecture).hash() == fingerprint
-    assert space.costs([architecture]).params.tolist() == [params]
+    assert space.costs([architecture])["params"].tolist() == [params]
 
 
 def test_number_of_cells_by_vertices_is_the_published_one():
@@ -79,7 +79,7 @@ def test_all_rows_of_the_table_agree(rows):
     assert [cell.hash() for cell in cells] == [row["hash"] for row in rows]
     architectures = [space.read_row(row) for row in rows]
     assert len(set(architectures)) == 10_000
-    assert space.costs(architectures).params.tolist() == [int(row["params"]) for row in rows]
+    assert space.costs(architectures)["params"].tolist() == [int(row["params"]) for row in rows]
 
 
 def relabelled(cell: Cell, generator: np.random.Generator) -> Cell:
@@ -122,8 +122,8 @@ def test_analytic_cost_equals_that_of_the_built_network(options):
     drawn = [space.smallest(), space.largest(), *(space.sample(np.random.default_rng(i)) for i in range(30))]
     drawn += [space.read_row({"edges": edges, "ops": operations}) for edges, operations, *_ in FIXTURES]
     costs = space.costs(drawn)
-    counted = [counted_costs(space.subnet(architecture), space.input_shape) for architecture in drawn]
-    assert counted == list(zip(costs.params.tolist(), costs.macs.tolist()))
+    counted = [counted_costs(space.subnet(architecture), space.inputs[0].shape) for architecture in drawn]
+    assert counted == list(zip(costs["params"].tolist(), costs["macs"].tolist()))
 
 
 def test_first_vertices_get_the_channels_left_over_and_others_the_most_they_feed():
@@ -194,7 +194,7 @@ def test_searchers_ask_for_members_only(searcher):
         asked = made.ask()
         costs = space.costs(asked)
         assert all(architecture in space for architecture in asked)
-        made.tell(asked, np.stack([costs.macs, -costs.params], axis=1).astype(float), np.zeros(len(asked)))
+        made.tell(asked, np.stack([costs["macs"], -costs["params"]], axis=1).astype(float), np.zeros(len(asked)))
         seen |= set(asked)
     assert len(seen) > 60
 

@@ -62,7 +62,7 @@ def test_all_rows_of_the_table_agree(rows):
     assert len(rows) == 10_000
     assert [to_string(a) for a in architectures] == [row["arch_str"] for row in rows]
     assert [to_cell(a) for a in architectures] == [row["cell"] for row in rows]
-    assert space.costs(architectures).params.tolist() == [int(row["params_c10"]) for row in rows]
+    assert space.costs(architectures)["params"].tolist() == [int(row["params_c10"]) for row in rows]
     assert space.read_row({"cell": rows[0]["cell"]}) == architectures[0]
 
 
@@ -75,10 +75,10 @@ def test_costs_equal_the_published_ones():
     """Published MACs count the additions of the 10 biases of the classifier; elsewhere nobody counts those."""
     space = nasbench201()
     costs = space.costs([space.largest(), space.smallest()])
-    assert costs.params.tolist() == [1_531_546, 73_306]
-    assert (costs.macs + 10).tolist() == [220_119_690, 7_783_050]
-    assert space.costs([space.architecture(parse_cell("x222222"))]).params[0] == 73_306 + 6 * 28_000
-    assert nasbench201(classes=100).costs([space.smallest()]).params[0] == 73_306 - 650 + 6_500
+    assert costs["params"].tolist() == [1_531_546, 73_306]
+    assert (costs["macs"] + 10).tolist() == [220_119_690, 7_783_050]
+    assert space.costs([space.architecture(parse_cell("x222222"))])["params"][0] == 73_306 + 6 * 28_000
+    assert nasbench201(classes=100).costs([space.smallest()])["params"][0] == 73_306 - 650 + 6_500
 
 
 @pytest.mark.parametrize("options", [{}, {"width": 6, "cells": 2, "image_size": 12, "channels": 1, "classes": 7}])
@@ -86,8 +86,8 @@ def test_analytic_cost_equals_that_of_the_built_network(options):
     space = nasbench201(**options)
     drawn = [space.smallest(), space.largest(), *(space.sample(np.random.default_rng(i)) for i in range(8))]
     costs = space.costs(drawn)
-    counted = [counted_costs(space.subnet(architecture), space.input_shape) for architecture in drawn]
-    assert counted == list(zip(costs.params.tolist(), costs.macs.tolist()))
+    counted = [counted_costs(space.subnet(architecture), space.inputs[0].shape) for architecture in drawn]
+    assert counted == list(zip(costs["params"].tolist(), costs["macs"].tolist()))
 
 
 def shared_by_operation(cell: Cell) -> Cell:
@@ -181,7 +181,7 @@ def with_other_statistics(network: nn.Module) -> nn.Module:
 def test_norms_of_the_published_supernet_have_no_weights_and_its_convolutions_have_biases():
     space = nasbench201(width=4, cells=1, image_size=8, shared_affine=False)
     supernet = with_other_statistics(Supernet(space)).eval()
-    x = torch.randn(2, *space.input_shape)
+    x = torch.randn(2, *space.inputs[0].shape)
     operations = [m for _, _, m in governed(supernet) if isinstance(m, ReLUConvNorm)]
     assert len(operations) == 3 * 6 * 2  # cells, edges, kernel sizes
     assert all(o.norm.weight is None and o.norm.bias is None and o.conv.bias is not None for o in operations)

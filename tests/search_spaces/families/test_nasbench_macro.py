@@ -39,8 +39,8 @@ def test_costs_equal_all_rows_of_the_table(rows):
     space = nasbench_macro()
     costs = space.costs([space.read_row(row) for row in rows])
     assert len(rows) == 6_561
-    assert costs.params.tolist() == [int(row["params"]) for row in rows]
-    assert costs.macs.tolist() == [int(row["flops"]) for row in rows]
+    assert costs["params"].tolist() == [int(row["params"]) for row in rows]
+    assert costs["macs"].tolist() == [int(row["flops"]) for row in rows]
 
 
 def test_canonical_key_has_the_published_count_is_idempotent_and_keeps_the_cost(every):
@@ -49,8 +49,8 @@ def test_canonical_key_has_the_published_count_is_idempotent_and_keeps_the_cost(
     canonical = [space.read_row({"arch": key}) for key in keys]
     assert len(set(keys)) == 3_969
     assert [canonical_key(a) for a in canonical] == keys
-    assert space.costs(canonical).params.tolist() == space.costs(every).params.tolist()
-    assert space.costs(canonical).macs.tolist() == space.costs(every).macs.tolist()
+    assert space.costs(canonical)["params"].tolist() == space.costs(every)["params"].tolist()
+    assert space.costs(canonical)["macs"].tolist() == space.costs(every)["macs"].tolist()
 
 
 def test_equal_canonical_keys_are_equal_rows_of_the_table(rows):
@@ -68,7 +68,7 @@ def test_equal_canonical_keys_are_equal_outputs_under_shared_weights(a, b):
     assert canonical_key(first) == canonical_key(second)
     one, two = space.subnet(first), space.subnet(second)
     two.load_state_dict(dict(zip(two.state_dict(), one.state_dict().values(), strict=True)))
-    x = torch.randn(3, *space.input_shape)
+    x = torch.randn(3, *space.inputs[0].shape)
     assert torch.allclose(one(x), two(x), atol=1e-6)
 
 
@@ -77,8 +77,8 @@ def test_analytic_cost_equals_that_of_the_built_network(options):
     space = nasbench_macro(**options)
     drawn = [space.smallest(), space.largest(), *(space.sample(np.random.default_rng(i)) for i in range(8))]
     costs = space.costs(drawn)
-    counted = [counted_costs(space.subnet(architecture), space.input_shape) for architecture in drawn]
-    assert counted == list(zip(costs.params.tolist(), costs.macs.tolist()))
+    counted = [counted_costs(space.subnet(architecture), space.inputs[0].shape) for architecture in drawn]
+    assert counted == list(zip(costs["params"].tolist(), costs["macs"].tolist()))
 
 
 @pytest.mark.parametrize("digits", ["x0000000", "x00000003", "000000000", ""])

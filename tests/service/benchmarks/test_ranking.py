@@ -40,7 +40,7 @@ def write_table(path: Path) -> Path:
     space = nasbench201(cells=1, width=2, image_size=8)
     generator = np.random.default_rng(0)
     drawn = dict.fromkeys(space.sample(generator) for _ in range(ROWS))
-    params = space.costs(list(drawn)).params
+    params = space.costs(list(drawn))["params"]
     path.write_text("cell,note,acc\n" + "".join(f"{to_cell(a)},x,{p / 100}\n" for a, p in zip(drawn, params)))
     return path
 

@@ -256,7 +256,7 @@ def test_constraints_are_judged_although_an_option_is_wrong() -> None:
 
 def test_reachable_constraints_are_accepted() -> None:
     space = build_space(load_job("quickstart"))
-    smallest = int(space.costs([space.smallest()]).macs[0])
+    smallest = int(space.costs([space.smallest()])["macs"][0])
     assert load_job("quickstart", [f"search.constraints.macs=<= {smallest}"]).search.constraints
     assert mistakes_of("quickstart", f"search.constraints.macs=<= {smallest - 1}")
 
@@ -265,10 +265,11 @@ def test_the_space_takes_its_shape_from_the_data() -> None:
     job = load_job("quickstart")
     facts = data_facts(job.data)
     space = build_space(job, facts)
-    assert space.input_shape == (facts["channels"], facts["image_size"], facts["image_size"]) == (1, 8, 8)
-    assert space.classes == facts["classes"] == 10
+    assert space.inputs[0].shape == (facts["channels"], facts["image_size"], facts["image_size"]) == (1, 8, 8)
+    outputs = space.subnet(space.smallest())(*space.example(batch=2))
+    assert outputs.shape == (2, facts["classes"]) == (2, 10)
     wide = replace(job, space=replace(job.space, name="ofa_mobilenet_v3", options={"resolutions": [8, 16]}))
-    assert build_space(wide, facts).input_shape == (1, 16, 16)
+    assert build_space(wide, facts).inputs[0].shape == (1, 16, 16)
 
 
 def test_every_listed_name_can_be_imported() -> None:

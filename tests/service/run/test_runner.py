@@ -65,12 +65,12 @@ def test_a_job_leaves_a_measured_front_whose_weights_can_be_used(finished):
     for member in front["members"]:
         architecture = space.architecture(member["architecture"])
         assert isinstance(architecture, Architecture)
-        assert member["values"]["macs"] == space.costs([architecture]).macs[0]
+        assert member["values"]["macs"] == space.costs([architecture])["macs"][0]
         low, high = member["intervals"]["latency_ms"]
         assert 0 < low <= member["values"]["latency_ms"] <= high
         subnet = Supernet(space).extract(architecture)
         subnet.load_state_dict(load_file(finished / member["weights"]))
-        assert torch.isfinite(subnet.eval()(torch.randn(2, *space.input_shape))).all()
+        assert torch.isfinite(subnet.eval()(torch.randn(2, *space.inputs[0].shape))).all()
     points = [(m["values"]["accuracy"], m["values"]["macs"]) for m in front["members"]]
     assert not any(a[0] >= b[0] and a[1] <= b[1] and a != b for a in points for b in points)
     for name in ("front.html", "front.png", "hypervolume.png", "candidates.csv"):

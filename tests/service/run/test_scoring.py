@@ -43,7 +43,7 @@ def test_every_column_of_the_table_is_kept_and_every_row_scored(tmp_path: Path) 
     assert [row["cell"] for row in rows] == CELLS
     assert {row["note"] for row in rows} == {'a, "b"'}
     space = nasbench201(cells=1, width=4, image_size=8)
-    expected = space.costs([space.architecture(parse_cell(cell)) for cell in CELLS]).params
+    expected = space.costs([space.architecture(parse_cell(cell)) for cell in CELLS])["params"]
     assert [float(row["params"]) for row in rows] == expected.tolist()
     assert rows[0]["gradsign"] == rows[3]["gradsign"] != rows[1]["gradsign"]
     assert "random noise" in result.stdout
@@ -179,7 +179,7 @@ def test_benchmark_of_proxies_says_how_they_rank(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     drawn = [space.sample(generator) for _ in range(30)]
     table = tmp_path / "table.csv"
-    accuracies = space.costs(drawn).params / 400
+    accuracies = space.costs(drawn)["params"] / 400
     table.write_text(
         "arch_str,accuracy\n" + "".join(f"{to_string(a)},{p}\n" for a, p in dict(zip(drawn, accuracies)).items())
     )

@@ -132,7 +132,7 @@ def test_artifacts_of_the_summary(logged):
     summary, _ = runs_of(uri)
     found = artifacts_of(uri, summary)
     expected = {"job.json", "result.json", "front.json", "progress.jsonl", "candidates.csv", "candidates.json"}
-    expected |= {"search/journal.jsonl", "search/hypervolume.json"}
+    expected |= {"task.json", "search/journal.jsonl", "search/hypervolume.json"}
     expected |= {"report/front.html", "report/front.png", "report/hypervolume.png"}
     assert set(found) == expected
     assert (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / summary.info.run_id).is_dir()

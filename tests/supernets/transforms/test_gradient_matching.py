@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces import Decision, Space
+from search_spaces import Decision, Input, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from supernets import Classification, Supernet
 from supernets.transforms import Cut, best_cut, cut_of, distances, eligible, parameters_of, partition
@@ -121,7 +121,7 @@ def one_decision() -> Space:
         return with_shared_norms(nn.Sequential(stem, ElasticChoice("op", operations), *head))
 
     choices = ("other", "original", "copy")
-    return Space(name="one", decisions=(Decision("op", choices),), input_shape=(1, 8, 8), classes=4, build=build)
+    return Space(name="one", decisions=(Decision("op", choices),), inputs=(Input((1, 8, 8)),), classes=4, build=build)
 
 
 @pytest.mark.parametrize("seed", range(5))
