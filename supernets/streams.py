@@ -5,9 +5,12 @@ been, and no two purposes share their numbers by accident. Each purpose has its 
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Stream:
         """Return the generator of an index, such as the number of a step."""
         return np.random.default_rng(self.words(seed, *index))
 
-    def torch_generator(self, seed: int, *index: int) -> torch.Generator:
+    def torch_generator(self, seed: int, *index: int) -> "torch.Generator":
         """Return the generator of an index for torch, on the CPU."""
+        import torch
+
         state = np.random.SeedSequence(self.words(seed, *index)).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state) >> 1)
 
@@ -58,3 +63,31 @@ DATA_SPLIT = Stream(before=(2,))
 """Which examples are held out, and how each split is mixed; by split."""
 SUBSET = Stream(before=(3,))
 """A random part of a split."""
+
+# ---- searches -------------------------------------------------------------------------------------------------------
+
+SEARCHER = Stream()
+"""What a searcher draws itself."""
+PART = Stream()
+"""The seed of the searcher of one part of a split supernet; by the number of the part."""
+GENERATIONS_REPAIR = Stream(after=(1,))
+"""How genetic algorithms of pymoo move offspring that are no member."""
+GENERATIONS_NEW = Stream(after=(2,))
+"""What replaces their offspring that are known."""
+OFA_EVOLUTION_NEW = Stream(after=(1,))
+"""What replaces children of the evolution of Once-for-All that are known."""
+OPTUNA_NEW = Stream(after=(0,))
+"""What replaces proposals of Optuna that are known."""
+LINAS_NEW = Stream(after=(0,))
+"""What replaces proposals of LINAS that are known."""
+LINAS_ROUND = Stream()
+"""The seed of an inner search; by its number, from 1 on."""
+LINAS_FIRST = Stream(after=(1,))
+"""Its first population; by the same number."""
+SURROGATE_FEATURES = Stream(after=(0,))
+"""Random architectures by which a surrogate scales features."""
+SURROGATE_ASK = Stream()
+"""What a surrogate draws for an ask; by `ASK`, the number of tells and that of asks since."""
+ASK = 1
+SURROGATE_EARLIER = Stream(after=(2,))
+"""The same as `SURROGATE_FEATURES`, for what an earlier search says."""

@@ -10,6 +10,7 @@ from nas.search.journal import Evaluation
 from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.ofa_evolution import OfaEvolution
 from search_spaces import Space
+from supernets.streams import SEARCHER
 
 _MEMBERS, _GENERATIONS = 64, 25
 
@@ -31,7 +32,7 @@ def contradiction(
     kept: list[tuple[Computed, Bound]] = []
     for name, bound in bounds.items():
         together = [*kept, (named[name], bound)]
-        new = NewArchitectures(space, partial(_outside, together), np.random.default_rng(seed))
+        new = NewArchitectures(space, partial(_outside, together), SEARCHER.generator(seed))
         if len(new.random(1)) == 0:
             return name, _nearest(space, named[name], bound, kept, seed)
         kept = together

@@ -23,6 +23,7 @@ from nas.searchers.initial import initial_encodings
 from nas.searchers.new_architectures import NewArchitectures, members_near
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
+from supernets.streams import GENERATIONS_NEW, GENERATIONS_REPAIR, SEARCHER
 
 _OUTSIDE = 1e9  # violation of a candidate that has none because it failed
 
@@ -64,8 +65,8 @@ class Generations(Searcher, ABC):
         violation: Callable[[np.ndarray], np.ndarray],
     ) -> None:
         self.space, self.population, self.violation = space, population, violation
-        self.generator = np.random.default_rng(seed)
-        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 2]))
+        self.generator = SEARCHER.generator(seed)
+        self._new = NewArchitectures(space, violation, GENERATIONS_NEW.generator(seed))
         self._asked = False
         self.problem = Problem(
             n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
@@ -76,7 +77,7 @@ class Generations(Searcher, ABC):
             sampling=self._first(extremes=True),
             crossover=UX(prob=0.9),
             mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
-            repair=CanonicalRepair(space, np.random.default_rng([seed, 1])),
+            repair=CanonicalRepair(space, GENERATIONS_REPAIR.generator(seed)),
             eliminate_duplicates=True,
         )
         self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)

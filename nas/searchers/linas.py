@@ -35,6 +35,7 @@ from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga3 import reference_directions
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
+from supernets.streams import LINAS_FIRST, LINAS_NEW, LINAS_ROUND
 
 _LEAST_ROWS = 5  # as many as there are folds
 _MATINGS = 3  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
@@ -74,7 +75,7 @@ class Linas(Searcher):
             )
         self.space, self.objectives, self.seed, self.violation = space, objectives, seed, violation
         self.population, self.inner_evaluations, self.predictor = population, inner_evaluations, predictor
-        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 0]))
+        self._new = NewArchitectures(space, violation, LINAS_NEW.generator(seed))
         self._rows: dict[Architecture, tuple[np.ndarray, np.ndarray, float]] = {}
         self._liked: np.ndarray | None = None
         self._rounds = 0
@@ -102,7 +103,7 @@ class Linas(Searcher):
         predicted = _Predicted(self.space, rows, self.violation, self.predictor)
         algorithm = self._algorithm()
         generations = max(1, self.inner_evaluations // self.population)
-        seed = int(np.random.default_rng([self.seed, self._rounds]).integers(1 << 31))
+        seed = int(LINAS_ROUND.generator(self.seed, self._rounds).integers(1 << 31))
         algorithm.mating.n_max_iterations = _MATINGS
         algorithm.setup(predicted, termination=("n_gen", generations), seed=seed, verbose=False)
         algorithm.run()
@@ -113,7 +114,7 @@ class Linas(Searcher):
 
     def _algorithm(self) -> GeneticAlgorithm:
         """The inner search, from a random population."""
-        generator = np.random.default_rng([self.seed, self._rounds, 1])
+        generator = LINAS_FIRST.generator(self.seed, self._rounds)
         many = self._directions is not None
         parts: dict[str, Any] = {
             "pop_size": self.population,

@@ -19,6 +19,7 @@ from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
+from supernets.streams import OFA_EVOLUTION_NEW, SEARCHER
 
 _REDRAWS = 32
 
@@ -62,8 +63,8 @@ class OfaEvolution(Searcher):
         self.space, self.population, self.violation = space, population, violation
         self.mutants = round(mutation_share * population)
         self.parents = max(1, round(parent_share * population))
-        self.generator = np.random.default_rng(seed)
-        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 1]))
+        self.generator = SEARCHER.generator(seed)
+        self._new = NewArchitectures(space, violation, OFA_EVOLUTION_NEW.generator(seed))
         self._groups, self._rates = _groups(space, mutation_rate, resolution_rate)
         self._genes = np.empty((0, len(space.decisions)), dtype=np.int64)  # of the parents, inactive ones too
         self._losses, self._violations = np.empty((0, objectives)), np.empty(0)

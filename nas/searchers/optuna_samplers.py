@@ -25,6 +25,7 @@ from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.nsga3 import direction_steps
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Choice, Space
+from supernets.streams import OPTUNA_NEW
 
 _CONSTRAINT = "limits"
 _NAME = "architecture"
@@ -66,7 +67,7 @@ class OptunaSearcher(Searcher, ABC):
         if (storage is None) != (study is None):
             raise ValueError(f"storage and study go together, got storage {storage!r} and study {study!r}")
         self.space, self.objectives, self.seed, self.population = space, objectives, seed, population
-        self._new = NewArchitectures(space, violation, np.random.default_rng([seed, 0]))
+        self._new = NewArchitectures(space, violation, OPTUNA_NEW.generator(seed))
         self._distributions: dict[str, BaseDistribution] = {
             decision.name: CategoricalDistribution(decision.choices) for decision in space.decisions
         }

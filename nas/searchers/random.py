@@ -7,6 +7,7 @@ import numpy as np
 from nas.searchers.initial import initial_encodings
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
+from supernets.streams import SEARCHER
 
 
 class Random(Searcher):
@@ -30,7 +31,7 @@ class Random(Searcher):
         violation: Callable[[np.ndarray], np.ndarray],
     ) -> None:
         self.space, self.population, self.violation = space, population, violation
-        self.generator = np.random.default_rng(seed)
+        self.generator = SEARCHER.generator(seed)
 
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         encodings = initial_encodings(self.space, self.population, self.generator, self.violation, extremes=False)

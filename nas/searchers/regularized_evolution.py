@@ -18,6 +18,7 @@ from nas.searchers.initial import initial_encodings
 from nas.searchers.non_dominated import rank_and_crowding
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, InvalidArchitecture, Space
+from supernets.streams import SEARCHER
 
 _REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further
 _STEPS = 100  # mutations after that; only nearly exhausted spaces come this far
@@ -59,7 +60,7 @@ class RegularizedEvolution(Searcher):
             raise ValueError(f"sample_size must be at least 1, got {sample_size}")
         self.space, self.objectives, self.population, self.violation = space, objectives, population, violation
         self.sample_size = max(1, population // 4) if sample_size is None else sample_size
-        self.generator = np.random.default_rng(seed)
+        self.generator = SEARCHER.generator(seed)
         self.alive: deque[_Member] = deque(maxlen=population)
         self._known: set[Architecture] = set()
         self._parent: Architecture | None = None

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Evaluation, Journal, StandardErrors, read_evaluations
 from nas.search.loop import search
@@ -21,6 +19,7 @@ from service.job import searchers
 from service.run.context import Work
 from service.run.evaluators import EvaluationWorkers, Ready, SubnetEvaluator, devices
 from supernets import Partition
+from supernets.streams import PART
 
 
 @dataclass
@@ -124,7 +123,7 @@ class SearchStage:
         if part is None:
             known = {"exact": problem.exact_losses, "limits": problem.loss_limits, **(known or {})}
             return searchers.make(self.work.job.search, space, seed, violation, known)
-        own_seed = int(np.random.SeedSequence((seed, part)).generate_state(1)[0])
+        own_seed = PART.seed(seed, part)
         return searchers.make(
             self.work.job.search, space, own_seed, violation_within(space, self.work.space, violation)
         )

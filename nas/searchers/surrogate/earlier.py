@@ -10,6 +10,7 @@ from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
 from nas.searchers.surrogate.beliefs import Exact, likeliest
 from nas.searchers.surrogate.features import Columns, Features
 from search_spaces import Architecture, Space
+from supernets.streams import SURROGATE_EARLIER
 
 _LEAST_ROWS = 10
 
@@ -53,7 +54,7 @@ class Earlier:
             return None
         encodings = np.stack([space.encode(architecture) for architecture, _ in kept])
         losses = np.array([row for _, row in kept], dtype=float)
-        features = Features(space, np.random.default_rng([seed, 2]))
+        features = Features(space, SURROGATE_EARLIER.generator(seed))
         seen = features(encodings)
         models = []
         for k in range(objectives):

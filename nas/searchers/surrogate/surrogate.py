@@ -24,6 +24,7 @@ from nas.searchers.surrogate.earlier import Earlier
 from nas.searchers.surrogate.features import Columns, Features
 from nas.searchers.surrogate.gain import Front
 from search_spaces import Architecture, Space
+from supernets.streams import ASK, SURROGATE_ASK, SURROGATE_FEATURES
 
 _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
@@ -94,7 +95,7 @@ class Surrogate(Searcher):
         self.candidates = Candidates(space, violation)
         earlier = Earlier.of(space, list(warm_start), objectives, exact or {}, seed)
         columns = [*further] if earlier is None else [*earlier.columns(), *further]
-        self.features = Features(space, np.random.default_rng([seed, 0]), columns)
+        self.features = Features(space, SURROGATE_FEATURES.generator(seed), columns)
         self.models = Models(self._make_model, objectives, exact or {}, limits or {})
         self._earlier_front = np.zeros((0, len(space.decisions)), dtype=np.int64) if earlier is None else earlier.front
         self._told: dict[bytes, _Told] = {}
@@ -105,7 +106,7 @@ class Surrogate(Searcher):
 
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         """Propose a batch; beside pending candidates one, as if they had come out as expected."""
-        generator = np.random.default_rng([self.seed, 1, self._tells, self._asks])
+        generator = SURROGATE_ASK.generator(self.seed, ASK, self._tells, self._asks)
         self._asks += 1
         self.expected_gain = None
         if pending:
