@@ -217,7 +217,7 @@ def _weighted(space: Space) -> tuple[Losses, Callable[[np.ndarray], float]]:
 
     def losses(encodings: np.ndarray) -> np.ndarray:
         x = space.features(encodings)
-        macs = space.costs(encodings).macs.astype(float)
+        macs = space.costs(encodings)["macs"].astype(float)
         return np.stack([x @ first + (x @ second).prod(axis=1) - 5 * np.log1p(macs), macs], axis=1)
 
     sample = losses(space.sample_encodings(3000, np.random.default_rng(9)))

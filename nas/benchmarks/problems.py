@@ -19,7 +19,6 @@ from nas.search.pareto import Direction
 from nas.search.problem import Problem
 from search_spaces import Space
 
-EXACT = ("params", "macs")
 _NADIR_MARGIN = 0.1
 _FOLDS = 5
 
@@ -34,7 +33,7 @@ class Goal:
 
 
 def parse_goals(text: str) -> tuple[Goal, ...]:
-    """Objectives written `accuracy:max,latency:min`, each a column of the table, or `macs` or `params`.
+    """Objectives written `accuracy:max,latency:min`, each a column of the table, or an exact cost.
 
     Raises:
         ValueError: It is not of that form.
@@ -133,7 +132,7 @@ def tabular_problem(
     Args:
         name: Of the problem.
         table: csv with a row for each architecture.
-        goals: Objectives; `macs` and `params` are computed where the space has exact costs, others are columns.
+        goals: Objectives; those that the space has as exact costs are computed, others are columns.
         limits: Hard limits on objectives, other columns, or costs.
         reference: `worst` (values of the table), `nadir` (of the true front, and a tenth of its extent behind it), or
             values such as `accuracy=80,latency=30`.
@@ -150,9 +149,9 @@ def tabular_problem(
     measured: list[Objective] = []
     values: dict[str, np.ndarray] = {}
     for goal in [*goals, *_limited_only(goals, limits)]:
-        if goal.column in EXACT and (costs := _costs(space, goal.column, encodings)) is not None:
+        if goal.column in space.cost_names:
             exact.append(Cost(space, goal.column))
-            values[goal.name] = costs
+            values[goal.name] = _costs(space, goal.column, encodings)
         else:
             values[goal.name] = _one_value_each(table, goal.column)[first]
             measured.append(Column(goal.name, goal.maximise, space, values[goal.name]))
@@ -186,7 +185,7 @@ def oracle_problem(
     Args:
         name: Of the problem.
         table: Real evaluations of some architectures.
-        goals: Objectives; `macs` and `params` are computed, others are columns of the table.
+        goals: Objectives; exact costs of the space are computed, others are columns of the table.
         limits: Hard limits on objectives.
         predictor: Makes what is fitted to each column.
         reference: As in `tabular_problem`; `worst` is that of the table, or of the space where it is computed.
@@ -205,9 +204,9 @@ def oracle_problem(
     if strange := [limit.name for limit in limits if limit.name not in [goal.name for goal in goals]]:
         raise ValueError(f"limit: {strange[0]!r} is no objective of the oracle")
     for goal in goals:
-        if goal.column in EXACT and (costs := _costs(space, goal.column, extremes)) is not None:
+        if goal.column in space.cost_names:
             exact.append(Cost(space, goal.column))
-            values[goal.name] = np.concatenate([costs, _costs(space, goal.column, encodings)])
+            values[goal.name] = _costs(space, goal.column, np.concatenate([extremes, encodings]))
             notes += _disagreement(table, goal.column, values[goal.name][2:], first)
         else:
             known = _one_value_each(table, goal.column)[first]
@@ -295,9 +294,9 @@ def _limited_only(goals: Sequence[Goal], limits: Sequence[Limit]) -> list[Goal]:
     return [Goal(name, name, False) for name in names if name not in {goal.name for goal in goals}]
 
 
-def _costs(space: Space, name: str, encodings: np.ndarray) -> Any:
-    """Exact costs [N], None where the space has none."""
-    return np.asarray(space.costs(encodings)[name], dtype=float) if name in space.cost_names else None
+def _costs(space: Space, name: str, encodings: np.ndarray) -> np.ndarray:
+    """Exact costs [N]."""
+    return np.asarray(space.costs(encodings)[name], dtype=float)
 
 
 def _one_value_each(table: Table, column: str) -> np.ndarray:

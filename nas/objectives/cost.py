@@ -24,7 +24,7 @@ class Cost(Computed):
         self.low, self.high = map(float, ends[name])
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
-        return Estimate(int(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
+        return Estimate(self.evaluate_encodings(self.space.encode(architecture)[None])[0].item())
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
         """Return the costs [N] of encodings [N, D]."""

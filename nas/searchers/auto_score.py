@@ -14,11 +14,12 @@ from search_spaces import Architecture, Space
 
 
 def cost_scores(space: Space) -> dict[str, Score]:
-    """`params` and `macs` of a space with exact costs as scores: the larger, the better."""
-    return {
-        "params": lambda architectures: space.costs(architectures)["params"],
-        "macs": lambda architectures: space.costs(architectures)["macs"],
-    }
+    """Return the exact costs of a space as scores: the larger, the better."""
+
+    def score(name: str) -> Score:
+        return lambda architectures: space.costs(architectures)[name]
+
+    return {name: score(name) for name in space.cost_names}
 
 
 class AutoScore:
