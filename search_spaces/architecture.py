@@ -9,8 +9,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Choice = int | float | str | bool
 
@@ -88,7 +90,7 @@ class Architecture(Mapping[str, Choice]):
         return cls(values)
 
 
-Weight = float | Tensor
+Weight: TypeAlias = "float | Tensor"
 
 
 class Relaxation(Mapping[str, Choice | Mapping[Choice, Weight]]):

@@ -24,17 +24,6 @@ class HiddenChannels(NamedTuple):
     carriers: list[tuple[Tensor, int]]
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `value`, never more than 10% below it (MobileNetV3's rounding)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def strided(size: int, stride: int) -> int:
-    """Pixels of one side after a stride."""
-    return (size - 1) // stride + 1
-
-
 class Resize(nn.Module):
     """Bring square images to `size` pixels, bilinear with antialiasing; images of that size pass untouched."""
 

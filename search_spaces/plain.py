@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.elastic.size import elastic_layers, extracted
+from search_spaces.elastic.layer import elastic_layers, extracted
 
 
 class ElasticOnMeta:

@@ -5,45 +5,34 @@ to what is the same, as for graphs up to the order of their vertices, a space ha
 are no member at all.
 """
 
-import json
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
-from math import prod
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
 from search_spaces.costs import Costs
+from search_spaces.decisions import chosen, combinations, names_hint, relaxed, restricted
+from search_spaces.encodings import Encodings
 from search_spaces.inputs import Input, example_of
+from search_spaces.mutation import mutated
 from search_spaces.places import Blocks, Place
-from search_spaces.plain import ElasticOnMeta
+from search_spaces.rows import values_of_row
 
-_FOLDED_ROWS_KEPT = 1 << 16
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.plain import ElasticOnMeta
+
 _DRAWS_PER_MEMBER = 1000
-_DRAWS_BEFORE_WIDER = 50
 _EXTREME_DRAWS = 1000
 
 Columns = Mapping[str, np.ndarray]
-
-
-def _chosen(decision: Decision, value: Choice) -> Choice:
-    """The choice that equals a value, so that 3.0 and 3 are the same; raises where there is none."""
-    if value not in decision.choices:
-        raise InvalidArchitecture(f"{decision.name} = {value!r} is not one of {decision.choices}")
-    return decision.choices[decision.choices.index(value)]
-
-
-class _FoldedRow(NamedTuple):
-    """Canonical choice indices [D] of one encoding, which decisions are active [D], and why it is no member, if so."""
-
-    encoding: np.ndarray
-    active: np.ndarray
-    error: InvalidArchitecture | None
 
 
 def _no_network() -> nn.Module:
@@ -123,7 +112,7 @@ class Space:
         """
         unknown = [name for name in values if name not in self._by_name]
         if unknown:
-            raise InvalidArchitecture(f"space {self.name!r} has no decision {unknown[0]!r}; it has {self._names_hint}")
+            raise self._unknown(unknown[0])
         active: dict[str, Choice] = {}
         for decision in self.decisions:
             if decision.parent is not None and active.get(decision.parent) not in decision.active_when:
@@ -132,10 +121,10 @@ class Space:
                 if self.fold is not None:
                     continue
                 raise InvalidArchitecture(f"decision {decision.name!r} has no value; choose one of {decision.choices}")
-            active[decision.name] = _chosen(decision, values[decision.name])
+            active[decision.name] = chosen(decision, values[decision.name])
         if self.fold is not None:
             folded = self.fold(active)
-            active = {d.name: _chosen(d, folded[d.name]) for d in self.decisions if d.name in folded}
+            active = {d.name: chosen(d, folded[d.name]) for d in self.decisions if d.name in folded}
         return Architecture(active)
 
     def relaxation(self, values: Mapping[str, Choice | Mapping[Choice, Weight]]) -> Relaxation:
@@ -145,22 +134,11 @@ class Space:
             InvalidArchitecture: A name or a value is unknown or missing, or no choice has a weight.
             ValueError: Decisions of the space depend on each other, so that a mixture has no one meaning.
         """
-        if self.fold is not None or self._parents:
+        if self.fold is not None or self._encodings.parents:
             raise ValueError(f"space {self.name!r} has decisions that depend on others: it cannot be relaxed")
         if unknown := [name for name in values if name not in self._by_name]:
-            raise InvalidArchitecture(f"space {self.name!r} has no decision {unknown[0]!r}; it has {self._names_hint}")
-        checked: dict[str, Choice | Mapping[Choice, Weight]] = {}
-        for decision in self.decisions:
-            value = values.get(decision.name)
-            if value is None or value == {}:
-                raise InvalidArchitecture(
-                    f"decision {decision.name!r} has no value; choose one of {decision.choices}, or weights of them"
-                )
-            if isinstance(value, Mapping):
-                checked[decision.name] = {_chosen(decision, choice): weight for choice, weight in value.items()}
-            else:
-                checked[decision.name] = _chosen(decision, value)
-        return Relaxation(checked)
+            raise self._unknown(unknown[0])
+        return relaxed(self.decisions, values)
 
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Mapping):
@@ -199,30 +177,16 @@ class Space:
         Raises:
             InvalidArchitecture: There is no other architecture, or none was found.
         """
-        free = [d for d in self.decisions if d.name in architecture and len(d.choices) > 1]
-        if not free:
+        if not any(len(d.choices) > 1 for d in self.decisions if d.name in architecture):
             raise InvalidArchitecture(f"space {self.name!r} holds one architecture only: nothing can be mutated")
-        for draw in range(_DRAWS_PER_MEMBER):
-            least = min(1 + draw // _DRAWS_BEFORE_WIDER, len(free))
-            mutant = self._mutant(architecture, free, generator, rate, least)
-            if mutant is not None and mutant != architecture:
-                return mutant
-        raise InvalidArchitecture(
-            f"space {self.name!r}: none of {_DRAWS_PER_MEMBER} mutations of {dict(architecture)} gave another member"
-        )
+        mutant = mutated(self.decisions, self._member, architecture, generator, rate=rate, draws=_DRAWS_PER_MEMBER)
+        if mutant is None:
+            tried = f"none of {_DRAWS_PER_MEMBER} mutations of {dict(architecture)}"
+            raise InvalidArchitecture(f"space {self.name!r}: {tried} gave another member")
+        return mutant
 
-    def _mutant(
-        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float, least: int
-    ) -> Architecture | None:
-        """One try of `mutate`, changing at least so many decisions; None where it is no member."""
-        chosen = [d for d in free if generator.random() < rate]
-        while len(chosen) < least:
-            chosen.append(free[generator.integers(len(free))])
-        values = {d.name: d.choices[generator.integers(len(d.choices))] for d in self.decisions}
-        values.update(architecture)
-        for decision in chosen:
-            others = [choice for choice in decision.choices if choice != architecture[decision.name]]
-            values[decision.name] = others[generator.integers(len(others))]
+    def _member(self, values: Mapping[str, Choice]) -> Architecture | None:
+        """The architecture with these values; None where the space has a fold and they are no member."""
         try:
             return self.architecture(values)
         except InvalidArchitecture:
@@ -260,23 +224,11 @@ class Space:
         Raises:
             ValueError: The row has none of the columns needed, or they name no architecture of this space.
         """
-        for columns, parse in self.formats.items():
-            if all(row.get(column) is not None for column in columns):
-                return self.architecture(parse(*(row[column] for column in columns)))
-        if row.get("architecture") is None:
-            needed = " or ".join(", ".join(columns) for columns in [*self.formats, ("architecture",)])
-            raise ValueError(f"space {self.name!r} needs the columns {needed}; there are {', '.join(row)}")
-        try:
-            values = json.loads(row["architecture"])
-        except json.JSONDecodeError as error:
-            raise ValueError(f"architecture = {row['architecture']!r} is no JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"architecture = {row['architecture']!r} must be a JSON object of decision and value")
-        return self.architecture(values)
+        return self.architecture(values_of_row(row, self.formats, self.name))
 
     # ---- the space as a whole -------------------------------------------------------------------------------------
 
-    def restrict(self, choices: Mapping[str, Sequence[Choice]]) -> "Space":
+    def restrict(self, choices: Mapping[str, Sequence[Choice]]) -> Space:
         """The same space with fewer choices; keys are decision names or patterns such as ``*.kernel``.
 
         Architectures are canonical in the whole space: what folds to a form that the kept choices cannot say is left
@@ -285,19 +237,7 @@ class Space:
         Raises:
             ValueError: A pattern matches no decision, or leaves one without choices.
         """
-        kept = {decision.name: decision for decision in self.decisions}
-        for pattern, allowed in choices.items():
-            names = [name for name in kept if fnmatchcase(name, pattern)]
-            if not names:
-                raise ValueError(
-                    f"restrict: no decision of {self.name!r} matches {pattern!r}; it has {self._names_hint}"
-                )
-            for name in names:
-                remaining = tuple(choice for choice in kept[name].choices if choice in allowed)
-                if not remaining:
-                    raise ValueError(f"restrict: {name} allows {kept[name].choices}, none of {tuple(allowed)}")
-                kept[name] = replace(kept[name], choices=remaining)
-        decisions = tuple(kept.values())
+        decisions = restricted(self.decisions, choices, self.name)
         return replace(self, decisions=decisions, size=self.size if decisions == self.decisions else None)
 
     def count(self) -> int:
@@ -310,22 +250,14 @@ class Space:
             return self.size
         if self.fold is not None:
             raise ValueError(f"the number of architectures of this part of space {self.name!r} is not known")
-        children: dict[str | None, list[Decision]] = {}
-        for decision in self.decisions:
-            children.setdefault(decision.parent, []).append(decision)
-
-        def count(decision: Decision) -> int:
-            below = children.get(decision.name, [])
-            return sum(prod(count(c) for c in below if choice in c.active_when) for choice in decision.choices)
-
-        return prod(count(decision) for decision in children.get(None, []))
+        return combinations(self.decisions)
 
     # ---- integer encodings: one row of choice indices per architecture --------------------------------------------
 
-    @cached_property
+    @property
     def choice_counts(self) -> np.ndarray:
         """Number of choices of every decision [D]."""
-        return np.array([len(decision.choices) for decision in self.decisions], dtype=np.int64)
+        return self._encodings.choice_counts
 
     def encode(self, architecture: Mapping[str, Choice]) -> np.ndarray:
         """Choice indices [D]; 0 where a decision is inactive.
@@ -333,28 +265,15 @@ class Space:
         Raises:
             InvalidArchitecture: The architecture is not of this space.
         """
-        return self._indices(self.architecture(architecture))
-
-    def _indices(self, architecture: Architecture) -> np.ndarray:
-        return np.array(
-            [d.choices.index(architecture[d.name]) if d.name in architecture else 0 for d in self.decisions],
-            dtype=np.int64,
-        )
+        return self._encodings.indices(self.architecture(architecture))
 
     def decode(self, encoding: Sequence[int] | np.ndarray) -> Architecture:
-        """The architecture of choice indices [D]; indices of inactive decisions are ignored."""
-        if len(encoding) != len(self.decisions):
-            raise InvalidArchitecture(
-                f"an encoding of {self.name!r} has {len(self.decisions)} entries, got {len(encoding)}"
-            )
-        values: dict[str, Choice] = {}
-        for decision, index in zip(self.decisions, encoding):
-            if not 0 <= index < len(decision.choices):
-                raise InvalidArchitecture(
-                    f"{decision.name}: index {index} is outside 0..{len(decision.choices) - 1} for {decision.choices}"
-                )
-            values[decision.name] = decision.choices[int(index)]
-        return self.architecture(values)
+        """The architecture of choice indices [D]; indices of inactive decisions are ignored.
+
+        Raises:
+            InvalidArchitecture: It is none of this space.
+        """
+        return self._encodings.decode(encoding)
 
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """`n` architectures drawn as by `sample`, as canonical encodings [n, D].
@@ -381,47 +300,31 @@ class Space:
 
     def valid(self, encodings: np.ndarray) -> np.ndarray:
         """Whether encodings [N, D] are members of the space, as booleans [N]."""
-        inside = np.all((encodings >= 0) & (encodings < self.choice_counts), axis=1)
-        if self.fold is not None:
-            inside[inside] = [self._folded(row).error is None for row in encodings[inside]]
-        return inside
+        return self._encodings.valid(encodings)
 
     def active(self, encodings: np.ndarray) -> np.ndarray:
         """Which decisions are active in encodings [N, D], as booleans [N, D].
 
         Where the space has a fold, this is about the canonical encodings.
         """
-        if self.fold is not None:
-            return np.array([self._folded(row).active for row in encodings], dtype=bool).reshape(encodings.shape)
-        active = np.ones(encodings.shape, dtype=bool)
-        for column, (parent, allowed) in self._parents.items():
-            active[:, column] = active[:, parent] & allowed[encodings[:, parent]]
-        return active
+        return self._encodings.active(encodings)
 
     def canonical(self, encodings: np.ndarray) -> np.ndarray:
         """Encodings [N, D], folded, with 0 where inactive: equal rows are equal architectures.
 
         Rows that are no members stay as they are.
         """
-        if self.fold is not None:
-            return np.array([self._folded(row).encoding for row in encodings], dtype=np.int64).reshape(encodings.shape)
-        return np.where(self.active(encodings), encodings, 0)
+        return self._encodings.canonical(encodings)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:
         """One-hot features [N, total number of choices] for predictors; all zero where a decision is inactive."""
-        offsets = np.concatenate([[0], np.cumsum(self.choice_counts)])
-        features = np.zeros((len(encodings), offsets[-1]), dtype=np.float32)
-        rows, columns = np.nonzero(self.active(encodings))
-        if self.fold is not None:
-            encodings = self.canonical(encodings)
-        features[rows, offsets[columns] + encodings[rows, columns]] = 1.0
-        return features
+        return self._encodings.features(encodings)
 
     @cached_property
     def cost_names(self) -> tuple[str, ...]:
         """The exact costs that the space has; none where it says neither `places` nor `cost`."""
         if self.cost is not None:
-            return tuple(self.cost(self._columns(self.sample_encodings(1, np.random.default_rng(0)))))
+            return tuple(self.cost(self._encodings.columns(self.sample_encodings(1, np.random.default_rng(0)))))
         return () if self.places is None else self.blocks.cost_names
 
     def costs(self, architectures: Sequence[Mapping[str, Choice]] | np.ndarray) -> Costs:
@@ -432,28 +335,22 @@ class Space:
             TypeError: The space has no exact costs.
         """
         if not isinstance(architectures, np.ndarray):
-            encodings = [self._indices(self.architecture(a)) for a in architectures]
-            architectures = np.array(encodings, dtype=np.int64).reshape(len(encodings), len(self.decisions))
-        elif self.fold is not None:
-            rows = [self._folded(row) for row in architectures]
-            if error := next((row.error for row in rows if row.error is not None), None):
-                raise error
-            architectures = np.stack([row.encoding for row in rows])
+            encodings = np.array([self.encode(a) for a in architectures], dtype=np.int64)
+            encodings = encodings.reshape(len(encodings), len(self.decisions))
+        else:
+            encodings = self._encodings.members(architectures)
         if self.cost is not None:
-            return Costs(self.cost(self._columns(architectures)), self.units)
+            return Costs(self.cost(self._encodings.columns(encodings)), self.units)
         if self.places is None:
             raise TypeError(f"space {self.name!r} has no exact cost: neither `places` nor `cost` was given")
-        totals = self.blocks.totals(self.blocks.costs, architectures)
+        totals = self.blocks.totals(self.blocks.costs, encodings)
         return Costs(dict(zip(self.blocks.cost_names, totals.T)), self.units)
 
     def traits_of(self, encodings: np.ndarray) -> np.ndarray:
         """The `traits` [N, C] of canonical encodings [N, D]; [N, 0] where the space has none."""
         if self.traits is None or len(encodings) == 0:
             return np.zeros((len(encodings), 0))
-        return np.asarray(self.traits(self._columns(encodings)), dtype=float)
-
-    def _columns(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
-        return {d.name: np.array(d.choices)[encodings[:, i]] for i, d in enumerate(self.decisions)}
+        return np.asarray(self.traits(self._encodings.columns(encodings)), dtype=float)
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -468,48 +365,22 @@ class Space:
 
     # ---- derived once ---------------------------------------------------------------------------------------------
 
-    def _folded(self, encoding: np.ndarray) -> _FoldedRow:
-        return self._folded_of_bytes(np.asarray(encoding, dtype=np.int64).tobytes())
-
     @cached_property
-    def _folded_of_bytes(self) -> Callable[[bytes], _FoldedRow]:
-        """Folding is a graph problem for some spaces, and a search asks for the same rows again and again."""
-
-        def folded(row: bytes) -> _FoldedRow:
-            encoding = np.frombuffer(row, dtype=np.int64)
-            try:
-                architecture = self.decode(encoding)
-            except InvalidArchitecture as error:
-                return _FoldedRow(encoding, np.ones(len(encoding), dtype=bool), error)
-            active = np.array([d.name in architecture for d in self.decisions])
-            return _FoldedRow(self._indices(architecture), active, None)
-
-        return lru_cache(_FOLDED_ROWS_KEPT)(folded)
+    def _encodings(self) -> Encodings:
+        return Encodings(self.name, self.decisions, self.architecture, folds=self.fold is not None)
 
     @cached_property
     def _elastic(self) -> ElasticOnMeta:
+        from search_spaces.plain import ElasticOnMeta
+
         return ElasticOnMeta(self.build)
 
     @cached_property
     def _by_name(self) -> dict[str, Decision]:
         return {decision.name: decision for decision in self.decisions}
 
-    @cached_property
-    def _parents(self) -> dict[int, tuple[int, np.ndarray]]:
-        """Column of every conditional decision -> column of its parent, parent choices (as booleans) that activate."""
-        column = {decision.name: i for i, decision in enumerate(self.decisions)}
-        parents: dict[int, tuple[int, np.ndarray]] = {}
-        for decision in self.decisions:
-            if decision.parent is not None:
-                choices = self._by_name[decision.parent].choices
-                allowed = np.array([choice in decision.active_when for choice in choices])
-                parents[column[decision.name]] = (column[decision.parent], allowed)
-        return parents
-
-    @property
-    def _names_hint(self) -> str:
-        names = [decision.name for decision in self.decisions]
-        return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])}, … ({len(names)} in all)"
+    def _unknown(self, name: str) -> InvalidArchitecture:
+        return InvalidArchitecture(f"space {self.name!r} has no decision {name!r}; it has {names_hint(self.decisions)}")
 
     def describe(self) -> dict[str, Any]:
         """The space in numbers, for logs: name, architectures (None: not known), decisions, inputs."""

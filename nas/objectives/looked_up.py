@@ -3,6 +3,7 @@
 They are for benchmarks of searchers; `nas.objectives.tabular` has the accuracy of a search that is meant.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from nas.objectives.objective import Computed, Objective, Role
 from nas.predictors import Predictor
-from search_spaces import Architecture, Decision, Space
+from search_spaces import Architecture, Choice, Space
 from supernets.estimate import Estimate
 
 IN_TABLE = "in_table"
@@ -57,11 +58,9 @@ class TableSpace(Space):
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
         return self.drawn[generator.integers(len(self.drawn), size=n)]
 
-    def _mutant(
-        self, architecture: Architecture, free: list[Decision], generator: np.random.Generator, rate: float, least: int
-    ) -> Architecture | None:
-        mutant = super()._mutant(architecture, free, generator, rate, least)
-        return None if mutant is None or self.rows.find(self._indices(mutant)[None])[0] < 0 else mutant
+    def _member(self, values: Mapping[str, Choice]) -> Architecture | None:
+        member = super()._member(values)
+        return None if member is None or self.rows.find(self.encode(member)[None])[0] < 0 else member
 
 
 class InTable(Computed):

@@ -6,20 +6,11 @@ Activation and extraction are written here once: a network is made of ordinary c
 from search_spaces.elastic.choice import ElasticChoice
 from search_spaces.elastic.conv import ElasticConv2d, KernelTransforms
 from search_spaces.elastic.depth import ElasticDepth
+from search_spaces.elastic.layer import Elastic, elastic_layers, extracted, following_layers, governed
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
-from search_spaces.elastic.size import (
-    AnySize,
-    Elastic,
-    Size,
-    elastic_layers,
-    extracted,
-    following_layers,
-    governed,
-    largest,
-    resolve,
-)
+from search_spaces.sizes import AnySize, Size, largest, resolve
 
 __all__ = [
     "AnySize",

@@ -1,11 +1,13 @@
 """Elastic choice: one of several operations, or a mixture of them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
 from search_spaces.architecture import Choice, Setting, Weight
-from search_spaces.elastic.size import Elastic, extracted, following_layers
+from search_spaces.elastic.layer import Elastic, extracted, following_layers
 
 
 class ElasticChoice(Elastic):

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
-from search_spaces.elastic.size import AnySize, Elastic, Size, largest, resolve
+from search_spaces.elastic.layer import Elastic
+from search_spaces.elastic.mixing import mixed_kernel, mixed_weights, refuse_mixtures
+from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
 
 
 class KernelTransforms(nn.Module):
@@ -42,6 +44,8 @@ class KernelTransforms(nn.Module):
 class ElasticConv2d(Elastic):
     """Convolution with "same" padding whose channels and kernel size follow an architecture.
 
+    A mixture of sizes mixes weights, not outputs, see `search_spaces.elastic.mixing`.
+
     Args:
         in_size, out_size: Channels; equal where `depthwise`.
         kernel: Odd kernel size, fixed or elastic.
@@ -69,6 +73,7 @@ class ElasticConv2d(Elastic):
         self.bias = nn.Parameter(torch.zeros(self.active_out)) if bias else None
         kernels = set(kernel.values.values()) if isinstance(kernel, Size) else {kernel}
         self.transforms = KernelTransforms(list(kernels)) if len(kernels) > 1 else None
+        self._mixed: dict[str, Mixture] = {}
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def full_weight(self) -> Tensor:
@@ -83,24 +88,35 @@ class ElasticConv2d(Elastic):
         if weight.shape[0] != out or weight.shape[1] != channels:
             weight = weight[:out, :channels]
         if self.transforms is not None:
-            weight = self.transforms(weight, self.active_kernel)
+            weight = self._at_kernel(self.transforms, weight)
         return weight
+
+    def _at_kernel(self, transforms: KernelTransforms, weight: Tensor) -> Tensor:
+        """Weight [O, I, K, K] of the largest kernel -> that of the active one, or of the mixture of several."""
+        if (mixture := self._mixed.get("kernel")) is None:
+            return transforms(weight, self.active_kernel)
+        return mixed_kernel({size: transforms(weight, size) for size in mixture.weights}, mixture.weights)
 
     def activate(self, setting: Setting) -> None:
         in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
         kernel = resolve(self.kernel, setting)
         if in_size is not None and out_size is not None and kernel is not None:
-            self.active_in, self.active_out, self.active_kernel = in_size, out_size, kernel
+            self.active_in, self.active_out, self.active_kernel = largest(in_size), largest(out_size), largest(kernel)
+            self._mixed = mixtures({"in": in_size, "out": out_size, "kernel": kernel})
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         weight = self.active_weight(channels)
         bias = None if self.bias is None else self.bias[: weight.shape[0]]
+        if self._mixed:
+            mixed = {name: mixture for name, mixture in self._mixed.items() if name == "out" or not self.depthwise}
+            weight, bias = mixed_weights(mixed, weight, bias)
         groups = channels if self.depthwise else 1
         return F.conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
+        refuse_mixtures(self._mixed)
         conv = nn.utils.skip_init(
             nn.Conv2d,
             self.active_in,

@@ -1,27 +1,35 @@
 """Elastic depth: a stage that runs its first blocks and skips the rest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from torch import Tensor, nn
 
-from search_spaces.architecture import Choice, Setting
-from search_spaces.elastic.size import AnySize, Elastic, Size, elastic_layers, extracted, largest, resolve
+from search_spaces.architecture import Choice, Setting, Weight
+from search_spaces.elastic.layer import Elastic, elastic_layers, extracted
+from search_spaces.elastic.mixing import refuse_mixtures
+from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
 
 
 class ElasticDepth(Elastic):
-    """Blocks in sequence, of which the first `depth` run; the blocks that can be skipped keep the shape."""
+    """Blocks in sequence, of which the first `depth` run; the blocks that can be skipped keep the shape.
+
+    A mixture of depths mixes their outputs.
+    """
 
     def __init__(self, blocks: Iterable[nn.Module], depth: AnySize) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.depth = depth
         self.active_depth = largest(depth)
+        self._mixed: dict[str, Mixture] = {}
         if self.active_depth != len(self.blocks):
             raise ValueError(f"a stage of depth up to {self.active_depth} was given {len(self.blocks)} blocks")
 
     def activate(self, setting: Setting) -> None:
-        self.active_depth = resolve(self.depth, setting) or self.active_depth
+        depth = resolve(self.depth, setting)
+        if depth is not None:
+            self.active_depth, self._mixed = largest(depth), mixtures({"depth": depth})
         for block in self:
             for layer in elastic_layers(block):
                 layer.activate(setting)
@@ -33,14 +41,27 @@ class ElasticDepth(Elastic):
                     yield self.depth.decision, choice, block
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._mixed:
+            return self._mixed_outputs(x, self._mixed["depth"].weights)
         for block in self:
             x = block(x)
         return x
+
+    def _mixed_outputs(self, x: Tensor, weights: Mapping[int, Weight]) -> Tensor:
+        """The weighted sum of what the depths give."""
+        total: Tensor | None = None
+        for depth, block in enumerate(self, start=1):
+            x = block(x)
+            if depth in weights:
+                total = x * weights[depth] if total is None else total + x * weights[depth]
+        assert total is not None
+        return total
 
     def __iter__(self) -> Iterator[nn.Module]:
         """The blocks that run."""
         return islice(iter(self.blocks), self.active_depth)
 
     def extract(self) -> nn.Module:
+        refuse_mixtures(self._mixed)
         blocks = [extracted(block) for block in self]
         return nn.Sequential(*blocks).train(self.training)

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
-from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
+from search_spaces.elastic.layer import Elastic
+from search_spaces.elastic.mixing import channel_factors, refuse_mixtures
+from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -33,6 +35,8 @@ class ElasticBatchNorm2d(Elastic):
     All widths share the running statistics, so these fit no single subnet: an extracted layer carries them along
     with ``num_batches_tracked = 0``, which marks it as not calibrated.
 
+    A mixture of sizes scales every channel by the summed weights of the sizes that have it.
+
     Args:
         size: Channels.
         eps, momentum: As those of `nn.BatchNorm2d`.
@@ -54,13 +58,16 @@ class ElasticBatchNorm2d(Elastic):
         self.register_buffer("running_mean", torch.zeros(self.active_size))
         self.register_buffer("running_var", torch.ones(self.active_size))
         self.synchronised = False
+        self._mixed: dict[str, Mixture] = {}
 
     @property
     def is_fixed(self) -> bool:
         return isinstance(self.size, int)
 
     def activate(self, setting: Setting) -> None:
-        self.active_size = resolve(self.size, setting) or self.active_size
+        size = resolve(self.size, setting)
+        if size is not None:
+            self.active_size, self._mixed = largest(size), mixtures({"size": size})
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
@@ -69,6 +76,15 @@ class ElasticBatchNorm2d(Elastic):
         if (c := x.shape[1]) != len(mean):
             mean, var = mean[:c], var[:c]
             weight, bias = (None, None) if weight is None or bias is None else (weight[:c], bias[:c])
+        if self._mixed:
+            return self._run(x, mean, var, weight, bias) * self._factors(x)
+        return self._run(x, mean, var, weight, bias)
+
+    def _factors(self, x: Tensor) -> Tensor:
+        """Factors [C, 1, 1]; to mix weights and biases alike is to mix what they give."""
+        return channel_factors(self._mixed["size"], x.shape[1], x)[:, None, None]
+
+    def _run(self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if self.training and self.synchronised:
             return self._normalise_together(x, mean, var, weight, bias)
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
@@ -92,6 +108,7 @@ class ElasticBatchNorm2d(Elastic):
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
+        refuse_mixtures(self._mixed)
         c = self.active_size
         affine, device = self.weight is not None, self.running_mean.device
         norm = nn.BatchNorm2d(c, eps=self.eps, momentum=self.momentum, affine=affine, device=device)

@@ -4,7 +4,8 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
 from search_spaces.blocks import Resize
-from search_spaces.elastic.size import AnySize, Elastic, largest, resolve
+from search_spaces.elastic.layer import Elastic
+from search_spaces.sizes import AnySize, largest, resolve_number
 
 
 class ElasticResize(Elastic):
@@ -16,7 +17,7 @@ class ElasticResize(Elastic):
         self.resize = Resize(largest(resolution))
 
     def activate(self, setting: Setting) -> None:
-        self.resize.size = resolve(self.resolution, setting) or self.resize.size
+        self.resize.size = resolve_number(self.resolution, setting) or self.resize.size
 
     def forward(self, x: Tensor) -> Tensor:
         return self.resize(x)

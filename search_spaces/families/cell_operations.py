@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.blocks import strided
+from search_spaces.sizes import strided
 
 
 class ReLUConvNorm(nn.Sequential):

@@ -7,6 +7,8 @@ otherwise those of the published search network where `shared_affine` is false, 
 true.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Setting, Weight
-from search_spaces.blocks import Concat, PixelMean, Sum, strided
+from search_spaces.blocks import Concat, PixelMean, Sum
 from search_spaces.elastic import Elastic, extracted, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS
@@ -37,6 +39,7 @@ from search_spaces.families.genotype_network import (
 )
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
+from search_spaces.sizes import strided
 from search_spaces.space import Columns, Space
 
 PRIMITIVES = (

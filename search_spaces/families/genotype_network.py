@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks import strided
 from search_spaces.costs import Costs
 from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS, FactorisedReduce, ReLUConvNorm, factorised_reduce_cost
 from search_spaces.families.genotype import Genotype
+from search_spaces.sizes import strided
 
 STEMS = ("cifar", "imagenet")
 

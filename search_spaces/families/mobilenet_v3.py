@@ -22,8 +22,6 @@ from search_spaces.blocks import (
     PixelMean,
     SqueezeExcite,
     inverted_residual_cost,
-    make_divisible,
-    strided,
 )
 from search_spaces.elastic import (
     AnySize,
@@ -38,6 +36,7 @@ from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place
 from search_spaces.plain import plain
+from search_spaces.sizes import make_divisible, strided
 from search_spaces.space import Columns, Space
 
 

@@ -14,17 +14,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import (
-    PixelMean,
-    inverted_residual_cost,
-    plain_conv_norm_act,
-    plain_inverted_residual,
-    strided,
-)
+from search_spaces.blocks import PixelMean, inverted_residual_cost, plain_conv_norm_act, plain_inverted_residual
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
+from search_spaces.sizes import strided
 from search_spaces.space import Columns, Space
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")

@@ -21,12 +21,12 @@ from search_spaces.blocks import (
     inverted_residual_cost,
     plain_conv_norm_act,
     plain_inverted_residual,
-    strided,
 )
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
+from search_spaces.sizes import strided
 from search_spaces.space import Columns, Space
 
 SKIP = "skip"

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces import Architecture, Relaxation
-from search_spaces.blocks import Resize, make_divisible
+from search_spaces.blocks import Resize
 from search_spaces.elastic import (
     ElasticBatchNorm2d,
     ElasticChoice,
@@ -21,6 +21,7 @@ from search_spaces.elastic import (
     governed,
     with_shared_norms,
 )
+from search_spaces.sizes import make_divisible
 
 KERNEL = Size("kernel", {3: 3, 5: 5, 7: 7})
 WIDTH = Size("expand", {1: 8, 2: 16})
@@ -206,6 +207,7 @@ def test_shared_norms_replace_all_plain_ones_and_keep_their_settings():
         assert (norm.weight is not None) is (norm.bias is not None) is expected
 
 
-def test_sizes_cannot_be_mixed():
-    with pytest.raises(TypeError, match=r"kernel is a size: its choices \(3, 5\) cannot be mixed"):
-        depthwise().activate(Relaxation({"kernel": {3: 0.5, 5: 0.5}, "expand": 2}))
+def test_sizes_of_images_cannot_be_mixed():
+    resize = ElasticResize(Size("resolution", {8: 8, 16: 16}))
+    with pytest.raises(TypeError, match=r"resolution is a size: its choices \(8, 16\) cannot be mixed"):
+        resize.activate(Relaxation({"resolution": {8: 0.5, 16: 0.5}}))

@@ -1,52 +1,13 @@
-"""Sizes that follow a decision, and the base of the layers that have them."""
+"""The base of the layers whose setting follows an architecture, and how to find them in a network."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 
 from torch import nn
 
 from search_spaces.architecture import Choice, Setting
-
-
-@dataclass(frozen=True)
-class Size:
-    """A whole number (channels, kernel size, depth, pixels) that follows one decision.
-
-    Args:
-        decision: Name of the decision.
-        values: The number for each choice; one that differs from it where, say, a ratio becomes channels.
-    """
-
-    decision: str
-    values: Mapping[Choice, int]
-
-    @property
-    def largest(self) -> int:
-        return max(self.values.values())
-
-
-AnySize = int | Size
-
-
-def largest(size: AnySize) -> int:
-    """The number a layer must be built for."""
-    return size.largest if isinstance(size, Size) else size
-
-
-def resolve(size: AnySize, setting: Setting) -> int | None:
-    """The number this setting asks for; None where the decision is inactive, so that the layer will not run.
-
-    Raises:
-        TypeError: The setting mixes choices of the decision, which a size cannot.
-    """
-    if isinstance(size, int):
-        return size
-    choice = setting.get(size.decision)
-    if isinstance(choice, Mapping):
-        raise TypeError(f"{size.decision} is a size: its choices {tuple(choice)} cannot be mixed")
-    return None if choice is None else size.values[choice]
+from search_spaces.sizes import Size
 
 
 class Elastic(nn.Module):
