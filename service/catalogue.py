@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -25,6 +26,28 @@ class Entry(NamedTuple):
 
     target: str
     summary: str
+
+
+class ObjectiveEntry(NamedTuple):
+    """What networks are compared by.
+
+    Attributes:
+        target: Where its class lies.
+        summary: What it is in one line.
+        role: `quality` or `cost`.
+        source: `measured`, `computed` or `predicted`.
+        unit: Of its values; of a quality that of the metric.
+        low: The least value that there can be.
+        needs_device_on_paper: Whether a job must say `latency.analytic`.
+    """
+
+    target: str
+    summary: str
+    role: str
+    source: str
+    unit: str = ""
+    low: float = -inf
+    needs_device_on_paper: bool = False
 
 
 class Aggregate(NamedTuple):
@@ -50,6 +73,8 @@ class ExportFormat(NamedTuple):
     file: str
     needs: tuple[str, ...] = ()
 
+
+Listed = Entry | ObjectiveEntry | ExportFormat
 
 SPACES = {
     "ofa_mobilenet_v3": Entry(
@@ -108,13 +133,29 @@ SEARCHERS = {
     "optuna_nsga3": Entry("nas.searchers.optuna_samplers:OptunaNSGA3", "NSGA-III by Optuna"),
     "random": Entry("nas.searchers.random:Random", "draws architectures uniformly: the baseline to beat"),
 }
+_COST, _ANY_TIME_MS = "nas.objectives.cost:Cost", 1e-9
 OBJECTIVES = {
-    "accuracy": Entry("nas.objectives.accuracy:Accuracy", "top-1 percent on the validation split, maximised"),
-    "macs": Entry("nas.objectives.cost:Cost", "exact multiply-accumulates of one input, minimised"),
-    "params": Entry("nas.objectives.cost:Cost", "exact number of weights, minimised"),
-    "latency_ms": Entry("nas.objectives.latency:Latency", "measured milliseconds of one batch here, minimised"),
-    "roofline_ms": Entry(
-        "nas.objectives.predicted_latency:Roofline", "analytic: milliseconds on a device on paper, never measured"
+    "accuracy": ObjectiveEntry(
+        "nas.objectives.accuracy:Accuracy",
+        "top-1 percent on the validation split, maximised",
+        "quality",
+        "measured",
+        "%",
+    ),
+    "macs": ObjectiveEntry(
+        _COST, "exact multiply-accumulates of one input, minimised", "cost", "computed", "MACs", 0.0
+    ),
+    "params": ObjectiveEntry(_COST, "exact number of weights, minimised", "cost", "computed", "weights", 0.0),
+    "latency_ms": ObjectiveEntry(
+        "nas.objectives.latency:Latency",
+        "measured milliseconds of one batch here, minimised",
+        *("cost", "measured", "ms", _ANY_TIME_MS),
+    ),
+    "roofline_ms": ObjectiveEntry(
+        "nas.objectives.predicted_latency:Roofline",
+        "analytic: milliseconds on a device on paper, never measured",
+        *("cost", "computed", "ms", _ANY_TIME_MS),
+        needs_device_on_paper=True,
     ),
 }
 DEVICES = {
@@ -187,7 +228,11 @@ BACKENDS = {
     "cuda_graph": Entry("nas.hardware.backends.cuda_graph:Backend", "PyTorch on CUDA, the pass captured as one graph"),
     "tensorrt": Entry("nas.hardware.backends.tensorrt:Backend", "an engine that TensorRT builds for a CUDA device"),
 }
-TASKS: dict[str, Entry] = {}
+TASKS = {
+    "classification": Entry(
+        "supernets.tasks.classification:Classification", "one label an example, cross entropy, top-1 accuracy"
+    ),
+}
 DATA = {
     "digits": Entry("nas.data.sources.digits:open_digits", "8x8 digits that are there already, nothing to download"),
     "npz": Entry("nas.data.sources.npz:open_npz", "JPEG files in one array of an npz file"),
@@ -208,7 +253,7 @@ EXPORT_FORMATS = {
         "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training images", "model.int8.onnx", _ONNX
     ),
 }
-KINDS: dict[str, Mapping[str, Entry | ExportFormat]] = {
+KINDS: dict[str, Mapping[str, Listed]] = {
     "data": DATA,
     "task": TASKS,
     "space": SPACES,
@@ -317,9 +362,9 @@ def resolve(kind: str, name: str) -> Any:
     return _load(KINDS[kind][name].target if name in KINDS[kind] else name)
 
 
-def entry(name: str) -> Entry | ExportFormat | Aggregate | None:
+def entry(name: str) -> Listed | Aggregate | None:
     """What is listed under a name, of whatever kind; None where nothing is."""
-    tables: list[Mapping[str, Entry | ExportFormat | Aggregate]] = [*KINDS.values(), AGGREGATES]
+    tables: list[Mapping[str, Listed | Aggregate]] = [*KINDS.values(), AGGREGATES]
     return next((table[name] for table in tables if name in table), None)
 
 

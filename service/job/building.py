@@ -1,12 +1,15 @@
-"""What a job is made into: its search space, fitted to its data."""
+"""What a job is made into: its task and its search space, fitted to its data."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.data import DataConfig, DataSource
 from search_spaces import Space
 from service import catalogue
 from service.job.job import Job
+
+if TYPE_CHECKING:
+    from supernets.tasks.task import Task
 
 
 def data_source(config: DataConfig) -> DataSource:
@@ -20,13 +23,50 @@ def data_source(config: DataConfig) -> DataSource:
     return catalogue.make("data", config.source, offered={"config": config}, options=config.options)
 
 
+class LookedAt(NamedTuple):
+    """What is known of data without loading them.
+
+    Attributes:
+        task: What they are for, by its name.
+        facts: What follows from them, by the name of the argument of a space or task that it is for.
+    """
+
+    task: str
+    facts: Mapping[str, Any]
+
+
+def look_at(config: DataConfig) -> LookedAt:
+    """Return what is known of the data of a job without loading them.
+
+    Raises:
+        ValueError: As `data_source`.
+    """
+    source = data_source(config)
+    return LookedAt(source.task, source.facts)
+
+
 def data_facts(config: DataConfig) -> Mapping[str, Any]:
     """Return what follows from the data, by the name of the argument of a space or task that it is for.
 
     Raises:
         ValueError: As `data_source`.
     """
-    return data_source(config).facts
+    return look_at(config).facts
+
+
+def build_task(job: Job, data: LookedAt | None = None) -> "Task":
+    """Return what the networks of a job are trained for: what the job names, or what the data are for.
+
+    Args:
+        job: Whose task.
+        data: What is known of its data, where that was looked at already.
+
+    Raises:
+        ValueError: The task does not exist, or refuses its options.
+    """
+    data = look_at(job.data) if data is None else data
+    offered = {**data.facts, "label_smoothing": job.train.label_smoothing}
+    return catalogue.make("task", job.task.name or data.task, offered=offered, options=job.task.options)
 
 
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:

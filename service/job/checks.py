@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.data import DataConfig
-from nas.objectives import Bound, costs_of, parse_bound
 from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue
-from service.catalogue import OBJECTIVES, PROXIES, suggestion
 from service.errors import InvalidJob
-from service.job import latency_checks, samplers, searchers, splits
+from service.job import latency_checks, objectives, samplers, searchers, splits
 from service.job import proxies as job_proxies
-from service.job.building import build_space
+from service.job.building import LookedAt, build_space, build_task
 from service.job.device import cuda_devices, device_type
 from service.job.job import Job
-from service.job.validation import Checked, option_mistakes, placed, show
+from service.job.validation import Checked, option_mistakes, placed
+
+if TYPE_CHECKING:
+    from supernets.tasks.task import Task
 
 
 def require_supernet_space(job: Job) -> None:
@@ -31,37 +32,30 @@ def require_supernet_space(job: Job) -> None:
         )
 
 
-def deep_mistakes(checked: Checked[Job], facts_of: Callable[[DataConfig], Mapping[str, Any]]) -> Iterator[str]:
+def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt]) -> Iterator[str]:
     """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
         return
     if checked.sound("device"):
         yield from _device_mistakes(job.device)
-    facts: Mapping[str, Any] | None = None
+    data: LookedAt | None = None
     data_mistakes = list(_source_mistakes(job.data)) if checked.sound("data", "source") else []
     if checked.sound("data") and not data_mistakes:
-        facts, data_mistakes = _look_at(job.data, facts_of)
+        data, data_mistakes = _look_at(job.data, look)
     yield from data_mistakes
     if checked.sound("latency"):
         yield from _backend_mistakes(job, checked.sound("device"))
-    objectives = [name for name in job.search.objectives if name not in PROXIES]
-    yield from _catalogue_mistakes("objective", "search.objectives", objectives)
     yield from job_proxies.mistakes(job.proxies)
-    if job.proxies.filter == "auto" and "accuracy" not in job.search.objectives:
-        yield "proxies.filter: auto learns from accuracy, which must be among search.objectives"
-    space: Space | None = None
-    if checked.sound("space"):
-        option_mistakes = list(_option_mistakes(job))
-        yield from option_mistakes
-        if facts is not None and not option_mistakes:
-            space, space_mistakes = _try_space(job, facts)
-            yield from space_mistakes
+    task, task_mistakes = _try_task(job, data) if checked.sound("task") else (None, [])
+    yield from task_mistakes
+    space, space_mistakes = _try_space(job, data) if checked.sound("space") else (None, [])
+    yield from space_mistakes
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
     yield from searchers.mistakes(job.search, space)
-    yield from _constraint_mistakes(job, space)
+    yield from objectives.mistakes(job, task, space)
     if checked.sound("latency") and checked.sound("device"):
         yield from latency_checks.mistakes(job, space)
 
@@ -74,12 +68,10 @@ def _source_mistakes(config: DataConfig) -> Iterator[str]:
         yield from option_mistakes("data", config.source, config.options, path="data.options", hidden=("config",))
 
 
-def _look_at(
-    config: DataConfig, facts_of: Callable[[DataConfig], Mapping[str, Any]]
-) -> tuple[Mapping[str, Any] | None, list[str]]:
-    """The facts of the data, or why they cannot be used."""
+def _look_at(config: DataConfig, look: Callable[[DataConfig], LookedAt]) -> tuple[LookedAt | None, list[str]]:
+    """What is known of the data, or why they cannot be used."""
     try:
-        return facts_of(config), []
+        return look(config), []
     except FieldError as error:
         return None, [f"data.{error.field}: {error.text}"]
     except ValueError as error:
@@ -115,97 +107,62 @@ def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[
             yield f"{path}: {error}"
 
 
-def _option_mistakes(job: Job) -> Iterator[str]:
-    """The name of the space, and its options against the arguments of its function."""
+def _try_task(job: Job, data: LookedAt | None) -> "tuple[Task | None, list[str]]":
+    """The task, and what is wrong with its name and options, and where it and the data do not go together."""
+    name = job.task.name or (data.task if data is not None else None)
+    if name is None:
+        return None, []
+    found = list(_part_mistakes("task", name, job.task.options))
+    if found or data is None:
+        return None, found
+    options, found = _fitting(job.task.options, data, "task.options")
     try:
-        catalogue.check("space", job.space.name)
-    except ValueError as error:
-        yield f"space.name: {error}"
-        return
-    yield from option_mistakes("space", job.space.name, job.space.options, path="space.options")
+        return build_task(replace(job, task=replace(job.task, options=options)), data), found
+    except (ValueError, TypeError) as error:
+        return None, [*found, placed(error, "task", _places("task", options, data))]
 
 
-def _try_space(job: Job, facts: Mapping[str, Any]) -> tuple[Space | None, list[str]]:
-    """The space, and where it and the data do not go together."""
-    mistakes = []
-    options = dict(job.space.options)
-    for name, there in facts.items():
-        given = job.space.options.get(name, there)
-        if given != there:
-            mistakes.append(f"space.options.{name}: {given} does not fit the data, which has {there}; leave it out")
-            del options[name]
+def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]]:
+    """The space, and what is wrong with its name and options, and where it and the data do not go together."""
+    found = list(_part_mistakes("space", job.space.name, job.space.options))
+    if found or data is None:
+        return None, found
+    options, found = _fitting(job.space.options, data, "space.options")
     try:
-        space = build_space(replace(job, space=replace(job.space, options=options)), facts)
+        space = build_space(replace(job, space=replace(job.space, options=options)), data.facts)
         space.costs([space.largest()])
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
-        own = {fact: f"data.{fact}" for fact in facts if fact in DataConfig.__dataclass_fields__}
-        given = {option: f"space.options.{option}" for option in options}
-        return None, [*mistakes, placed(error, "space", own | given)]
-    shape = (facts.get("channels"), facts.get("image_size"), facts.get("image_size"))
-    if space.inputs and None not in shape and space.inputs[0].shape != shape:
+        return None, [*found, placed(error, "space", _places("space", options, data))]
+    return space, [*found, *_input_mistakes(job, space, data.facts)]
+
+
+def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """The name of a space or task, and its options against the arguments that it takes."""
+    unknown = list(_catalogue_mistakes(kind, f"{kind}.name", [name]))
+    yield from unknown
+    if not unknown:
+        yield from option_mistakes(kind, name, options, path=f"{kind}.options")
+
+
+def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dict[str, Any], list[str]]:
+    """The options without those that contradict the data, and a line for each of these."""
+    wrong = [name for name, there in data.facts.items() if options.get(name, there) != there]
+    lines = [
+        f"{path}.{name}: {options[name]} does not fit the data, which has {data.facts[name]}; leave it out"
+        for name in wrong
+    ]
+    return {name: value for name, value in options.items() if name not in wrong}, lines
+
+
+def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[str, str]:
+    """Where the arguments of a space or task stand in a job."""
+    given = {fact: f"data.{fact}" for fact in data.facts if fact in DataConfig.__dataclass_fields__}
+    return given | {option: f"{section}.options.{option}" for option in options}
+
+
+def _input_mistakes(job: Job, space: Space, facts: Mapping[str, Any]) -> Iterator[str]:
+    """A space whose networks take images of another shape than the data has, and has no option for it."""
+    shape = tuple(facts[name] for name in ("channels", "image_size", "image_size") if name in facts)
+    if space.inputs and len(shape) == 3 and space.inputs[0].shape != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.inputs[0].shape, shape))
-        mistakes.append(f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size")
-    return space, mistakes
-
-
-def _constraint_mistakes(job: Job, space: Space | None) -> Iterator[str]:
-    possible: dict[str, Bound] = {}
-    for name, text in job.search.constraints.items():
-        path = f"search.constraints.{name}"
-        known = dict.fromkeys([*OBJECTIVES, *(own for own in job.search.objectives if own not in OBJECTIVES)])
-        if name not in known:
-            yield f"{path}: {name!r} is no objective (got {show(text)}){suggestion(name, known)}"
-            continue
-        try:
-            bound = parse_bound(text)
-        except ValueError as error:
-            yield f"{path}: {error}"
-            continue
-        reachable = _reachable(name, space)
-        if reachable is not None and not _meets(bound, *reachable):
-            yield f"{path}: {show(text)} is impossible; {_range(name, reachable, job)}"
-        elif reachable is not None and name in ("macs", "params"):
-            possible[name] = bound
-    if space is not None and len(possible) > 1:
-        yield from _contradiction(job, space, possible)
-
-
-def _contradiction(job: Job, space: Space, bounds: Mapping[str, Bound]) -> Iterator[str]:
-    """Limits that can each be kept, but not together."""
-    from nas.search.reachable import contradiction
-
-    found = contradiction(space, costs_of(space), bounds)
-    if found is not None:
-        name, best = found
-        others = " and ".join(f"{n} {job.search.constraints[n]}" for n in bounds if n != name)
-        text = job.search.constraints[name]
-        yield f"search.constraints.{name}: {show(text)} is impossible with {others}; the best reachable is {best:,.0f}"
-
-
-def _reachable(name: str, space: Space | None) -> tuple[float, float] | None:
-    """The range of an objective over the whole space, where it is known without measuring."""
-    if name == "accuracy":
-        return 0.0, 100.0
-    if name in ("latency_ms", "roofline_ms"):
-        return 1e-9, float("inf")
-    if name not in ("macs", "params") or space is None:
-        return None
-    try:
-        low, high = space.costs([space.smallest(), space.largest()])[name]
-    except TypeError:  # a space without exact costs
-        return None
-    return float(low), float(high)
-
-
-def _meets(bound: Bound, low: float, high: float) -> bool:
-    """Whether a value from `low` to `high` can lie within the bound."""
-    return (bound.high is None or bound.high >= low) and (bound.low is None or bound.low <= high)
-
-
-def _range(name: str, reachable: tuple[float, float], job: Job) -> str:
-    low, high = reachable
-    if name == "accuracy":
-        return "accuracy is a percentage, from 0 to 100"
-    if name in ("latency_ms", "roofline_ms"):
-        return "latency is more than 0 ms"
-    return f"{name} of {job.space.name} reach from {low:,.0f} to {high:,.0f}"
+        yield f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size"

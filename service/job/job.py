@@ -32,6 +32,19 @@ class SpaceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What networks are trained for and judged by.
+
+    Args:
+        name: Catalogue name, or `package.module:object`; `null` for what the data are for.
+        options: Keyword arguments of it. What follows from the data, such as the number of classes, is given.
+    """
+
+    name: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One run from data to a measured Pareto front.
 
@@ -39,7 +52,8 @@ class Job:
         name: What the job is called; output folders and MLflow runs are named after it.
         seed: Of everything random.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        data: The images.
+        data: What is learned from.
+        task: What networks are trained for and judged by.
         space: What can be built.
         train: How the supernet is trained.
         search: How it is searched.
@@ -54,6 +68,7 @@ class Job:
     seed: int = 0
     device: str = "auto"
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     space: SpaceConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from search_spaces import Space
 from service import catalogue
+from service.catalogue import OBJECTIVES
 from service.job.job import Job
 
 
@@ -11,8 +12,9 @@ def mistakes(job: Job, space: Space | None) -> Iterator[str]:
     """What is wrong with the prediction of latency, one line each."""
     named = [*job.search.objectives, *job.search.constraints]
     analytic = job.latency.analytic
-    if "roofline_ms" in named and analytic is None:
-        yield "latency.analytic: must be given for roofline_ms, such as {device: a100}; see: nas list device"
+    on_paper = [name for name in named if name in OBJECTIVES and OBJECTIVES[name].needs_device_on_paper]
+    if on_paper and analytic is None:
+        yield f"latency.analytic: must be given for {on_paper[0]}, such as {{device: a100}}; see: nas list device"
     if analytic is not None and analytic.device is not None:
         try:
             catalogue.check("device", analytic.device)
@@ -20,8 +22,8 @@ def mistakes(job: Job, space: Space | None) -> Iterator[str]:
             yield f"latency.analytic.device: {error}"
     if space is None:
         return
-    if "roofline_ms" in named and space.places is None:
-        yield f"search: roofline_ms needs the blocks of networks, which space {space.name} does not tell"
+    if on_paper and space.places is None:
+        yield f"search: {on_paper[0]} needs the blocks of networks, which space {space.name} does not tell"
     if job.latency.table is not None:
         from service.job import latency_table
 

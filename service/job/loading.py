@@ -8,7 +8,7 @@ from typing import Any
 from nas.data import DataConfig
 from service.catalogue import suggestion
 from service.errors import InvalidJob
-from service.job.building import data_facts
+from service.job.building import LookedAt, look_at
 from service.job.checks import deep_mistakes
 from service.job.files import job_file, read_fields, split_setting, with_setting
 from service.job.job import Job
@@ -16,7 +16,7 @@ from service.job.validation import check_fields, field_paths
 
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
 FREE_FORM = {
-    *(("data", "options"), ("space", "options"), ("train", "sampler_options")),
+    *(("data", "options"), ("task", "options"), ("space", "options"), ("train", "sampler_options")),
     *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
 }
 
@@ -42,14 +42,14 @@ def job_of(
     data: Mapping[str, Any],
     sets: Sequence[str] = (),
     *,
-    facts_of: Callable[[DataConfig], Mapping[str, Any]] = data_facts,
+    look: Callable[[DataConfig], LookedAt] = look_at,
 ) -> Job:
     """The job with these fields, as nested mappings, and settings on top of them.
 
     Args:
         data: The fields.
         sets: Settings such as ``train.epochs=5``; values are YAML.
-        facts_of: Looks at the data; who checks many jobs on the same data remembers what it said.
+        look: Looks at the data; who checks many jobs on the same data remembers what it said.
 
     Raises:
         InvalidJob: With all mistakes at once.
@@ -57,7 +57,7 @@ def job_of(
     data, mistakes = with_settings(data, sets)
     checked = check_fields(Job, data, PLACEHOLDERS)
     order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *deep_mistakes(checked, facts_of)]
+    found = [*checked.mistakes.values(), *deep_mistakes(checked, look)]
     mistakes += sorted(found, key=lambda line: _place(line, order))
     if mistakes or checked.tree is None:
         raise InvalidJob(mistakes)

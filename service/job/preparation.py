@@ -145,8 +145,9 @@ def check_supernet(job: Job, folder: Path) -> None:
 def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
     """Where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
     ours, found = to_dict(job), []
-    for name in ("space", "data"):
-        wanted = {"source", "dataset", "image_size"} if name == "data" else None
+    theirs = _completed(theirs, {"task": to_dict(job)["task"]}) if "task" not in theirs else theirs
+    for name in ("space", "data", "task"):
+        wanted = {"source", "options", "dataset", "image_size"} if name == "data" else None
         for line in differences(theirs.get(name, {}), ours[name], (name,)):
             if wanted is None or line.split(":")[0].split(".")[1] in wanted:
                 found.append(line)

@@ -11,6 +11,7 @@ from service.job.validation import check_fields
 
 if TYPE_CHECKING:
     from nas.data import DataConfig
+    from service.job.building import LookedAt
     from service.job.job import Job
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,7 +44,7 @@ class Checker:
     """Checks many jobs that differ little: data are looked at once, and jobs that differ in the seed only once."""
 
     def __init__(self) -> None:
-        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.data: dict[str, LookedAt] = {}
         self.known: dict[str, Job] = {}
 
     def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
@@ -59,7 +60,7 @@ class Checker:
         unpinned = {**data, "device": "auto" if device == "cuda" else device}
         alike = repr({**unpinned, "seed": None})
         if alike not in self.known:
-            self.known[alike] = job_of(unpinned, facts_of=self._facts_of)
+            self.known[alike] = job_of(unpinned, look=self._look)
         job = self.known[alike]
         if seed != job.seed or type(seed) is not int:
             shallow = check_fields(type(job), {"name": "job", "space": {"name": "any"}, "seed": seed}, {})
@@ -68,10 +69,10 @@ class Checker:
             job = replace(job, seed=shallow.tree.seed)
         return replace(job, device=device) if device == "cuda" else job
 
-    def _facts_of(self, config: "DataConfig") -> Mapping[str, Any]:
-        from service.job.building import data_facts
+    def _look(self, config: "DataConfig") -> "LookedAt":
+        from service.job.building import look_at
 
         data = repr(config)
-        if data not in self.facts:
-            self.facts[data] = data_facts(config)
-        return self.facts[data]
+        if data not in self.data:
+            self.data[data] = look_at(config)
+        return self.data[data]

@@ -25,6 +25,7 @@ from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.building import build_space, data_source
 from service.job.job import Job
+from service.job.objectives import QUALITY
 from service.run.events import Recorder
 from service.run.profiling import measure_architectures
 from service.run.proxies import SearchProxies
@@ -124,7 +125,7 @@ class Work:
         return SearchProxies(self.job, self.space, lambda: self.data, self.folder)
 
     def _objective(self, name: str) -> Objective:
-        if name == "accuracy":
+        if name in ("accuracy", QUALITY):
             return Accuracy(self.subnets, self._validation_batches)
         if name == "latency_ms":
             return self.latency

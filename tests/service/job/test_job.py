@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.catalogue import KINDS, recipes, resolve
+from service.catalogue import KINDS, OBJECTIVES, recipes, resolve
 from service.errors import InvalidJob
-from service.job.building import build_space, data_facts
+from service.job.building import build_space, build_task, data_facts
 from service.job.job import Job, to_dict
 from service.job.loading import job_of, load_job
 from service.job.preparation import check_supernet, differences, locked, prepare_folder, write_json
@@ -403,3 +403,31 @@ def test_a_folder_of_an_earlier_version_goes_on_where_only_new_fields_are_missin
     (folder / "job.json").write_text(json.dumps(content))
     with pytest.raises(InvalidJob, match=r"space.options.depths: null there, \[1, 2\] now"):
         prepare_folder(job, folder)
+
+
+def test_quality_is_the_metric_of_the_task_and_its_limits_are_those_of_the_metric() -> None:
+    assert load_job("quickstart", ["search.objectives=[quality, macs]", "search.constraints.quality=>= 60"])
+    (line,) = mistakes_of("quickstart", "search.objectives=[quality, macs]", "search.constraints.quality=>= 101")
+    assert line == "search.constraints.quality: '>= 101' is impossible; quality is from 0 to 100 %"
+    (line,) = mistakes_of("quickstart", "search.constraints.latency_ms=<= 0")
+    assert line.endswith("is impossible; latency_ms is more than 0 ms")
+
+
+def test_a_job_names_its_task_or_takes_that_of_the_data() -> None:
+    job = load_job("quickstart")
+    assert job.task.name is None
+    assert build_task(job) == build_task(load_job("quickstart", ["task.name=classification"]))
+    assert build_task(job).classes == 10
+    (line,) = mistakes_of("quickstart", "task.name=clasification")
+    assert line.startswith("task.name: 'clasification' is no task; did you mean classification?")
+    (line,) = mistakes_of("quickstart", "task.options.classes=7")
+    assert line == "task.options.classes: 7 does not fit the data, which has 10; leave it out"
+    (line,) = mistakes_of("quickstart", "task.options.clases=7")
+    assert line.startswith("task.options.clases: classification has no such option (got 7); did you mean classes?")
+
+
+def test_objectives_of_the_catalogue_say_what_their_classes_say() -> None:
+    for name, entry in OBJECTIVES.items():
+        kind = resolve("objective", name)
+        assert entry.role == kind.role, name
+        assert entry.source == kind.source, name

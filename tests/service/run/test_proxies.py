@@ -90,5 +90,5 @@ def test_mistakes_in_proxies_are_told_together() -> None:
         load_job("quickstart", ["proxies.names=[gradsgn]", "proxies.filter=nwott"])
     assert [line.split(":")[0] for line in error.value.mistakes] == ["proxies.names", "proxies.filter"]
     assert "did you mean gradsign" in error.value.mistakes[0]
-    with pytest.raises(InvalidJob, match="auto learns from accuracy"):
+    with pytest.raises(InvalidJob, match="auto learns from accuracy, the quality"):
         load_job("quickstart", ["proxies.names=[snip]", "proxies.filter=auto", "search.objectives=[macs, params]"])
