@@ -1,4 +1,4 @@
-"""What is measured of an architecture: accuracy, exact cost, latency; or looked up in a table."""
+"""What is known of an architecture: quality, exact cost, latency; measured, computed, predicted or looked up."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nas.objectives.latency import Latency
     from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe, parse_bound
     from nas.objectives.predicted_latency import PredictedLatency, Roofline
+    from nas.objectives.quality import Quality
     from nas.objectives.tabular import Tabular
     from supernets.estimate import Estimate
     from supernets.tasks.classification import top1_percent
@@ -24,6 +25,7 @@ __all__ = [
     "Objective",
     "Predicted",
     "PredictedLatency",
+    "Quality",
     "Role",
     "Roofline",
     "Source",
