@@ -21,12 +21,13 @@ from search_spaces.blocks import Resize
 from service import catalogue
 from service.job.environment import version
 from service.job.folder import finite, read_json
-from service.job.front_file import read_retrained
+from service.job.front_file import member_quantities, read_front_file, read_retrained
 from service.job.job import Job
 
 CARD = "card.json"
 EXAMPLE = "example.npz"
 _VERSIONS = ("python", "espalier", "torch", "timm", "numpy")
+_EARLIER_METRIC = {"name": "accuracy", "unit": "%"}
 USE = {
     "model.onnx": "onnxruntime.InferenceSession('model.onnx').run(None, {'input': images}); needs onnxruntime alone",
     "model.int8.onnx": "the same, in 8 bits",
@@ -65,7 +66,6 @@ def card_of(subject: Subject) -> dict[str, Any]:
     """What is known about an exported network, ready for JSON."""
     member, space, data = subject.member, subject.space, subject.data
     architecture = space.architecture(member["architecture"])
-    costs = space.costs([architecture])
     return {
         "card": 1,
         "key": member["key"],
@@ -79,9 +79,8 @@ def card_of(subject: Subject) -> dict[str, Any]:
             **data.targets,
         },
         "accuracy": _accuracy(subject.folder, member, subject.origin),
-        "params": int(costs["params"][0]),
-        "macs": int(costs["macs"][0]),
-        "latency": _latency(subject.folder, member, space, architecture),
+        "costs": _costs(space, architecture),
+        "measured": _measured(subject.folder, member, space, architecture),
         "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
         "use": USE,
     }
@@ -114,18 +113,24 @@ def _accuracy(folder: Path, member: Mapping[str, Any], origin: str) -> dict[str,
     return {"weights": origin, "unit": "% top-1", **accuracy, "epochs": tuned["epochs"], "before": inherited}
 
 
-def _latency(
-    folder: Path, member: Mapping[str, Any], space: Space, architecture: Architecture
-) -> dict[str, Any] | None:
-    """The measured latency with everything that it depends on; None where none was measured."""
-    value = finite(member["values"].get("latency_ms"))
-    if value is None:
-        return None
-    conditions = (read_json(folder / "front.json") or {}).get("latency") or {}
+def _costs(space: Space, architecture: Architecture) -> dict[str, Any]:
+    """What follows from the architecture alone: name -> value and unit."""
+    costs = space.costs([architecture])
+    return {name: {"value": column[0].item(), "unit": costs.units[name]} for name, column in costs.items()}
+
+
+def _measured(folder: Path, member: Mapping[str, Any], space: Space, architecture: Architecture) -> dict[str, Any]:
+    """Measured costs by name with everything that they depend on; empty where nothing was measured."""
+    front = read_front_file(folder) or {}
     shapes = [list(one.shape_for(architecture)) for one in space.inputs]
-    shape = shapes[0] if len(shapes) == 1 else shapes
-    interval = (member.get("intervals") or {}).get("latency_ms")
-    return {"latency_ms": value, "interval_ms": interval, **conditions, "input_shape": shape}
+    conditions = {**(front.get("latency") or {}), "input_shape": shapes[0] if len(shapes) == 1 else shapes}
+    found = {}
+    for quantity in member_quantities(front):
+        value = finite(member["values"].get(quantity.name))
+        if quantity.is_measured_cost and value is not None:
+            interval = (member.get("intervals") or {}).get(quantity.name)
+            found[quantity.name] = {"value": value, "unit": quantity.unit, "interval": interval, **conditions}
+    return found
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
@@ -153,25 +158,46 @@ def plain(value: Any) -> Any:
 
 def text_of(card: Mapping[str, Any]) -> str:
     """The card in a few lines of Markdown, as a page about the network shows it."""
-    accuracy, latency = card["accuracy"], card["latency"]
+    (metric, unit), quality = metric_in(card), quality_in(card)
     figures = [
-        f"{split} {accuracy[split]:.2f} %" for split in ("validation", "test") if accuracy.get(split) is not None
+        f"{split} {quality[split]:.2f} {unit}".rstrip()
+        for split in ("validation", "test")
+        if quality.get(split) is not None
     ]
-    lines = [f"**{card['key']}** of {card['space']['name']}, {accuracy['weights']} weights"]
-    lines += [f"accuracy: {', '.join(figures)}"] if figures else []
-    lines.append(f"{card['macs'] / 1e6:.2f} million MACs, {card['params'] / 1e3:.1f} thousand parameters")
-    if latency:
-        conditions = ", ".join(f"{name} {latency[name]}" for name in _CONDITIONS if latency.get(name) is not None)
-        low, high = latency["interval_ms"] or (None, None)
-        interval = f" [{low:.3f}, {high:.3f}]" if None not in (low, high) else ""
-        lines.append(f"latency: {latency['latency_ms']:.3f} ms{interval} ({conditions})")
-    shape = ", ".join(map(str, card["input"]["shape"]))
-    lines.append(f"input [{shape}]: {card['input']['scale']}, mean {card['input']['mean']}, std {card['input']['std']}")
-    lines.append(f"output: {card['output']['meaning']}")
+    lines = [f"**{card['key']}** of {card['space']['name']}, {quality['weights']} weights"]
+    lines += [f"{metric}: {', '.join(figures)}"] if figures else []
+    lines += [", ".join(f"{name}: {cost['value']:,}" for name, cost in card["costs"].items())] if card["costs"] else []
+    for name, measured in card["measured"].items():
+        conditions = ", ".join(f"{what} {measured[what]}" for what in _CONDITIONS if measured.get(what) is not None)
+        low, high = measured["interval"] or (None, None)
+        interval = f" [{low:.4g}, {high:.4g}]" if None not in (low, high) else ""
+        lines.append(f"{name}: {measured['value']:.4g}{interval} {measured['unit']} ({conditions})")
+    for one in inputs_in(card):
+        notes = [f"{name} {one[name]}" for name in ("mean", "std") if name in one]
+        notes = [*(one[name] for name in ("scale",) if name in one), *notes] or [one["dtype"]]
+        lines.append(f"{one['name']} [{', '.join(map(str, one['shape']))}]: {', '.join(notes)}")
+    output = card["output"]
+    lines.append(f"output: {output.get('meaning') or ', '.join(map(str, output['shape']))}")
     return "  \n".join(lines)
 
 
 _CONDITIONS = ("device", "backend", "batch_size", "threads", "precision", "input_shape")
+
+
+def metric_in(card: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the unit of what the network of a card is judged by."""
+    metric = card.get("metric") or _EARLIER_METRIC
+    return metric["name"], metric["unit"]
+
+
+def quality_in(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how good the network of a card is: which weights it has, and its metric on `validation` and `test`."""
+    return card.get(metric_in(card)[0]) or {}
+
+
+def inputs_in(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the network of a card takes, in order."""
+    return [card["input"]] if "input" in card else card["inputs"]
 
 
 def read_card(place: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from service.job.folder import finite
 from service.report.figures import interval
 from service.report.fronts import Front
 from service.report.quantities import Axis, form_of
-from service.report.text import duration
+from service.report.text import duration, shape_text
 
 _GRID = 3  # axes of an example that is looked at as a whole, such as an image; else they are numbers side by side
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
@@ -99,7 +99,8 @@ def _condition(name: str, value: Any, examples: str) -> str:
     if name in ("device", "backend", "precision"):
         return str(value)
     if name == "input_shape":
-        return f"{examples if len(value) == _GRID else 'inputs'} of {' x '.join(map(str, value))}"
+        is_grid = len(value) == _GRID and all(isinstance(size, int) for size in value)
+        return f"{examples if is_grid else 'inputs'} of {shape_text(value)}"
     if name == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
     return f"{name.replace('_size', '').replace('_', ' ')} {value}"

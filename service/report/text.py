@@ -1,6 +1,6 @@
 """Spans of time and conditions of a measurement, as one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -12,6 +12,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
 
 
+def shape_text(shape: Sequence[Any]) -> str:
+    """The shape of an example, or those of its several inputs, in a few words."""
+    if shape and isinstance(shape[0], list | tuple):
+        return " and ".join(map(shape_text, shape))
+    return " x ".join(map(str, shape))
+
+
 def conditions_line(conditions: Mapping[str, Any]) -> str:
     """What a latency holds for, in one line."""
     threads = conditions.get("threads")
@@ -21,6 +28,6 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
         conditions.get("precision"),
         f"batch {conditions.get('batch_size', '?')}",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
-        f"input {' x '.join(map(str, conditions['input_shape']))}" if conditions.get("input_shape") else None,
+        f"input {shape_text(conditions['input_shape'])}" if conditions.get("input_shape") else None,
     ]
     return ", ".join(str(part) for part in parts if part)

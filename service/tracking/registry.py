@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.export.card import CARD, EXAMPLE, plain, text_of
+from service.export.card import CARD, EXAMPLE, inputs_in, metric_in, plain, quality_in, text_of
 from service.export.export_members import Exported
 from service.job.folder import finite
+from service.report.quantities import form_of
 from service.tracking.connection import connect, error_line
+from service.tracking.format import allowed_name
 from service.tracking.store import database_of
 from service.tracking.sync import store_of, sync
 
@@ -154,41 +156,47 @@ def _save(member: Exported, kind: str, files: Path, logged: Any, run_id: str | N
     import mlflow.onnx
     import numpy as np
     import onnx
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.models import Model
 
-    card = member.card
-    shapes = {end: (-1, *card[end]["shape"][1:]) for end in ("input", "output")}
-    inputs, outputs = (Schema([TensorSpec(np.dtype(np.float32), shapes[end], end)]) for end in ("input", "output"))
+    card, names = member.card, [one["name"] for one in inputs_in(member.card)]
     with np.load(member.place / EXAMPLE) as example:
-        images = example["input"][:_INPUTS_SHOWN]
+        shown = {name: example[name][:_INPUTS_SHOWN] for name in names}
     mlflow.onnx.save_model(
         onnx.load(member.place / card["formats"][kind]["file"]),
         str(files),
         mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
-        signature=ModelSignature(inputs=inputs, outputs=outputs),
-        input_example={"input": images},
+        signature=_signature(card),
+        input_example=shown,
         pip_requirements=[f"{name}=={_installed(name)}" for name in _NEEDED],
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
-        metadata=plain({part: card[part] for part in ("key", "architecture", "accuracy", "latency", "params", "macs")}),
+        metadata=plain({part: card[part] for part in ("key", "architecture", metric_in(card)[0], "costs", "measured")}),
     )
     (files / CARD).write_text(json.dumps(plain(card), indent=2), encoding="utf-8")
 
 
+def _signature(card: Mapping[str, Any]) -> Any:
+    """Inputs and the output of a network for MLflow, with any batch size."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(ends: Sequence[Mapping[str, Any]]) -> Any:
+        specs = [TensorSpec(np.dtype(end["dtype"]), (-1, *end["shape"][1:]), end["name"]) for end in ends]
+        return Schema(specs)
+
+    return ModelSignature(inputs=schema(inputs_in(card)), outputs=schema([card["output"]]))
+
+
 def _figures(card: Mapping[str, Any]) -> dict[str, str]:
     """What lists of versions show, as tags; what is no finite number is left out."""
-    latency = card["latency"] or {}
-    figures = {
-        "validation_accuracy": card["accuracy"].get("validation"),
-        "test_accuracy": card["accuracy"].get("test"),
-        "latency_ms": latency.get("latency_ms"),
-        "params": card["params"],
-        "macs": card["macs"],
-    }
-    numbers = {name: finite(value) for name, value in figures.items()}
+    (metric, _), quality = metric_in(card), quality_in(card)
+    figures = {f"{split}_{metric}": quality.get(split) for split in ("validation", "test")}
+    figures |= {name: cost["value"] for name, cost in {**card["costs"], **card["measured"]}.items()}
+    numbers = {allowed_name(name): finite(value) for name, value in figures.items()}
     tags = {name: f"{number:.6g}" for name, number in numbers.items() if number is not None}
-    return tags | ({"latency_device": str(latency["device"])} if latency.get("device") else {})
+    devices = {form_of(name).noun: measured.get("device") for name, measured in card["measured"].items()}
+    return tags | {allowed_name(f"{noun}_device"): str(device) for noun, device in devices.items() if device}
 
 
 def _installed(package: str) -> str:

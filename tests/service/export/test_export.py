@@ -58,8 +58,10 @@ def test_all_formats_of_a_member_and_a_card_that_says_what_they_are(folder: Path
     assert "logits" in card["output"]["meaning"]
     assert card["accuracy"]["validation"] == member["values"]["accuracy"]
     assert card["accuracy"]["test"] == member["test_quality"]
-    assert card["latency"]["latency_ms"] == 1.5
-    assert card["latency"]["device"] == "AMD EPYC"
+    latency = card["measured"]["latency_ms"]
+    assert (latency["value"], latency["unit"], latency["device"]) == (1.5, "ms", "AMD EPYC")
+    assert latency["input_shape"] == [1, 8, 8]
+    assert {name: cost["unit"] for name, cost in card["costs"].items()} == {"macs": "MACs", "params": "weights"}
     assert card["provenance"]["job_id"] == json.loads((folder / "job.json").read_text())["id"]
     assert "git_" not in (entry.place / "card.json").read_text()
     assert str(folder.parent) not in (entry.place / "card.json").read_text()
@@ -139,7 +141,7 @@ def test_a_network_with_nan_fails_in_every_format(folder: Path) -> None:
 
 def test_infinities_are_null_in_the_card(folder: Path) -> None:
     entry = exported(folder, "safetensors", members=2)[1]
-    assert json.loads((entry.place / "card.json").read_text())["latency"]["interval_ms"] == [2.4, None]
+    assert json.loads((entry.place / "card.json").read_text())["measured"]["latency_ms"]["interval"] == [2.4, None]
 
 
 def slow(deployable, path):

@@ -72,7 +72,8 @@ def test_every_file_is_one_version_and_is_registered_once(job: tuple[Path, str, 
     for alias, version in registered.items():
         card = exported[alias == second].card
         assert version.tags["nas.key"] == card["key"]
-        assert float(version.tags["latency_ms"]) == card["latency"]["latency_ms"]
+        assert float(version.tags["latency_ms"]) == card["measured"]["latency_ms"]["value"]
+        assert {"validation_accuracy", "test_accuracy", "macs", "params"} <= set(version.tags)
         assert version.tags["latency_device"] == "AMD EPYC"
         assert "AMD EPYC" in version.description
         assert "inf" not in json.dumps(version.tags).lower()
