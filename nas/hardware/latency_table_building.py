@@ -20,6 +20,7 @@ from nas.hardware.latency_correction import MIN_NETWORKS
 from nas.hardware.latency_table import LatencyTable, MeasuredNetwork, Part, works
 from nas.search.journal import Records
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 from supernets import calibrate
 from supernets.estimate import Estimate
 
@@ -57,9 +58,9 @@ class TableConfig:
     def __post_init__(self) -> None:
         for field, least in (("networks", MIN_NETWORKS), ("held_out", 0), ("passes", 1), ("seed", 0)):
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
+                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
         if not self.minutes > 0:
-            raise ValueError(f"minutes must be more than 0, got {self.minutes:g}")
+            raise FieldError("minutes", f"must be more than 0, got {self.minutes:g}")
 
 
 class _Group(NamedTuple):

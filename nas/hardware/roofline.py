@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.hardware.block_work import BlockWork, Layer
+from search_spaces.errors import FieldError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +34,9 @@ class AnalyticDevice:
     def __post_init__(self) -> None:
         for field in ("tflops", "bandwidth_gb_s"):
             if not getattr(self, field) > 0:
-                raise ValueError(f"{field} must be more than 0, got {getattr(self, field)}")
+                raise FieldError(field, f"must be more than 0, got {getattr(self, field)}")
         if self.overhead_us < 0:
-            raise ValueError(f"overhead_us must be at least 0, got {self.overhead_us}")
+            raise FieldError("overhead_us", f"must be at least 0, got {self.overhead_us}")
 
     def block_ms(self, work: Sequence[BlockWork], batch_size: int = 1) -> np.ndarray:
         """Time [M] of each block in ms, for a batch of so many inputs."""
