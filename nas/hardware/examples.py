@@ -19,13 +19,14 @@ def shape_of(example: Example) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
 
 
 def ready_for(model: nn.Module, example: Example, dtype: torch.dtype) -> Example:
-    """Return an example where a network can take it: on its device, numbers of this type, images with channels last.
+    """Return an example where a network can take it: on its device, with floating point numbers of this type.
 
-    Whole numbers stay what they are.
+    Floating point numbers of four dimensions have channels last. Whole numbers stay what they are.
     """
     device = next(model.parameters(), torch.zeros(1)).device
-    made = []
-    for one in example:
-        there = one.to(device, dtype) if one.is_floating_point() else one.to(device)
-        made.append(there.contiguous(memory_format=torch.channels_last) if there.dim() == 4 else there)
-    return tuple(made)
+    return tuple(channels_last(one.to(device, dtype)) if one.is_floating_point() else one.to(device) for one in example)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Return floating point numbers of four dimensions, such as images, with their second dimension last in memory."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

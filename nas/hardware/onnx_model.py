@@ -1,11 +1,13 @@
 """A plain network as ONNX, for runtimes that measure or serve it."""
 
 import importlib.util
+import json
 
 import torch
 from torch import nn
 
 from nas.hardware.examples import Example, batch_of
+from nas.hardware.runtimes import EXAMPLE
 
 NEEDS = ("onnx", "onnxscript")
 INSTALL = "pip install 'espalier[onnx]'"
@@ -18,7 +20,7 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
 
     Args:
         model: A plain network; its mode is put back.
-        example: What it is called with.
+        example: What it is called with; whole numbers of it are kept in the file, to time it on.
         dynamic_batch: Any batch size instead of that of the example.
 
     Raises:
@@ -49,7 +51,11 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     finally:
         model.train(was_training)
     assert program is not None
-    return program.model_proto.SerializeToString()
+    file = program.model_proto
+    for name, one in zip(input_names(len(given)), example):
+        if not one.is_floating_point() and not dynamic_batch:  # not every whole number is one that can occur
+            file.metadata_props.add(key=EXAMPLE + name, value=json.dumps(one.tolist()))
+    return file.SerializeToString()
 
 
 def input_names(number: int) -> list[str]:

@@ -6,6 +6,7 @@ Only the standard library is imported before a runtime is asked for.
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import time
@@ -23,12 +24,16 @@ _NUMPY_TYPES = {
 }
 
 
+EXAMPLE = "example of "
+"""What the name of an input stands behind in the metadata of an ONNX file, where whole numbers to call it with lie."""
+
+
 class NoRuntime(Exception):
     """A runtime is not installed; says how to install it."""
 
 
 def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
-    """An ONNX model in ONNX Runtime, on random numbers of the shapes that it states; whole numbers are zero."""
+    """An ONNX model in ONNX Runtime, on random numbers of the shapes that it states, and the whole numbers it holds."""
     import numpy
     import onnxruntime
 
@@ -42,14 +47,12 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
         raise RuntimeError(f"ONNX Runtime cannot use {provider} here")
     place = "cuda" if cuda else "cpu"
     binding = session.io_binding()
+    held = session.get_modelmeta().custom_metadata_map
     for taken in session.get_inputs():
-        kind = _NUMPY_TYPES[taken.type]
-        if kind.startswith("float"):
-            numbers = numpy.random.default_rng(0).standard_normal(taken.shape).astype(kind)
-        else:
-            numbers = numpy.zeros(taken.shape, kind)
+        numbers = _numbers(taken, held.get(EXAMPLE + taken.name))
         binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(numbers, place, 0))
-    binding.bind_output(session.get_outputs()[0].name, place)
+    for given in session.get_outputs():
+        binding.bind_output(given.name, place)
     run_options = onnxruntime.RunOptions()
 
     def step() -> None:
@@ -57,7 +60,7 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
 
     def finite() -> bool:
         network.memory_mb = max(0.0, resident_mb() - before)
-        return bool(numpy.isfinite(binding.copy_outputs_to_cpu()[0].astype("float32")).all())
+        return all(numpy.isfinite(one.astype("float32")).all() for one in binding.copy_outputs_to_cpu())
 
     def cancel() -> None:
         run_options.terminate = True
@@ -65,6 +68,16 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
     network = Network(step, finite, wait=binding.synchronize_outputs, cancel=cancel)
     network.clock = time.perf_counter if cuda else None
     return network
+
+
+def _numbers(taken: Any, held: str | None) -> Any:
+    """What an input of an ONNX model is given, as an array of NumPy."""
+    import numpy
+
+    kind = _NUMPY_TYPES[taken.type]
+    if kind.startswith("float"):
+        return numpy.random.default_rng(0).standard_normal(taken.shape).astype(kind)
+    return numpy.zeros(taken.shape, kind) if held is None else numpy.array(json.loads(held), kind)
 
 
 def open_exported_program(model: bytes, threads: int, *, cuda: bool = False) -> Network:
@@ -81,7 +94,8 @@ def open_exported_program(model: bytes, threads: int, *, cuda: bool = False) -> 
     for example in program.example_inputs[0]:
         floating = example.is_floating_point()
         numbers = torch.randn(example.shape, device=place).to(example.dtype) if floating else example.to(place)
-        inputs.append(numbers.contiguous(memory_format=torch.channels_last) if numbers.dim() == 4 else numbers)
+        is_image = floating and numbers.dim() == 4
+        inputs.append(numbers.contiguous(memory_format=torch.channels_last) if is_image else numbers)
     output: list[Any] = [None]
 
     def step() -> None:
@@ -90,7 +104,8 @@ def open_exported_program(model: bytes, threads: int, *, cuda: bool = False) -> 
 
     def finite() -> bool:
         network.memory_mb = max(0.0, resident_mb() - before)
-        return bool(torch.isfinite(output[0]).all())
+        outputs = output[0] if isinstance(output[0], (tuple, list)) else output
+        return all(bool(torch.isfinite(one).all()) for one in outputs)
 
     network = Network(step, finite)
     if cuda:

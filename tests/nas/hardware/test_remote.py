@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas.hardware import DeviceUnreachable, LatencyConfig, MeasurementFailed, Meter, measure
+from nas.hardware import DeviceUnreachable, LatencyConfig, Measurement, MeasurementFailed, Meter, measure
 from nas.hardware import remote as connection
 from tests.nas.loopback import Loopback, start_sshd
+from tests.nas.two_inputs import Inverse, masked, sequences
 
 PATIENCE_S = 120.0
 SHAPE = (3, 8, 8)
@@ -44,6 +45,14 @@ def test_another_machine_measures(loopback, backend):
     assert small.conditions.backend.startswith(backend)
     assert "127.0.0.1" in small.conditions.device
     assert small.latency.low <= small.latency.value <= small.latency.high
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_another_machine_measures_networks_of_two_inputs(loopback, backend):
+    pytest.importorskip(backend)
+    examples = [sequences(2), (torch.randn(2, 4), torch.tensor([3, 5]))]
+    for measured in measure([masked(), Inverse().eval()], examples, loopback.config(sys.executable, backend=backend)):
+        assert isinstance(measured, Measurement), measured
 
 
 def lines(path: Path) -> list[dict]:
