@@ -29,7 +29,8 @@ from nas.student_interval import student_half
 from service.job.building import build_space, data_facts
 from service.job.loading import job_of
 from service.job.preparation import prepare_folder
-from service.run.runner import run
+from service.run.run import run
+from service.run.stages.plan import Plan
 
 _SPLIT = {"rounds": 1, "groups": 2, "repeats": 5, "restart": False, "decisions": ["*.kernel"]}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -71,7 +72,7 @@ def share_dominated(folder: Path, job_fields: dict[str, Any]) -> float:
     """Train and search one job, and measure its front."""
     torch.set_num_threads(1)
     job = job_of(job_fields)
-    run(prepare_folder(job, folder), job, lambda event: None, stages=("train", "search"))
+    run(prepare_folder(job, folder), job, lambda event: None, Plan(stages=("train", "search")))
     space = build_space(job)
     most, chance = float(space.costs([space.largest()])["macs"][0]), 100 / data_facts(job.data)["classes"]
     _, evaluations = read_evaluations(folder / "search" / "journal.jsonl")

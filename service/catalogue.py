@@ -240,6 +240,13 @@ DATA = {
     "timm": Entry("nas.data.sources.timm:open_timm", "any random-access dataset of timm.data.create_dataset"),
     "noise": Entry("nas.data.sources.noise:open_noise", "random images and labels, for costs and latency"),
 }
+STAGES = {
+    "train": Entry("service.run.stages.train:Train", "trains the supernet, by all processes of a job"),
+    "search": Entry("service.run.stages.search:Search", "evaluates architectures and remembers them"),
+    "measure": Entry("service.run.stages.measure:Measure", "measures the best again and decides on the front"),
+    "test": Entry("service.run.stages.test:Test", "judges the front on the test split, and reports"),
+    "retrain": Entry("service.run.stages.retrain:Retrain", "fine-tunes members of the front; not part of a whole job"),
+}
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 EXPORT_FORMATS = {
     "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),
@@ -265,6 +272,7 @@ KINDS: dict[str, Mapping[str, Listed]] = {
     "backend": BACKENDS,
     "format": EXPORT_FORMATS,
     "device": DEVICES,
+    "stage": STAGES,
     "queue": EXECUTORS,
 }
 

@@ -22,10 +22,13 @@ from service.commands import (
     submit,
     tracking,
 )
-from service.commands.options import Device, Output, Sets, Source, Workers
-from service.commands.shared import console, display, execute, front, load, show_result
+from service.commands.options import Device, Output, Sets, Source, Workers, named_options
+from service.commands.shared import Request, console, execute, front, load, show_outcome, show_result
 from service.errors import fail, readable_errors
 from service.run import threads
+from service.run.stages.outputs import SUPERNET
+from service.run.stages.plan import Plan, stages_of, whole_job
+from service.run.stages.retrain import Retrain
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -90,10 +93,19 @@ def top(
 @app.command(rich_help_panel="Run")
 def run(
     source: Source = "quickstart",
+    *,
     workers: Workers = 1,
     sets: Sets = None,
     output: Output = None,
     device: Device = None,
+    stages: Annotated[
+        str | None,
+        typer.Option("--stages", metavar="A,B,…", help="Only these, see nas list stage. [dim]Default: a whole job[/]"),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="STAGE.NAME=VALUE", help="Of one of --stages; may be given many times."),
+    ] = None,
 ) -> None:
     """Run a whole job: train, search, measure, test, report.
 
@@ -105,8 +117,13 @@ def run(
       nas run my.yaml --output runs/my --device cuda
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
       nas run runs/my                               resume, or show what came out
+      nas run runs/my --stages my_package.stages:Quantize    a stage of your own
     """
-    execute(source, sets, output, device, ("train", "search", "measure", "test"), workers=workers)
+    names = stages_of(stages) if stages else whole_job()
+    request = Request(source=source, sets=sets or [], output=output, device=device, workers=workers)
+    more = f" --stages {stages}" if stages else ""
+    plan = Plan(stages=names, options=named_options(option, flag="--option"))
+    show_outcome(execute(request, plan, again=f"nas run {{folder}}{more}"))
 
 
 @app.command(rich_help_panel="Run")
@@ -120,7 +137,8 @@ def train(source: Source = "quickstart", sets: Sets = None, output: Output = Non
       nas run runs/my                               then everything else
       nas search my.yaml --from runs/my             or any number of searches of it
     """
-    execute(source, sets, output, device, ("train",))
+    request = Request(source=source, sets=sets or [], output=output, device=device)
+    show_outcome(execute(request, Plan(stages=("train",)), again="nas train {folder}"))
 
 
 @app.command(rich_help_panel="Run")
@@ -162,8 +180,12 @@ def search(
         fail("search needs a trained supernet: name a job folder that `nas train` made, or give --from DIR")
     if supernet_from is None and not Path(str(source)).is_dir() and output is None:
         fail(f"search needs a trained supernet, and {source!r} is a new job: give --from DIR, or `nas run` the whole")
-    stages = ("search", "measure", "test")
-    execute(str(source or supernet_from), sets, output, device, stages, supernet_from=supernet_from, workers=workers)
+    named = str(source or supernet_from)
+    request = Request(source=named, sets=sets, output=output, device=device, workers=workers)
+    inputs = {} if supernet_from is None else {SUPERNET: supernet_from}
+    more = f" --from {supernet_from}" if supernet_from else ""
+    plan = Plan(stages=stages_of("search"), inputs=inputs)
+    show_outcome(execute(request, plan, again=f"nas search {{folder}}{more}"))
 
 
 app.command(rich_help_panel="Run")(profile.profile)
@@ -192,24 +214,14 @@ def retrain(
       nas retrain runs/my --epochs 10               every member
       nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
     """
+    chosen = {"members": member or None, "epochs": epochs, "lr": lr}
     with readable_errors():
-        members = front(folder)["members"]
-        for option, value in (("epochs", epochs), ("lr", lr)):
-            if value is not None and not value > 0:
-                fail(f"--{option}: must be more than 0, got {value:g}")
-        keys = [str(entry["key"]) for entry in members]
-        unknown = [key for key in member or [] if key not in keys]
-        if unknown:
-            fail(*(f"--member: {key!r} is not on the front{catalogue.suggestion(key, keys)}" for key in unknown))
-        job = load(str(folder), None, None)
-        from service.job.preparation import locked
-        from service.run import retrain
-
-        with locked(folder), display() as observer:
-            rows = retrain.retrain(folder, job, observer, members=member or None, epochs=epochs, lr=lr)
+        front(folder)
+        plan = Plan(stages=("retrain",), options={"retrain": chosen})
+        execute(Request(source=str(folder)), plan, again="nas retrain {folder}")
         from service.report.terminal import retrain_table
 
-        console().print(retrain_table(rows))
+        console().print(retrain_table(Retrain(members=member or None).records(folder)))
 
 
 app.command(rich_help_panel="Run")(export.export)

@@ -22,9 +22,9 @@ from service.job.folder import write_whole
 from service.job.job import Job
 from service.job.observer import Observer
 from service.job.preparation import locked
-from service.run.context import Work
-from service.run.events import Recorder
-from service.run.stages import train_supernet
+from service.run.context import JobContext
+from service.run.events import Events
+from service.run.stages.train import Train
 from service.tracking import sync
 from supernets import processes
 
@@ -82,27 +82,27 @@ def train_and_rank(
     Raises:
         InvalidJob: Another process works in the folder.
     """
-    device = torch_device(run.job.device)
-    with locked(run.folder), processes(device) as siblings:
-        recorder = Recorder(run.folder, run.job, observer, siblings, sync.sync)
+    device, train = torch_device(run.job.device), Train()
+    with locked(run.folder), processes(device) as together:
+        events = Events(run.folder, run.job, observer, together, sync.sync)
 
-        def work() -> Work:
-            begun = Work(run.folder, run.job, device, recorder, siblings)
-            begun.data = data
-            return begun
+        def begun() -> JobContext:
+            context = JobContext(run.folder, run.job, device, events, together)
+            context.data = data
+            return context
 
-        with recorder.closing():
-            if not (run.folder / "supernet.safetensors").exists():
-                with recorder.stage("train"):
-                    train_supernet(work())
-            _evaluate(run, work(), architectures, judging, observer)  # weights as they were saved, like a resumed run
+        with events.closing():
+            if not train.is_done(run.folder):
+                with events.stage("train", train.title):
+                    train.run(begun())
+            _evaluate(run, begun(), architectures, judging, observer)  # weights as they were saved, like a resumed run
 
 
 def _evaluate(
-    run: Run, work: Work, architectures: Sequence[Architecture], judging: Judging, observer: Observer
+    run: Run, context: JobContext, architectures: Sequence[Architecture], judging: Judging, observer: Observer
 ) -> None:
     """Append the accuracies that the journal does not have."""
-    journal = Journal(_journal(run.folder, judging), {"space": work.space.name, "judging": judging.describe()})
+    journal = Journal(_journal(run.folder, judging), {"space": context.space.name, "judging": judging.describe()})
     known = {evaluation.architecture for evaluation in journal.evaluations}
     missing = [architecture for architecture in dict.fromkeys(architectures) if architecture not in known]
     places, last = count(len(journal.evaluations)), time.perf_counter()
@@ -118,24 +118,24 @@ def _evaluate(
         observer({"event": "score", "done": len(journal.evaluations), "total": len(known) + len(missing)})
 
     try:
-        images = _images(work, judging)
-        chunk = 200 if work.device.type == "cuda" else 10
-        bf16 = work.job.train.bf16
-        rank(work.supernet, missing, images, batch_norm=judging.batch_norm, chunk=chunk, on_chunk=keep, bf16=bf16)
+        images = _images(context, judging)
+        chunk = 200 if context.device.type == "cuda" else 10
+        bf16 = context.job.train.bf16
+        rank(context.supernet, missing, images, batch_norm=judging.batch_norm, chunk=chunk, on_chunk=keep, bf16=bf16)
     finally:
         journal.close()
 
 
-def _images(work: Work, judging: Judging) -> RankingImages:
+def _images(context: JobContext, judging: Judging) -> RankingImages:
     """Validation images, never those of the test split; training images for batch norm."""
-    validation = work.data.validation
+    validation = context.data.validation
     if judging.images is not None:
         validation = validation.subset(judging.images, seed=0)
     calibrated = judging.batch_norm == "calibrated"
     return RankingImages.of(
         validation.sequential(judging.batch_size),
-        device=work.device,
-        calibration=work.calibration_batches(work.job.search.calibration_images) if calibrated else (),
+        device=context.device,
+        calibration=context.batches.calibration(context.job.search.calibration_images) if calibrated else (),
         batch_size=judging.batch_size,
     )
 

@@ -11,7 +11,7 @@ from search_spaces import Architecture
 from service.benchmarks import ranking_run
 from service.benchmarks.ranking_run import Judging, Run
 from service.errors import InvalidJob
-from service.run import processes
+from service.run import worker_processes
 
 
 def in_processes(
@@ -25,11 +25,11 @@ def in_processes(
     threads = max(1, torch.get_num_threads() // workers)
     ready = partial(_Trainer, architectures, judging)
     try:
-        for run, _ in processes.computed(ready, runs, workers=workers, threads=threads):
+        for run, _ in worker_processes.computed(ready, runs, workers=workers, threads=threads):
             yield run
-    except processes.WorkerEnded as error:
+    except worker_processes.WorkerEnded as error:
         ended = f"{error.task.label}: its process ended (exit code {error.exit_code})"
-        raise InvalidJob([f"{ended}; {processes.AGAIN}"]) from error
+        raise InvalidJob([f"{ended}; {worker_processes.AGAIN}"]) from error
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from service.errors import InvalidJob
 from service.job.folder import read_lines
 from service.job.observer import Observer
-from service.run import processes
+from service.run import worker_processes
 
 
 class KeyedTask(Protocol):
@@ -76,12 +76,12 @@ def completed(
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as file:
         try:
-            found = processes.computed(ready, missing, workers=workers or processes.cores())
+            found = worker_processes.computed(ready, missing, workers=workers or worker_processes.cores())
             for done, (task, answer) in enumerate(found, before + 1):
                 file.write(json.dumps(record(task, answer)) + "\n")
                 file.flush()
                 answers[task.key] = answer
                 observer({"event": event, "done": done, "total": len(tasks)})
-        except processes.WorkerEnded as error:
-            raise InvalidJob([f"{error}; {processes.AGAIN}"]) from error
+        except worker_processes.WorkerEnded as error:
+            raise InvalidJob([f"{error}; {worker_processes.AGAIN}"]) from error
     return answers

@@ -43,7 +43,7 @@ def names_of(text: str | None) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
-def named_options(sets: list[str] | None) -> dict[str, dict[str, Any]]:
+def named_options(sets: list[str] | None, *, flag: str = "--set") -> dict[str, dict[str, Any]]:
     """`NAME.OPTION=VALUE`, many times: name -> option -> value."""
     import yaml
 
@@ -52,9 +52,9 @@ def named_options(sets: list[str] | None) -> dict[str, dict[str, Any]]:
         path, equals, value = text.partition("=")
         name, dot, option = path.rpartition(".")
         if not equals or not dot or not name:
-            fail(f"--set: must be NAME.OPTION=VALUE, such as space.OPTION=VALUE, got {text!r}")
+            fail(f"{flag}: must be NAME.OPTION=VALUE, such as space.OPTION=VALUE, got {text!r}")
         try:
             found.setdefault(name, {})[option] = yaml.safe_load(value)
         except yaml.YAMLError:
-            fail(f"--set: {value!r} cannot be read as a value")
+            fail(f"{flag}: {value!r} cannot be read as a value")
     return found

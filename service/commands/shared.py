@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,49 +12,82 @@ import typer
 from rich.console import Console
 
 from service import catalogue
-from service.errors import fail, readable_errors
+from service.errors import InvalidJob, fail, readable_errors
 
 if TYPE_CHECKING:
     from service.job.job import Job
+    from service.run.stages.plan import Plan
     from service.tracking.finished import FinishedRun
 
 
-def execute(
-    source: str,
-    sets: Sequence[str] | None,
-    output: Path | None,
-    device: str | None,
-    stages: Sequence[str],
-    *,
-    supernet_from: Path | None = None,
-    workers: int = 1,
-) -> None:
-    """Some stages of a job in its folder, then what they came to."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A job as a command line names it.
+
+    Args:
+        source: A recipe, a file or a job folder.
+        sets: Settings ``path=value``.
+        output: The folder to work in; by default that of the source, or a new one.
+        device: Where to work; of the job by default.
+        workers: Candidates evaluated at the same time.
+    """
+
+    source: str
+    sets: Sequence[str] = ()
+    output: Path | None = None
+    device: str | None = None
+    workers: int = 1
+
+
+def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path, dict[str, Any]] | None:
+    """Run stages of a job in its folder; return the job, the folder and the result.
+
+    Args:
+        request: Which job, and where.
+        plan: Which stages, and what they take from other jobs.
+        again: The command that goes on after an interruption; `{folder}` stands for the folder.
+
+    Returns:
+        None in processes after the first.
+    """
     with readable_errors():
-        job = load(source, sets, device)
+        job = load(request.source, request.sets, request.device)
         from service.job.checks import require_supernet_space
-        from service.job.preparation import check_supernet
 
         require_supernet_space(job)
-
-        own_folder = Path(source) if Path(source).is_dir() and source not in catalogue.recipes() else None
-        if supernet_from is not None and own_folder == supernet_from:
+        source = Path(request.source)
+        own_folder = source if source.is_dir() and request.source not in catalogue.recipes() else None
+        if own_folder in plan.inputs.values():
             own_folder = None  # a search of its own, in a folder of its own
-        place = output or own_folder
-        needed = supernet_from or (None if "train" in stages else place)
-        if needed is not None:
-            check_supernet(job, needed)
+        place = request.output or own_folder
+        _check_inputs(job, plan, place)
         with _working_folder(job, place) as folder:
             try:
-                from service.run import runner
+                from service.run.run import run
 
                 with display() as observer:
-                    result = runner.run(
-                        folder, job, observer, stages=stages, supernet_from=supernet_from, workers=workers
-                    )
+                    result = run(folder, job, observer, plan, workers=request.workers)
             except KeyboardInterrupt:
-                fail(f"interrupted; `{_again(stages, folder, supernet_from)}` goes on where it stopped", status=130)
-        _show_outcome(job, folder, result)
+                fail(f"interrupted; `{again.format(folder=folder)}` goes on where it stopped", status=130)
+        return (job, folder, result) if result else None
+
+
+def _check_inputs(job: "Job", plan: "Plan", place: Path | None) -> None:
+    """Refuse stages that need what no earlier one leaves and no job folder has."""
+    from service.job.preparation import check_supernet, front_members
+    from service.run.stages.outputs import FRONT, SUPERNET
+    from service.run.stages.plan import needed_files
+
+    for name in needed_files(plan.made()):
+        folder = plan.inputs.get(name, place)
+        if folder is None:
+            raise InvalidJob([f"{name}: missing; name the folder of a job that has it"])
+        if name == SUPERNET:
+            check_supernet(job, folder)
+        elif name == FRONT:
+            front_members(folder)
+        elif not (folder / name).is_file():
+            raise InvalidJob([f"{folder}: holds no {name}, which is needed"])
 
 
 @contextmanager
@@ -72,10 +106,11 @@ def _working_folder(job: "Job", place: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def _show_outcome(job: "Job", folder: Path, result: dict[str, Any]) -> None:
-    """What a finished command leaves behind, and what to do next."""
-    if not result:
+def show_outcome(done: tuple["Job", Path, dict[str, Any]] | None) -> None:
+    """Show what a finished command leaves behind, and what to do next."""
+    if done is None:
         return  # not the first of several processes
+    job, folder, result = done
     if (folder / "front.json").is_file():
         show_result(folder)
         if job.tracking.enabled:
@@ -84,12 +119,6 @@ def _show_outcome(job: "Job", folder: Path, result: dict[str, Any]) -> None:
         typer.echo(f"trained: {folder / 'supernet.safetensors'}\nsearch it: nas run {folder}")
     if result.get("status") == "failed":
         fail(f"{folder}: {result.get('reason') or 'failed'}", status=1)
-
-
-def _again(stages: Sequence[str], folder: Path, supernet_from: Path | None) -> str:
-    if "train" not in stages:
-        return f"nas search {folder}" + (f" --from {supernet_from}" if supernet_from else "")
-    return f"nas {'train' if len(stages) == 1 else 'run'} {folder}"
 
 
 def console() -> Console:

@@ -57,7 +57,7 @@ def _needs(folder: Path) -> list[str]:
         ticket = read_ticket(folder)
     except ValueError:
         return []
-    return [*ticket.after, *(name for name in (ticket.supernet_from, ticket.front_from) if name)]
+    return [*ticket.after, *ticket.inputs.values()]
 
 
 def _size(folder: Path) -> int:

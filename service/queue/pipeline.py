@@ -8,13 +8,14 @@
       - {name: large, from: supernet, settings: {search.evaluations: 2000}}
       - {name: tuned, from: small, epochs: 10, run: retrain}
 
-`run` is ``all``, ``train``, ``search`` (the default after `from`) or ``retrain`` (of the front of a stage that
-searches); `from` is another stage or a finished job folder; `after` names stages that must have finished before.
+`run` is ``all`` (a whole job), ``search`` (and what follows it; the default after `from`), or the name of a stage such
+as ``train`` and ``retrain``, or several with commas between; fields of their options stand beside it. `from` is another
+stage or a finished job folder, whose files are taken; `after` names stages that must have finished before.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -22,58 +23,60 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict
 
+from service import catalogue
 from service.catalogue import suggestion
 from service.errors import InvalidJob
-from service.job.validation import check_fields
+from service.job.validation import check_fields, option_mistakes
 from service.queue.executors.executor import Ticket
 from service.queue.queue import Draft
-from service.queue.submission import NAME, STAGES, Checker, read_source
+from service.queue.submission import NAME, Checker, read_source
+from service.run.stages.outputs import SUPERNET
+from service.run.stages.plan import make_stages, needed_files, stages_of
+from service.run.stages.stage import Stage
 
 if TYPE_CHECKING:
     from service.job.job import Job
 
-_LEAVES = {"train": "supernet.safetensors", "search": "front.json"}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class PipelineStage:
     """One job of a pipeline.
 
     Args:
         name: What others call it.
-        run: Which of its stages are run; see the module.
+        run: Which stages of a job it runs; see the module.
+        options: Of these stages: name of the stage -> options.
         job: A recipe, a job file, or fields; by default what the pipeline has.
         settings: Fields that differ, by dotted path.
-        source: `from` in the file: the stage, or finished job folder, whose supernet or front is taken.
+        source: `from` in the file: the stage, or finished job folder, whose files are taken.
         after: Stages that must have finished before.
         priority: Added to that of the pipeline.
-        members: Of the front, for ``retrain``; null for all.
-        epochs: For ``retrain``; null for as many as the supernet had.
-        lr: For ``retrain``; null for a fifth of the supernet's.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     run: str | None = None
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
     job: Any = None
     settings: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
     after: list[str] = field(default_factory=list)
     priority: int = 0
-    members: list[str] | None = None
-    epochs: float | None = None
-    lr: float | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-', got {self.name!r}")
-        if self.run is not None and self.run not in STAGES:
-            raise ValueError(f"run must be one of {', '.join(STAGES)}, got {self.run!r}")
-        for name in ("epochs", "lr"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be more than 0, got {value}")
+        for name in stages_of(self.run or "all"):
+            try:
+                catalogue.check("stage", name)
+            except ValueError as error:
+                raise ValueError(f"run must be all or stages of a job, got {self.run!r}: {error}") from error
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The stages of a job that it runs."""
+        return stages_of(self.run or ("search" if self.source else "all"))
 
     @property
     def needs(self) -> list[str]:
@@ -115,14 +118,14 @@ def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, sourc
     return list(made.values())
 
 
-def _stages(file: _File) -> dict[str, Stage]:
+def _stages(file: _File) -> dict[str, PipelineStage]:
     """The stages by name, each field checked."""
-    stages: dict[str, Stage] = {}
+    stages: dict[str, PipelineStage] = {}
     mistakes = [] if file.stages else ["stages: must be a list of at least one stage"]
     for number, content in enumerate(file.stages):
         called = content.get("name", f"number {number + 1}")
         renamed = {("source" if name == "from" else name): value for name, value in content.items()}
-        checked = check_fields(Stage, renamed, {"name": "stage"})
+        checked = check_fields(PipelineStage, _with_options(renamed), {"name": "stage"})
         for line in checked.mistakes.values():
             mistakes.append(f"stage {called}: {re.sub('^source', 'from', line)}")
         if checked.tree is not None:
@@ -136,7 +139,28 @@ def _stages(file: _File) -> dict[str, Stage]:
     return stages
 
 
-def _unknown_needs(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
+def _with_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stage, where those that are options of what it runs are among its `options`."""
+    own = {name: value for name, value in content.items() if name in PipelineStage.__dataclass_fields__}
+    beside = {name: value for name, value in content.items() if name not in own}
+    options = own.get("options", {})
+    if not beside or not isinstance(own.get("run"), str) or not isinstance(options, Mapping):
+        return dict(content)
+    options = dict(options)
+    for stage in stages_of(own["run"]):
+        try:
+            taken = catalogue.parameters("stage", stage)
+        except ValueError:
+            continue  # said with the field `run`
+        given = {name: beside[name] for name in beside if name in taken}
+        if given:
+            options[stage] = {**given, **options.get(stage, {})}
+            own["options"] = options
+    known = {name for given in options.values() for name in given}
+    return {**own, **{name: value for name, value in beside.items() if name not in known}}
+
+
+def _unknown_needs(stage: PipelineStage, stages: Mapping[str, PipelineStage]) -> Iterator[str]:
     for need in stage.needs:
         if need not in stages and (need in stage.after or not Path(need).is_dir()):
             where = "after" if need in stage.after else "from"
@@ -144,7 +168,7 @@ def _unknown_needs(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
             yield f"stage {stage.name}: {where}: {need!r} is no stage{folder}{suggestion(need, stages)}"
 
 
-def _ordered(stages: Mapping[str, Stage]) -> list[Stage]:
+def _ordered(stages: Mapping[str, PipelineStage]) -> list[PipelineStage]:
     graph = {name: [need for need in stage.needs if need in stages] for name, stage in stages.items()}
     try:
         return [stages[name] for name in TopologicalSorter(graph).static_order()]
@@ -153,45 +177,61 @@ def _ordered(stages: Mapping[str, Stage]) -> list[Stage]:
 
 
 def _draft(
-    stage: Stage, file: _File, made: Mapping[str, Draft], *, sets: Sequence[str], ticket: Ticket, check: Checker
+    stage: PipelineStage, file: _File, made: Mapping[str, Draft], *, sets: Sequence[str], ticket: Ticket, check: Checker
 ) -> Draft:
     """The draft of one stage; those that it needs are made already."""
-    run = stage.run or ("search" if stage.source else "all")
-    if run in ("search", "retrain") and stage.source is None:
+    made_stages = _made_stages(stage)
+    needed = needed_files(made_stages)
+    run = stage.run or ",".join(stage.runs)
+    if needed and stage.source is None:
         raise InvalidJob([f"run: {run} needs `from`, the stage or job folder to start from"])
-    if run in ("all", "train") and stage.source is not None:
-        raise InvalidJob([f"run: {run} trains a supernet of its own, so it takes no `from`"])
+    if stage.source is not None and not needed:
+        raise InvalidJob([f"run: {run} takes nothing from another job, so it has no `from`"])
     source = _Source.of(stage.source, made) if stage.source else None
     written = stage.job or file.job
     fields = source.fields if source and not written else _job_fields(written, file.place)
     settings = [f"{path}={_as_setting(value)}" for path, value in stage.settings.items()]
     job = check.job(fields, [*settings, *sets, f"name={file.name}-{stage.name}"])
-    if run == "retrain":
-        assert source is not None
-        source.require_front()
-    elif source is not None:
-        source.require_supernet(job)
+    if source is not None:
+        source.require(needed, run, job)
     own = replace(
         ticket,
         name=job.name,
-        stages=STAGES[run],
-        supernet_from=source.supernet if source else None,
-        front_from=source.key if source and run == "retrain" else None,
-        retrain={"members": stage.members, "epochs": stage.epochs, "lr": stage.lr} if run == "retrain" else {},
+        stages=stage.runs,
+        stage_options=stage.options,
+        inputs={name: source.files[name] for name in needed} if source else {},
         after=[name for name in stage.needs if name in made],
         priority=ticket.priority + stage.priority,
     )
     return Draft(key=stage.name, ticket=own, job=job)
 
 
+def _made_stages(stage: PipelineStage) -> dict[str, Stage]:
+    """The stages of a job that a stage of the pipeline runs, their options checked."""
+    mistakes = [
+        line
+        for name, options in stage.options.items()
+        if name in stage.runs
+        for line in option_mistakes("stage", name, options, path=name)
+    ]
+    if mistakes:
+        raise InvalidJob(mistakes)
+    return make_stages(stage.runs, stage.options)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """What a stage starts from: a stage before it, or a folder."""
+    """What a stage starts from: a stage before it, or a folder.
+
+    Attributes:
+        key: Which.
+        fields: Of its job.
+        files: Name of a file that it leaves, or took itself -> where that lies.
+    """
 
     key: str
     fields: Mapping[str, Any]
-    stages: Sequence[str]
-    supernet: str
+    files: Mapping[str, str]
 
     @classmethod
     def of(cls, name: str, made: Mapping[str, Draft]) -> "_Source":
@@ -202,24 +242,27 @@ class _Source:
             draft = made[name]
             if draft.job is None:
                 raise InvalidJob([f"from: {name!r} has mistakes of its own"])
-            supernet = draft.ticket.supernet_from or name
-            return cls(key=name, fields=to_dict(draft.job), stages=draft.ticket.stages, supernet=supernet)
+            left = dict.fromkeys(_left_by(draft.ticket.stages), name)
+            return cls(key=name, fields=to_dict(draft.job), files={**draft.ticket.inputs, **left})
         folder = str(Path(name).resolve())
-        there = [stage for stage, file in _LEAVES.items() if (Path(folder) / file).exists()]
-        return cls(key=folder, fields=saved_job(Path(folder)), stages=there, supernet=folder)
+        there = [file for file in _left_by(catalogue.STAGES) if (Path(folder) / file).exists()]
+        return cls(key=folder, fields=saved_job(Path(folder)), files=dict.fromkeys(there, folder))
 
-    def require_front(self) -> None:
-        if "search" not in self.stages:
-            raise InvalidJob([f"from: {self.key!r} leaves no front to retrain; name a stage or job that searches"])
-
-    def require_supernet(self, job: "Job") -> None:
+    def require(self, needed: Sequence[str], run: str, job: "Job") -> None:
+        """Refuse a source that does not leave what is needed, or whose supernet is of another job."""
         from service.job.preparation import supernet_differences
 
-        if "train" not in self.stages:
-            raise InvalidJob([f"from: {self.key!r} leaves no supernet to search; name a stage or job that trains"])
-        different = supernet_differences(job, self.fields)
+        missing = [name for name in needed if name not in self.files]
+        if missing:
+            raise InvalidJob([f"from: {self.key!r} leaves no {missing[0]}, which {run} needs"])
+        different = supernet_differences(job, self.fields) if SUPERNET in needed else []
         if different:
             raise InvalidJob([f"{different[0]}; the supernet of {self.key} must be of the same space and images"])
+
+
+def _left_by(stages: Iterable[str]) -> list[str]:
+    """The files that stages leave."""
+    return [file for name in stages for file in catalogue.resolve("stage", name).leaves]
 
 
 def _job_fields(written: Any, place: str) -> Mapping[str, Any]:

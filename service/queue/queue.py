@@ -53,7 +53,7 @@ class Draft:
 
     Args:
         key: Names the draft among others that are added with it.
-        ticket: Its `after`, `supernet_from` and `front_from` may be keys of such others.
+        ticket: Its `after` and `inputs` may name such others by their keys.
         job: What the stages of the ticket are of; None for a ticket with a `call`.
     """
 
@@ -204,8 +204,7 @@ class Queue:
                 draft.ticket,
                 order=first + number,
                 after=[names.get(name, name) for name in draft.ticket.after],
-                supernet_from=names.get(draft.ticket.supernet_from or "", draft.ticket.supernet_from),
-                front_from=names.get(draft.ticket.front_from or "", draft.ticket.front_from),
+                inputs={file: names.get(name, name) for file, name in draft.ticket.inputs.items()},
             )
             if draft.job is not None:
                 from service.job.preparation import job_record

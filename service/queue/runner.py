@@ -154,8 +154,9 @@ class _Stop:
             self.asked, self.saved = time.monotonic(), self._checkpoint()
 
     def _checkpoint(self) -> int:
-        path = self.folder / "train" / "checkpoint.pt"
-        return path.stat().st_mtime_ns if path.exists() else 0
+        """When the last checkpoint of any training of the job was written; 0 where there is none."""
+        written = [path.stat().st_mtime_ns for path in self.folder.rglob("checkpoint.pt") if path.exists()]
+        return max(written, default=0)
 
     def check(self, event: dict[str, Any] | None = None) -> None:
         """Ends the job where it should end.
@@ -168,7 +169,7 @@ class _Stop:
             raise Cancelled
         if self.asked is None:
             return
-        training = event is not None and event.get("event") in ("train", "validate")
+        training = event is not None and "step" in event
         waited = time.monotonic() - self.asked
         if not training or self._checkpoint() != self.saved or waited > _CHECKPOINT_WAIT_S:
             raise Stopped
@@ -193,7 +194,6 @@ class _Stop:
 def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
     """What the ticket says; returns what goes into the result."""
     os.chdir(ticket.directory)
-    queue = folder.parent
     if ticket.call is not None:
         return _called(ticket.call)(folder, stop, **ticket.arguments)
     from rich.console import Console
@@ -206,25 +206,17 @@ def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None
             display(event)
             stop(event)
 
-        return _staged(queue, folder, ticket, observer)
+        return _staged(folder, ticket, observer)
 
 
-def _staged(queue: Path, folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any] | None:
+def _staged(folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any]:
     from service.job.loading import load_job
-    from service.run import runner
+    from service.run.run import run
+    from service.run.stages.plan import Plan
 
-    job = load_job(folder)
-    supernet_from = queue / ticket.supernet_from if ticket.supernet_from else None
-    if "retrain" not in ticket.stages:
-        return runner.run(  # whoever drives the queue mirrors the folder
-            folder, job, observer, stages=ticket.stages, supernet_from=supernet_from, mirror=None
-        )
-    from service.run import retrain
-
-    assert ticket.front_from is not None
-    retrain.adopt_front(folder, queue / ticket.front_from)
-    records = retrain.retrain(folder, job, observer, supernet_from=supernet_from, **ticket.retrain)
-    return {"retrained": len(records)}
+    inputs = {file: folder.parent / name for file, name in ticket.inputs.items()}
+    plan = Plan(stages=ticket.stages, options=ticket.stage_options, inputs=inputs)
+    return run(folder, load_job(folder), observer, plan, mirror=None)  # whoever drives the queue mirrors the folder
 
 
 def _called(name: str) -> Callable[..., dict[str, Any] | None]:

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from service.job.job import Job
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-STAGES = {
-    "all": ("train", "search", "measure", "test"),
-    "train": ("train",),
-    "search": ("search", "measure", "test"),
-    "retrain": ("retrain",),
-}
 
 
 def read_source(source: str) -> Mapping[str, Any]:

@@ -11,7 +11,8 @@ from service.errors import InvalidJob
 from service.job.files import split_setting, with_setting
 from service.queue.executors.executor import Ticket
 from service.queue.queue import Draft
-from service.queue.submission import NAME, STAGES, Checker, readable
+from service.queue.submission import NAME, Checker, readable
+from service.run.stages.plan import whole_job
 
 
 def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], ticket: Ticket) -> list[Draft]:
@@ -38,7 +39,7 @@ def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], 
             mistakes |= dict.fromkeys(error.mistakes)
             continue
         job = replace(job, name=_swept_name(ticket.name or job.name, settings))
-        found.append(Draft(key=f"{number}/", ticket=replace(ticket, name=job.name, stages=STAGES["all"]), job=job))
+        found.append(Draft(key=f"{number}/", ticket=replace(ticket, name=job.name, stages=whole_job()), job=job))
     if mistakes:
         raise InvalidJob(list(mistakes))
     return found

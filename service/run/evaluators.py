@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -14,8 +14,9 @@ from nas.objectives import Objective
 from nas.search.evaluators import Candidate, Measured, measure
 from service.job.device import torch_device
 from service.job.job import Job
-from service.run import events, processes
-from service.run.context import Work
+from service.run import worker_processes
+from service.run.context import JobContext
+from service.run.events import Events
 from supernets import Processes
 
 _MOST_DEATHS = 3  # of processes under one candidate, before it counts as failed
@@ -43,7 +44,7 @@ class EvaluationWorkers:
     ) -> None:
         self.names, self.slots, self.warn = names, slots or len(ready), warn
         self._ready = list(ready)
-        self._workers: list[processes.Worker[Candidate] | None] = [None] * len(ready)
+        self._workers: list[worker_processes.Worker[Candidate] | None] = [None] * len(ready)
         self._waiting: deque[Candidate] = deque()
         self._busy: dict[int, Candidate] = {}
         self._deaths: Counter[Candidate] = Counter()
@@ -65,7 +66,7 @@ class EvaluationWorkers:
             candidate = self._busy.pop(place)
             try:
                 return candidate, self._worker(place).take(candidate)
-            except processes.WorkerEnded as ended:
+            except worker_processes.WorkerEnded as ended:
                 self._discard(place)
                 if (failed := self._after_death(candidate, ended.exit_code)) is not None:
                     return candidate, failed
@@ -103,13 +104,13 @@ class EvaluationWorkers:
         self._waiting.appendleft(candidate)
         return None
 
-    def _worker(self, place: int) -> "processes.Worker[Candidate]":
+    def _worker(self, place: int) -> "worker_processes.Worker[Candidate]":
         worker = self._workers[place]
         if worker is None:
-            most = int(os.environ.get("OMP_NUM_THREADS") or processes.cores())
-            threads = max(1, min(most, processes.cores() // len(self._workers)))
-            with processes.threads_of_children(threads):
-                worker = self._workers[place] = processes.Worker(self._ready[place])
+            most = int(os.environ.get("OMP_NUM_THREADS") or worker_processes.cores())
+            threads = max(1, min(most, worker_processes.cores() // len(self._workers)))
+            with worker_processes.threads_of_children(threads):
+                worker = self._workers[place] = worker_processes.Worker(self._ready[place])
         return worker
 
     def _discard(self, place: int) -> None:
@@ -127,14 +128,14 @@ class SubnetEvaluator:
         folder: Of the job.
         job: What is searched.
         device: Where this process works.
-        supernet_from: As in `service.run.runner.run`.
+        inputs: File name -> folder of the job that it is taken from.
         names: Objectives to evaluate, in their order.
     """
 
     folder: Path
     job: Job
     device: str
-    supernet_from: Path | None
+    inputs: Mapping[str, Path]
     names: Sequence[str]
     _objectives: list[Objective] | None = field(default=None, init=False)
 
@@ -150,11 +151,10 @@ class SubnetEvaluator:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         device = torch_device(self.device)
         job = replace(self.job, device=self.device, tracking=replace(self.job.tracking, enabled=False))
-        alone = Processes()
-        silent = events.Recorder(self.folder, job, lambda event: None, alone)
-        quiet = Quiet(self.folder / "search")
-        work = Work(self.folder, job, device, silent, alone, self.supernet_from, quiet=quiet)
-        return [objective for objective in work.problem.measured if objective.name in self.names]
+        silent = Events(self.folder, job, lambda event: None, Processes())
+        measurements = Quiet(self.folder / "search")
+        context = JobContext(self.folder, job, device, silent, silent.processes, self.inputs, measurements=measurements)
+        return [objective for objective in context.problem.measured if objective.name in self.names]
 
 
 @dataclass(frozen=True)

@@ -24,36 +24,46 @@ Mirror = Callable[..., SyncResult]
 
 
 @dataclass
-class Recorder:
-    """Called with every event of one job; only the first of several processes records anything.
+class Events:
+    """Takes every event of one job; only the first of several processes writes or tells anything.
 
     Args:
         folder: The job folder.
         job: What is done in it.
         observer: Receives every event.
-        siblings: The processes that work on the job together.
+        processes: The processes that work on the job together.
         mirror: Logs the folder in MLflow from time to time; None where another process does that.
     """
 
     folder: Path
     job: Job
     observer: Observer
-    siblings: Processes
+    processes: Processes
     mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
         self.next_sync = time.monotonic() + _SYNC_EVERY_S
         self.pause_s = _SYNC_EVERY_S
         self.mirror_works = True
+        self.running = ""
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if not self.siblings.is_first:
+        if not self.processes.is_first:
             return
         self.observer(event)
         if event["event"] in _KEPT:
             self.keep(event)
         if time.monotonic() > self.next_sync:
             self.sync()
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Hand an event to the observer alone: it says how far something is, and nothing about the job."""
+        if self.processes.is_first:
+            self.observer(event)
+
+    def progress(self, done: float, total: float, **more: Any) -> None:
+        """Tell how far the stage is that runs now."""
+        self({"event": self.running, "done": done, "total": total, **more})
 
     def keep(self, event: dict[str, Any]) -> None:
         """Append an event to what the job folder holds, and tell nobody; any thread may do that."""
@@ -62,7 +72,7 @@ class Recorder:
 
     def sync(self, *, final: bool = False) -> None:
         """Mirror the folder in MLflow; where that fails, say so once, go on, and try again later and later."""
-        if self.mirror is None or not (self.siblings.is_first and self.job.tracking.enabled):
+        if self.mirror is None or not (self.processes.is_first and self.job.tracking.enabled):
             return
         start = time.monotonic()
         error = self.mirror(self.folder, self.job.tracking, final=final).error
@@ -84,9 +94,16 @@ class Recorder:
             )
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Report the beginning and the end of a stage.
+
+        Args:
+            name: Of the stage, also of its progress.
+            title: What displays call it.
+        """
         start = time.perf_counter()
-        self({"event": "stage", "time": time.time(), "stage": name, "status": "started"})
+        self.running = name
+        self({"event": "stage", "time": time.time(), "stage": name, "status": "started", "title": title})
         yield
         finished = {"stage": name, "status": "finished", "seconds": round(time.perf_counter() - start, 2)}
         self({"event": "stage", "time": time.time(), **finished})

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.hardware import MeasurementFailed
+from nas.hardware import Measurement, MeasurementFailed
 from nas.hardware.latency_table import LatencyTable
-from nas.objectives import Bound
+from nas.objectives import Bound, Latency
 from nas.search.journal import Evaluation
 from nas.search.pareto import contenders, pareto_front
 from nas.search.problem import Problem
-from search_spaces import Architecture
+from search_spaces import Architecture, Space
 from supernets.estimate import Estimate
 
 Measured = Estimate | MeasurementFailed
@@ -120,3 +120,31 @@ class FinalFront:
 def _ends(estimate: Estimate) -> tuple[float, float]:
     low, high = estimate.low, estimate.high
     return (estimate.value if low is None else low, estimate.value if high is None else high)
+
+
+def measured_again(latency: Latency, architectures: list[Architecture], rounds: int) -> list[Measured]:
+    """Return latencies of architectures that take turns, each measured for so many rounds, or why they have none."""
+    measured = latency.measure_together(architectures, rounds=rounds)
+    return [one.latency if isinstance(one, Measurement) else one for one in measured]
+
+
+def described_front(
+    problem: Problem, space: Space, kept: Sequence[Evaluation], dropped: Sequence[Evaluation]
+) -> dict[str, Any]:
+    """Return a front as `front.json` has it."""
+    return {
+        "objectives": problem.describe(),
+        "space": space.describe(),
+        "decisions": [decision.name for decision in space.decisions],
+        "members": [_member(evaluation) for evaluation in kept],
+        "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
+    }
+
+
+def _member(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "key": evaluation.architecture.key,
+        "architecture": evaluation.architecture.to_json(),
+        "values": evaluation.values,
+        "intervals": evaluation.intervals,
+    }

@@ -9,20 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from service import catalogue
 from service.report.text import duration
 
 Event = Mapping[str, Any]
-TITLES = {
-    "train": "training the supernet",
-    "search": "searching",
-    "measure": "measuring latency",
-    "test": "testing the front",
-    "retrain": "fine-tuning",
+_TITLES = {
     "score": "scoring",
     "export": "exporting",
     "table": "measuring the table",
     "predict": "predicting latency",
 }
+"""Of what is no stage of a job."""
 
 
 @dataclass
@@ -61,6 +58,7 @@ class ProgressDisplay:
         )
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, _Pace] = {}
+        self._titles: dict[str, str] = {}
 
     def __enter__(self) -> "ProgressDisplay":
         if self._live:
@@ -75,11 +73,11 @@ class ProgressDisplay:
         kind = str(event.get("event"))
         if kind == "train":
             self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind in ("search", "measure", "test", "retrain", "score", "export", "table", "predict"):
-            within = event["step"] / event["steps"] if event.get("steps") else 0
-            self._advance(kind, event.get("done", 0) + within, event.get("total", 0), _note(event))
         elif kind == "stage":
             self._stage(event)
+        elif "total" in event:
+            within = event["step"] / event["steps"] if event.get("steps") else 0
+            self._advance(kind, event.get("done", 0) + within, event["total"], _note(event))
         else:
             line = _line(kind, event)
             if line:
@@ -88,7 +86,7 @@ class ProgressDisplay:
     def _advance(self, kind: str, done: float, total: float, note: str) -> None:
         if self._live:
             if kind not in self._tasks:
-                self._tasks[kind] = self._bars.add_task(TITLES[kind], total=total, completed=int(done), note=note)
+                self._tasks[kind] = self._bars.add_task(self._title(kind), total=total, completed=int(done), note=note)
             self._bars.update(self._tasks[kind], completed=done, total=total, note=note)
             return
         now = self.clock()
@@ -98,11 +96,12 @@ class ProgressDisplay:
         pace.said = now
         left = pace.seconds_left(done, total, now)
         parts = [f"{int(done)}/{int(total)}", note, f"{duration(left)} left" if left else ""]
-        self._print(f"{TITLES[kind]}: {', '.join(part for part in parts if part)}")
+        self._print(f"{self._title(kind)}: {', '.join(part for part in parts if part)}")
 
     def _stage(self, event: Event) -> None:
         stage = str(event.get("stage"))
-        title = TITLES.get(stage, stage)
+        self._titles.setdefault(stage, str(event.get("title") or _title(stage)))
+        title = self._titles[stage]
         if event.get("status") == "finished":
             task = self._tasks.get(stage)
             if task is not None:
@@ -112,8 +111,16 @@ class ProgressDisplay:
         elif not self._live:
             self._print(f"{title} …")
 
+    def _title(self, kind: str) -> str:
+        return self._titles.get(kind) or _title(kind)
+
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(kind: str) -> str:
+    """What to call a kind of progress, where no stage has said it."""
+    return catalogue.resolve("stage", kind).title if kind in catalogue.STAGES else _TITLES.get(kind, kind)
 
 
 def train_note(event: Event) -> str:

@@ -25,7 +25,7 @@ from service.job.building import build_space, data_source
 from service.job.device import torch_device
 from service.job.job import Job
 from service.job.observer import Observer
-from service.run import processes
+from service.run import worker_processes
 from supernets.tasks import Classification
 
 _ENUMERABLE = 2_000_000
@@ -193,7 +193,7 @@ def _digest(architectures: Iterable[Architecture]) -> str:
 
 
 def _processes(job: Job, workers: int, missing: int) -> int:
-    most = 1 if torch_device(job.device).type == "cuda" else processes.cores()
+    most = 1 if torch_device(job.device).type == "cuda" else worker_processes.cores()
     return max(1, min(workers or most, missing // 2))
 
 
@@ -207,9 +207,11 @@ def _computed(
     """
     threads = max(1, torch.get_num_threads() // workers)
     try:
-        yield from processes.computed(ready, architectures, workers=workers, threads=threads)
-    except processes.WorkerEnded as error:
-        raise InvalidJob([f"a scoring process ended (exit code {error.exit_code}); {processes.AGAIN}"]) from error
+        yield from worker_processes.computed(ready, architectures, workers=workers, threads=threads)
+    except worker_processes.WorkerEnded as error:
+        raise InvalidJob(
+            [f"a scoring process ended (exit code {error.exit_code}); {worker_processes.AGAIN}"]
+        ) from error
 
 
 # ---- the table ----------------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_runs_in_parts_that_start_from_each_other(in_empty_folder: Path) -> None:
-    pytest.importorskip("service.run.runner")
+    pytest.importorskip("service.run.run")
     trained = nas("train", "quickstart", "--output", "job", *settings(*TINY, *FAST))
     assert trained.exit_code == 0, trained.output
     assert "nas run job" in trained.stdout
@@ -190,7 +190,7 @@ def test_a_job_runs_in_parts_that_start_from_each_other(in_empty_folder: Path) -
 
 
 def test_an_interrupted_job_says_how_to_go_on(in_empty_folder: Path) -> None:
-    pytest.importorskip("service.run.runner")
+    pytest.importorskip("service.run.run")
     command = [sys.executable, "-m", "service.cli", "train", "quickstart", "--output", "job", *settings(*FAST)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

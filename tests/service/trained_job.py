@@ -15,7 +15,7 @@ from service.job.folder import write_json
 from service.job.job import Job, SpaceConfig
 from service.job.preparation import save_job
 from service.job.tracking import TrackingConfig
-from service.run.context import save_weights
+from service.run.weights import save_weights
 from supernets import Supernet, calibrate
 
 OPTIONS = {"stage_widths": [8, 12], "strides": [1, 2], "depths": [1, 2], "last_width": 16, "feature_width": 16}

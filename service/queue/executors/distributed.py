@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from service import catalogue
 from service.queue.executors.executor import Ticket
 
 _TOGETHER_S = 5.0
@@ -22,8 +23,9 @@ _SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer
 
 
 def process_count(ticket: Ticket) -> int:
-    """How many processes a job has: one a GPU and at least one a node, where it trains or is a function."""
-    if ticket.call is None and "train" not in ticket.stages:
+    """How many processes a job has: one a GPU and at least one a node, where it is a function or has a stage that all
+    take part in."""
+    if ticket.call is None and not any(catalogue.resolve("stage", name).together for name in ticket.stages):
         return 1
     return max(ticket.resources.gpus, ticket.resources.nodes)
 

@@ -111,12 +111,12 @@ class Ticket:
         name: For people.
         executor: Name of the executor in the catalogue.
         order: Jobs of equal priority start in this order.
-        stages: Of `service.run.stages`, or ``retrain``.
+        stages: What is done, by the names of the catalogue.
+        stage_options: Name of a stage -> its options.
         call: ``package.module:function``, called with the folder and an observer instead of the stages of a job.
         arguments: More, by name, of that function.
-        supernet_from: Folder whose supernet is searched or retrained; relative to the queue folder, or absolute.
-        front_from: Folder whose front is retrained, as above.
-        retrain: Options of `service.run.retrain.retrain`: `members`, `epochs`, `lr`.
+        inputs: File that the stages need -> folder of the job that it is taken from; relative to the queue folder, or
+            absolute.
         after: Folders that must have finished before, as above.
         array: Equal for jobs that were submitted as one array.
         priority: Higher starts first.
@@ -130,11 +130,10 @@ class Ticket:
     executor: str = "local"
     order: int = 0
     stages: Sequence[str] = ()
+    stage_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     call: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    supernet_from: str | None = None
-    front_from: str | None = None
-    retrain: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[str] = ()
     array: str | None = None
     priority: int = 0

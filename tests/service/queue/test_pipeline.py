@@ -15,8 +15,9 @@ from service.queue.pipeline import drafts
 from service.queue.queue import Draft
 from service.queue.submission import Checker, read_source
 from service.queue.sweeps import combinations, jobs
+from service.run.stages.outputs import FRONT, SUPERNET
 from tests.service.queues import environment, finish, make_queue, result, start_worker
-from tests.service.run.test_runner import TINY
+from tests.service.run.test_run import TINY
 
 ROOT = Path(__file__).parents[3]
 TICKET = Ticket(name="", directory=str(ROOT))
@@ -47,12 +48,16 @@ def test_stages_become_jobs_that_wait_for_each_other():
     assert list(made) == ["supernet", "small", "tuned", "last"]
     tickets = {key: draft.ticket for key, draft in made.items()}
     assert tickets["supernet"].stages == ("train",)
-    assert (tickets["small"].supernet_from, tickets["small"].after) == ("supernet", ["supernet"])
+    assert (tickets["small"].inputs, tickets["small"].after) == ({SUPERNET: "supernet"}, ["supernet"])
     assert made["small"].job.search.constraints == {"macs": "<= 2e6"}
-    assert (tickets["tuned"].front_from, tickets["tuned"].supernet_from) == ("small", "supernet")
-    assert tickets["tuned"].retrain == {"members": None, "epochs": 3.0, "lr": None}
+    assert tickets["tuned"].stages == ("retrain",)
+    assert tickets["tuned"].inputs == {FRONT: "small", SUPERNET: "supernet"}
+    assert tickets["tuned"].stage_options == {"retrain": {"epochs": 3}}
     assert (tickets["last"].after, tickets["last"].priority) == (["tuned"], 2)
     assert [draft.job.name for draft in made.values()] == [f"study-{name}" for name in made]
+
+
+RETRAINED = {"name": "b", "from": "a", "run": "retrain"}
 
 
 @pytest.mark.parametrize(
@@ -66,11 +71,26 @@ def test_stages_become_jobs_that_wait_for_each_other():
         ([{"name": "train"}, {"name": "b", "after": ["trian"]}], "after: 'trian' is no stage; did you mean train?"),
         ([{"name": "a"}, {"name": "b", "from": "nowhere"}], "from: 'nowhere' is no stage or job folder"),
         ([{"name": "a"}, {"name": "a"}], "stage a: the name is given twice"),
-        ([{"name": "a", "run": "tran"}], "run: must be one of all, train, search, retrain, got 'tran'"),
+        (
+            [{"name": "a", "run": "tran"}],
+            "run: must be all or stages of a job, got 'tran': 'tran' is no stage",
+        ),
         ([{"name": "a", "run": "search"}], "stage a: run: search needs `from`"),
         ([{"name": "a", "epoch": 3}], "epoch: unknown field"),
+        (
+            [{"name": "a"}, {**RETRAINED, "lr": 0}],
+            "retrain: lr must be more than 0, got 0",
+        ),
+        (
+            [{"name": "a"}, {**RETRAINED, "epochs": "x"}],
+            "retrain.epochs: must be a number",
+        ),
+        ([{"name": "a", "run": "train", "options": {"retrain": {}}}], "retrain is not among the stages train"),
         ([{"name": "a", "settings": {"train.epoch": 3}}], "stage a: --set 'train.epoch=3'"),
-        ([{"name": "a", "run": "train"}, {"name": "b", "from": "a", "run": "retrain"}], "leaves no front to retrain"),
+        (
+            [{"name": "a", "run": "train"}, {"name": "b", "from": "a", "run": "retrain"}],
+            "leaves no front.json, which retrain needs",
+        ),
         (
             [{"name": "a", "run": "train"}, {"name": "b", "from": "a", "settings": {"space.options.stem_width": 8}}],
             "the supernet of a must be of the same space and images",

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from service.job.folder import read_json, read_lines
-from service.run import events as recorder_module
-from service.run.events import Recorder, stage_seconds
+from service.run import events as events_module
+from service.run.events import Events, stage_seconds
 from service.run.machine_load import _handles, sampled, visible_gpus
 from service.tracking.format import status_of
 from service.tracking.sync import SyncResult
@@ -15,7 +15,7 @@ from tests.service.synthetic_job import append_lines, start_job, train
 
 
 class Job:
-    """What a recorder asks of a job."""
+    """What events ask of a job."""
 
     class tracking:
         enabled = True
@@ -37,7 +37,7 @@ def recorded(tmp_path):
     events = []
 
     def make(mirror):
-        return Recorder(start_job(tmp_path), Job, events.append, Processes(), mirror), events
+        return Events(start_job(tmp_path), Job, events.append, Processes(), mirror), events
 
     return make
 
@@ -48,49 +48,49 @@ def messages(events):
 
 def test_server_that_is_away_is_tried_again_ever_more_rarely_and_said_once(recorded):
     server = Server(works=False)
-    recorder, events = recorded(server)
+    log, events = recorded(server)
     pauses = []
     for _ in range(8):
-        recorder.sync()
-        pauses.append(recorder.pause_s)
+        log.sync()
+        pauses.append(log.pause_s)
     assert pauses == [40, 80, 160, 320, 600, 600, 600, 600]
     assert messages(events) == ["MLflow is not reached"]
     server.works = True
-    recorder.sync()
-    assert recorder.pause_s == 20
+    log.sync()
+    assert log.pause_s == 20
     assert messages(events) == ["MLflow is not reached", "MLflow is reached again"]
 
 
 def test_events_sync_when_it_is_time_and_not_before(recorded, monkeypatch):
     server = Server(works=True)
-    recorder, _ = recorded(server)
-    recorder({"event": "train", "time": 0.0})
+    log, _ = recorded(server)
+    log({"event": "train", "time": 0.0})
     assert server.calls == []
-    recorder.next_sync = time.monotonic() - 1
-    recorder({"event": "train", "time": 0.0})
-    recorder({"event": "train", "time": 0.0})
+    log.next_sync = time.monotonic() - 1
+    log({"event": "train", "time": 0.0})
+    log({"event": "train", "time": 0.0})
     assert server.calls == [False]
 
 
 def test_slow_server_costs_a_twentieth_of_the_time(recorded, monkeypatch):
-    recorder, _ = recorded(Server(works=True))
+    log, _ = recorded(Server(works=True))
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr(recorder_module.time, "monotonic", lambda: next(clock))
-    recorder.sync()
-    assert recorder.pause_s == 60
+    monkeypatch.setattr(events_module.time, "monotonic", lambda: next(clock))
+    log.sync()
+    assert log.pause_s == 60
 
 
 def test_job_without_a_mirror_records_in_its_folder_alone(recorded, tmp_path):
-    recorder, events = recorded(None)
-    with pytest.raises(RuntimeError), recorder.closing():
+    log, events = recorded(None)
+    with pytest.raises(RuntimeError), log.closing():
         raise RuntimeError("broken")
     assert [event["event"] for event in read_lines(tmp_path / "progress.jsonl")[0]] == ["failed"]
     assert [event["event"] for event in events] == ["failed"]
 
 
 def test_load_of_the_machine_is_sampled_until_the_work_is_over(recorded, tmp_path):
-    recorder, events = recorded(None)
-    with sampled(recorder.keep, created_s=time.time() - 100, every_s=0.05):
+    log, events = recorded(None)
+    with sampled(log.keep, created_s=time.time() - 100, every_s=0.05):
         deadline = time.monotonic() + 60
         while len(read_lines(tmp_path / "progress.jsonl")[0]) < 3:
             assert time.monotonic() < deadline

@@ -17,8 +17,8 @@ from service.job.job import Job
 from service.job.latency_table import least_limit, read_table
 from service.job.loading import job_of, load_job
 from service.report.job_report import front_table
-from service.run import runner
 from service.run.latency_tables import build_table, journal_file
+from service.run.run import run
 
 FIELDS = {
     "name": "tabled",
@@ -76,7 +76,7 @@ def test_a_search_is_predicted_by_the_table_and_its_front_measured(built, tmp_pa
     made = job(f"latency.table={built}", f"search.constraints.latency_ms=<= {limit}")
     folder = tmp_path / "job"
     folder.mkdir()
-    runner.run(folder, made, lambda event: None)
+    run(folder, made, lambda event: None)
     header, *records = [json.loads(line) for line in (folder / "search" / "journal.jsonl").read_text().splitlines()]
     assert header["latency_table"] == table.fingerprint
     space = build_space(made)
@@ -99,7 +99,7 @@ def test_an_analytic_device_is_searched_for_and_labelled(tmp_path):
     made = job("search.objectives=[accuracy, roofline_ms]", "latency.analytic={tflops: 0.05, bandwidth_gb_s: 20}")
     folder = tmp_path / "job"
     folder.mkdir()
-    runner.run(folder, made, lambda event: None)
+    run(folder, made, lambda event: None)
     front = json.loads((folder / "front.json").read_text())
     assert {"name": "roofline_ms", "unit": "ms (analytic)"}.items() <= front["objectives"][1].items()
     assert all(member["values"]["roofline_ms"] > 0 for member in front["members"])
@@ -151,7 +151,7 @@ def test_a_wrong_device_on_paper_is_refused(sets, message):
 def test_a_limit_that_no_prediction_keeps_is_refused_before_training(built, tmp_path):
     made = job(f"latency.table={built}", "search.constraints.latency_ms=<= 0.0001")
     with pytest.raises(InvalidJob, match=r"can't be met: by latency.table no network is sure to take less than"):
-        runner.run(tmp_path, made, lambda event: None)
+        run(tmp_path, made, lambda event: None)
     assert not (tmp_path / "train").exists()
 
 

@@ -13,7 +13,7 @@ from service.job.building import build_space
 from service.job.loading import load_job
 from service.job.preparation import save_job
 from supernets import Supernet
-from tests.service.run.test_runner import TINY, finish, start
+from tests.service.run.test_run import TINY, finish, start
 
 SEARCH = [*TINY, "search.evaluations=24", "search.population=8", "search.objectives=[accuracy, latency_ms, macs]"]
 

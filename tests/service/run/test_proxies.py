@@ -11,7 +11,9 @@ from service.job.job import Job
 from service.job.loading import load_job
 from service.job.preparation import prepare_folder
 from service.report.job_report import proxy_lines
-from service.run import runner
+from service.run.run import run
+from service.run.stages.outputs import SUPERNET
+from service.run.stages.plan import Plan
 
 TINY = [
     "train.epochs=0.2", "search.evaluations=16", "search.population=4", "search.calibration_images=64",
@@ -28,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "job"
     job = job_with()
     prepare_folder(job, folder)
-    runner.run(folder, job, lambda event: None, stages=("train",))
+    run(folder, job, lambda event: None, Plan(stages=("train",)))
     return folder
 
 
@@ -36,7 +38,7 @@ def searched(job: Job, folder: Path, trained: Path) -> tuple[list[dict], list[di
     """Records of the journal, and events."""
     events: list[dict] = []
     prepare_folder(job, folder)
-    runner.run(folder, job, events.append, stages=("search",), supernet_from=trained)
+    run(folder, job, events.append, Plan(stages=("search",), inputs={SUPERNET: trained}))
     lines = (folder / "search" / "journal.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines[1:]], events
 
@@ -78,7 +80,7 @@ def test_a_filter_resumed_after_an_interruption_ends_with_the_same_journal(
     for file in (tmp_path / "again").iterdir():
         if file.is_file():
             file.unlink()
-    runner.run(tmp_path / "again", job, lambda event: None, stages=("search",), supernet_from=trained)
+    run(tmp_path / "again", job, lambda event: None, Plan(stages=("search",), inputs={SUPERNET: trained}))
     resumed = [json.loads(line) for line in again.read_text().splitlines()[1:]]
     assert [record["key"] for record in resumed] == [record["key"] for record in whole]
     unfiltered, _ = searched(job_with("proxies.names=[gradsign]"), tmp_path / "plain", trained)

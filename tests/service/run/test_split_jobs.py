@@ -10,7 +10,9 @@ from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.loading import job_of, load_job
 from service.job.preparation import prepare_folder
-from service.run.runner import run
+from service.run.run import run
+from service.run.stages.outputs import SUPERNET
+from service.run.stages.plan import Plan
 from supernets import Partition, Supernet, load_supernet
 
 SETS = [
@@ -25,7 +27,8 @@ SETS = [
 def staged(folder: Path, stage: str, *sets: str, supernet_from: Path | None = None) -> Path:
     """A job run to the end of one stage."""
     job = load_job("quickstart", [*SETS, *sets])
-    run(prepare_folder(job, folder), job, lambda event: None, stages=(stage,), supernet_from=supernet_from)
+    plan = Plan(stages=(stage,), inputs={SUPERNET: supernet_from} if supernet_from else {})
+    run(prepare_folder(job, folder), job, lambda event: None, plan)
     return folder
 
 

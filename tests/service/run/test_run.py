@@ -145,8 +145,8 @@ def test_retraining_improves_on_record_and_is_not_repeated(finished):
     record = json.loads((finished / "retrain" / key / "result.json").read_text())
     assert record["key"] == key
     assert len(record["curve"]) == 2
-    assert record["retrained_accuracy"] > record["inherited_accuracy"] - 5
-    assert record["curve"][-1][1] == record["retrained_accuracy"]
+    assert record["retrained_quality"] > record["inherited_quality"] - 5
+    assert record["curve"][-1][1] == record["retrained_quality"]
     weights = (finished / "retrain" / key / "weights.safetensors").stat().st_mtime_ns
     finish(start("retrain", str(finished), "--member", key, "--epochs", "2", sets=[]))
     assert (finished / "retrain" / key / "weights.safetensors").stat().st_mtime_ns == weights

@@ -1,0 +1,61 @@
+"""The batches that subnets of a job are calibrated and judged on."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from torch import Tensor
+
+from nas.data import Data
+
+_BATCH = 200
+_CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the examples
+_LOOKED_AT = 1000  # at most, while a supernet is trained
+
+Batch = tuple[Tensor, Tensor]
+
+
+def undisturbed(batches: Iterable[Batch]) -> Iterable[Batch]:
+    """Return the batches as they are: no measurement waits for a moment between two of them."""
+    return batches
+
+
+@dataclass(frozen=True)
+class EvaluationBatches:
+    """Batches of each split, the same at every call.
+
+    Args:
+        load: Gives the data; called when the first batch is asked for.
+        between: Yields the batches it is given; other work may be let in between two of them.
+    """
+
+    load: Callable[[], Data]
+    between: Callable[[Iterable[Batch]], Iterable[Batch]] = undisturbed
+
+    def calibration(self, examples: int) -> Iterable[Tensor]:
+        """Return inputs for batch norm from the training split, augmented as in training."""
+        train = self.load().train
+        size = min(_BATCH, examples, len(train))
+        batches = islice(train.batches(size, epoch=0, seed=_CALIBRATION_SEED), max(1, examples // size))
+        return (images for images, _ in self.between(batches))
+
+    def validation(self, fidelity: float = 1.0) -> Iterable[Batch]:
+        """Return the validation split, or so large a share of it."""
+        validation = self.load().validation
+        if fidelity < 1:
+            validation = validation.subset(max(1, round(fidelity * len(validation))), seed=0)
+        return self.between(validation.sequential(_BATCH))
+
+    def looked_at(self) -> Iterable[Batch]:
+        """Return the part of the validation split that a training is followed by."""
+        validation = self.load().validation
+        return validation.subset(min(_LOOKED_AT, len(validation)), seed=0).sequential(_BATCH)
+
+    def test(self) -> Iterable[Batch]:
+        """Return the test split: for what is reported in the end, never for a choice."""
+        return self.load().test.sequential(_BATCH)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many examples a member of the front is judged on."""
+        data = self.load()
+        return {"validation": len(data.validation), "test": len(data.test)}

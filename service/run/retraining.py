@@ -1,0 +1,131 @@
+"""Fine-tuning of one member of a front at a time."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nas.objectives import top1_percent
+from nas.retraining import retrain
+from search_spaces import Architecture
+from service.catalogue import suggestion
+from service.errors import InvalidJob
+from service.run.batches import EvaluationBatches
+from service.run.weights import save_weights
+from supernets import Supernet, TrainConfig, calibrate
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+
+_SLOWER = 5  # than the supernet: the weights are good already
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """Fine-tunes architectures from the weights of a supernet.
+
+    Args:
+        supernet: Trained.
+        batches: The data.
+        config: How to train.
+        calibration: Training examples that batch norms are set by.
+        seed: Of the trainings.
+        tell: Receives the progress of a training.
+    """
+
+    supernet: Supernet
+    batches: EvaluationBatches
+    config: TrainConfig
+    calibration: int
+    seed: int
+    tell: Callable[[dict[str, Any]], None]
+
+    @classmethod
+    def of(cls, context: "JobContext", *, epochs: float | None, lr: float | None) -> "Retraining":
+        """Return the fine-tuning of a job, where settings that are None follow those of its supernet."""
+        train = context.job.train
+        return cls(
+            supernet=context.supernet,
+            batches=context.batches,
+            config=replace(train, epochs=epochs or train.epochs, lr=lr or train.lr / _SLOWER, ema_decay=None),
+            calibration=context.job.search.calibration_images,
+            seed=context.job.seed,
+            tell=context.events.tell,
+        )
+
+    def tuned(self, member: Mapping[str, Any], place: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
+        """Train one member; weights and curve go into its folder, and what came of it is returned.
+
+        Args:
+            member: As `front.json` has it.
+            place: Its folder.
+            progress: Added to the events of the training.
+        """
+        place.mkdir(parents=True, exist_ok=True)
+        architecture = self.supernet.space.architecture(member["architecture"])
+
+        def calibrated(supernet: Supernet) -> nn.Module:
+            return calibrate(supernet.extract(architecture), self.batches.calibration(self.calibration))
+
+        def validate(supernet: Supernet) -> dict[str, float]:
+            return {"accuracy": top1_percent(calibrated(supernet), self.batches.validation())}
+
+        def observe(event: dict[str, Any]) -> None:
+            self.tell({**event, **progress, "event": "retrain"} if event["event"] == "train" else event)
+            if event["event"] == "validate":
+                _append(place / "curve.jsonl", event)
+
+        tuned = retrain(
+            self.supernet,
+            architecture,
+            self.batches.load().train,
+            self.config,
+            seed=self.seed,
+            folder=place,
+            observer=observe,
+            validate=validate,
+        )
+        subnet = calibrated(tuned)
+        save_weights(subnet, place / "weights.safetensors")
+        return {
+            "key": member["key"],
+            "costs": self._costs(architecture),
+            "epochs": self.config.epochs,
+            "lr": self.config.lr,
+            "inherited_quality": member["values"].get("accuracy"),
+            "retrained_quality": top1_percent(subnet, self.batches.validation()),
+            "inherited_test_quality": member["test_quality"],
+            "retrained_test_quality": top1_percent(subnet, self.batches.test()),
+            "curve": _curve(place / "curve.jsonl"),
+        }
+
+    def _costs(self, architecture: Architecture) -> dict[str, int]:
+        """What is computed of an architecture, by name."""
+        costs = self.supernet.space.costs([architecture])
+        return {"macs": int(costs.macs[0]), "params": int(costs.params[0])}
+
+
+def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse keys that are not on the front.
+
+    Raises:
+        InvalidJob: With every key that is not.
+    """
+    keys = [str(member["key"]) for member in members]
+    unknown = [key for key in chosen or () if key not in keys]
+    if unknown:
+        raise InvalidJob([f"member: {key!r} is not on the front{suggestion(key, keys)}" for key in unknown])
+
+
+def _append(path: Path, event: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+def _curve(path: Path) -> list[tuple[int, float]]:
+    """Validation accuracy after each step that was looked at; a resumed training repeats some steps."""
+    events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return sorted({event["step"]: event["accuracy"] for event in events}.items())

@@ -1,0 +1,101 @@
+"""A job from its first stage to its result.
+
+Each stage leaves its output in the job folder and is skipped where that output is there already, so a job that was
+interrupted goes on where it stopped. Everything that reaches a person or MLflow on the way is an event: a dictionary
+that is appended to ``progress.jsonl`` and handed to the observer.
+"""
+
+import json
+import resource
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from service.job.device import torch_device
+from service.job.environment import environment
+from service.job.folder import read_json, write_json
+from service.job.job import Job
+from service.job.observer import Observer
+from service.run import machine_load
+from service.run.context import JobContext
+from service.run.events import Events, Mirror, stage_seconds
+from service.run.limits import check_limits
+from service.run.stages.outputs import RESULT
+from service.run.stages.plan import Plan
+from service.run.stages.stage import Stage
+from service.tracking import sync
+from service.tracking.format import created_ms
+from supernets import processes
+
+
+def run(
+    folder: Path,
+    job: Job,
+    observer: Observer,
+    plan: Plan | None = None,
+    *,
+    mirror: Mirror | None = sync.sync,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Run the stages of a job that are not done yet; return what ``result.json`` says.
+
+    Args:
+        folder: The job folder, prepared by `service.job.preparation.prepare_folder`.
+        job: What to do.
+        observer: Receives every event.
+        plan: Which stages, and what they take from other jobs; a whole job by default.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that. A job that is over
+            is left as it is there.
+        workers: Candidates that the search evaluates at the same time, each in a process of its own.
+
+    Raises:
+        InvalidJob: A stage or an option is wrong, something is missing, or a limit cannot be kept.
+    """
+    plan = plan or Plan()
+    if plan.is_over(folder):
+        return json.loads((folder / RESULT).read_text())
+    was_over = (folder / RESULT).exists()
+    device = torch_device(job.device)
+    with processes(device) as together:
+        events = Events(folder, job, observer, together, None if was_over else mirror)
+        context = JobContext(folder, job, device, events, together, plan.inputs, workers=workers)
+        pending = plan.pending(folder)
+        if any(stage.result != "after" for stage in pending.values()):
+            check_limits(job, folder, context.space, device)
+        with nullcontext() if was_over else _recorded(folder, events):
+            for name, stage in pending.items():
+                if together.is_first or stage.together:
+                    with events.stage(name, stage.title):
+                        stage.run(context)
+            result = _summary(folder, plan.made().values()) if together.is_first else {}
+        if together.is_first and any(stage.result == "writes" for stage in plan.made().values()):
+            write_json(folder / RESULT, result)
+            events.sync(final=True)
+    return result
+
+
+@contextmanager
+def _recorded(folder: Path, events: Events) -> Iterator[None]:
+    """How a job ends, and how busy the machine is until then, kept by the first of several processes."""
+    described = read_json(folder / "job.json")
+    watched: AbstractContextManager[None] = nullcontext()
+    if described is not None and events.processes.is_first:
+        watched = machine_load.sampled(events.keep, created_s=created_ms(described) / 1000)
+    with events.closing(), watched:
+        yield
+
+
+def _summary(folder: Path, stages: Iterable[Stage]) -> dict[str, Any]:
+    """The job in numbers."""
+    seconds = stage_seconds(folder)
+    summary: dict[str, Any] = {
+        "status": "finished",
+        "stages": seconds,
+        "seconds": round(sum(seconds.values()), 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "environment": environment(),
+    }
+    for stage in stages:
+        summary |= stage.summary(folder)
+    return summary

@@ -1,0 +1,166 @@
+"""The search of a job: its searcher, its journal, and who evaluates its candidates."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.search.earlier_search import EarlierSearch
+from nas.search.journal import Evaluation, Journal, StandardErrors, read_evaluations
+from nas.search.loop import search
+from nas.search.pareto import hypervolume, pareto_front
+from nas.search.reachable import nearest_found
+from nas.search.stopping import Stopping
+from nas.searchers import PerPart, Searcher, violation_within
+from nas.searchers.seeded import Seeded
+from search_spaces import Space
+from service.errors import InvalidJob
+from service.job import searchers
+from service.job.folder import write_json
+from service.run.context import JobContext
+from service.run.evaluators import EvaluationWorkers, Ready, SubnetEvaluator, devices
+from service.run.stages.outputs import JOURNAL
+from supernets import Partition
+from supernets.streams import PART
+
+
+def search_supernet(context: JobContext, volume_path: Path) -> None:
+    """Search the supernet of a job; the journal holds what was evaluated.
+
+    Args:
+        context: The job with its supernet.
+        volume_path: Where the hypervolume over the search is written in the end.
+
+    Raises:
+        InvalidJob: Nothing that keeps the limits could be evaluated.
+    """
+    evaluations = _Search(context).evaluations()
+    problem = context.problem
+    for warning in context.proxies.report(evaluations):
+        context.events({"event": "warning", "time": time.time(), "message": warning})
+    if not pareto_front(evaluations, problem.directions):
+        reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
+        reason = nearest_found(evaluations, problem.bounds) or reasons[0]
+        raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
+    write_json(volume_path, hypervolume(evaluations, problem.directions).to_json())
+
+
+@dataclass
+class _Search:
+    """Searches the supernet of a job.
+
+    Args:
+        context: The job with its supernet.
+    """
+
+    context: JobContext
+
+    def evaluations(self) -> list[Evaluation]:
+        config, events = self.context.job.search, self.context.events
+        path = self.context.folder / JOURNAL
+        slots, earlier = self._slots(path), self._earlier()
+        errors = StandardErrors(self.context.problem.optimised)
+        searcher = self._searcher_per_leaf() if config.per_leaf else self._warm(earlier, errors)
+        journal = Journal(path, self._header(slots, earlier, follows_evaluations=searcher.follows_evaluations))
+        stopping = Stopping(gain_percent=config.stop_gain, hours=config.hours)
+        errors.journal = journal
+        with self._evaluators(slots) as evaluators, closing(journal):
+            found = search(
+                self.context.proxies.filtered(searcher),
+                self.context.problem,
+                journal,
+                space=self.context.space,
+                evaluations=config.evaluations,
+                observer=events,
+                evaluators=evaluators,
+                stopping=stopping,
+            )
+        if stopping.reason is not None:
+            events({"event": "ended", "time": time.time(), "reason": stopping.reason})
+        return found
+
+    def _header(self, slots: int, earlier: EarlierSearch | None, *, follows_evaluations: bool) -> dict[str, Any]:
+        """What the search is; a journal of another one is refused."""
+        config, chooser = self.context.job.search, self.context.job.proxies
+        header = {
+            "space": self.context.space.name,
+            "searcher": config.searcher,
+            **({"searcher_options": config.searcher_options} if config.searcher_options else {}),
+            **({"filter": [chooser.filter, chooser.proposals]} if chooser.filter else {}),
+            "objectives": self.context.problem.describe(),
+            "population": config.population,
+            "seed": self.context.job.seed,
+            **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
+        }
+        if self.context.table:
+            header["latency_table"] = self.context.table.fingerprint
+        if follows_evaluations:
+            header["evaluations"] = config.evaluations
+        if slots > 1:
+            header["workers"] = slots
+        if earlier is not None:
+            header["warm_start"] = {"evaluations": len(earlier.evaluations), "front": [a.key for a in earlier.front()]}
+        return header
+
+    def _slots(self, path: Path) -> int:
+        """Candidates evaluated at the same time: what the searcher is asked follows it, so a search that was begun with
+        some goes on with as many, on however many processes there are now."""
+        if path.exists() and path.stat().st_size:
+            return int(read_evaluations(path)[0].get("workers", 1))
+        return self.context.workers
+
+    @contextmanager
+    def _evaluators(self, slots: int) -> Iterator[EvaluationWorkers | None]:
+        """Processes that evaluate what takes long; latency and proxies stay here."""
+        elsewhere = [objective.name for objective in self.context.problem.measured if not objective.serial]
+        if (slots == 1 and self.context.workers == 1) or not elsewhere:
+            yield None
+            return
+
+        def warn(message: str) -> None:
+            self.context.events({"event": "warning", "time": time.time(), "message": message})
+
+        ready = [
+            Ready(SubnetEvaluator(self.context.folder, self.context.job, device, self.context.inputs, elsewhere))
+            for device in devices(self.context.job.device, self.context.workers)
+        ]
+        self.context.workers = max(self.context.workers, slots)  # accuracy is read elsewhere, on however many processes
+        with EvaluationWorkers(ready, names=elsewhere, slots=slots, warn=warn) as workers:
+            yield workers
+
+    def _earlier(self) -> EarlierSearch | None:
+        path = self.context.job.search.warm_start
+        return None if path is None else EarlierSearch.read(Path(path), self.context.space)
+
+    def _warm(self, earlier: EarlierSearch | None, errors: StandardErrors) -> Searcher:
+        """The searcher of the whole space, told of noise and of an earlier search if there was one."""
+        known: dict[str, Any] = {"standard_errors": errors}
+        if earlier is not None:
+            known["warm_start"] = earlier.rows(self.context.problem.directions)
+        searcher = self._searcher(self.context.space, known=known)
+        if earlier is None or searcher.learns_from_earlier:
+            return searcher
+        return Seeded(searcher, earlier.front())
+
+    def _searcher(self, space: Space, part: int | None = None, *, known: Mapping[str, Any] | None = None) -> Searcher:
+        """The searcher of the space, or of one part of it, with a seed of its own."""
+        seed, problem = self.context.job.seed, self.context.problem
+        violation = problem.exact_violation
+        if part is None:
+            known = {"exact": problem.exact_losses, "limits": problem.loss_limits, **(known or {})}
+            return searchers.make(self.context.job.search, space, seed, violation, known)
+        own_seed = PART.seed(seed, part)
+        return searchers.make(
+            self.context.job.search, space, own_seed, violation_within(space, self.context.space, violation)
+        )
+
+    def _searcher_per_leaf(self) -> Searcher:
+        """A searcher for each part of a supernet that was split."""
+        config = self.context.job.search
+        if not isinstance(self.context.supernet, Partition):
+            raise InvalidJob(["search.per_leaf: must be false, the supernet is not split (train.split)"])
+        halving = config.per_leaf == "halving"
+        parts = [leaf.space for leaf in self.context.supernet.leaves]
+        return PerPart(parts, self._searcher, halving=halving, evaluations=config.evaluations)

@@ -1,0 +1,79 @@
+"""The stage that fine-tunes the members of a front."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from service.job.folder import read_json, write_json
+from service.run.stages.outputs import FRONT, RESULT, SUPERNET
+from service.run.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+
+_FOLDER = "retrain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Stage):
+    """Trains members of the front alone, from the weights that they inherited; one folder each in `retrain/`.
+
+    Args:
+        members: Keys; null for all.
+        epochs: Null for as many as the supernet was trained for.
+        lr: Peak rate; null for a fifth of the supernet's.
+    """
+
+    members: Sequence[str] | None = None
+    epochs: float | None = None
+    lr: float | None = None
+
+    title: ClassVar = "fine-tuning"
+    needs: ClassVar = (FRONT, SUPERNET)
+
+    def __post_init__(self) -> None:
+        for name, value in (("epochs", self.epochs), ("lr", self.lr)):
+            if value is not None and not value > 0:
+                from search_spaces.errors import FieldError
+
+                raise FieldError(name, f"must be more than 0, got {value:g}")
+
+    def is_done(self, folder: Path) -> bool:
+        members = (read_json(folder / FRONT) or {}).get("members", [])
+        chosen = self._chosen(members)
+        wanted = len(members) if self.members is None else len(set(self.members))
+        return 0 < wanted == len(chosen) and all(self._record(folder, member).exists() for member in chosen)
+
+    def run(self, context: "JobContext") -> None:
+        from service.job.preparation import front_members
+        from service.run.retraining import Retraining, check_members
+
+        context.require_supernet()
+        members = front_members(context.adopted(FRONT).parent)
+        check_members(self.members, members)
+        chosen = self._chosen(members)
+        retraining = Retraining.of(context, epochs=self.epochs, lr=self.lr)
+        for number, member in enumerate(chosen):
+            progress = {"done": number, "total": len(chosen), "member": member["key"]}
+            context.events.progress(**progress)
+            place = self._record(context.folder, member).parent
+            if not (place / RESULT).exists():
+                write_json(place / RESULT, retraining.tuned(member, place, progress))
+        context.events.progress(len(chosen), len(chosen))
+        write_json(context.folder / _FOLDER / "retrain.json", Retrain().records(context.folder))
+
+    def summary(self, folder: Path) -> Mapping[str, Any]:
+        return {"retrained": len(self.records(folder))}
+
+    def records(self, folder: Path) -> list[dict[str, Any]]:
+        """Return what became of these members, as far as they are done."""
+        members = (read_json(folder / FRONT) or {}).get("members", [])
+        found = (read_json(self._record(folder, member)) for member in self._chosen(members))
+        return [record for record in found if record is not None]
+
+    def _chosen(self, members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [member for member in members if self.members is None or member["key"] in self.members]
+
+    def _record(self, folder: Path, member: Mapping[str, Any]) -> Path:
+        return folder / _FOLDER / str(member["key"]) / RESULT

@@ -1,0 +1,38 @@
+"""The stage that searches the supernet."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from service.run.stages.outputs import JOURNAL, SUPERNET
+from service.run.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+
+_HYPERVOLUME = "search/hypervolume.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Stage):
+    """Evaluates architectures that a searcher asks for; the journal remembers them."""
+
+    title: ClassVar = "searching"
+    needs: ClassVar = (SUPERNET,)
+    leaves: ClassVar = (JOURNAL,)
+    result: ClassVar[Literal["before"]] = "before"
+
+    def is_done(self, folder: Path) -> bool:
+        return (folder / _HYPERVOLUME).exists()
+
+    def run(self, context: "JobContext") -> None:
+        from service.run.searching import search_supernet
+
+        context.require_supernet()
+        search_supernet(context, context.folder / _HYPERVOLUME)
+
+    def summary(self, folder: Path) -> Mapping[str, Any]:
+        path = folder / _HYPERVOLUME
+        return {"hypervolume": json.loads(path.read_text())["curve"][-1][1]} if path.exists() else {}

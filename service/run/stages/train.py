@@ -1,0 +1,40 @@
+"""The stage that trains the supernet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from service.run.stages.outputs import SUPERNET
+from service.run.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """Trains one network that holds every architecture of the space."""
+
+    title: ClassVar = "training the supernet"
+    together: ClassVar = True
+    leaves: ClassVar = (SUPERNET,)
+    result: ClassVar[Literal["before"]] = "before"
+
+    def is_done(self, folder: Path) -> bool:
+        return (folder / SUPERNET).exists()
+
+    def run(self, context: "JobContext") -> None:
+        from service.run.training import train_supernet
+        from service.run.weights import save_supernet
+
+        trained = train_supernet(
+            context.job,
+            context.supernet,
+            context.batches,
+            folder=context.folder / "train",
+            events=context.events,
+            processes=context.processes,
+        )
+        if context.processes.is_first:
+            save_supernet(trained, context.folder / SUPERNET)
+        context.supernet = trained

@@ -1,0 +1,72 @@
+"""Training of the supernet of a job."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.objectives import top1_percent
+from service.errors import InvalidJob
+from service.job import samplers, splits
+from service.job.job import Job
+from service.run.batches import EvaluationBatches
+from supernets import Processes, Supernet, calibrate, phases, train, train_few_shot
+
+_CALIBRATION = 1000  # training examples that batch norms are set by while the training is looked at
+
+
+def train_supernet(
+    job: Job,
+    supernet: Supernet,
+    batches: EvaluationBatches,
+    *,
+    folder: Path,
+    events: Callable[[dict[str, Any]], None],
+    processes: Processes,
+) -> Supernet:
+    """Train a supernet as a job says, with splits on the way where it asks for them; return the trained one.
+
+    Args:
+        job: Says how.
+        supernet: With fresh weights.
+        batches: The data.
+        folder: For checkpoints; an interrupted training goes on from them.
+        events: Receives the events of the training.
+        processes: This process among those that train together.
+
+    Raises:
+        InvalidJob: The budget does not allow the splits.
+    """
+    images, config = batches.load().train, job.train
+    common: dict[str, Any] = {
+        "seed": job.seed,
+        "folder": folder,
+        "observer": events,
+        "validate": partial(_validation, batches),
+        "processes": processes,
+    }
+    if config.split is None:
+        train(supernet, phases(supernet.space, config, samplers.maker(config)), images, config, **common)
+        return supernet
+    try:
+        splits.budget(config, supernet.space, images.steps(config.batch_size))
+    except ValueError as error:
+        raise InvalidJob([str(error)]) from error
+    return train_few_shot(supernet, splits.part_phases(config), images, config, config.split, **common)
+
+
+def _validation(batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
+    """Quality of the largest, the smallest and one random architecture."""
+    named = {
+        "largest": supernet.space.largest(),
+        "smallest": supernet.space.smallest(),
+        "random": supernet.space.sample(np.random.default_rng(0)),
+    }
+    return {
+        name: top1_percent(
+            calibrate(supernet.extract(architecture), batches.calibration(_CALIBRATION)), batches.looked_at()
+        )
+        for name, architecture in named.items()
+    }
