@@ -7,12 +7,12 @@ from rich.table import Table
 
 
 def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `retraining.retrain`."""
+    """Rows of `Retrain.records`."""
     table = numbers_table(
         "Fine-tuned from inherited weights (validation %)", "key", "epochs", "inherited", "fine-tuned", "gain"
     )
     for row in rows:
-        before, after = row["inherited_accuracy"], row["retrained_accuracy"]
+        before, after = row["inherited_quality"], row["retrained_quality"]
         gain = ("-", "-") if before is None else (f"{before:.2f}", f"{after - before:+.2f}")
         table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:.2f}", gain[1])
     return table
