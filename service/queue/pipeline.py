@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict
 
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.catalogue import suggestion
 from service.errors import InvalidJob
@@ -66,12 +67,12 @@ class PipelineStage:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
-            raise ValueError(f"name must be letters, digits, '.', '_' and '-', got {self.name!r}")
+            raise FieldError("name", f"must be letters, digits, '.', '_' and '-', got {self.name!r}")
         for name in stages_of(self.run or "all"):
             try:
                 catalogue.check("stage", name)
             except ValueError as error:
-                raise ValueError(f"run must be all or stages of a job, got {self.run!r}: {error}") from error
+                raise FieldError("run", f"must be all or stages of a job, got {self.run!r}: {error}") from error
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from search_spaces.errors import FieldError
 from service.job.folder import read_json, write_json
 from service.run.stages.outputs import FRONT, RESULT, SUPERNET
 from service.run.stages.stage import Stage
@@ -35,8 +36,6 @@ class Retrain(Stage):
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.epochs), ("lr", self.lr)):
             if value is not None and not value > 0:
-                from search_spaces.errors import FieldError
-
                 raise FieldError(name, f"must be more than 0, got {value:g}")
 
     def is_done(self, folder: Path) -> bool:
