@@ -102,10 +102,9 @@ class Retraining:
             "curve": _curve(place / "curve.jsonl"),
         }
 
-    def _costs(self, architecture: Architecture) -> dict[str, int]:
+    def _costs(self, architecture: Architecture) -> dict[str, float]:
         """What is computed of an architecture, by name."""
-        costs = self.supernet.space.costs([architecture])
-        return {"macs": int(costs.macs[0]), "params": int(costs.params[0])}
+        return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
 
 
 def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str, Any]]) -> None:
