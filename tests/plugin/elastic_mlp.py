@@ -39,7 +39,11 @@ class ResidualLayer(nn.Module):
 
 
 def elastic_mlp(
-    *, features: int = 10, outputs: int = 1, widths: tuple[int, ...] = (4, 8, 16, 32), depths: tuple[int, ...] = (1, 2, 3)
+    *,
+    features: int = 10,
+    outputs: int = 1,
+    widths: tuple[int, ...] = (4, 8, 16, 32),
+    depths: tuple[int, ...] = (1, 2, 3),
 ) -> Space:
     """Return the space of perceptrons with a stem of 32 units.
 

@@ -85,6 +85,7 @@ def test_arguments_of_an_entry_have_type_and_default():
     assert found == {"width": (int, 3, False), "seed": (int, 0, False)}
 
 
+@pytest.mark.integration
 def test_importing_the_catalogue_imports_nothing_of_what_it_lists():
     import subprocess
     import sys

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "search_spaces": {"search_spaces"},
@@ -53,6 +55,7 @@ def test_there_is_no_utils_module_and_no_long_one():
         assert len(path.read_text().splitlines()) <= 600, f"{path} is too long"
 
 
+@pytest.mark.integration
 def test_importing_the_library_imports_no_tracker():
     import subprocess
     import sys

@@ -31,6 +31,7 @@ def test_exports_are_there_and_not_hidden_by_modules(name):
         package.nothing  # noqa: B018
 
 
+@pytest.mark.integration
 def test_importing_packages_imports_no_torch():
     code = f"import sys, {', '.join(PACKAGES)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

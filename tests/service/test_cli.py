@@ -68,6 +68,7 @@ def test_every_command_teaches_by_examples(command: str) -> None:
     assert max(len(line) for line in result.stdout.splitlines()) <= 100
 
 
+@pytest.mark.integration
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, service.cli; print([m for m in ('torch', 'mlflow', 'timm', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -189,6 +190,7 @@ def test_a_job_runs_in_parts_that_start_from_each_other(in_empty_folder: Path) -
     assert "seed: 0 there, 3 now" in field
 
 
+@pytest.mark.integration
 def test_an_interrupted_job_says_how_to_go_on(in_empty_folder: Path) -> None:
     pytest.importorskip("service.run.run")
     command = [sys.executable, "-m", "service.cli", "train", "quickstart", "--output", "job", *settings(*FAST)]

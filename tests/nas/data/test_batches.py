@@ -125,12 +125,14 @@ def test_batches_leave_the_global_generator_alone(images):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.integration
 def test_workers_change_nothing(npz: Path):
     config = {"source": "npz", "path": str(npz), "in_memory": False}
     alone, workers = (load(DataConfig(**config, workers=n)).train for n in (0, 2))
     assert same(list(alone.batches(8, epoch=0, seed=0)), list(workers.batches(8, epoch=0, seed=0)))
 
 
+@pytest.mark.integration
 def test_workers_see_the_order_of_every_epoch(npz: Path):
     config = {"source": "npz", "path": str(npz), "in_memory": False}
     alone, workers = (load(DataConfig(**config, workers=n)).train for n in (0, 2))
@@ -152,6 +154,7 @@ def test_training_draws_images_by_importance_from_either_storage(images):
     assert all(0 < summary["mean_indicator"] < 2**0.5 for summary in learned)
 
 
+@pytest.mark.integration
 def test_streamed_and_decoded_images_are_the_same(npz: Path):
     decoded, streamed = (load(DataConfig(source="npz", path=str(npz), in_memory=flag)) for flag in (True, False))
     assert decoded.mean == streamed.mean

@@ -144,11 +144,13 @@ def in_fresh_process(code: str, blocked: tuple[str, ...], folders: list[Path]) -
     return done.stdout.split()
 
 
+@pytest.mark.integration
 def test_exported_programs_run_where_there_is_only_torch(exported):
     folders = [folder for folder, _, _ in exported.values()]
     assert in_fresh_process(RUN_PT2, (*OURS, "onnx", "onnxruntime"), folders) == list(SPACES)
 
 
+@pytest.mark.integration
 def test_onnx_files_run_where_there_is_only_onnxruntime(exported):
     folders = [folder for folder, _, _ in exported.values()]
     assert in_fresh_process(RUN_ONNX, (*OURS, "onnx", "torch"), folders) == list(SPACES)

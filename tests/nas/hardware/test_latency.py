@@ -177,6 +177,7 @@ def test_an_interval_that_stays_wide_fails_and_says_so():
 # ---- the clock ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not os.path.exists("/proc/thread-self/schedstat"), reason="only Linux counts waiting for a core")
 def test_time_in_which_other_programs_have_the_core_is_taken_out():
     def work() -> float:

@@ -142,6 +142,7 @@ def slow_build(path: str) -> None:
     build(Device(noise=0.02, seconds=0.1), journal=Records(Path(path), HEADER, what="latency table"), passes=2)
 
 
+@pytest.mark.integration
 def test_a_build_killed_twice_measures_nothing_twice_and_ends_with_the_same_networks(tmp_path):
     path = tmp_path / "t.jsonl"
     before: list[str] = []

@@ -16,6 +16,8 @@ from nas.hardware import remote as connection
 from tests.nas.loopback import Loopback, start_sshd
 from tests.nas.two_inputs import Inverse, masked, sequences
 
+pytestmark = pytest.mark.integration
+
 PATIENCE_S = 120.0
 SHAPE = (3, 8, 8)
 EXAMPLE = (torch.zeros(1, *SHAPE),)

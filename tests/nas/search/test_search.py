@@ -132,6 +132,7 @@ def _search_in_process(path: str) -> None:
     run(problem(space, Slow()), space, path=Path(path))
 
 
+@pytest.mark.integration
 def test_a_search_killed_at_random_moments_writes_the_same_journal(tmp_path):
     space = bits(12)
     run(problem(space), space, path=tmp_path / "whole.jsonl")

@@ -75,6 +75,7 @@ def run_slowly(folder: str) -> None:
     runs.perform(plan_of(Path(folder)), Path(folder), lambda event: None, workers=1)
 
 
+@pytest.mark.integration
 def test_killed_and_started_again_it_ends_with_the_same_errors_as_in_two_processes(tmp_path):
     def journal(folder: Path) -> dict[str, list]:
         records = [json.loads(line) for line in (folder / runs.JOURNAL).read_text().splitlines()]
@@ -96,6 +97,7 @@ def test_killed_and_started_again_it_ends_with_the_same_errors_as_in_two_process
     assert repr(remembered) == repr(found)
 
 
+@pytest.mark.integration
 def test_a_device_and_a_latency_in_each_row(tmp_path):
     path = tmp_path / "long.csv"
     generator = np.random.default_rng(0)
@@ -159,6 +161,7 @@ def test_a_store_that_is_away_is_one_line_and_a_method_has_its_curve(tmp_path):
     assert "no MLflow server answers" in error
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "message"),
     [

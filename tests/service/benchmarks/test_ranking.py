@@ -184,6 +184,7 @@ def perform_slowly(folder: str) -> None:
     performed(slow(folder))
 
 
+@pytest.mark.integration
 def test_killed_in_training_and_in_ranking_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         write_table(tmp_path / f"{name}.csv")

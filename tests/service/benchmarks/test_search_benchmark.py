@@ -77,6 +77,7 @@ def run_slowly(folder: str) -> None:
     runs.perform(plan, Path(folder), lambda event: None, workers=1)
 
 
+@pytest.mark.integration
 def test_killed_and_started_again_it_ends_with_the_same_runs_as_in_two_processes(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()

@@ -16,6 +16,8 @@ from service.queue.executors.executor import is_over, read_ticket
 from service.queue.queue import Queue
 from tests.service.queues import WORK, add, environment, finish, make_queue, result, run_nas, start_worker, wait_until
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -156,6 +156,7 @@ def export_slowly(folder: str) -> None:
     exported(Path(folder), "safetensors", f"{__name__}:slow")
 
 
+@pytest.mark.integration
 def test_a_killed_export_goes_on(folder: Path) -> None:
     place = folder / "export" / keys_of(folder)[0]
     kill_after_progress(export_slowly, folder, place / ".writing-model.slow", delay_s=0.0)

@@ -23,6 +23,7 @@ def test_processes_of_torchrun_take_a_device_each(monkeypatch: pytest.MonkeyPatc
     assert device.torch_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("driver", "visible"), [("/no/such/driver", None), ("/proc/self", ""), ("/proc/self", "-1")])
 def test_no_driver_and_no_visible_device_are_told_without_pytorch(driver: str, visible: str | None) -> None:
     code = (

@@ -353,6 +353,7 @@ def _hold(folder: Path, held: "multiprocessing.synchronize.Event", end: "multipr
         end.wait(60)
 
 
+@pytest.mark.integration
 def test_two_processes_never_work_in_one_folder(job: Job, tmp_path: Path) -> None:
     folder = prepare_folder(job, tmp_path)
     context = multiprocessing.get_context("fork")

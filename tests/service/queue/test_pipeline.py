@@ -19,6 +19,8 @@ from service.run.stages.outputs import FRONT, SUPERNET
 from tests.service.queues import environment, finish, make_queue, result, start_worker
 from tests.service.run.test_run import TINY
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 TICKET = Ticket(name="", directory=str(ROOT))
 SMALL = [*TINY, "train.epochs=1", "search.evaluations=6", "search.population=3", "search.calibration_images=50"]

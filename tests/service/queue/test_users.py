@@ -16,7 +16,7 @@ from service.queue.executors.executor import CANCEL, TICKET, Resources, Ticket
 from service.queue.executors.slots import SlotConfig, Slots, Taken
 from service.queue.queue import Draft, Queue
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")]
 ANNA, BEN = 12_345, 23_456
 
 

@@ -36,6 +36,7 @@ def candidate(number: int) -> Candidate:
     return Candidate(Architecture({"number": number}))
 
 
+@pytest.mark.integration
 def test_candidates_of_killed_processes_are_evaluated_again_and_given_up_after_the_third(tmp_path):
     warnings: list[str] = []
     with EvaluationWorkers([Fragile(tmp_path)] * 2, names=["accuracy"], slots=4, warn=warnings.append) as workers:
@@ -54,6 +55,7 @@ def test_candidates_of_killed_processes_are_evaluated_again_and_given_up_after_t
     assert not any(process.is_alive() for process in processes)
 
 
+@pytest.mark.integration
 def test_an_evaluator_that_cannot_be_made_ends_the_search_with_its_reason(tmp_path):
     with EvaluationWorkers([Fragile(tmp_path)], names=["accuracy"]) as workers:
         workers.start(candidate(5))

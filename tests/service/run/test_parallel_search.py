@@ -15,6 +15,8 @@ from service.job.preparation import save_job
 from supernets import Supernet
 from tests.service.run.test_run import TINY, finish, start
 
+pytestmark = pytest.mark.integration
+
 SEARCH = [*TINY, "search.evaluations=24", "search.population=8", "search.objectives=[accuracy, latency_ms, macs]"]
 
 

@@ -18,6 +18,8 @@ from service.job.building import build_space
 from service.job.loading import load_job
 from supernets import Supernet
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 TINY = [
     *("train.epochs=6", "train.batch_size=64", "train.checkpoint_every_s=0", "search.evaluations=40"),

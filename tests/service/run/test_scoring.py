@@ -49,6 +49,7 @@ def test_every_column_of_the_table_is_kept_and_every_row_scored(tmp_path: Path) 
     assert "random noise" in result.stdout
 
 
+@pytest.mark.integration
 def test_scores_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     job, space = command.job_and_space(request(proxies="gradsign,zen"))
     rows = scoring.rows_of_sample(space, 6, seed=0)
@@ -76,6 +77,7 @@ def score_slowly(folder: str) -> None:
     command.perform(job, rows, Path(folder) / "scores.csv", lambda event: None, workers=1)
 
 
+@pytest.mark.integration
 def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()
@@ -174,6 +176,7 @@ def test_every_mistake_is_one_line(
     assert not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.integration
 def test_benchmark_of_proxies_says_how_they_rank(tmp_path: Path) -> None:
     space = nasbench201(cells=1, width=4, image_size=8)
     generator = np.random.default_rng(0)

@@ -33,6 +33,7 @@ def test_a_policy_of_the_users_own_stands(unsaid):
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
+@pytest.mark.integration
 def test_what_starts_programs_does_not_load_torch_before_it_is_said():
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -22,6 +22,8 @@ import pytest
 from service.job.folder import read_json, write_json
 from tests.service.synthetic_job import complete_job
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 WAIT_S = 240.0  # on a busy machine
 FLAGS = (

@@ -94,6 +94,7 @@ def test_what_an_interrupted_call_left_is_taken_up(job: tuple[Path, str, list[Ex
     }
 
 
+@pytest.mark.integration
 def test_registered_models_load_without_this_package_and_without_torch(job: tuple[Path, str, list[Exported]]) -> None:
     folder, uri, exported = job
     models = [version.uri for version in register(folder, exported[:1], "digits")]

@@ -18,6 +18,8 @@ from tests.service.mlflow_server import MlflowServer
 from tests.service.synthetic_job import complete_job, finish, start_job, train, wide_search
 from tests.service.tracking.test_sync import client_of, contents_of, history_of, runs_of
 
+pytestmark = pytest.mark.integration
+
 MEMBERS = 40
 
 

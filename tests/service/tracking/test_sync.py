@@ -463,6 +463,7 @@ def test_serving_nothing_is_refused(tmp_path, uri):
         serve(uri, Serving(port=taken.getsockname()[1]))
 
 
+@pytest.mark.integration
 def test_mlflow_is_not_imported_until_used():
     heavy = {"mlflow", "plotly", "matplotlib", "torch"}
     code = f"import sys, service.tracking.sync, service.report.job_report; print({heavy} & set(sys.modules))"

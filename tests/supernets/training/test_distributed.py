@@ -13,6 +13,8 @@ from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet, TrainConfig, phases, processes, train
 from tests.supernets.helpers import Images
 
+pytestmark = pytest.mark.integration
+
 CPU = torch.device("cpu")
 SPACE = small_mobilenet_v3(image_size=8, channels=1, classes=4, stage_widths=(8, 16), strides=(1, 2), dropout=0.0)
 

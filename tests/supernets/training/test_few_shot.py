@@ -362,6 +362,7 @@ def _train_in_process(folder: str) -> None:
     trained(KILLED, PLENTY, folder=Path(folder)).save(Path(folder) / "final.safetensors")
 
 
+@pytest.mark.integration
 def test_training_killed_before_during_and_after_a_split_ends_with_the_same_weights(tmp_path):
     """SIGKILL in a stage, in the middle of scoring, and after a split; bit for bit the weights of an unkilled run."""
     torch.set_num_threads(1)
@@ -412,6 +413,7 @@ def _worker(rank: int, port: int, folder: str) -> None:
         partition.save(Path(folder) / f"rank{rank}")
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(180)
 def test_two_processes_split_and_train_as_one(tmp_path):
     with socket.socket() as free:

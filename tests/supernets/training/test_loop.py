@@ -129,6 +129,7 @@ def _adapt_in_process(folder: str) -> None:
     supernet.save(Path(folder) / "final.safetensors")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("in_process", "settings", "kills"),
     [(_shrink_in_process, {"epochs": 80}, 3), (_adapt_in_process, {"epochs": 120, **PADA}, 1)],

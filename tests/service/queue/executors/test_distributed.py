@@ -16,7 +16,7 @@ from service.queue.executors.slurm_task import torch_environment
 from tests.slurm.cluster import poll
 
 ROOT = Path(__file__).parents[4]
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 
 def make(place: Path, **settings: object) -> Path:

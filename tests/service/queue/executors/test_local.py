@@ -28,7 +28,10 @@ from tests.service.queues import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="needs Linux")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="needs Linux"),
+]
 
 
 def steps(folder):

@@ -26,7 +26,7 @@ from tests.slurm.cluster import Cluster, cluster, poll
 
 ROOT = Path(__file__).parents[4]
 ONE_GPU = Resources(gpus=1, cpus=1, memory_gb=0.2, time_min=5)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
