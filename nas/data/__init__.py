@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from nas.data.config import DataConfig, InvalidData
     from nas.data.data import Batch, Data, DataSource, Split
     from nas.data.images.device_images import DeviceImages
-    from nas.data.images.source import ImageData, ImageSource
+    from nas.data.images.image_data import ImageData
+    from nas.data.images.source import ImageSource
     from nas.data.images.streamed_images import StreamedImages
     from nas.data.load import check_data, load_data, open_source
     from nas.data.tensors import TensorData, TensorSource

@@ -1,11 +1,14 @@
 """What data are: three splits in batches, and what follows from them for networks and tasks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Batch = tuple[Any, ...]
 """Some examples: tensors [B, ...], which a task tells into inputs of the network and targets."""
@@ -46,7 +49,7 @@ class Split(Protocol):
         """Yield all examples once, unchanged, in fixed order, the last smaller batch included."""
         ...
 
-    def subset(self, n: int, seed: int) -> "Split":
+    def subset(self, n: int, seed: int) -> Split:
         """Return `n` random examples, all where there are fewer."""
         ...
 

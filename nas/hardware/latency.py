@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nas.hardware.backends import backend_named
+from nas.hardware.checks import mistakes
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
 from nas.hardware.examples import Example, batch_of, shape_of
 from nas.hardware.local import ThisMachine, device_name
@@ -21,7 +22,7 @@ from nas.hardware.measurement import Measurement, MeasurementFailed, latency_of,
 from nas.hardware.remote import OtherMachine, Visit
 from supernets.estimate import Estimate
 
-__all__ = ["LatencyConfig", "Meter", "conditions", "measure", "measure_latency", "mistakes"]
+__all__ = ["LatencyConfig", "Meter", "conditions", "measure", "measure_latency"]
 
 VISITS = 10
 """Turns of each network; the repeats are shared among them."""
@@ -176,33 +177,6 @@ class Meter:
             energy_mj=sum(record.energy_mj) / len(record.energy_mj) if record.energy_mj else None,
             conditions=self.conditions(device, batch),
         )
-
-
-def mistakes(config: LatencyConfig, device: str) -> list[str]:
-    """What of a configuration cannot be had, one line each, beginning with the field.
-
-    Args:
-        config: How latency shall be measured.
-        device: Where networks run on this machine, `cpu` or `cuda`.
-    """
-    try:
-        backend = backend_named(config.backend)
-    except ValueError as error:
-        return [str(error)]
-    found = []
-    if config.precision not in backend.precisions:
-        has = ", ".join(backend.precisions)
-        found.append(f"precision: {config.backend} cannot do {config.precision}; allowed: {has}")
-    if config.is_remote:
-        if backend.runtime is None:
-            found.append(f"device: {config.backend} measures on this machine only; over ssh: onnxruntime, torch")
-        elif lacking := backend.missing("cpu"):
-            found.append(f"backend: {lacking}")
-    elif device not in backend.devices:
-        found.append(f"backend: {config.backend} needs a {' or '.join(backend.devices)} device, this job uses {device}")
-    elif lacking := backend.missing(device):
-        found.append(f"backend: {lacking}")
-    return found
 
 
 def conditions(device: torch.device, example: Example, config: LatencyConfig) -> dict[str, Any]:

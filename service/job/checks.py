@@ -94,7 +94,7 @@ def _backend_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
     unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
     yield from unknown
     if not unknown and device_is_known:
-        from nas.hardware.latency import mistakes as hardware_mistakes
+        from nas.hardware.checks import mistakes as hardware_mistakes
 
         yield from (f"latency.{line}" for line in hardware_mistakes(job.latency, device_type(job.device)))
 

@@ -2,35 +2,43 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from search_spaces import Space
 from search_spaces.errors import FieldError
 from service.job.samplers import maker
-from supernets import TrainConfig, phases
-from supernets.training.few_shot_budget import Budget, MakePhases, splittable
+from supernets.training.config import TrainConfig
+from supernets.training.phases import phases
+
+if TYPE_CHECKING:
+    from supernets.training.few_shot_budget import Budget, MakePhases
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
     """What is wrong with the splits, one line each; the space as far as that is known."""
     if config.split is None or space is None:
         return
+    from supernets.training.few_shot_budget import splittable
+
     try:
         splittable(space, config.split)
     except FieldError as error:
         yield _placed(error)
 
 
-def part_phases(config: TrainConfig) -> MakePhases:
+def part_phases(config: TrainConfig) -> "MakePhases":
     """Makes what a part of a space is trained on for so many epochs."""
     return lambda part, epochs: phases(part, replace(config, epochs=epochs), maker(config))
 
 
-def budget(config: TrainConfig, space: Space, epoch_steps: int) -> Budget:
+def budget(config: TrainConfig, space: Space, epoch_steps: int) -> "Budget":
     """What the stages of a training with splits may spend.
 
     Raises:
         ValueError: It is too little, with the field in front.
     """
+    from supernets.training.few_shot_budget import Budget
+
     assert config.split is not None
     try:
         return Budget.of(space, part_phases(config)(space, config.epochs), epoch_steps, config.split)

@@ -5,15 +5,20 @@ It draws from the generator only, so that every process of a distributed trainin
 One that learns looks at the gradients of every step as well, and moves its probabilities after every epoch.
 """
 
-from supernets.samplers.fair import Fair
-from supernets.samplers.fixed import Fixed
-from supernets.samplers.named import named
-from supernets.samplers.path_adaptive import PathAdaptive
-from supernets.samplers.sampler import MakeSampler, Sampler, exact_macs, offered
-from supernets.samplers.sandwich import Sandwich
-from supernets.samplers.shift import Shift
-from supernets.samplers.sorted import Sorted
-from supernets.samplers.uniform import Uniform
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy import lazy
+
+if TYPE_CHECKING:
+    from supernets.samplers.by_name import named
+    from supernets.samplers.fair import Fair
+    from supernets.samplers.fixed import Fixed
+    from supernets.samplers.path_adaptive import PathAdaptive
+    from supernets.samplers.sampler import MakeSampler, Sampler, exact_macs, offered
+    from supernets.samplers.sandwich import Sandwich
+    from supernets.samplers.shift import Shift
+    from supernets.samplers.sorted import Sorted
+    from supernets.samplers.uniform import Uniform
 
 __all__ = [
     "Fair",
@@ -29,3 +34,5 @@ __all__ = [
     "named",
     "offered",
 ]
+
+__getattr__ = lazy(__name__, __file__)

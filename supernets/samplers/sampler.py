@@ -1,12 +1,16 @@
 """The protocol of samplers, and what a training offers them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
 
 from search_spaces import Architecture, Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GIVEN = ("space", "subnets", "cost")
 """Arguments of samplers that are not options: the training fills them in, as far as a sampler takes them."""

@@ -4,16 +4,17 @@ Paper: label smoothing, arXiv 1512.00567; soft labels of a teacher, arXiv 1503.0
 Differs: nothing known.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from supernets.calibration import require_calibrated
 from supernets.estimate import Estimate
 from supernets.tasks.task import Batch, Metric, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Classification(Task):
         Raises:
             ValueError: The network has another number of classes.
         """
+        import torch.nn.functional as F
+
         if self.classes is not None and output.shape[1] != self.classes:
             raise ValueError(f"classes: the network gives {output.shape[1]} of them, the task has {self.classes}")
         reduction = "mean" if weights is None else "none"
@@ -61,6 +64,8 @@ class Classification(Task):
         Raises:
             ValueError: A label is none of the classes of the network.
         """
+        import torch.nn.functional as F
+
         labels = batch[-1]
         if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:
             worst = min(int(labels.min()), 0) or int(labels.max())
@@ -71,7 +76,7 @@ class Classification(Task):
         """Return the labels."""
         return batch[-1]
 
-    def plain(self) -> "Classification":
+    def plain(self) -> Classification:
         """Return the same without label smoothing."""
         return replace(self, label_smoothing=0.0)
 
@@ -85,11 +90,12 @@ class Classification(Task):
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the norm of softmax(logits) - onehot(labels) of each example [B]."""
+        import torch
+
         off = output.detach().softmax(dim=1)
         return off.scatter_add(1, batch[-1][:, None], -torch.ones_like(off[:, :1])).norm(dim=1)
 
 
-@torch.inference_mode()
 def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
     """Return the share of examples classified right, in percent.
 
@@ -100,13 +106,18 @@ def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
     Raises:
         ValueError: The model is not calibrated, or there are no images.
     """
+    import torch
+
+    from supernets.calibration import require_calibrated
+
     require_calibrated(model)
     model.eval()
     right: Tensor | float = 0.0
     seen = 0
-    for *inputs, labels in batches:
-        right = right + (model(*inputs).argmax(dim=1) == labels).sum()
-        seen += len(labels)
+    with torch.inference_mode():
+        for *inputs, labels in batches:
+            right = right + (model(*inputs).argmax(dim=1) == labels).sum()
+            seen += len(labels)
     if not seen:
         raise ValueError("an accuracy needs at least one image, got none")
     return 100.0 * float(right) / seen

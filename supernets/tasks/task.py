@@ -1,15 +1,17 @@
 """The protocol of tasks."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from supernets.estimate import Estimate
 
-Batch = tuple[Tensor, ...]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Batch: TypeAlias = "tuple[Tensor, ...]"
 """What a data source yields: tensors whose first dimension counts the examples. What they mean only a task knows."""
 
 
@@ -67,6 +69,8 @@ class Task(Protocol):
 
         By default it is what `loss` multiplies by the weights of the examples.
         """
+        import torch
+
         weights = output.new_ones(len(batch[0]), requires_grad=True)
         total = self.loss(output, batch, weights=weights) * len(weights)
         (losses,) = torch.autograd.grad(total, weights, create_graph=True)
@@ -76,7 +80,7 @@ class Task(Protocol):
         """Return the class of each example [B], for scores that compare examples within classes; by default none."""
         return None
 
-    def plain(self) -> "Task":
+    def plain(self) -> Task:
         """Return the task without what only training adds to its loss, such as label smoothing.
 
         By its loss the gradients of architectures are compared. It is the task itself by default.
@@ -93,6 +97,8 @@ class Task(Protocol):
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return how far the output of each example was off [B]: the gradient norm of its loss by the output."""
+        import torch
+
         with torch.enable_grad():
             leaf = output.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.loss(leaf, batch) * len(output), leaf)

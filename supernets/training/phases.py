@@ -11,7 +11,8 @@ from typing import Literal
 
 from search_spaces import Choice, Decision, Space
 from search_spaces.errors import FieldError
-from supernets.samplers import MakeSampler, Sampler, Uniform, named
+from supernets.samplers.sampler import MakeSampler, Sampler
+from supernets.samplers.uniform import Uniform
 from supernets.training.config import TrainConfig
 from supernets.training.schedule import Stretch
 
@@ -83,7 +84,10 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
     Raises:
         ValueError: There is no such sampler, it refuses its options, or the schedule needs other decisions.
     """
-    make_sampler = make_sampler or named(config.sampler, config.sampler_options)
+    if make_sampler is None:
+        from supernets.samplers.by_name import named  # imports the samplers that learn, and torch with them
+
+        make_sampler = named(config.sampler, config.sampler_options)
     if config.schedule == "progressive_shrinking":
         if not make_sampler(space, None).draws_from_parts:
             allowed = "one that draws from parts of a space, such as uniform or path_adaptive"

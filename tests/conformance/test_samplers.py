@@ -10,7 +10,7 @@ from search_spaces.families.nasbench201 import nasbench201
 from service import catalogue
 from supernets import Sampler, Supernet
 from supernets.samplers import named, offered
-from supernets.samplers.named import NAMED
+from supernets.samplers.by_name import NAMED
 from tests.supernets.helpers import Images
 
 SPACES = {

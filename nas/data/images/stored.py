@@ -1,12 +1,20 @@
 """Images as a source provides them, and their split class by class."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from nas.data.config import InvalidData
 from nas.data.images.samples import Part, Samples
 from nas.data.splits import split_positions
+
+
+class ImageShape(NamedTuple):
+    """What all images are brought to: channels, 1 (grey) or 3, and side in pixels."""
+
+    channels: int
+    image_size: int
 
 
 @dataclass(frozen=True, kw_only=True)

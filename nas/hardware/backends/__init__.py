@@ -3,15 +3,19 @@
 A backend is found by its file here, or as `package.module:object`.
 """
 
-import importlib.util
-from typing import Protocol
+from __future__ import annotations
 
-from torch import nn
+import importlib.util
+from typing import TYPE_CHECKING, Protocol
 
 from nas.hardware.config import LatencyConfig
-from nas.hardware.examples import Example
 from nas.hardware.timing import Network
 from nas.names import find
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.hardware.examples import Example
 
 
 class Backend(Protocol):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from nas.hardware import eager
 from nas.hardware.backends import not_installed
-from nas.hardware.backends import torch as eager
 from nas.hardware.config import LatencyConfig
 from nas.hardware.examples import Example
 from nas.hardware.onnx_model import INSTALL, NEEDS, onnx_bytes

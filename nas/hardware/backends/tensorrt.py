@@ -30,7 +30,7 @@ class Backend:
     def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
         import tensorrt
 
-        from nas.hardware.backends.torch import example_in, in_precision
+        from nas.hardware.eager import example_in, in_precision
 
         parameter = next(model.parameters())
         model = in_precision(model, config.precision)  # a strongly typed network computes in the types it was given

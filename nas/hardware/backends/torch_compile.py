@@ -5,7 +5,7 @@ import shutil
 import torch
 from torch import nn
 
-from nas.hardware.backends import torch as eager
+from nas.hardware import eager
 from nas.hardware.config import LatencyConfig
 from nas.hardware.examples import Example
 from nas.hardware.memory import peak_memory_mb

@@ -14,8 +14,8 @@ from torch import nn
 
 from nas.hardware import LatencyConfig, Measurement, MeasurementFailed, Meter, conditions, measure, measure_latency
 from nas.hardware.backends import backend_named
+from nas.hardware.checks import mistakes
 from nas.hardware.config import ssh_address
-from nas.hardware.latency import mistakes
 from nas.hardware.measurement import latency_of, relative_width
 from nas.hardware.memory import peak_memory_mb
 from nas.hardware.onnx_model import onnx_bytes

@@ -1,0 +1,31 @@
+"""What of a latency configuration cannot be had on a machine, without measuring anything."""
+
+from nas.hardware.backends import backend_named
+from nas.hardware.config import LatencyConfig
+
+
+def mistakes(config: LatencyConfig, device: str) -> list[str]:
+    """What of a configuration cannot be had, one line each, beginning with the field.
+
+    Args:
+        config: How latency shall be measured.
+        device: Where networks run on this machine, `cpu` or `cuda`.
+    """
+    try:
+        backend = backend_named(config.backend)
+    except ValueError as error:
+        return [str(error)]
+    found = []
+    if config.precision not in backend.precisions:
+        has = ", ".join(backend.precisions)
+        found.append(f"precision: {config.backend} cannot do {config.precision}; allowed: {has}")
+    if config.is_remote:
+        if backend.runtime is None:
+            found.append(f"device: {config.backend} measures on this machine only; over ssh: onnxruntime, torch")
+        elif lacking := backend.missing("cpu"):
+            found.append(f"backend: {lacking}")
+    elif device not in backend.devices:
+        found.append(f"backend: {config.backend} needs a {' or '.join(backend.devices)} device, this job uses {device}")
+    elif lacking := backend.missing(device):
+        found.append(f"backend: {lacking}")
+    return found
