@@ -13,7 +13,7 @@ from service.errors import fail, readable_errors
 from service.export import export_table
 
 if TYPE_CHECKING:
-    from service.export.export_members import Exported
+    from service.export.export_members import Exported, ExportRequest
 
 
 def export(
@@ -62,23 +62,30 @@ def export(
         names = _formats(formats, register)
         keys = _keys(content, member, every)
         _check_rest(weights, output, register)
-        job = load(str(folder), None, None)
         from service.export.export_members import ExportRequest
-        from service.export.export_members import export as write
-        from service.job.preparation import locked
 
+        job = load(str(folder), None, None)
         request = ExportRequest(folder=folder, job=job, members=keys, formats=names, weights=weights, output=output)
-        with locked(folder), resumable("the same command"), display() as observer:
-            exported = write(request, observer)
-        console().print(export_table.table(exported, names))
-        for place in (entry.place for entry in exported):
-            typer.echo(f"files: {place}")
-        if register is not None:
-            with locked(folder), resumable("the same command"):
-                _register(folder, exported, register)
+        exported = _exported(request, register)
     failures = [f"{entry.key}: {name}: {why}" for entry in exported for name, why in entry.failed.items()]
     if failures:
         fail(*failures, status=1)
+
+
+def _exported(request: "ExportRequest", register: str | None) -> "list[Exported]":
+    """Write the files, show what came of it, and register them where asked to."""
+    from service.export.export_members import export as write
+    from service.job.preparation import locked
+
+    with locked(request.folder), resumable("the same command"), display() as observer:
+        exported = write(request, observer)
+    console().print(export_table.table(exported, request.formats))
+    for entry in exported:
+        typer.echo(f"files: {entry.place}")
+    if register is not None:
+        with locked(request.folder), resumable("the same command"):
+            _register(request.folder, exported, register)
+    return exported
 
 
 def _register(folder: Path, exported: "Sequence[Exported]", name: str) -> None:

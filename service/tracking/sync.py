@@ -78,33 +78,40 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
     Raises:
         FileNotFoundError: The folder holds no job.
     """
-    from service.tracking.connection import connect, error_line, experiment_of
-    from service.tracking.job_runs import JobMirror
-
     folder = Path(folder)
     config, uri = store_of(folder, config)
     if not config.enabled:
         return SyncResult(uri=uri, experiment=config.experiment)
-    memory = read_json(folder / "tracking.json") or {}
-    memory = {name: memory[name] for name in _REMEMBERED if name in memory}
+    known = read_json(folder / "tracking.json") or {}
+    known = {name: known[name] for name in _REMEMBERED if name in known}
+    result, known = _mirrored(folder, config.experiment, uri, known, final=final)
+    status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
+    write_json(folder / "tracking.json", {**status, **known})
+    return result
+
+
+def _mirrored(
+    folder: Path, experiment: str, uri: str, known: dict[str, Any], *, final: bool
+) -> tuple[SyncResult, dict[str, Any]]:
+    """Log what a store does not have yet; what was done, and what to remember for the next time."""
+    from service.tracking.connection import connect, error_line, experiment_of
+    from service.tracking.job_runs import JobMirror
+
     try:
         client = connect(uri)
-        mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, config.experiment, uri))
-        memory, members = mirror.bring_up_to_date(memory, final=final)
+        mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, experiment, uri))
+        known, members = mirror.bring_up_to_date(known, final=final)
     except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the job
-        result = SyncResult(uri=uri, experiment=config.experiment, error=error_line(error))
-    else:
-        result = SyncResult(
-            uri=uri,
-            experiment=config.experiment,
-            synced=mirror.over(final),
-            experiment_id=mirror.experiment.experiment_id,
-            run_id=memory["run_id"],
-            members=members,
-        )
-    status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
-    write_json(folder / "tracking.json", {**status, **memory})
-    return result
+        return SyncResult(uri=uri, experiment=experiment, error=error_line(error)), known
+    result = SyncResult(
+        uri=uri,
+        experiment=experiment,
+        synced=mirror.over(final),
+        experiment_id=mirror.experiment.experiment_id,
+        run_id=known["run_id"],
+        members=members,
+    )
+    return result, known
 
 
 def catch_up(jobs: Path, uri: str) -> list[Path]:
