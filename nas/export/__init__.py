@@ -1,6 +1,6 @@
 """Trained networks in the formats that people deploy; every file is run once and compared before it counts."""
 
-from nas.export.deployable import Deployable
+from nas.export.deployable import Deployable, describe
 from nas.export.exported_program import write_exported_program
 from nas.export.onnx import write_onnx
 from nas.export.quantised import write_int8
@@ -8,6 +8,7 @@ from nas.export.safetensors_card import load_network, restored, write_safetensor
 
 __all__ = [
     "Deployable",
+    "describe",
     "load_network",
     "restored",
     "write_exported_program",

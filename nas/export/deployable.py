@@ -4,7 +4,7 @@ A format is a function ``write(deployable, path) -> record``: it writes one file
 the card of the network says about it, ready for JSON.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.hardware.onnx_model import onnx_bytes
+from nas.hardware.examples import Example, batch_of
+from nas.hardware.onnx_model import input_names, onnx_bytes
 from search_spaces import Architecture, Space
 from supernets import require_calibrated
+from supernets.tasks import Batch, Task
 
-Batch = tuple[Tensor, Tensor]
 BATCH_SIZES = (1, 3, 8)
 TOLERANCE = 1e-3
-"""Of the logits of a file, relative to the largest logit of the network: float32 sums in another order, and no more."""
+"""Of the output of a file, relative to the largest output of the network: sums in another order, and no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,73 +28,88 @@ class Deployable:
     """One trained and calibrated network; it is put in evaluation mode.
 
     Args:
-        network: Plain, float32, on the CPU: inputs [B, ...] -> outputs [B, ...].
+        network: Plain, on the CPU: inputs, each [B, ...], -> one output [B, ...] of floating point numbers.
         space: What the architecture is of.
         architecture: What the network is.
-        examples: Inputs [N, ...] as the data give them, at least one.
+        examples: What the network is called with, each input [N, ...] as the data give it, N at least one.
         card: What is known about the network, ready for JSON; files that can hold text carry it along.
-        calibration: Makes training images [B, C, H, W], from which the ranges of activations are read.
-        splits: Name -> makes images [B, C, H, W] with labels [B], on which accuracies are compared.
+        calibration: Makes batches of inputs of training examples, from which the ranges of activations are read.
+        task: Judges files that are not exact; None where there are none of them.
+        splits: Name -> makes batches of the task, on which such a file is compared with the network.
     """
 
     network: nn.Module
     space: Space
     architecture: Architecture
-    examples: Tensor
+    examples: Example
     card: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Callable[[], Iterable[Tensor]] | None = None
+    calibration: Callable[[], Iterable[Example]] | None = None
+    task: Task | None = None
     splits: Mapping[str, Callable[[], Iterable[Batch]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.examples.dim() < 2 or not len(self.examples):
-            raise ValueError(f"examples must be at least one input [N, ...], got {list(self.examples.shape)}")
+        if not self.examples or 0 in map(len, self.examples) or len(set(map(len, self.examples))) > 1:
+            shapes = ", ".join(str(list(one.shape)) for one in self.examples) or "none"
+            raise ValueError(f"examples must be one or more inputs [N, ...] of the same N, at least 1, got {shapes}")
         require_calibrated(self.network.eval())
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """[C, H, W] of one input."""
-        return tuple(self.examples.shape[1:])
-
-    @property
-    def classes(self) -> int:
-        """Number of outputs."""
-        return self.expected.shape[1]
+    def input_names(self) -> list[str]:
+        """What the inputs are called in files that name them, in order."""
+        return input_names(len(self.examples))
 
     @cached_property
     def expected(self) -> Tensor:
-        """What the network makes of the examples: logits [N, classes].
+        """What the network makes of the examples [N, ...].
 
         Raises:
-            ValueError: They are not finite.
+            ValueError: That is not finite.
         """
         with torch.inference_mode():
-            logits = self.network(self.examples)
-        if not torch.isfinite(logits).all():
+            output = self.network(*self.examples)
+        if not torch.isfinite(output).all():
             raise ValueError("the network gives NaN or infinity on the example inputs, so no file of it can be checked")
-        return logits.clone()
+        return output.clone()
 
     @cached_property
     def onnx(self) -> bytes:
         """The network as ONNX with any batch size."""
-        return onnx_bytes(self.network, (self.examples[:2],), dynamic_batch=True)
+        return onnx_bytes(self.network, batch_of(self.examples, 2), dynamic_batch=True)
 
-    def agreement(self, run: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """How far logits of a written file are from those of the network, over several batch sizes.
+    def outputs(self, run: Callable[..., Tensor], size: int) -> Tensor:
+        """Return what was written makes of a batch of the examples, again and again up to `size`.
+
+        Raises:
+            ValueError: It is of another shape than what the network gives.
+        """
+        found = run(*batch_of(self.examples, size))
+        if found.shape != (size, *self.expected.shape[1:]):
+            raise ValueError(f"a batch of {size} gives an output of shape {list(found.shape)}")
+        return found.detach()
+
+    def agreement(self, run: Callable[..., Tensor]) -> dict[str, Any]:
+        """Return how far the output of a written file is from that of the network, over several batch sizes.
 
         Args:
-            run: Inputs [B, C, H, W] -> logits [B, classes], by what was written.
+            run: Inputs [B, ...] -> output [B, ...], by what was written.
 
         Raises:
             ValueError: Further than `TOLERANCE`.
         """
-        expected, largest = self.expected, 0.0
+        largest = 0.0
         for size in BATCH_SIZES:
-            rows = torch.arange(size) % len(self.examples)
-            found = run(self.examples[rows])
-            if found.shape != (size, self.classes):
-                raise ValueError(f"a batch of {size} gives logits of shape {list(found.shape)}")
-            largest = max(largest, float((found.detach() - expected[rows]).abs().nan_to_num(nan=torch.inf).max()))
-        relative = largest / max(float(expected.abs().max()), torch.finfo(torch.float32).tiny)
+            (expected,) = batch_of((self.expected,), size)
+            difference = (self.outputs(run, size) - expected).abs()
+            largest = max(largest, float(difference.nan_to_num(nan=torch.inf).max()))
+        relative = largest / max(float(self.expected.abs().max()), torch.finfo(torch.float32).tiny)
         if not relative <= TOLERANCE:
-            raise ValueError(f"its logits differ from those of the network by {relative:.2g}, more than {TOLERANCE:g}")
+            raise ValueError(f"its output differs from that of the network by {relative:.2g}, more than {TOLERANCE:g}")
         return {"batch_sizes": list(BATCH_SIZES), "tolerance": TOLERANCE, "relative_difference": relative}
+
+
+def describe(names: Sequence[str], tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Return what a card says of inputs or outputs: their names, shapes with any batch size, and types."""
+    return [
+        {"name": name, "shape": ["batch", *tensor.shape[1:]], "dtype": str(tensor.dtype).removeprefix("torch.")}
+        for name, tensor in zip(names, tensors, strict=True)
+    ]

@@ -8,17 +8,20 @@ import torch
 from torch.export import Dim
 
 from nas.export.deployable import Deployable
+from nas.hardware.examples import batch_of
 
 
 def write_exported_program(deployable: Deployable, path: Path) -> dict[str, Any]:
     """Write the network as a `.pt2` of any batch size, its card inside as `card.json`, and run the file.
 
     Raises:
-        ValueError: The file gives other logits than the network.
+        ValueError: The file gives another output than the network.
     """
-    example = torch.zeros(2, *deployable.input_shape)  # a batch of one would be taken for a constant
+    example = batch_of(deployable.examples, 2)  # a batch of one would be taken for a constant
+    batch = Dim("batch")
+    shapes = tuple({0: batch} for _ in example)
     with torch.no_grad():
-        program = torch.export.export(deployable.network, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False)
+        program = torch.export.export(deployable.network, example, dynamic_shapes=shapes, strict=False)
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # it names folders of this machine

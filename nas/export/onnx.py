@@ -16,7 +16,7 @@ def write_onnx(deployable: Deployable, path: Path) -> dict[str, Any]:
 
     Raises:
         ImportError: The exporter is not installed.
-        ValueError: The file gives other logits than the network.
+        ValueError: The file gives another output than the network.
     """
     import onnx
     import onnxruntime
@@ -33,15 +33,20 @@ def write_onnx(deployable: Deployable, path: Path) -> dict[str, Any]:
     }
 
 
-def runtime(path: Path) -> Callable[[Tensor], Tensor]:
-    """A file as a function of inputs [B, C, H, W] on the CPU, run by ONNX Runtime."""
+def runtime(path: Path) -> Callable[..., Tensor]:
+    """Return a file as a function of its inputs [B, ...], run by ONNX Runtime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: torch.from_numpy(session.run(None, {name: images.contiguous().numpy()})[0])
+    names = [taken.name for taken in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> Tensor:
+        feed = {name: tensor.cpu().contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feed)[0])
+
+    return run
 
 
 def _forget_sources(model: Any) -> None:

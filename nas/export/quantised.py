@@ -1,4 +1,4 @@
-"""8-bit ONNX by ONNX Runtime: static with calibration images, dynamic where a network is all linear.
+"""8-bit ONNX by ONNX Runtime: static with calibration batches, dynamic where a network has no convolution.
 
 Activations are unsigned with a range of their own, weights signed, one scale a channel (QDQ form). Processors without
 the VNNI instructions add two products in 16 bits and may overflow: for them weights keep 7 bits.
@@ -6,27 +6,28 @@ the VNNI instructions add two products in 16 bits and may overflow: for them wei
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.export.deployable import Deployable
 from nas.export.onnx import runtime, write_onnx
+from nas.hardware.examples import Example
 
 
 def write_int8(deployable: Deployable, path: Path) -> dict[str, Any]:
-    """Write the network with 8-bit weights and activations, and compare its accuracy with that in float32.
+    """Write the network with 8-bit weights and activations, and judge it beside the exact one.
 
     Returns:
-        How it was quantised, and top-1 percent before and after on every split, both by ONNX Runtime.
+        How it was quantised, and the metric of the task before and after on every split, both by ONNX Runtime.
 
     Raises:
         ImportError: ONNX or its runtime is not installed.
-        ValueError: There are no calibration images, or the file does not give finite logits of any batch size.
+        ValueError: There are no calibration batches, or the file does not give finite numbers for any batch size.
     """
     import onnxruntime
 
@@ -34,13 +35,11 @@ def write_int8(deployable: Deployable, path: Path) -> dict[str, Any]:
         exact = Path(folder) / "exact.onnx"
         write_onnx(deployable, exact)
         record = _quantise(deployable, exact, path)
-        before, after = runtime(exact), runtime(path)
         for size in (1, 3):
-            logits = after(deployable.examples[:1].expand(size, -1, -1, -1))
-            if logits.shape != (size, deployable.classes) or not torch.isfinite(logits).all():
-                raise ValueError(f"a batch of {size} does not give {size} rows of finite logits")
-        accuracy = {name: _before_and_after(before, after, batches()) for name, batches in deployable.splits.items()}
-    return {**record, "checked_with": f"onnxruntime {onnxruntime.__version__}", "accuracy": accuracy}
+            if not torch.isfinite(deployable.outputs(runtime(path), size)).all():
+                raise ValueError(f"a batch of {size} does not give {size} rows of finite numbers")
+        record |= _judged(deployable, exact, path)
+    return {**record, "checked_with": f"onnxruntime {onnxruntime.__version__}"}
 
 
 def _quantise(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]:
@@ -48,6 +47,7 @@ def _quantise(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]
     from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    examples = deployable.task.examples if deployable.task is not None else "examples"
     prepared = exact.with_name("prepared.onnx")
     weights = {"weights": "int8, one scale a channel"}
     with _quiet():
@@ -56,47 +56,55 @@ def _quantise(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]
             quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8)
             return {"method": "dynamic", "activations": "uint8, ranges of every batch", **weights}
         if deployable.calibration is None:
-            raise ValueError("static quantisation needs calibration images")
-        reader = _Calibration(deployable.calibration(), _input_name(exact))
+            raise ValueError(f"static quantisation needs calibration {examples}")
+        reader = _Calibration(deployable.calibration(), deployable.input_names)
         narrow = not _has_vnni()
         types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
         quantize_static(prepared, path, reader, per_channel=True, reduce_range=narrow, **types)
-    record = {"method": "static", "activations": "uint8, ranges of the calibration images", **weights}
-    return {**record, "reduced_range": narrow, "calibration_images": reader.images}
+    record = {"method": "static", "activations": f"uint8, ranges of the calibration {examples}", **weights}
+    return {**record, "reduced_range": narrow, f"calibration_{examples}": reader.seen}
 
 
 class _Calibration:
-    """Images as ONNX Runtime wants them for calibration: one feed after the other, then None."""
+    """Batches of inputs as ONNX Runtime wants them for calibration: one feed after the other, then None."""
 
-    def __init__(self, batches: Iterable[Tensor], name: str) -> None:
-        self.batches, self.name, self.images = iter(batches), name, 0
+    def __init__(self, batches: Iterable[Example], names: Sequence[str]) -> None:
+        self.batches, self.names, self.seen = iter(batches), names, 0
 
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self.batches, None)
         if batch is None:
             return None
-        self.images += len(batch)
-        return {self.name: batch.cpu().contiguous().numpy()}
+        self.seen += len(batch[0])
+        return {name: tensor.cpu().contiguous().numpy() for name, tensor in zip(self.names, batch, strict=True)}
 
 
-def _input_name(path: Path) -> str:
-    """The name of the one input of an ONNX file."""
-    import onnx
+class _File(nn.Module):
+    """An ONNX file as a network that a task can evaluate."""
 
-    return onnx.load(path, load_external_data=False).graph.input[0].name
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.run = runtime(path)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.run(*inputs)
 
 
-def _before_and_after(
-    before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
-) -> dict[str, float]:
-    """Top-1 percent of two networks on the same images."""
-    seen, right = 0, [0, 0]
-    for images, labels in batches:
-        on_cpu, truth = images.cpu(), labels.cpu()
-        seen += len(truth)
-        for i, run in enumerate((before, after)):
-            right[i] += int((run(on_cpu).argmax(1) == truth).sum())
-    return {"before_percent": 100 * right[0] / max(1, seen), "after_percent": 100 * right[1] / max(1, seen)}
+def _judged(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]:
+    """The metric of the task before and after quantisation on every split."""
+    task = deployable.task
+    if task is None:
+        return {}
+    unit = "_percent" if task.metric.unit == "%" else ""
+    before, after = _File(exact), _File(path)
+    values = {
+        name: {
+            f"{when}{unit}": task.evaluate(file, batches()).value
+            for when, file in (("before", before), ("after", after))
+        }
+        for name, batches in deployable.splits.items()
+    }
+    return {task.metric.name: values}
 
 
 def _has_vnni() -> bool:

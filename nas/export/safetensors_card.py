@@ -25,7 +25,7 @@ def write_safetensors(deployable: Deployable, path: Path) -> dict[str, Any]:
     """Write the weights, the card in their metadata, and rebuild the network from the file.
 
     Raises:
-        ValueError: The rebuilt network gives other logits.
+        ValueError: The rebuilt network gives another output.
     """
     weights = {name: tensor.contiguous() for name, tensor in deployable.network.state_dict().items()}
     save_file(weights, path, metadata={"card": json.dumps(deployable.card)})

@@ -19,24 +19,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.data import Data
 from nas.export import Deployable, restored
+from nas.hardware.examples import Example
 from search_spaces import Space
 from service import catalogue
 from service.errors import InvalidJob
-from service.export.card import CARD, EXAMPLE, Subject, card_of, plain, read_card
-from service.job.building import build_space, data_source, space_options
+from service.export.card import Subject, card_of
+from service.export.card_file import CARD, EXAMPLE, plain, read_card
+from service.job.building import build_space, build_task, data_source, space_options
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
 from service.job.observer import Observer
 from service.job.preparation import front_members
+from supernets.tasks import Task
 
 WEIGHTS = ("auto", "retrained", "inherited")
 _REVISION = 2  # of what files contain; a change makes them anew
 _BATCH = 200
-_CALIBRATION_IMAGES = 512
+_CALIBRATION_EXAMPLES = 512
 _CALIBRATION_SEED = 30_000
 _EXAMPLES = 8
 
@@ -147,18 +150,23 @@ class _Source:
         return data_source(self.request.job.data).load(torch.device("cpu"))
 
     @cached_property
-    def examples(self) -> Tensor:
-        """Validation images, and as many of noise: what is seen, and what reaches where images do not."""
-        images = next(iter(self.data.validation.sequential(_EXAMPLES)))[0]
-        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-        return torch.cat([images[: _EXAMPLES // 2], noise])[:_EXAMPLES].contiguous()
+    def task(self) -> Task:
+        return build_task(self.request.job)
 
-    def calibration(self) -> Iterable[Tensor]:
-        """Training images without augmentation, the same at every call."""
+    @cached_property
+    def examples(self) -> Example:
+        """Inputs of validation examples, and as many of noise: what is seen, and what reaches where that does not."""
+        seen = self.task.inputs(next(iter(self.data.validation.sequential(_EXAMPLES))))
+        generator = torch.Generator().manual_seed(0)
+        other = (torch.randn(x.shape, generator=generator) if x.is_floating_point() else x for x in seen)
+        return tuple(torch.cat([x[: _EXAMPLES // 2], y])[:_EXAMPLES].contiguous() for x, y in zip(seen, other))
+
+    def calibration(self) -> Iterable[Example]:
+        """Inputs of training examples without augmentation, the same at every call."""
         train = self.data.train
         batch = min(64, len(train))
         batches = train.batches(batch, epoch=0, seed=_CALIBRATION_SEED, augment=False)
-        return (images for images, _ in islice(batches, max(1, _CALIBRATION_IMAGES // batch)))
+        return map(self.task.inputs, islice(batches, max(1, _CALIBRATION_EXAMPLES // batch)))
 
     def deployable(self, member: dict[str, Any]) -> Deployable:
         """A member with its weights, and everything that formats need."""
@@ -174,6 +182,9 @@ class _Source:
             options=self.options,
             network=network,
             data=self.data,
+            task=self.task,
+            inputs=self.examples,
+            output=_output(network, self.examples),
         )
         return Deployable(
             network=network,
@@ -182,6 +193,7 @@ class _Source:
             examples=self.examples,
             card=plain(card_of(subject)),
             calibration=self.calibration,
+            task=self.task,
             splits={
                 "validation": lambda: self.data.validation.sequential(_BATCH),
                 "test": lambda: self.data.test.sequential(_BATCH),
@@ -269,10 +281,16 @@ def file_of(name: str) -> str:
     return listed.file if listed is not None else f"model.{name.rpartition(':')[2]}"
 
 
+def _output(network: nn.Module, inputs: Example) -> Tensor:
+    with torch.inference_mode():
+        return network(*inputs)
+
+
 def _example(deployable: Deployable) -> bytes:
-    """Inputs and the logits of the network for them, as the bytes of an npz file."""
+    """Inputs and what the network makes of them, by name, as the bytes of an npz file."""
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in zip(deployable.input_names, deployable.examples)}
     with io.BytesIO() as file:
-        np.savez(file, input=deployable.examples.numpy(), output=deployable.expected.numpy())
+        np.savez(file, **arrays, output=deployable.expected.numpy())
         return file.getvalue()
 
 

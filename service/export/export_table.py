@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from service.export.card_file import metric_in, quality_in
+
 if TYPE_CHECKING:
     from service.export.export_members import Exported
 
@@ -24,18 +26,18 @@ def table(exported: "Sequence[Exported]", formats: Sequence[str]) -> Table:
 
 
 def _cells(entry: "Exported", name: str) -> tuple[str, ...]:
-    weights = str((entry.card.get("accuracy") or {}).get("weights", "-"))
+    weights = str(quality_in(entry.card).get("weights", "-"))
     if name in entry.failed:
         return weights, name, "-", "-", "failed"
     record = entry.card["formats"][name]
     state = "there already" if name in entry.there else "made"
-    return weights, record["file"], f"{record['bytes'] / 1e3:.1f}", compared(record), state
+    return weights, record["file"], f"{record['bytes'] / 1e3:.1f}", compared(record, *metric_in(entry.card)), state
 
 
-def compared(record: Mapping[str, Any]) -> str:
-    """How a file compares, in a few words: the largest difference of its logits, or what its accuracy became."""
-    if record.get("accuracy"):
-        changes = (f"{s} {a['before_percent']:.2f} → {a['after_percent']:.2f} %" for s, a in record["accuracy"].items())
-        return ", ".join(changes)
+def compared(record: Mapping[str, Any], metric: str, unit: str) -> str:
+    """Return how a file compares: the largest difference of its output, or what the metric became on each split."""
+    if record.get(metric):
+        changes = ((split, *judged.values()) for split, judged in record[metric].items())
+        return ", ".join(f"{split} {before:.2f} → {after:.2f} {unit}".rstrip() for split, before, after in changes)
     difference = record.get("relative_difference")
-    return "-" if difference is None else f"logits differ by {difference:.0e} of the largest"
+    return "-" if difference is None else f"output differs by {difference:.0e} of the largest"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.export.card import CARD, EXAMPLE, inputs_in, metric_in, plain, quality_in, text_of
+from service.export.card_file import CARD, EXAMPLE, inputs_in, metric_in, plain, quality_in, text_of
 from service.export.export_members import Exported
 from service.job.folder import finite
 from service.report.quantities import form_of

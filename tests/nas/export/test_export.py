@@ -20,6 +20,7 @@ from search_spaces.families.nasbench201 import nasbench201, parse
 from search_spaces.families.nasbench_macro import nasbench_macro
 from search_spaces.families.proxyless import proxyless
 from supernets import Supernet, calibrate
+from supernets.tasks import Classification
 
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
 
@@ -117,7 +118,7 @@ def deployable(name: str) -> Deployable:
         network = calibrate(Supernet(space).extract(choose(space)), [examples])
     described = {"name": space.name, "function": function, "options": options}
     card = {"architecture": choose(space).to_json(), "space": described}
-    return Deployable(network=network, space=space, architecture=choose(space), examples=examples, card=card)
+    return Deployable(network=network, space=space, architecture=choose(space), examples=(examples,), card=card)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +130,8 @@ def exported(tmp_path_factory) -> dict[str, tuple[Path, Deployable, dict[str, di
         folder.mkdir()
         records = {file: write(network, folder / file) for file, write in FILES.items()}
         (folder / "card.json").write_text(json.dumps(network.card))
-        np.savez(folder / "example.npz", input=network.examples.numpy(), output=network.expected.numpy())
-        torch.save((network.examples, network.expected), folder / "example.pt")
+        np.savez(folder / "example.npz", input=network.examples[0].numpy(), output=network.expected.numpy())
+        torch.save((network.examples[0], network.expected), folder / "example.pt")
         made[name] = (folder, network, records)
     return made
 
@@ -162,7 +163,7 @@ def test_a_card_rebuilds_the_network(exported, name):
     rebuilt = load_network(folder / "card.json")
     assert not rebuilt.training
     with torch.inference_mode():
-        torch.testing.assert_close(rebuilt(network.examples), network.expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rebuilt(*network.examples), network.expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -192,11 +193,12 @@ def test_int8_tells_the_accuracy_before_and_after(tmp_path):
     import onnx
 
     network = deployable("nasbench201")
-    labels = network.expected.argmax(1)
+    (images,), labels = network.examples, network.expected.argmax(1)
     network = replace(
         network,
-        calibration=lambda: iter([network.examples[:3], network.examples[3:]]),
-        splits={"validation": lambda: iter([(network.examples, labels)])},
+        calibration=lambda: iter([(images[:3],), (images[3:],)]),
+        task=Classification(),
+        splits={"validation": lambda: iter([(images, labels)])},
     )
     record = write_int8(network, tmp_path / "model.int8.onnx")
     assert record["method"] == "static"
@@ -210,7 +212,7 @@ def test_int8_tells_the_accuracy_before_and_after(tmp_path):
     assert any(scale.dims and scale.dims[0] > 1 for scale in scales), "one scale a channel"
 
 
-def plain_deployable(network: nn.Module, examples: Tensor) -> Deployable:
+def plain_deployable(network: nn.Module, *examples: Tensor) -> Deployable:
     space = Space(name="one", decisions=(Decision("it", (1,)),), network=lambda architecture: network)
     return Deployable(network=network, space=space, architecture=space.architecture({"it": 1}), examples=examples)
 
@@ -222,9 +224,9 @@ def test_int8_of_a_network_without_convolutions_needs_no_calibration(tmp_path):
     assert record["method"] == "dynamic"
 
 
-def test_int8_of_a_convolution_asks_for_calibration_images(tmp_path):
+def test_int8_of_a_convolution_asks_for_calibration_batches(tmp_path):
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 4))
-    with pytest.raises(ValueError, match="needs calibration images"):
+    with pytest.raises(ValueError, match="needs calibration examples"):
         write_int8(plain_deployable(network, torch.randn(4, 1, 4, 4)), tmp_path / "model.int8.onnx")
 
 
@@ -241,10 +243,10 @@ def test_an_uncalibrated_network_is_refused():
 
 
 @pytest.mark.parametrize("wrong", [lambda logits: logits * 1.01, lambda logits: logits * torch.nan])
-def test_a_file_with_other_logits_is_refused(wrong):
+def test_a_file_with_another_output_is_refused(wrong):
     network = plain_deployable(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.randn(2, 1, 2, 2))
     assert network.agreement(network.network)["relative_difference"] == 0
-    with pytest.raises(ValueError, match=r"differ from those of the network by .*, more than 0.001"):
+    with pytest.raises(ValueError, match=r"differs from that of the network by .*, more than 0.001"):
         network.agreement(lambda images: wrong(network.network(images)))
 
 
