@@ -17,11 +17,13 @@ from nas.searchers.filtered import Score
 from search_spaces import Architecture, Space
 from service.catalogue import PROXIES
 from service.job import proxies as job_proxies
+from service.job.building import build_task
 from service.job.folder import write_json
 from service.job.job import Job
+from service.job.objectives import QUALITY
 from service.run.scoring import make_scorer, training_batch
+from supernets.tasks import Metric
 
-BASELINES = ("params", "macs")
 _LEAST = 10
 
 
@@ -52,31 +54,39 @@ class SearchProxies:
             self._scores = RememberedScores(scorer, path, {"data": data.fingerprint})
         return self._scores
 
+    @property
+    def metric(self) -> Metric:
+        """The quality that proxies stand for: what the task of the job is judged by."""
+        return build_task(self.job).metric
+
     def objective(self, name: str) -> Objective:
-        """A proxy as an objective that the search optimises."""
+        """Return a proxy as an objective that the search optimises."""
         return ProxyScore(name, self.scores)
 
     def noted(self) -> list[Objective]:
-        """Proxies that are recorded of every candidate, beside the objectives."""
+        """Return the proxies that are recorded of every candidate, beside the objectives."""
         names = job_proxies.plain_names(self.job.proxies.names)
         return [
-            ProxyScore(name, self.scores) for name in names if name not in (*BASELINES, *self.job.search.objectives)
+            ProxyScore(name, self.scores)
+            for name in names
+            if name not in (*self.space.cost_names, *self.job.search.objectives)
         ]
 
     def filtered(self, searcher: Searcher) -> Searcher:
-        """The searcher, behind the filter of its proposals that the job asks for."""
+        """Return the searcher, behind the filter of its proposals that the job asks for."""
         config = self.job.proxies
         if config.filter is None:
             return searcher
         if config.filter != "auto":
             return Filtered(searcher, self._score(config.filter), candidates=config.proposals)
-        objective = self.job.search.objectives.index("accuracy")
+        names = (self.metric.name, QUALITY)
+        objective = next(i for i, name in enumerate(self.job.search.objectives) if name in names)
         scores = {name: self._score(name) for name in config.names}
         chooser = AutoScore(scores, cost_scores(self.space), objective=objective)
         return Filtered(searcher, chooser, candidates=config.proposals, told=chooser.tell)
 
     def _score(self, name: str) -> Score:
-        """Higher is better; an aggregate ranks the architectures that it is given."""
+        """Return what scores, higher is better; an aggregate ranks the architectures that it is given."""
 
         def of(architectures: Sequence[Architecture]) -> np.ndarray:
             scored = [self.scores(architecture).values for architecture in architectures]
@@ -91,19 +101,20 @@ class SearchProxies:
     # ---- honesty ----------------------------------------------------------------------------------------------------
 
     def report(self, evaluations: Sequence[Evaluation]) -> list[str]:
-        """Write how well each proxy ranked the candidates whose accuracy is known; returns what to warn of."""
-        known = [e for e in evaluations if e.status != "failed" and "accuracy" in e.values]
+        """Write how well each proxy ranked the candidates whose quality is known; return what to warn of."""
+        metric, costs = self.metric, self.space.cost_names
+        known = [e for e in evaluations if e.status != "failed" and metric.name in e.values]
         names = [objective.name for objective in self.noted()]
-        names += [name for name in self.job.search.objectives if name in PROXIES and name not in BASELINES]
+        names += [name for name in self.job.search.objectives if name in PROXIES and name not in costs]
         if not names or len(known) < _LEAST:
             return []
         proxies = self.scores.scorer.proxies
-        columns = {name: np.array([e.values.get(name, np.nan) for e in known], dtype=float) for name in BASELINES}
+        columns = {name: np.array([e.values.get(name, np.nan) for e in known], dtype=float) for name in costs}
         for name in names:
             sign = 1 if proxies[name].maximise else -1
             columns[name] = sign * np.array([e.values.get(name, np.nan) for e in known], dtype=float)
-        accuracies = np.array([e.values["accuracy"] for e in known])
-        found = rank_agreement(columns, accuracies, baselines=BASELINES, seed=self.job.seed)
+        qualities = (1 if metric.maximise else -1) * np.array([e.values[metric.name] for e in known])
+        found = rank_agreement(columns, qualities, baselines=costs, seed=self.job.seed)
         write_json(self.folder / "search" / "proxies.json", {name: _as_json(a) for name, a in found.items()})
         warnings = (no_better_than_baselines(agreement) for name, agreement in found.items() if name in names)
         return [warning for warning in warnings if warning]

@@ -21,12 +21,11 @@ from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import proxies as job_proxies
-from service.job.building import build_space, data_source
+from service.job.building import build_space, build_task, data_source
 from service.job.device import torch_device
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import worker_processes
-from supernets.tasks import Classification
 
 _ENUMERABLE = 2_000_000
 _SYNC_EVERY_S = 5.0
@@ -177,7 +176,7 @@ def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...])
     return Scorer(
         space=build_space(job),
         proxies=job_proxies.make_all(names, job.proxies.options),
-        task=Classification(),
+        task=build_task(job),
         batch=tuple(tensor.to(device) for tensor in batch),
         seed=job.seed,
     )
