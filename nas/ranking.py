@@ -107,29 +107,34 @@ def rank(
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     if batch_norm == "calibrated" and not images.calibration:
         raise ValueError("batch_norm 'calibrated' needs calibration images, got none")
-    device = images.batches[0][0].device
-    norms = [module for module in supernet.modules() if isinstance(module, Norm)]
+    device_type = images.batches[0][0].device.type
     calibration = images.calibration if batch_norm == "calibrated" else ()
     percents = [np.zeros(0)]
-    with (
-        left_as_it_was(supernet),
-        torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda"),
-    ):
+    bf16 = bf16 and device_type == "cuda"
+    with left_as_it_was(supernet), torch.autocast(device_type, torch.bfloat16, enabled=bf16):
         supernet.eval()
         for start in range(0, len(architectures), chunk):
             part = architectures[start : start + chunk]
-            right = torch.zeros(len(part), dtype=torch.int64, device=device)
-            for place, architecture in enumerate(part):
-                supernet.activate(architecture)
-                _prepare(supernet, norms, calibration)
-                for batch, labels in images.batches:
-                    right[place] += (supernet(batch).argmax(dim=1) == labels).sum()
-            percents.append(100.0 * right.cpu().numpy() / images.count)
+            percents.append(_percents(supernet, part, images, calibration))
             on_chunk(start, percents[-1])
     return np.concatenate(percents)
 
 
-def _prepare(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Tensor]) -> None:
+def _percents(
+    supernet: Supernet, architectures: Sequence[Architecture], images: RankingImages, calibration: Sequence[Tensor]
+) -> np.ndarray:
+    """Top-1 accuracy [N] of architectures; the host waits for the device once."""
+    norms = [module for module in supernet.modules() if isinstance(module, Norm)]
+    right = torch.zeros(len(architectures), dtype=torch.int64, device=images.batches[0][0].device)
+    for place, architecture in enumerate(architectures):
+        supernet.activate(architecture)
+        _set_norms(supernet, norms, calibration)
+        for batch, labels in images.batches:
+            right[place] += (supernet(batch).argmax(dim=1) == labels).sum()
+    return 100.0 * right.cpu().numpy() / images.count
+
+
+def _set_norms(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[Tensor]) -> None:
     """Let the norms follow the statistics of each batch or, with calibration images, have those of the active subnet.
 
     Statistics are averaged over batches by their sizes, as `supernets.calibration` does it.

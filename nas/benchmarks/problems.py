@@ -3,16 +3,15 @@
 What searchers find is compared, nothing is chosen for anyone, so that columns of the test split are allowed here.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, cast
 
 import moocore
 import numpy as np
 
+from nas.benchmarks.goals import Goal, Limit
 from nas.benchmarks.published_tables import Table
-from nas.objectives import Bound, Cost, Objective, parse_bound
+from nas.objectives import Bound, Cost, Objective
 from nas.objectives.looked_up import IN_TABLE, Column, InTable, PredictedColumn, TableSpace
 from nas.predictors import Predictor
 from nas.search.pareto import Direction
@@ -21,70 +20,6 @@ from search_spaces import Space
 
 _NADIR_MARGIN = 0.1
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One objective of a problem: how it is called, where it comes from, and its direction."""
-
-    name: str
-    column: str
-    maximise: bool
-
-
-def parse_goals(text: str) -> tuple[Goal, ...]:
-    """Objectives written `accuracy:max,latency:min`, each a column of the table, or an exact cost.
-
-    Raises:
-        ValueError: It is not of that form.
-    """
-    goals = []
-    for part in text.split(","):
-        name, _, direction = part.strip().rpartition(":")
-        if not name or direction not in ("max", "min"):
-            raise ValueError(f"objectives are written name:max or name:min with commas between, got {text!r}")
-        goals.append(Goal(name, name, direction == "max"))
-    if len({goal.name for goal in goals}) < len(goals):
-        raise ValueError(f"objectives must be distinct, got {text!r}")
-    return tuple(goals)
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A hard limit as written: `latency<=5`, or `latency<=q25` for the value that 25 % of the table keep."""
-
-    name: str
-    operator: Literal["<=", ">="]
-    number: float
-    is_quantile: bool
-
-    def bound(self, values: np.ndarray) -> Bound:
-        """The limit on a quantity that has these values [N] in the table."""
-        number = self.number
-        if self.is_quantile:
-            share = number / 100
-            at = share if self.operator == "<=" else 1 - share
-            number = float(np.quantile(values, at, method="lower" if self.operator == "<=" else "higher"))
-        return parse_bound(f"{self.operator} {number!r}")
-
-
-def parse_limit(text: str) -> Limit:
-    """The limit that a text such as `latency<=5` states.
-
-    Raises:
-        ValueError: It is not of that form.
-    """
-    match = re.fullmatch(r"\s*([^<>=]+?)\s*(<=|>=)\s*(q?)([-+.\deE]+)\s*", text)
-    try:
-        number = float(match[4]) if match else None
-    except ValueError:
-        number = None
-    if match is None or number is None or (match[3] and not 0 < number < 100):
-        raise ValueError(f"a limit is written name<=number or name>=number, or with q and a percentage, got {text!r}")
-    return Limit(match[1], cast(Literal["<=", ">="], match[2]), number, bool(match[3]))
-
-
-# ---- problems -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +34,7 @@ class BenchmarkProblem:
         front: The true front [M, K] as losses, where it is known.
         rows: Architectures of the table that was read.
         notes: Lines that say what the problem is: coverage, reference, errors of predictors.
+        looked_up: Arrays that its values are looked up in; they make a problem of the same name another one.
     """
 
     name: str
@@ -108,6 +44,7 @@ class BenchmarkProblem:
     front: np.ndarray | None
     rows: int
     notes: tuple[str, ...] = ()
+    looked_up: tuple[np.ndarray, ...] = ()
 
     @property
     def directions(self) -> list[Direction]:
@@ -141,34 +78,53 @@ def tabular_problem(
         ValueError: A column is missing, an architecture has two values, no row keeps the limits (says what can be
             reached), or the reference is not of that form.
     """
-    first = np.array(list(table.row_of.values()))
-    encodings = np.stack([table.space.encode(table.architectures[row]) for row in first])
-    own = {part.name: getattr(table.space, part.name) for part in fields(Space)}
-    space = TableSpace(**own, drawn=encodings)
-    exact: list[Any] = [InTable(space)]
-    measured: list[Objective] = []
-    values: dict[str, np.ndarray] = {}
-    for goal in [*goals, *_limited_only(goals, limits)]:
-        if goal.column in space.cost_names:
-            exact.append(Cost(space, goal.column))
-            values[goal.name] = _costs(space, goal.column, encodings)
-        else:
-            values[goal.name] = _one_value_each(table, goal.column)[first]
-            measured.append(Column(goal.name, goal.maximise, space, values[goal.name]))
+    space = _space_of(table)
+    objectives, values, columns = _tabular_objectives(table, space, [*goals, *_limited_only(goals, limits)])
     bounds = _bounds(limits, values)
     feasible = _feasible(values, bounds)
-    losses = np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
+    losses = _losses(goals, values)
     front = losses[feasible][moocore.is_nondominated(losses[feasible], keep_weakly=False)]
     point = reference_point(reference, goals, losses, front)
     problem = Problem(
-        objectives=[*exact, *measured],
+        objectives=objectives,
         optimised=[goal.name for goal in goals],
         bounds={IN_TABLE: Bound(low=1.0), **bounds},
     )
-    notes = (_coverage(table.space, len(first)), *_limit_notes(bounds, feasible), _reference_note(goals, point, front))
+    notes = [_coverage(table.space, len(space.drawn)), *_limit_notes(bounds, feasible)]
     return BenchmarkProblem(
-        name=name, space=space, problem=problem, reference=point, front=front, rows=len(first), notes=notes
+        name=name,
+        space=space,
+        problem=problem,
+        reference=point,
+        front=front,
+        rows=len(space.drawn),
+        notes=(*notes, _reference_note(goals, point, front)),
+        looked_up=(space.drawn, *columns),
     )
+
+
+def _space_of(table: Table) -> TableSpace:
+    """The space of a table in which only its architectures are drawn."""
+    own = {part.name: getattr(table.space, part.name) for part in fields(Space)}
+    return TableSpace(**own, drawn=_encodings(table))
+
+
+def _tabular_objectives(
+    table: Table, space: TableSpace, goals: Sequence[Goal]
+) -> tuple[list[Objective], dict[str, np.ndarray], list[np.ndarray]]:
+    """What is evaluated, its values [N] by name, and those of them that are columns of the table."""
+    objectives: list[Objective] = [InTable(space)]
+    values: dict[str, np.ndarray] = {}
+    columns: list[np.ndarray] = []
+    for goal in goals:
+        if goal.column in space.cost_names:
+            objectives.append(Cost(space, goal.column))
+            values[goal.name] = _costs(space, goal.column, space.drawn)
+        else:
+            values[goal.name] = _one_value_each(table, goal.column)
+            columns.append(values[goal.name])
+            objectives.append(Column(goal.name, goal.maximise, space, values[goal.name]))
+    return objectives, values, columns
 
 
 def oracle_problem(
@@ -193,39 +149,39 @@ def oracle_problem(
     Raises:
         ValueError: A column is missing, a limit cannot be kept, or there are too few rows.
     """
-    space = table.space
-    first = np.array(list(table.row_of.values()))
-    encodings = np.stack([space.encode(table.architectures[row]) for row in first])
-    exact: list[Any] = []
-    measured: list[Objective] = []
-    values: dict[str, np.ndarray] = {}
-    notes: list[str] = [f"fitted to {len(first)} architectures of {table.path.name}; the true front is not known"]
-    extremes = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
     if strange := [limit.name for limit in limits if limit.name not in [goal.name for goal in goals]]:
         raise ValueError(f"limit: {strange[0]!r} is no objective of the oracle")
-    for goal in goals:
-        if goal.column in space.cost_names:
-            exact.append(Cost(space, goal.column))
-            values[goal.name] = _costs(space, goal.column, np.concatenate([extremes, encodings]))
-            notes += _disagreement(table, goal.column, values[goal.name][2:], first)
-        else:
-            known = _one_value_each(table, goal.column)[first]
-            notes.append(cross_validated(goal.column, space.features(encodings), known, predictor))
-            measured.append(
-                PredictedColumn(goal.name, goal.maximise, space, predictor().fit(space.features(encodings), known))
-            )
-            values[goal.name] = np.concatenate([[known.min(), known.max()], known])
+    rows = len(table.row_of)
+    notes = [f"fitted to {rows} architectures of {table.path.name}; the true front is not known"]
+    found = {goal.name: _oracle_objective(table, goal, predictor) for goal in goals}
+    values = {name: known for name, (_, known, _) in found.items()}
+    notes += [note for _, _, said in found.values() for note in said]
     bounds = _bounds(limits, values)
     for limited, bound in bounds.items():
         _feasible({limited: values[limited]}, {limited: bound})
-    losses = np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
+    losses = _losses(goals, values)
     seen = losses[2:][moocore.is_nondominated(losses[2:], keep_weakly=False)]
     point = reference_point(reference, goals, losses, seen)
-    problem = Problem(objectives=[*exact, *measured], optimised=[goal.name for goal in goals], bounds=bounds)
+    problem = Problem([objective for objective, _, _ in found.values()], [goal.name for goal in goals], bounds)
     notes.append(_reference_note(goals, point, None))
     return BenchmarkProblem(
-        name=name, space=space, problem=problem, reference=point, front=None, rows=len(first), notes=tuple(notes)
+        name=name, space=table.space, problem=problem, reference=point, front=None, rows=rows, notes=tuple(notes)
     )
+
+
+def _oracle_objective(
+    table: Table, goal: Goal, predictor: Callable[[], Predictor]
+) -> tuple[Objective, np.ndarray, list[str]]:
+    """What is evaluated, its least, its largest and all its values [2 + N] in the table, and notes."""
+    space, encodings = table.space, _encodings(table)
+    if goal.column in space.cost_names:
+        extremes = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
+        values = _costs(space, goal.column, np.concatenate([extremes, encodings]))
+        return Cost(space, goal.column), values, _disagreement(table, goal.column, values[2:])
+    features, known = space.features(encodings), _one_value_each(table, goal.column)
+    note = cross_validated(goal.column, features, known, predictor)
+    objective = PredictedColumn(goal.name, goal.maximise, space, predictor().fit(features, known))
+    return objective, np.concatenate([[known.min(), known.max()], known]), [note]
 
 
 def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front: np.ndarray) -> np.ndarray:
@@ -288,6 +244,11 @@ def cross_validated(
 # ---- parts of them --------------------------------------------------------------------------------------------------
 
 
+def _losses(goals: Sequence[Goal], values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Values by name of the objective as numbers to minimise [N, K]."""
+    return np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
+
+
 def _limited_only(goals: Sequence[Goal], limits: Sequence[Limit]) -> list[Goal]:
     """What is limited and no objective."""
     names = dict.fromkeys(limit.name for limit in limits)
@@ -299,15 +260,20 @@ def _costs(space: Space, name: str, encodings: np.ndarray) -> np.ndarray:
     return np.asarray(space.costs(encodings)[name], dtype=float)
 
 
+def _encodings(table: Table) -> np.ndarray:
+    """Canonical encodings [N, D] of the architectures of a table, each once."""
+    return np.stack([table.space.encode(architecture) for architecture in table.row_of])
+
+
 def _one_value_each(table: Table, column: str) -> np.ndarray:
-    """The numbers [N] of a column, in which equal architectures have equal values."""
+    """The numbers [N] of a column, one for each architecture; equal ones must have equal values."""
     values = table.numbers(column)
     for row, architecture in enumerate(table.architectures):
         first = table.row_of[architecture]
         if values[row] != values[first]:
             where = f"{table.path}, lines {table.lines[first]} and {table.lines[row]}"
             raise ValueError(f"{where}: one architecture has two values of {column}")
-    return values
+    return values[list(table.row_of.values())]
 
 
 def _bounds(limits: Sequence[Limit], values: Mapping[str, np.ndarray]) -> dict[str, Bound]:
@@ -345,11 +311,11 @@ def _sides(bound: Bound) -> list[tuple[str, float]]:
     return [(operator, n) for operator, n in ((">=", bound.low), ("<=", bound.high)) if n is not None]
 
 
-def _disagreement(table: Table, column: str, exact: np.ndarray, first: np.ndarray) -> list[str]:
+def _disagreement(table: Table, column: str, exact: np.ndarray) -> list[str]:
     """A line where a table's own column of a cost is not what the space computes."""
     if column not in table.cells:
         return []
-    given = table.numbers(column)[first]
+    given = table.numbers(column)[list(table.row_of.values())]
     share = min(float(np.median(np.abs(given * unit / exact - 1))) for unit in (1.0, 1e6))  # many tables have millions
     return [f"{column} is computed; that of the table differs by {share:.1%} in the median"] if share > 0.01 else []
 

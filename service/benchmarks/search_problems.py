@@ -6,15 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nas.benchmarks.problems import (
-    BenchmarkProblem,
-    Goal,
-    Limit,
-    oracle_problem,
-    parse_goals,
-    parse_limit,
-    tabular_problem,
-)
+from nas.benchmarks.goals import Goal, Limit, parse_goals, parse_limit
+from nas.benchmarks.problems import BenchmarkProblem, oracle_problem, tabular_problem
 from nas.benchmarks.published_tables import Table
 from search_spaces import Space
 from service import catalogue

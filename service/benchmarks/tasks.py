@@ -54,14 +54,14 @@ def completed(
     event: str,
     workers: int = 0,
 ) -> dict[str, Answer]:
-    """The answers to all tasks by key; those that are not known yet are worked out and written to the journal.
+    """Return the answers to all tasks by key; those not known yet are worked out and written to the journal.
 
     Args:
         ready: Makes what does a task, once in each process.
         tasks: All of them.
         known: Answers by key, as `remembered` gives them.
         journal: Where the others are written; its folder is made.
-        record: Task and answer -> record of the journal, `key` included.
+        record: Task and answer -> record of the journal with its `key`.
         observer: Told how many are done.
         event: What it is told of.
         workers: Processes; 0 for one a core.
@@ -69,8 +69,7 @@ def completed(
     Raises:
         InvalidJob: A process was killed.
     """
-    answers = dict(known)
-    missing = [task for task in tasks if task.key not in known]
+    answers, missing = dict(known), [task for task in tasks if task.key not in known]
     before = len(tasks) - len(missing)
     observer({"event": event, "done": before, "total": len(tasks)})
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +77,7 @@ def completed(
         try:
             found = worker_processes.computed(ready, missing, workers=workers or worker_processes.cores())
             for done, (task, answer) in enumerate(found, before + 1):
-                file.write(json.dumps(record(task, answer)) + "\n")
-                file.flush()
+                print(json.dumps(record(task, answer)), file=file, flush=True)
                 answers[task.key] = answer
                 observer({"event": event, "done": done, "total": len(tasks)})
         except worker_processes.WorkerEnded as error:

@@ -192,3 +192,33 @@ def test_a_resumed_search_writes_the_journal_of_an_uninterrupted_one(tmp_path, n
     run(tmp_path / "parts.jsonl", objective=objective)
     assert without_times(tmp_path / "whole.jsonl") == without_times(tmp_path / "parts.jsonl")
     assert len(objective.calls) == 10
+
+
+def test_what_a_searcher_can_do_is_said_by_the_protocol(name):
+    searcher = made(name, bits(8))
+    assert isinstance(searcher.fidelity, float)
+    assert searcher.expected_gain is None
+    taken = catalogue.parameters("searcher", name)
+    assert searcher.follows_evaluations == ("evaluations" in taken)
+    assert searcher.learns_from_earlier == ("warm_start" in taken)
+    for _ in range(3):
+        asked = searcher.ask()
+        searcher.tell(asked, losses_of(bits(8), asked, 2), np.zeros(len(asked)))
+    searcher.ask()
+    assert (searcher.expected_gain is not None) == searcher.predicts_gain
+
+
+def test_pending_candidates_are_considered_or_make_no_difference(name):
+    space = bits(8)
+    searcher, twin = made(name, space), made(name, space)
+    for one in (searcher, twin):
+        asked = one.ask()
+        one.tell(asked, losses_of(space, asked, 2), np.zeros(len(asked)))
+    pending = searcher.ask()
+    assert pending == twin.ask()
+    beside, alone = searcher.ask(pending), twin.ask()
+    if searcher.considers_pending:
+        assert beside
+        assert not set(beside) & set(pending)
+    else:
+        assert beside == alone

@@ -7,7 +7,8 @@ import moocore
 import numpy as np
 import pytest
 
-from nas.benchmarks.problems import oracle_problem, parse_goals, parse_limit, tabular_problem
+from nas.benchmarks.goals import parse_goals, parse_limit
+from nas.benchmarks.problems import oracle_problem, tabular_problem
 from nas.benchmarks.published_tables import Table
 from nas.benchmarks.searchers import (
     Curve,
