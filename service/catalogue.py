@@ -7,9 +7,10 @@ import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
+
+from service.entries import Aggregate, Entry, ExportFormat, Listed, ObjectiveEntry
 
 
 class Parameter(NamedTuple):
@@ -20,61 +21,6 @@ class Parameter(NamedTuple):
     default: Any
     required: bool
 
-
-class Entry(NamedTuple):
-    """Where an object lies, as ``module:object``, and what it is in one line."""
-
-    target: str
-    summary: str
-
-
-class ObjectiveEntry(NamedTuple):
-    """What networks are compared by.
-
-    Attributes:
-        target: Where its class lies.
-        summary: What it is in one line.
-        role: `quality` or `cost`.
-        source: `measured`, `computed` or `predicted`.
-        unit: Of its values; of a quality that of the metric.
-        low: The least value that there can be.
-        needs_device_on_paper: Whether a job must say `latency.analytic`.
-    """
-
-    target: str
-    summary: str
-    role: str
-    source: str
-    unit: str = ""
-    low: float = -inf
-    needs_device_on_paper: bool = False
-
-
-class Aggregate(NamedTuple):
-    """A proxy that is defined for a population only, from the scores of its parts.
-
-    `target` is a function of one column [m] a part, higher is better in each, that gives one number [m].
-    """
-
-    target: str
-    summary: str
-    parts: tuple[str, ...]
-
-
-class ExportFormat(NamedTuple):
-    """A file format that trained networks are written in.
-
-    `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
-    every installation has.
-    """
-
-    target: str
-    summary: str
-    file: str
-    needs: tuple[str, ...] = ()
-
-
-Listed = Entry | ObjectiveEntry | ExportFormat
 
 SPACES = {
     "ofa_mobilenet_v3": Entry(
@@ -278,7 +224,7 @@ KINDS: dict[str, Mapping[str, Listed]] = {
 
 
 def check(kind: str, name: str) -> None:
-    """Whether `name` can be had, without importing what the tables list.
+    """Refuse a name that nothing stands for, without importing what the tables list.
 
     Raises:
         ValueError: It is neither listed nor an importable ``package.module:object``.
@@ -348,7 +294,7 @@ def check_option(kind: str, name: str, option: str, allowed: Collection[str]) ->
 
 
 def check_target(target: str) -> None:
-    """Whether ``package.module:object`` can be imported.
+    """Refuse a ``package.module:object`` that cannot be imported.
 
     Raises:
         ValueError: It cannot.
@@ -357,7 +303,7 @@ def check_target(target: str) -> None:
 
 
 def resolve(kind: str, name: str) -> Any:
-    """The object of a listed name, or of ``package.module:object``.
+    """Return the object of a listed name, or of ``package.module:object``.
 
     Args:
         kind: A key of `KINDS`, such as `space`.
@@ -371,23 +317,23 @@ def resolve(kind: str, name: str) -> Any:
 
 
 def entry(name: str) -> Listed | Aggregate | None:
-    """What is listed under a name, of whatever kind; None where nothing is."""
+    """Return what is listed under a name, of whatever kind; None where nothing is."""
     tables: list[Mapping[str, Listed | Aggregate]] = [*KINDS.values(), AGGREGATES]
     return next((table[name] for table in tables if name in table), None)
 
 
 def recipes() -> dict[str, Path]:
-    """The complete jobs that come with the package, by name."""
+    """Return the complete jobs that come with the package, by name."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml"))}
 
 
 def recipe_summary(path: Path) -> str:
-    """The first line of the comment on top of a recipe."""
+    """Return the first line of the comment on top of a recipe."""
     return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """A clause to end a message with: what was probably meant, and what there is."""
+    """Return a clause to end a message with: what was probably meant, and what there is."""
     names = list(valid)
     close = get_close_matches(name, names, n=2)
     meant = f"; did you mean {' or '.join(close)}?" if close else ";"
@@ -407,7 +353,7 @@ def _load(target: str) -> Any:
 
 
 def _signature(target: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
-    """The arguments that can be given by name, and whether there may be others as well."""
+    """Return the arguments that can be given by name, and whether there may be others as well."""
     try:
         hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):  # an annotation of names that only type checkers import; a callable without any

@@ -89,6 +89,6 @@ def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def _offered(job: Job, facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The facts of the data, and what a space may choose from unless its options say more."""
+    """Return the facts of the data, and what a space may choose from unless its options say more."""
     facts = data_facts(job.data) if facts is None else facts
     return {**facts, **({"resolutions": (facts["image_size"],)} if "image_size" in facts else {})}

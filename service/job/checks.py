@@ -33,7 +33,7 @@ def require_supernet_space(job: Job) -> None:
 
 
 def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt]) -> Iterator[str]:
-    """Mistakes that show only once single fields are right; wrong ones have their defaults here."""
+    """Yield mistakes that show only once single fields are right; wrong ones have their defaults here."""
     job = checked.tree
     if job is None:
         return
@@ -61,7 +61,7 @@ def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt])
 
 
 def _source_mistakes(config: DataConfig) -> Iterator[str]:
-    """A source that does not exist, or options that it does not take."""
+    """Yield what is wrong with the name of a source, and with options that it does not take."""
     unknown = list(_catalogue_mistakes("data", "data.source", [config.source]))
     yield from unknown
     if not unknown:
@@ -69,7 +69,7 @@ def _source_mistakes(config: DataConfig) -> Iterator[str]:
 
 
 def _look_at(config: DataConfig, look: Callable[[DataConfig], LookedAt]) -> tuple[LookedAt | None, list[str]]:
-    """What is known of the data, or why they cannot be used."""
+    """Return what is known of the data, or why they cannot be used."""
     try:
         return look(config), []
     except FieldError as error:
@@ -90,7 +90,7 @@ def _device_mistakes(device: str) -> Iterator[str]:
 
 
 def _backend_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
-    """A backend that does not exist, is not installed, or cannot do what is asked."""
+    """Yield why a backend cannot be had: it does not exist, is not installed, or cannot do what is asked."""
     unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
     yield from unknown
     if not unknown and device_is_known:
@@ -108,7 +108,7 @@ def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[
 
 
 def _try_task(job: Job, data: LookedAt | None) -> "tuple[Task | None, list[str]]":
-    """The task, and what is wrong with its name and options, and where it and the data do not go together."""
+    """Return the task, and what is wrong with its name and options, and where it and the data do not go together."""
     name = job.task.name or (data.task if data is not None else None)
     if name is None:
         return None, []
@@ -123,7 +123,7 @@ def _try_task(job: Job, data: LookedAt | None) -> "tuple[Task | None, list[str]]
 
 
 def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]]:
-    """The space, and what is wrong with its name and options, and where it and the data do not go together."""
+    """Return the space, and what is wrong with its name and options, and where it and the data do not go together."""
     found = list(_part_mistakes("space", job.space.name, job.space.options))
     if found or data is None:
         return None, found
@@ -137,7 +137,7 @@ def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]
 
 
 def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator[str]:
-    """The name of a space or task, and its options against the arguments that it takes."""
+    """Yield what is wrong with the name of a space or task, and with its options."""
     unknown = list(_catalogue_mistakes(kind, f"{kind}.name", [name]))
     yield from unknown
     if not unknown:
@@ -145,7 +145,7 @@ def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator
 
 
 def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dict[str, Any], list[str]]:
-    """The options without those that contradict the data, and a line for each of these."""
+    """Return the options without those that contradict the data, and a line for each of these."""
     wrong = [name for name, there in data.facts.items() if options.get(name, there) != there]
     lines = [
         f"{path}.{name}: {options[name]} does not fit the data, which has {data.facts[name]}; leave it out"
@@ -155,13 +155,13 @@ def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dic
 
 
 def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[str, str]:
-    """Where the arguments of a space or task stand in a job."""
+    """Return where the arguments of a space or task stand in a job."""
     given = {fact: f"data.{fact}" for fact in data.facts if fact in DataConfig.__dataclass_fields__}
     return given | {option: f"{section}.options.{option}" for option in options}
 
 
 def _input_mistakes(job: Job, space: Space, facts: Mapping[str, Any]) -> Iterator[str]:
-    """A space whose networks take images of another shape than the data has, and has no option for it."""
+    """Yield that the networks of a space take images of another shape than the data has, where no option says it."""
     shape = tuple(facts[name] for name in ("channels", "image_size", "image_size") if name in facts)
     if space.inputs and len(shape) == 3 and space.inputs[0].shape != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.inputs[0].shape, shape))

@@ -14,7 +14,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pymoo", "mlflow")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and git commit, as plain values."""
+    """Return versions, machine and git commit, as plain values."""
     return {
         "python": platform.python_version(),
         **{package: _version_of(package) for package in PACKAGES},
@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
 
 @cache
 def version() -> str:
-    """The version of this package, `unknown` where it runs from a checkout that is not installed."""
+    """Return the version of this package, `unknown` where it runs from a checkout that is not installed."""
     return _version_of("espalier") or "unknown"
 
 
@@ -41,7 +41,7 @@ def _version_of(package: str) -> str | None:
 
 
 def _cpu() -> str:
-    """Model name of the processor."""
+    """Return the model name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -60,7 +60,7 @@ def _cuda() -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of the working directory, and whether tracked files differ from it; None outside a repository."""
+    """Return the commit of the working directory and whether tracked files differ; None outside a repository."""
     commit = _git_output("rev-parse", "HEAD")
     changes = _git_output("status", "--porcelain", "--untracked-files=no") if commit else None
     return {"git_commit": commit, "git_changed": None if changes is None else bool(changes)}

@@ -37,7 +37,7 @@ for _first in "-+.0123456789":
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The content of YAML text.
+    """Return the content of YAML text.
 
     Raises:
         ValueError: It is not YAML, or names a key twice; the message has the source and the line.
@@ -60,7 +60,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """The content of JSON text.
+    """Return the content of JSON text.
 
     Raises:
         ValueError: It is not JSON, or names a key twice; the message has the source and the line.
@@ -86,7 +86,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def job_file(source: str | Path) -> Path:
-    """The file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
+    """Return the file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
 
     Raises:
         ValueError: There is none.
@@ -106,7 +106,7 @@ def job_file(source: str | Path) -> Path:
 
 
 def read_fields(path: Path) -> dict[str, Any]:
-    """The fields of a job file; a `job.json` of a job folder gives the job in it.
+    """Return the fields of a job file; a `job.json` of a job folder gives the job in it.
 
     Raises:
         ValueError: The file cannot be read, or is no mapping of fields.
@@ -127,7 +127,7 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 
 def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:
-    """The path and the value of ``a.b=value``; the value is read as YAML, a comparison such as ``>= 60`` as text.
+    """Return path and value of ``a.b=value``; the value is read as YAML, a comparison such as ``>= 60`` as text.
 
     Raises:
         ValueError: It is not written so.
@@ -142,7 +142,7 @@ def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:
 
 
 def with_setting(fields: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of nested mappings in which the entry at `path` is `value`; mappings on the way are made."""
+    """Return a copy of nested mappings in which the entry at `path` is `value`; mappings on the way are made."""
     first, *rest = path
     if not rest:
         return {**fields, first: value}

@@ -14,12 +14,12 @@ from typing import Any
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no file."""
+    """Return the object in a JSON file, or None where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The complete JSON lines from byte `offset` on, and the offset after them; a line still being written waits."""
+    """Return the complete JSON lines from byte `offset` on, and the offset after them; an unfinished line waits."""
     if not path.exists():
         return [], 0
     with path.open("rb") as file:
@@ -31,7 +31,7 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Path:
-    """Writes a file so that it is there whole or not at all, whenever the machine stops.
+    """Write a file so that it is there whole or not at all, whenever the machine stops.
 
     Without `durable` that holds whenever the process stops, which takes a tenth of the time: for files that can be
     made again.
@@ -55,12 +55,12 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Pa
 
 
 def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
-    """Writes a JSON file, whole or not at all; see `write_whole`."""
+    """Write a JSON file, whole or not at all; see `write_whole`."""
     return write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", durable=durable)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """Writes a csv file, whole or not at all."""
+    """Write a csv file, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -69,21 +69,21 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def finite(value: Any) -> float | None:
-    """The value as a float, or None where it is no finite number."""
+    """Return the value as a float, or None where it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and abs(value) < 1e300 else None
 
 
 def architecture_key(architecture: Mapping[str, Any]) -> str:
-    """The short name of an architecture, as printed in every table."""
+    """Return the short name of an architecture, as printed in every table."""
     from search_spaces.space import Architecture
 
     return Architecture.from_json(architecture).key
 
 
 def candidates(folder: Path) -> list[dict[str, Any]]:
-    """One flat row per evaluation of the journal, in order; a value that is missing or not finite is None.
+    """Return one flat row per evaluation of the journal, in order; a value that is missing or not finite is None.
 
     Interval ends are columns `<objective>_low` and `<objective>_high`; `on_front` says which rows were chosen.
     """
@@ -108,5 +108,5 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
 
 
 def job_name(folder: Path) -> str:
-    """The name of the job, or of its folder where no job is described."""
+    """Return the name of the job, or of its folder where no job is described."""
     return (read_json(folder / "job.json") or {}).get("job", {}).get("name", folder.name)

@@ -87,5 +87,5 @@ class Job:
 
 
 def to_dict(job: Job) -> dict[str, Any]:
-    """The job as nested mappings that JSON and YAML can write, and `load_job` can read."""
+    """Return the job as nested mappings that JSON and YAML can write, and `load_job` can read."""
     return asdict(job)

@@ -39,7 +39,7 @@ class AnalyticConfig:
             raise FieldError("overhead_us", f"must be at least 0, got {self.overhead_us}")
 
     def resolve(self) -> "AnalyticDevice":
-        """The device.
+        """Return the device.
 
         Raises:
             ValueError: There is none of that name.

@@ -9,7 +9,7 @@ from service.job.job import Job
 
 
 def mistakes(job: Job, space: Space | None) -> Iterator[str]:
-    """What is wrong with the prediction of latency, one line each."""
+    """Yield what is wrong with the prediction of latency, one line each."""
     named = [*job.search.objectives, *job.search.constraints]
     analytic = job.latency.analytic
     on_paper = [name for name in named if name in OBJECTIVES and OBJECTIVES[name].needs_device_on_paper]

@@ -18,7 +18,7 @@ _DRAWN = 2000
 
 
 def read_table(job: Job, space: Space) -> LatencyTable:
-    """The table that a job names.
+    """Return the table that a job names.
 
     Raises:
         InvalidJob: It cannot be read, or is of another space or of other conditions; says what differs.
@@ -31,7 +31,7 @@ def read_table(job: Job, space: Space) -> LatencyTable:
 
 
 def mistakes(job: Job, space: Space) -> Iterator[str]:
-    """Why the table that a job names cannot predict its latencies; one line at most."""
+    """Yield why the table that a job names cannot predict its latencies; one line at most."""
     assert job.latency.table is not None
     path = Path(job.latency.table)
     if space.places is None:
@@ -53,7 +53,7 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
 
 
 def least_limit(table: LatencyTable) -> float:
-    """The least limit in ms that some network is predicted to keep, as far as random ones and the smallest tell."""
+    """Return the least limit in ms that a network is predicted to keep, as far as random ones and the smallest tell."""
     space = table.space
     drawn = space.sample_encodings(_DRAWN, np.random.default_rng(0))
     _, _, high = table.predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
@@ -73,7 +73,7 @@ def table_content(path: Path) -> dict[str, Any]:
 
 
 def differing_conditions(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """What was different when a table was measured; empty where nothing was."""
+    """Return what was different when a table was measured; empty where nothing was."""
     here = json.loads(json.dumps(here))
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     return ", ".join(f"{name} {json.dumps(there.get(name))} (here {json.dumps(here.get(name))})" for name in names)

@@ -22,7 +22,7 @@ FREE_FORM = {
 
 
 def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
-    """Reads a job, applies ``path=value`` settings to it and checks the whole.
+    """Read a job, apply ``path=value`` settings to it and check the whole.
 
     Args:
         source: Name of a recipe, a `.yaml`, `.yml` or `.json` file, or the folder of an earlier job.
@@ -44,7 +44,7 @@ def job_of(
     *,
     look: Callable[[DataConfig], LookedAt] = look_at,
 ) -> Job:
-    """The job with these fields, as nested mappings, and settings on top of them.
+    """Return the job with these fields, as nested mappings, and settings on top of them.
 
     Args:
         data: The fields.
@@ -65,7 +65,7 @@ def job_of(
 
 
 def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
-    """The fields with settings on top of them, and what is wrong with the settings."""
+    """Return the fields with settings on top of them, and what is wrong with the settings."""
     mistakes: list[str] = []
     for setting in sets:
         try:
@@ -81,13 +81,13 @@ def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping
 
 
 def _place(line: str, order: Sequence[str]) -> int:
-    """Where in a job file a mistake lies, so that mistakes are told from top to bottom."""
+    """Return where in a job file a mistake lies, so that mistakes are told from top to bottom."""
     section = re.split(r"[.:]", line)[0]
     return order.index(section) if section in order else -1
 
 
 def _check_path(setting: str, path: tuple[str, ...]) -> None:
-    """Whether a setting names a field, or an entry of a field with free names."""
+    """Refuse a setting that names no field, nor an entry of a field with free names."""
     valid = [known for known, _ in field_paths(Job)]
     if path[:2] in FREE_FORM or any(known[: len(path)] == path for known in valid):
         return

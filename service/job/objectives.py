@@ -88,7 +88,7 @@ def mistakes(job: Job, task: "Task | None", space: Space | None) -> Iterator[str
 
 
 def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *, everything: bool) -> Iterator[str]:
-    """Limits on what is no objective, or that nothing can keep."""
+    """Yield a line for each limit on what is no objective, and for each that nothing can keep."""
     from nas.objectives import parse_bound
 
     exact: dict[str, Bound] = {}
@@ -112,7 +112,7 @@ def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *
 
 
 def _contradiction(job: Job, space: Space, bounds: "Mapping[str, Bound]") -> Iterator[str]:
-    """Limits that can each be kept, but not together."""
+    """Yield a line for limits that can each be kept, but not together."""
     from nas.objectives import costs_of
     from nas.search.reachable import contradiction
 

@@ -24,7 +24,7 @@ _LEADER_STARTS_S = 120.0
 
 
 def prepare_folder(job: Job, output: str | Path | None = None) -> Path:
-    """The folder to run a job in; where the same job has begun there, it is gone on with.
+    """Return the folder to run a job in, made where it is missing; a job that has begun there goes on.
 
     Args:
         job: What will run.
@@ -55,7 +55,7 @@ def prepare_folder(job: Job, output: str | Path | None = None) -> Path:
 
 
 def await_folder(output: str | Path) -> Path:
-    """The folder that the first of several processes prepares; the others wait here for it.
+    """Wait for the folder that the first of several processes prepares, and return it.
 
     Raises:
         InvalidJob: The first process has not made it in time.
@@ -70,7 +70,7 @@ def await_folder(output: str | Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a job folder; the lock ends with the process, however that ends.
+    """Keep other processes out of a job folder; the lock ends with the process, however that ends.
 
     Raises:
         InvalidJob: Another process works in the folder.
@@ -99,7 +99,7 @@ def _take(file: IO[str]) -> bool:
 
 
 def _alive(process: str) -> bool:
-    """Whether a process id is running; data workers of a killed job hold its lock for a moment after it."""
+    """Return whether a process id is running; data workers of a killed job hold its lock for a moment after it."""
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):
@@ -110,12 +110,12 @@ def _alive(process: str) -> bool:
 
 
 def save_job(job: Job, folder: Path) -> None:
-    """Writes `job.json`: the job, a fresh id, and where and with what it runs."""
+    """Write `job.json`: the job, a fresh id, and where and with what it runs."""
     write_json(folder / "job.json", job_record(job, environment()))
 
 
 def job_record(job: Job, here: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `job.json`.
+    """Return the content of `job.json`.
 
     Args:
         job: What will run.
@@ -131,7 +131,7 @@ def job_record(job: Job, here: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_supernet(job: Job, folder: Path) -> None:
-    """Whether the supernet trained in another job folder can be searched by this job.
+    """Refuse a supernet of another job folder that this job cannot search.
 
     Raises:
         InvalidJob: There is none, or it is of another space.
@@ -143,7 +143,7 @@ def check_supernet(job: Job, folder: Path) -> None:
 
 
 def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
-    """Where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
+    """Return where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
     ours, found = to_dict(job), []
     theirs = _completed(theirs, {"task": to_dict(job)["task"]}) if "task" not in theirs else theirs
     for name in ("space", "data", "task"):
@@ -155,7 +155,7 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
 
 
 def saved_job(folder: Path) -> dict[str, Any]:
-    """The job tree in the `job.json` of a folder, unchecked.
+    """Return the job tree in the `job.json` of a folder, unchecked.
 
     Raises:
         InvalidJob: The file is not what a job writes.
@@ -174,7 +174,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
 
 
 def front_members(folder: Path) -> list[dict[str, Any]]:
-    """The members of the front of a finished job.
+    """Return the members of the front of a finished job.
 
     Raises:
         InvalidJob: The job has no front yet.
@@ -186,7 +186,7 @@ def front_members(folder: Path) -> list[dict[str, Any]]:
 
 
 def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """Where two job trees differ, one line each."""
+    """Return where two job trees differ, one line each."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         names = dict.fromkeys([*there, *here])
         return [line for name in names for line in differences(there.get(name), here.get(name), (*path, name))]
@@ -205,7 +205,7 @@ def _check_same(job: Job, folder: Path) -> None:
 
 
 def _completed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a job, with the defaults of those that an earlier version did not have."""
+    """Return the fields of a job, with the defaults of those that an earlier version did not have."""
     completed = dict(defaults)
     for name, value in fields.items():
         below = defaults.get(name)
@@ -217,7 +217,7 @@ def _completed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def _foreign(folder: Path) -> str:
-    """Some files in a folder that no start of a job has left there."""
+    """Return some files in a folder that no start of a job has left there."""
     names = sorted(entry.name for entry in folder.iterdir())
     other = [name for name in names if name not in _LEFT_BY_A_START and not name.startswith(".job.json.")]
     return ", ".join(other[:3]) + (", …" if len(other) > 3 else "")

@@ -59,7 +59,7 @@ def make(
 
 
 def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
-    """What is wrong with the name of a searcher, its options, and where the space is known with their values."""
+    """Yield what is wrong with the name of a searcher, its options, and where the space is known with their values."""
     try:
         catalogue.check("searcher", config.searcher)
     except ValueError as error:

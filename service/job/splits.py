@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
-    """What is wrong with the splits, one line each; the space as far as that is known."""
+    """Yield what is wrong with the splits, one line each; the space as far as that is known."""
     if config.split is None or space is None:
         return
     from supernets.training.few_shot_budget import splittable
@@ -27,12 +27,12 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
 
 
 def part_phases(config: TrainConfig) -> "MakePhases":
-    """Makes what a part of a space is trained on for so many epochs."""
+    """Return what makes the phases that a part of a space is trained in, for so many epochs."""
     return lambda part, epochs: phases(part, replace(config, epochs=epochs), maker(config))
 
 
 def budget(config: TrainConfig, space: Space, epoch_steps: int) -> "Budget":
-    """What the stages of a training with splits may spend.
+    """Return what the stages of a training with splits may spend.
 
     Raises:
         ValueError: It is too little, with the field in front.

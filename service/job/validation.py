@@ -33,12 +33,12 @@ class Checked(Generic[T]):
     mistakes: dict[Path, str] = field(default_factory=dict)
 
     def sound(self, *path: str) -> bool:
-        """Whether nothing at, below or above this path is wrong."""
+        """Return whether nothing at, below or above this path is wrong."""
         return not any(wrong[: len(path)] == path[: len(wrong)] for wrong in self.mistakes)
 
 
 def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[str, Any]) -> Checked[T]:
-    """Builds the dataclass `cls` from nested mappings.
+    """Build the dataclass `cls` from nested mappings.
 
     Args:
         cls: The dataclass at the root of the tree; its pydantic configuration forbids unknown fields.
@@ -73,7 +73,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 @cache
 def field_paths(cls: type, above: Path = ()) -> tuple[tuple[Path, Any], ...]:
-    """Every field that is no dataclass itself, with its type."""
+    """Return every field that is no dataclass itself, with its type."""
     found: list[tuple[Path, Any]] = []
     for name, hint in field_types(cls).items():
         inner = section(hint)
@@ -85,18 +85,18 @@ def field_paths(cls: type, above: Path = ()) -> tuple[tuple[Path, Any], ...]:
 
 
 def section(hint: Any) -> type | None:
-    """The dataclass that a type is, be it that or null; None for any other type."""
+    """Return the dataclass that a type is, be it that or null; None for any other type."""
     return next((part for part in _alternatives(hint) if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """The resolved type of each field of a dataclass."""
+    """Return the resolved type of each field of a dataclass."""
     hints = get_type_hints(cls)
     return {item.name: hints[item.name] for item in fields(cls)}
 
 
 def type_at(cls: type, path: Sequence[str]) -> Any:
-    """The type that a path leads to: a field, or an element of a list or a mapping; None where it leads nowhere."""
+    """Return the type that a path leads to, a field or an element of a list or mapping; None where it leads nowhere."""
     hint: Any = cls
     for name in path:
         if (inside := section(hint)) is not None:
@@ -108,7 +108,7 @@ def type_at(cls: type, path: Sequence[str]) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """A type in plain words, to follow "must be"."""
+    """Return a type in plain words, to follow "must be"."""
     if hint in _NAMES:
         return _NAMES[hint]
     if isinstance(hint, type) and is_dataclass(hint):
@@ -168,7 +168,7 @@ def placed(error: Exception, section: str, places: Mapping[str, str]) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as the file has it, shortened to fit a line."""
+    """Return a value as the file has it, shortened to fit a line."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
@@ -184,7 +184,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
-    """Where and what one finding of pydantic is."""
+    """Return where and what one finding of pydantic is."""
     path = tuple(str(part) for part in detail["loc"])
     kind, value = detail["type"], detail["input"]
     if kind == "value_error":
@@ -200,14 +200,14 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
 
 
 def _owner(cls: type, path: Path) -> type:
-    """The dataclass that a path leads to."""
+    """Return the dataclass that a path leads to."""
     found = section(type_at(cls, path))
     assert found is not None
     return found
 
 
 def _range_mistake(cls: type, path: Path, error: Exception) -> tuple[Path, str]:
-    """A mistake that a dataclass found by itself: at the field that it names, or else at the section."""
+    """Return a mistake that a dataclass found by itself: at the field that it names, or else at the section."""
     if isinstance(error, FieldError) and error.field in field_types(_owner(cls, path)):
         path = (*path, error.field)
         text = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", error.text)
@@ -217,7 +217,7 @@ def _range_mistake(cls: type, path: Path, error: Exception) -> tuple[Path, str]:
 
 
 def _take_out(cls: type, data: dict[str, Any], path: Path, placeholders: Mapping[str, Any]) -> bool:
-    """Removes the field that a mistake lies in, or puts a placeholder there; whether that changed anything."""
+    """Remove the field that a mistake lies in, or put a placeholder there; return whether that changed anything."""
     owner: Any = cls
     for depth, name in enumerate(path):
         hint = field_types(owner).get(name)

@@ -1,0 +1,60 @@
+"""What a line of the catalogue says, by what it lists."""
+
+from math import inf
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where an object lies, as ``module:object``, and what it is in one line."""
+
+    target: str
+    summary: str
+
+
+class ObjectiveEntry(NamedTuple):
+    """What networks are compared by.
+
+    Attributes:
+        target: Where its class lies.
+        summary: What it is in one line.
+        role: `quality` or `cost`.
+        source: `measured`, `computed` or `predicted`.
+        unit: Of its values; of a quality that of the metric.
+        low: The least value that there can be.
+        needs_device_on_paper: Whether a job must say `latency.analytic`.
+    """
+
+    target: str
+    summary: str
+    role: str
+    source: str
+    unit: str = ""
+    low: float = -inf
+    needs_device_on_paper: bool = False
+
+
+class Aggregate(NamedTuple):
+    """A proxy that is defined for a population only, from the scores of its parts.
+
+    `target` is a function of one column [m] a part, higher is better in each, that gives one number [m].
+    """
+
+    target: str
+    summary: str
+    parts: tuple[str, ...]
+
+
+class ExportFormat(NamedTuple):
+    """A file format that trained networks are written in.
+
+    `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
+    every installation has.
+    """
+
+    target: str
+    summary: str
+    file: str
+    needs: tuple[str, ...] = ()
+
+
+Listed = Entry | ObjectiveEntry | ExportFormat
