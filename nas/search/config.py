@@ -15,7 +15,8 @@ class SearchConfig:
         searcher_options: Further keyword arguments of the searcher, such as ``{parent_share: 0.5}``.
         evaluations: Distinct architectures to evaluate.
         population: Architectures of one generation.
-        objectives: What to trade off, by catalogue names. Accuracy is read on the validation split only.
+        objectives: What to trade off: catalogue names, costs of the space, `package.module:object`, and `quality` or
+            the name of the metric of the task, which is read on the validation split only.
         constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
         calibration_images: Training images that set the batch norm of each subnet.
         per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
@@ -33,7 +34,7 @@ class SearchConfig:
     searcher_options: dict[str, Any] = field(default_factory=dict)
     evaluations: int = 200
     population: int = 24
-    objectives: list[str] = field(default_factory=lambda: ["accuracy", "latency_ms"])
+    objectives: list[str] = field(default_factory=lambda: ["quality", "latency_ms"])
     constraints: dict[str, str] = field(default_factory=dict)
     calibration_images: int = 2000
     per_leaf: bool | Literal["halving"] = False

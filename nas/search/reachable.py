@@ -15,27 +15,20 @@ from supernets.streams import SEARCHER
 _MEMBERS, _GENERATIONS = 64, 25
 
 
-def contradiction(
-    space: Space, computed: Sequence[Computed], bounds: Mapping[str, Bound], *, seed: int = 0
-) -> tuple[str, float] | None:
-    """Return the first of limits that nothing was found to keep beside those before it, and the best value beside them.
+def contradiction(space: Space, limits: Sequence[tuple[Computed, Bound]], *, seed: int = 0) -> tuple[int, float] | None:
+    """Return which limit nothing was found to keep beside those before it, and the best value beside them.
 
     None where all of them can be kept.
 
     Args:
         space: Where to look.
-        computed: The objectives that are limited.
-        bounds: Limits by objective name.
+        limits: What is limited, and how.
         seed: Of the looking.
     """
-    named = {objective.name: objective for objective in computed}
-    kept: list[tuple[Computed, Bound]] = []
-    for name, bound in bounds.items():
-        together = [*kept, (named[name], bound)]
-        new = NewArchitectures(space, partial(_outside, together), SEARCHER.generator(seed))
+    for place, (objective, bound) in enumerate(limits):
+        new = NewArchitectures(space, partial(_outside, limits[: place + 1]), SEARCHER.generator(seed))
         if len(new.random(1)) == 0:
-            return name, _nearest(space, named[name], bound, kept, seed)
-        kept = together
+            return place, _nearest(space, objective, bound, limits[:place], seed)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from math import inf, isinf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces import Space
 from service import catalogue
@@ -11,11 +11,12 @@ from service.job.job import Job
 from service.job.validation import show
 
 if TYPE_CHECKING:
-    from nas.objectives import Bound
+    from nas.objectives import Bound, Computed
     from supernets.tasks.task import Task
 
 QUALITY = "quality"
 """Stands in a job for the metric of its task."""
+_NO_SUBCLASS = "must be a subclass of nas.Objective, whose attributes say what it is"
 
 
 class Known(NamedTuple):
@@ -26,14 +27,15 @@ class Known(NamedTuple):
         unit: Of its values.
         low: The least value that any architecture of the space can have, and
         high: the largest.
-        exact: Whether the space counts it, so that what limits on several leave can be looked for.
+        computed: The objective itself where it needs no network, so that what limits on several leave can be looked
+            for.
     """
 
     role: str
     unit: str
     low: float = -inf
     high: float = inf
-    exact: bool = False
+    computed: "Computed | None" = None
 
     def meets(self, bound: "Bound") -> bool:
         """Return whether any value can lie within the bound."""
@@ -41,7 +43,7 @@ class Known(NamedTuple):
 
     def reach(self, name: str, space: Space | None) -> str:
         """Return the possible values in words."""
-        if self.exact and space is not None:
+        if self.computed is not None and space is not None and not isinf(self.high):
             return f"{name} of {space.name} reach from {self.low:,.0f} to {self.high:,.0f}"
         if isinf(self.high):
             return f"{name} is more than {self.low:.0f} {self.unit}".rstrip()
@@ -62,28 +64,65 @@ def known_objectives(task: "Task | None", space: Space | None) -> dict[str, Know
     if space is not None:
         from nas.objectives import costs_of
 
-        found |= {cost.name: Known("cost", cost.unit, cost.low, cost.high, exact=True) for cost in costs_of(space)}
+        found |= {cost.name: Known("cost", cost.unit, cost.low, cost.high, computed=cost) for cost in costs_of(space)}
     return found
+
+
+def own_objective(name: str, task: "Task | None", space: Space | None) -> Known | None:
+    """Return what is known of an objective of the user's own; None where that shows only once there are networks.
+
+    One that takes nothing but the task and the space is made, of any other the class says what it has to say.
+
+    Raises:
+        ValueError: It cannot be imported or made, or is no objective.
+    """
+    from nas.objectives import Objective
+    from nas.objectives.objective import is_computed
+
+    target = catalogue.resolve("objective", name)
+    offered = {part: value for part, value in (("task", task), ("space", space)) if value is not None}
+    needed = [argument for argument, one in catalogue.parameters("objective", name).items() if one.required]
+    if all(argument in offered for argument in needed):
+        made = catalogue.make("objective", name, offered=offered)
+        if Objective not in type(made).__mro__:
+            raise ValueError(f"{name!r} {_NO_SUBCLASS}")
+        computed = made if is_computed(made) else None
+        return Known(made.role, made.unit, made.low, made.high, computed=computed)
+    if not isinstance(target, type):
+        return None
+    if Objective not in target.__mro__:
+        raise ValueError(f"{name!r} {_NO_SUBCLASS}")
+    said: type[Objective] = target
+    return Known("", "", _number(said.low, -inf), _number(said.high, inf))
+
+
+def _number(value: Any, otherwise: float) -> float:
+    """An attribute of a class, where it is a number and not made by each object."""
+    return float(value) if isinstance(value, int | float) else otherwise
 
 
 def mistakes(job: Job, task: "Task | None", space: Space | None) -> Iterator[str]:
     """Yield what is wrong with the objectives and the limits on them, one line each."""
     known = known_objectives(task, space)
+    for section, names in (("objectives", job.search.objectives), ("constraints", job.search.constraints)):
+        for name in names:
+            if ":" in name and name not in known:
+                try:
+                    own_one = own_objective(name, task, space)
+                except ValueError as error:
+                    yield f"search.{section}: {error}"
+                    own_one = None
+                known[name] = own_one or Known("", "")
+        if task is not None and QUALITY in names and task.metric.name in names:
+            yield f"search.{section}: {QUALITY} and {task.metric.name} are the same; name one of them"
     own = [name for name in (job.space.name, job.task.name or job.data.source) if ":" in name]
     everything = (task is not None and space is not None) or not own
     for name in job.search.objectives:
-        if ":" in name:
-            try:
-                catalogue.check("objective", name)
-            except ValueError as error:
-                yield f"search.objectives: {error}"
-        elif name not in known and name not in catalogue.PROXIES and everything:
+        if name not in known and name not in catalogue.PROXIES and everything:
             yield f"search.objectives: {name!r} is no objective{suggestion(name, known)}, or package.module:object"
-    if job.proxies.filter == "auto" and task is not None:
-        names = [name for name in job.search.objectives if name in known and known[name].role == "quality"]
-        if not names:
-            quality = f"{task.metric.name}, the quality"
-            yield f"proxies.filter: auto learns from {quality}, which must be among search.objectives"
+    if job.proxies.filter == "auto" and task is not None and not {task.metric.name, QUALITY} & {*job.search.objectives}:
+        quality = f"{task.metric.name}, the quality"
+        yield f"proxies.filter: auto learns from {quality}, which must be among search.objectives"
     yield from _limit_mistakes(job, known, space, everything=everything)
 
 
@@ -91,7 +130,7 @@ def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *
     """Yield a line for each limit on what is no objective, and for each that nothing can keep."""
     from nas.objectives import parse_bound
 
-    exact: dict[str, Bound] = {}
+    computed: dict[str, Bound] = {}
     names = dict.fromkeys([*known, *job.search.objectives])
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
@@ -105,20 +144,21 @@ def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *
             continue
         if name in known and not known[name].meets(bound):
             yield f"{path}: {show(text)} is impossible; {known[name].reach(name, space)}"
-        elif name in known and known[name].exact:
-            exact[name] = bound
-    if space is not None and len(exact) > 1:
-        yield from _contradiction(job, space, exact)
+        elif name in known and known[name].computed is not None:
+            computed[name] = bound
+    if space is not None and len(computed) > 1:
+        yield from _contradiction(job, space, known, computed)
 
 
-def _contradiction(job: Job, space: Space, bounds: "Mapping[str, Bound]") -> Iterator[str]:
+def _contradiction(job: Job, space: Space, known: Mapping[str, Known], bounds: "Mapping[str, Bound]") -> Iterator[str]:
     """Yield a line for limits that can each be kept, but not together."""
-    from nas.objectives import costs_of
     from nas.search.reachable import contradiction
 
-    found = contradiction(space, costs_of(space), bounds)
+    limited = [(objective, bound) for name, bound in bounds.items() if (objective := known[name].computed) is not None]
+    found = contradiction(space, limited)
     if found is not None:
-        name, best = found
+        place, best = found
+        name = list(bounds)[place]
         others = " and ".join(f"{n} {job.search.constraints[n]}" for n in bounds if n != name)
         text = job.search.constraints[name]
         yield f"search.constraints.{name}: {show(text)} is impossible with {others}; the best reachable is {best:,.0f}"

@@ -105,6 +105,6 @@ def test_limits_on_computed_and_predicted_objectives_of_ones_own_are_kept_before
 
 def test_limits_that_no_architecture_keeps_together_are_found_for_any_computed_objective():
     wires, area = Wires(SPACE), Cost(SPACE, "area")
-    together = {"wires": Bound(low=10.0), "area": Bound(high=8.0)}
-    assert contradiction(SPACE, [wires, area], together) == ("area", 12.0)
-    assert contradiction(SPACE, [wires, area], {**together, "area": Bound(high=12.0)}) is None
+    many = (wires, Bound(low=10.0))
+    assert contradiction(SPACE, [many, (area, Bound(high=8.0))]) == (1, 12.0)
+    assert contradiction(SPACE, [many, (area, Bound(high=12.0))]) is None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.objectives import Bound, costs_of
+from nas.objectives import Bound, Cost
 from nas.search.journal import Evaluation
 from nas.search.reachable import contradiction, nearest_found
 from search_spaces import Architecture, Decision, Space
@@ -25,7 +25,8 @@ def wide_or_deep() -> Space:
 
 def found_contradiction(**bounds):
     space = wide_or_deep()
-    return contradiction(space, costs_of(space), bounds)
+    found = contradiction(space, [(Cost(space, name), bound) for name, bound in bounds.items()])
+    return None if found is None else (list(bounds)[found[0]], found[1])
 
 
 def test_limits_that_can_be_kept_together_are_no_contradiction():
