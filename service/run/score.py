@@ -18,7 +18,7 @@ from service.job.loading import job_of
 from service.job.observer import Observer
 from service.run import scoring
 
-_FROM_SOURCE = ("space", "data", "proxies", "seed", "device")
+_FROM_SOURCE = ("space", "data", "task", "proxies", "seed", "device")
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -27,7 +27,7 @@ class Request:
     """What a command line asks to have scored.
 
     Attributes:
-        source: Job whose space, data and seed are used, if any.
+        source: Job whose space, data, task and seed are used, if any.
         space: Name of the space.
         proxies: Names, joined by commas.
         data: File or folder of images.

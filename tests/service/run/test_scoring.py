@@ -71,6 +71,16 @@ def test_too_many_are_not_listed() -> None:
         scoring.rows_of_all(space)
 
 
+def test_the_task_of_the_job_is_what_its_architectures_are_scored_for(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "name: a\nspace: {name: nasbench201}\ndata: {source: noise}\n"
+        "task: {name: classification, options: {label_smoothing: 0.2}}\n"
+    )
+    found = command.requested_job(request(source=str(job), space=None))
+    assert found.task.options == {"label_smoothing": 0.2}
+
+
 def score_slowly(folder: str) -> None:
     job, space = command.job_and_space(request(proxies="synflow,nwot", sets=[*SMALL, "space.options.cells=3"]))
     rows = scoring.rows_of_sample(space, 100, seed=0)
