@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from nas.search.evaluators import FULL, Candidate
 from search_spaces import Architecture
 from supernets.estimate import Estimate
 
+_NEW_NAMES = ("role", "source")  # of objectives
 Status = Literal["ok", "infeasible", "failed"]
 
 
@@ -74,7 +75,7 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, header: dict[str, Any]) -> None:
-        self._lines = Records(path, {"journal": 1, **header}, what="search")
+        self._lines = Records(path, {"journal": 1, **header}, what="search", new_names=_NEW_NAMES)
         self.path, self.header = path, self._lines.header
         self.evaluations = [Evaluation.from_json(record) for record in self._lines.records]
         self._lines.records.clear()
@@ -123,6 +124,7 @@ class Records:
         path: File to append to; None keeps the records in memory only.
         header: What they are records of; a file with another header is refused.
         what: What a file belongs to, for that message.
+        new_names: Names inside the header that files of earlier versions lack; such files are not refused for it.
 
     Attributes:
         records: Those of the earlier run.
@@ -131,8 +133,10 @@ class Records:
         ValueError: The file has another header, or is damaged before its last line.
     """
 
-    def __init__(self, path: Path | None, header: dict[str, Any], *, what: str) -> None:
-        self.path, self.header, self.what = path, header, what
+    def __init__(
+        self, path: Path | None, header: dict[str, Any], *, what: str, new_names: Collection[str] = ()
+    ) -> None:
+        self.path, self.header, self.what, self.new_names = path, header, what, new_names
         self.records: list[dict[str, Any]] = []
         self._file = None
         if path is None:
@@ -168,7 +172,7 @@ class Records:
         assert self.path is not None
         complete = _complete_lines(self.path)
         header, *self.records = [*_parse(complete, self.path)] or [self.header]
-        differing = [name for name in self.header if json.loads(json.dumps(self.header[name])) != header.get(name)]
+        differing = [name for name, ours in self.header.items() if not self._is_same(ours, header.get(name))]
         if differing:
             name = differing[0]
             raise ValueError(
@@ -177,6 +181,18 @@ class Records:
             )
         if len(complete) < self.path.stat().st_size:
             os.truncate(self.path, len(complete))
+
+    def _is_same(self, ours: Any, theirs: Any) -> bool:
+        """Return whether an entry of the header is that of the file, written by this version or an earlier one."""
+        ours = json.loads(json.dumps(ours))
+        return ours == theirs or _without(ours, self.new_names) == theirs
+
+
+def _without(value: Any, names: Collection[str]) -> Any:
+    """Return a value as JSON has it, without entries of these names however deep they lie."""
+    if isinstance(value, dict):
+        return {name: _without(part, names) for name, part in value.items() if name not in names}
+    return [_without(part, names) for part in value] if isinstance(value, list) else value
 
 
 def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:

@@ -236,3 +236,20 @@ def test_a_limit_on_a_prediction_is_kept_by_the_end_of_its_interval(searcher, tm
     assert path.read_bytes() == before
     assert task.loss_limits == {}
     np.testing.assert_array_equal(task.exact_losses[1](np.eye(12, dtype=int)[:1]), [2.0])
+
+
+def test_a_journal_of_an_earlier_version_is_continued_and_one_of_other_objectives_refused(tmp_path):
+    """Headers did not say role and source then."""
+    described = problem(bits(4)).describe()
+    earlier = [{name: value for name, value in d.items() if name not in ("role", "source")} for d in described]
+    path = tmp_path / "journal.jsonl"
+    Journal(path, {"objectives": earlier}).close()
+    Journal(path, {"objectives": described}).close()
+    other = [{**described[0], "maximise": False}, *described[1:]]
+    for differing in (other, described[:-1]):
+        with pytest.raises(ValueError, match="the journal of another search: its objectives"):
+            Journal(path, {"objectives": differing})
+    Journal(tmp_path / "new.jsonl", {"objectives": described}).close()
+    other = [{**described[0], "role": "cost"}, *described[1:]]
+    with pytest.raises(ValueError, match="the journal of another search: its objectives"):
+        Journal(tmp_path / "new.jsonl", {"objectives": other})
