@@ -7,9 +7,12 @@ their names. Folders of earlier versions lack both; what is missing is derived h
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.job.folder import read_json, read_lines
+
+if TYPE_CHECKING:
+    from supernets.tasks import Task
 
 TASK_FILE = "task.json"
 """What a job leaves as soon as it knows its task: the `task` of `front.json`."""
@@ -70,7 +73,9 @@ class TaskFacts:
 def read_front_file(folder: Path) -> dict[str, Any] | None:
     """The content of `front.json` in the terms of this version; None where there is none yet."""
     content = read_json(folder / "front.json")
-    return None if content is None else brought_up_to_date(content)
+    if content is None:
+        return None
+    return brought_up_to_date({"task": read_json(folder / TASK_FILE), **content})
 
 
 def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +118,12 @@ def objectives_of(folder: Path) -> list[dict[str, Any]]:
     head = next((line for line in read_lines(folder / "search" / "journal.jsonl")[0] if "objectives" in line), {})
     metric = task_of_job(folder).metric.name
     return [_with_role(described, metric) for described in head.get("objectives", [])]
+
+
+def described_task(name: str, task: "Task") -> dict[str, Any]:
+    """A task as `task.json` and `front.json` have it; the name is that of a job."""
+    metric = {"name": task.metric.name, "unit": task.metric.unit, "maximise": task.metric.maximise}
+    return {"name": name, "metric": metric, "examples": task.examples}
 
 
 def task_of(front: Mapping[str, Any]) -> TaskFacts:

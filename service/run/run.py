@@ -12,9 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from service.job.building import build_task, look_at
 from service.job.device import torch_device
 from service.job.environment import environment
 from service.job.folder import read_json, write_json
+from service.job.front_file import TASK_FILE, described_task
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import machine_load
@@ -64,6 +66,8 @@ def run(
         if any(stage.result != "after" for stage in pending.values()):
             check_limits(job, folder, context.space, device)
         with nullcontext() if was_over else _recorded(folder, events):
+            if together.is_first and not (folder / TASK_FILE).exists():
+                _write_task(folder, job)
             for name, stage in pending.items():
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):
@@ -73,6 +77,12 @@ def run(
             write_json(folder / RESULT, result)
             events.sync(final=True)
     return result
+
+
+def _write_task(folder: Path, job: Job) -> None:
+    """What the networks are trained for, for whoever shows the job."""
+    data = look_at(job.data)
+    write_json(folder / TASK_FILE, described_task(job.task.name or data.task, build_task(job, data)))
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from typing import Any
 
 from service import catalogue
 from service.errors import InvalidJob
+from service.job.front_file import TASK_FILE
 from service.tracking.connection import connect
 from service.tracking.store import database_of
 
-_FILES = ("job.json", "front.json", "result.json", "search/journal.jsonl", "search/proxies.json")
+_FILES = ("job.json", TASK_FILE, "front.json", "result.json", "search/journal.jsonl", "search/proxies.json")
 _NEEDED = ("job.json", "front.json")
 _MOST_RUNS = 1000
 _MOST_NAMED = 12

@@ -1,7 +1,17 @@
 """What is known of networks is found by role and source, in folders of every version."""
 
 from service.job.folder import write_json
-from service.job.front_file import member_quantities, quality_of, read_front_file, read_retrained, task_of
+from service.job.front_file import (
+    TASK_FILE,
+    described_task,
+    member_quantities,
+    quality_of,
+    read_front_file,
+    read_retrained,
+    task_of,
+    task_of_job,
+)
+from supernets.tasks import Classification
 
 EARLIER = {
     "objectives": [
@@ -68,3 +78,12 @@ def test_retrained_record_of_an_earlier_version_is_read(tmp_path):
     expected = {"key": "a", "inherited_quality": 1.0, "retrained_quality": 2.0, "retrained_test_quality": 3.0}
     assert read_retrained(path) == expected
     assert read_retrained(tmp_path / "none.json") == {}
+
+
+def test_task_is_known_before_there_is_a_front_and_kept_by_one_that_does_not_say_it(tmp_path):
+    task = Classification(classes=10)
+    write_json(tmp_path / TASK_FILE, {**described_task("classification", task), "examples": "flowers"})
+    assert task_of_job(tmp_path).examples == "flowers"
+    assert task_of_job(tmp_path).metric == task_of({}).metric
+    write_json(tmp_path / "front.json", EARLIER)
+    assert task_of_job(tmp_path).examples == "flowers"
