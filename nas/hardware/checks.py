@@ -1,6 +1,6 @@
 """What of a latency configuration cannot be had on a machine, without measuring anything."""
 
-from nas.hardware.backends import backend_named
+from nas.hardware.backends import Backend
 from nas.hardware.config import LatencyConfig
 
 
@@ -12,7 +12,7 @@ def mistakes(config: LatencyConfig, device: str) -> list[str]:
         device: Where networks run on this machine, `cpu` or `cuda`.
     """
     try:
-        backend = backend_named(config.backend)
+        backend: Backend = config.make_backend()
     except ValueError as error:
         return [str(error)]
     found = []

@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from nas.names import find
 from search_spaces.errors import FieldError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -62,6 +63,17 @@ class LatencyConfig:
             ssh_address(self.device)
         if not self.python.strip():
             raise FieldError("python", f"must be an interpreter, got {self.python!r}")
+
+    def make_backend(self) -> Any:
+        """Return the backend, see `nas.hardware.backends.Backend`.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        try:
+            return find(self.backend, package="nas.hardware.backends", attribute="Backend")()
+        except ValueError as error:
+            raise FieldError("backend", str(error)) from error
 
     @property
     def is_remote(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.hardware.backends import backend_named
+from nas.hardware.backends import Backend
 from nas.hardware.checks import mistakes
 from nas.hardware.config import Conditions, LatencyConfig, ssh_address
 from nas.hardware.examples import Example, batch_of, shape_of
@@ -83,7 +83,7 @@ class Meter:
 
     def __init__(self, config: LatencyConfig, *, journal: Path | None = None) -> None:
         self.config = config
-        self._backend = backend_named(config.backend)
+        self._backend: Backend = config.make_backend()
         self._journal = journal
         self._other: OtherMachine | None = None
 

@@ -1,7 +1,7 @@
 """The `latency` of a job: how it is measured, and what predicts it where it is not."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.hardware.config import LatencyConfig
 from search_spaces.errors import FieldError
@@ -66,3 +66,11 @@ class LatencySection(LatencyConfig):
 
     table: str | None = None
     analytic: AnalyticConfig | None = None
+
+    def make_backend(self) -> Any:
+        """Return the backend of the catalogue, or of one's own.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        return catalogue.make("backend", self.backend)

@@ -1,6 +1,6 @@
 """What runs a network while it is timed, one file each.
 
-A backend is found by its file here, or as `package.module:object`.
+The backend of a name is the class `Backend` in the file of that name here; see `LatencyConfig.make_backend`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from nas.hardware.config import LatencyConfig
 from nas.hardware.timing import Network
-from nas.names import find
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,18 +52,6 @@ class Backend(Protocol):
     def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
         """The network as a file for the runtime of another machine; called where `runtime` is given."""
         ...
-
-
-def backend_named(name: str) -> Backend:
-    """Return the backend of that name.
-
-    Raises:
-        ValueError: There is none.
-    """
-    try:
-        return find(name, package=__name__, attribute="Backend")()
-    except ValueError as error:
-        raise ValueError(f"backend {error}") from error
 
 
 def not_installed(*modules: str, install: str) -> str | None:

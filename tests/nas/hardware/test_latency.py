@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from nas.hardware import LatencyConfig, Measurement, MeasurementFailed, Meter, conditions, measure, measure_latency
-from nas.hardware.backends import backend_named
 from nas.hardware.checks import mistakes
 from nas.hardware.config import ssh_address
 from nas.hardware.measurement import latency_of, relative_width
@@ -242,14 +241,14 @@ def test_peak_memory_is_weights_input_and_the_most_that_lives_at_once():
 CPU_CASES = [
     (b, p)
     for b in names_in("nas.hardware.backends")
-    for p in backend_named(b).precisions
-    if "cpu" in backend_named(b).devices and b != "torch_compile"
+    for p in LatencyConfig(backend=b).make_backend().precisions
+    if "cpu" in LatencyConfig(backend=b).make_backend().devices and b != "torch_compile"
 ]
 
 
 @pytest.mark.parametrize(("backend", "precision"), CPU_CASES)
 def test_every_backend_of_a_processor_measures_in_every_precision(backend, precision):
-    lacking = backend_named(backend).missing("cpu")
+    lacking = LatencyConfig(backend=backend).make_backend().missing("cpu")
     if lacking:
         pytest.skip(lacking)
     model, kept = network(), {name: p.clone() for name, p in network().state_dict().items()}
@@ -264,7 +263,7 @@ def test_every_backend_of_a_processor_measures_in_every_precision(backend, preci
 
 @pytest.mark.slow
 def test_torch_compile_measures():
-    lacking = backend_named("torch_compile").missing("cpu")
+    lacking = LatencyConfig(backend="torch_compile").make_backend().missing("cpu")
     if lacking:
         pytest.skip(lacking)
     (measured,) = measure([network()], [EXAMPLE], LatencyConfig(backend="torch_compile", **QUICK))
@@ -276,7 +275,7 @@ def test_torch_compile_measures():
 def test_every_backend_of_cuda_measures(backend):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    lacking = backend_named(backend).missing("cuda")
+    lacking = LatencyConfig(backend=backend).make_backend().missing("cuda")
     if lacking:
         pytest.skip(lacking)
     for precision in ("fp32", "fp16"):
@@ -363,7 +362,7 @@ class Tagger(nn.Module):
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_networks_of_several_inputs_of_different_types_are_measured(backend):
-    if backend_named(backend).missing("cpu"):
+    if LatencyConfig(backend=backend).make_backend().missing("cpu"):
         pytest.skip(f"{backend} is not installed")
     space = Space(name="tags", decisions=(), inputs=(Input((6,), "int64", values=11), Input((6,))))
     (measured,) = measure([Tagger()], [space.example()], LatencyConfig(backend=backend, batch_size=3, **QUICK))

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from nas.hardware import LatencyConfig, Measurement, measure
-from nas.hardware.backends import backend_named
 from nas.hardware.examples import channels_last, ready_for
 from nas.hardware.memory import peak_memory_mb
 from tests.nas.two_inputs import Inverse, masked, sequences
@@ -17,7 +16,7 @@ QUICK = {"repeats": 5, "warmup_s": 0.05, "min_time_ms": 0.2}
     [("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("onnxruntime", "int8")],
 )
 def test_two_inputs_of_whole_numbers_are_measured(backend: str, precision: str):
-    if lacking := backend_named(backend).missing("cpu"):
+    if lacking := LatencyConfig(backend=backend).make_backend().missing("cpu"):
         pytest.skip(lacking)
     config = LatencyConfig(backend=backend, precision=precision, batch_size=3, **QUICK)
     (measured,) = measure([masked()], [sequences(2)], config)
@@ -28,7 +27,7 @@ def test_two_inputs_of_whole_numbers_are_measured(backend: str, precision: str):
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_networks_are_timed_on_whole_numbers_that_can_occur(backend: str):
-    if lacking := backend_named(backend).missing("cpu"):
+    if lacking := LatencyConfig(backend=backend).make_backend().missing("cpu"):
         pytest.skip(lacking)
     example = (torch.randn(2, 4), torch.tensor([3, 5]))
     (measured,) = measure([Inverse().eval()], [example], LatencyConfig(backend=backend, **QUICK))

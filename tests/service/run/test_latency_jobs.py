@@ -5,7 +5,7 @@ import sys
 import pytest
 import typer.testing
 
-from nas.hardware.backends import backend_named
+from nas.hardware import LatencyConfig
 from service.cli import app
 from service.errors import InvalidJob
 from service.job.loading import load_job
@@ -57,7 +57,7 @@ def test_profile_shows_interval_throughput_and_conditions():
 
 
 def test_profile_measures_on_another_machine(tmp_path):
-    if lacking := backend_named("onnxruntime").missing("cpu"):
+    if lacking := LatencyConfig(backend="onnxruntime").make_backend().missing("cpu"):
         pytest.skip(lacking)
     server = start_sshd(tmp_path)
     try:
