@@ -15,10 +15,12 @@ class Subnets:
 
     Args:
         supernet: Where the weights come from; its active architecture changes.
-        calibration_batches: Makes the training images [B, C, H, W] for batch norm, the same at every call.
+        calibration_batches: Makes the training inputs for batch norm, the same at every call; see `calibrate`.
     """
 
-    def __init__(self, supernet: Supernet, calibration_batches: Callable[[], Iterable[Tensor]]) -> None:
+    def __init__(
+        self, supernet: Supernet, calibration_batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]]
+    ) -> None:
         self.supernet = supernet
         self.calibration_batches = calibration_batches
         self._last: tuple[Architecture, nn.Module] | None = None

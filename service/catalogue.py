@@ -81,24 +81,22 @@ SEARCHERS = {
 }
 _COST, _ANY_TIME_MS = "nas.objectives.cost:Cost", 1e-9
 OBJECTIVES = {
-    "accuracy": ObjectiveEntry(
-        "nas.objectives.accuracy:Accuracy",
-        "top-1 percent on the validation split, maximised",
-        "quality",
-        "measured",
-        "%",
+    "quality": ObjectiveEntry(
+        "nas.objectives.quality:Quality",
+        "metric of the task on the validation split, also by its name",
+        *("quality", "measured"),
     ),
     "macs": ObjectiveEntry(
         _COST, "exact multiply-accumulates of one input, minimised", "cost", "computed", "MACs", 0.0
     ),
     "params": ObjectiveEntry(_COST, "exact number of weights, minimised", "cost", "computed", "weights", 0.0),
     "latency_ms": ObjectiveEntry(
-        "nas.objectives.latency:Latency",
+        "service.run.problem:latency_objective",
         "measured milliseconds of one batch here, minimised",
         *("cost", "measured", "ms", _ANY_TIME_MS),
     ),
     "roofline_ms": ObjectiveEntry(
-        "nas.objectives.predicted_latency:Roofline",
+        "service.run.problem:roofline_objective",
         "analytic: milliseconds on a device on paper, never measured",
         *("cost", "computed", "ms", _ANY_TIME_MS),
         needs_device_on_paper=True,
@@ -254,7 +252,7 @@ def make(
     taken, any_option = _signature(target)
     for option in options if not any_option else ():
         check_option(kind, name, option, taken)
-    given = {**{argument: value for argument, value in offered.items() if argument in taken}, **options}
+    given = {**{argument: offered[argument] for argument in taken if argument in offered}, **options}
     missing = [argument for argument, one in taken.items() if one.required and argument not in given]
     if missing:
         there = f"offered are {', '.join(offered)}" if offered else "nothing is offered"

@@ -131,11 +131,11 @@ def _images(context: JobContext, judging: Judging) -> RankingImages:
     validation = context.data.validation
     if judging.images is not None:
         validation = validation.subset(judging.images, seed=0)
-    calibrated = judging.batch_norm == "calibrated"
+    calibrated, examples = judging.batch_norm == "calibrated", context.job.search.calibration_images
     return RankingImages.of(
         validation.sequential(judging.batch_size),
         device=context.device,
-        calibration=context.batches.calibration(context.job.search.calibration_images) if calibrated else (),
+        calibration=[images for (images,) in context.batches.calibration(examples)] if calibrated else (),
         batch_size=judging.batch_size,
     )
 

@@ -7,12 +7,11 @@ from itertools import islice
 from torch import Tensor
 
 from nas.data import Data
+from supernets.tasks.task import Batch
 
 _BATCH = 200
 _CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the examples
 _LOOKED_AT = 1000  # at most, while a supernet is trained
-
-Batch = tuple[Tensor, Tensor]
 
 
 def undisturbed(batches: Iterable[Batch]) -> Iterable[Batch]:
@@ -26,18 +25,20 @@ class EvaluationBatches:
 
     Args:
         load: Gives the data; called when the first batch is asked for.
+        inputs: Gives what networks are called with for a batch, see `Task.inputs`.
         between: Yields the batches it is given; other work may be let in between two of them.
     """
 
     load: Callable[[], Data]
+    inputs: Callable[[Batch], tuple[Tensor, ...]]
     between: Callable[[Iterable[Batch]], Iterable[Batch]] = undisturbed
 
-    def calibration(self, examples: int) -> Iterable[Tensor]:
-        """Return inputs for batch norm from the training split, augmented as in training."""
+    def calibration(self, examples: int) -> Iterable[tuple[Tensor, ...]]:
+        """Return inputs for batch norm from the training split, changed as in training."""
         train = self.load().train
         size = min(_BATCH, examples, len(train))
         batches = islice(train.batches(size, epoch=0, seed=_CALIBRATION_SEED), max(1, examples // size))
-        return (images for images, _ in self.between(batches))
+        return (self.inputs(batch) for batch in self.between(batches))
 
     def validation(self, fidelity: float = 1.0) -> Iterable[Batch]:
         """Return the validation split, or so large a share of it."""

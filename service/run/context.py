@@ -1,7 +1,7 @@
 """What the stages of one job use, each part made when a stage first asks for it."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +18,16 @@ from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import latency_table
-from service.job.building import build_space, data_source
+from service.job.building import build_space, build_task, data_source, look_at
 from service.job.folder import write_whole
 from service.job.job import Job
 from service.run.batches import EvaluationBatches, undisturbed
 from service.run.events import Events
-from service.run.problem import ObjectiveParts, build_problem
+from service.run.offered import Offered
+from service.run.problem import build_problem
 from service.run.proxies import SearchProxies
 from service.run.stages.outputs import SUPERNET
-from supernets import Processes, Supernet, load_supernet
+from supernets import Processes, Supernet, Task, load_supernet
 
 
 @dataclass
@@ -97,10 +98,20 @@ class JobContext:
 
     # ---- how it is judged -------------------------------------------------------------------------------------------
 
+    @property
+    def task_name(self) -> str:
+        """What a job calls its task."""
+        return self.job.task.name or look_at(self.job.data).task
+
+    @cached_property
+    def task(self) -> Task:
+        """What networks are trained for and judged by."""
+        return build_task(self.job)
+
     @cached_property
     def batches(self) -> EvaluationBatches:
         between = undisturbed if self.measurements is None else self.measurements.pieces
-        return EvaluationBatches(lambda: self.data, between)
+        return EvaluationBatches(lambda: self.data, self.task.inputs, between)
 
     @cached_property
     def subnets(self) -> Subnets:
@@ -109,15 +120,22 @@ class JobContext:
 
     @cached_property
     def problem(self) -> Problem:
-        parts = ObjectiveParts(
-            space=self.space,
-            subnets=self.subnets,
-            batches=self.batches,
-            latency=self.latency,
-            table=self.table,
-            proxies=self.proxies,
+        offered = Offered(
+            {
+                "space": lambda: self.space,
+                "task": lambda: self.task,
+                "data": lambda: self.data,
+                "supernet": lambda: self.supernet,
+                "subnet": lambda: self.subnets,
+                "subnets": lambda: self.subnets,
+                "batches": lambda: self.batches.validation,
+                "timed_subnet": lambda: self._timed_subnet,
+                "latency": lambda: self.job.latency,
+                "alone": lambda: self._alone,
+                "table": lambda: self.table,
+            }
         )
-        return build_problem(self.job, parts)
+        return build_problem(self.job, offered, self.proxies)
 
     @cached_property
     def proxies(self) -> SearchProxies:
@@ -130,9 +148,12 @@ class JobContext:
 
     @cached_property
     def latency(self) -> Latency:
-        measurements = Quiet(self.folder / "search")
-        alone = nullcontext if self.job.latency.is_remote else measurements.measuring
-        return Latency(self._timed_subnet, self.space.example, self.job.latency, alone=alone)
+        """Measures latency, also where the search goes by predictions."""
+        return Latency(self._timed_subnet, self.space.example, self.job.latency, alone=self._alone)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Held while something is measured, so that no evaluation on this machine disturbs it."""
+        return nullcontext() if self.job.latency.is_remote else Quiet(self.folder / "search").measuring()
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
         """The subnet that quality is read of; one without calibration where that happens elsewhere, which takes as

@@ -17,12 +17,13 @@ from nas.search.journal import Evaluation
 from nas.search.pareto import contenders, pareto_front
 from nas.search.problem import Problem
 from search_spaces import Architecture, Space
+from service.job.front_file import PREDICTED
+from supernets import Task
 from supernets.estimate import Estimate
 
 Measured = Estimate | MeasurementFailed
 Measure = Callable[[list[Architecture], int], Sequence[Measured]]
 """Architectures and how many rounds of repeats -> their latencies in ms, interleaved, or why they have none."""
-PREDICTED = "predicted_latency_ms"
 _ROUNDS = 4
 _ROUNDS_WHERE_CLOSE = 12
 _MOST_LAYERS = 6  # of candidates behind the front that are measured where those before them break the limit
@@ -38,6 +39,7 @@ class FinalFront:
         table: What predicted latencies in the search, if anything did.
         observer: Told of progress.
         most: Candidates measured at first, the front in any case; None for no limit.
+        name: Of what is measured.
     """
 
     problem: Problem
@@ -45,6 +47,7 @@ class FinalFront:
     table: LatencyTable | None = None
     observer: Callable[[dict[str, Any]], None] = lambda event: None
     most: int | None = None
+    name: str = Latency.name
 
     def settle(self, evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
         """The front, and who was measured and is not on it, with the reason; all with measured latencies."""
@@ -84,7 +87,7 @@ class FinalFront:
 
     @property
     def _bound(self) -> Bound:
-        return self.problem.bounds.get("latency_ms", Bound())
+        return self.problem.bounds.get(self.name, Bound())
 
     def _broken(self, latency: Measured) -> bool:
         return isinstance(latency, Estimate) and self._bound.violation_within(*_ends(latency)) > 0
@@ -96,11 +99,11 @@ class FinalFront:
         """Infeasible where a limit is broken, or that of latency within the interval."""
         if evaluation.status == "failed":
             return evaluation
-        value = evaluation.values["latency_ms"]
-        low, high = evaluation.intervals.get("latency_ms", (value, value))
+        value = evaluation.values[self.name]
+        low, high = evaluation.intervals.get(self.name, (value, value))
         if self._bound.violation_within(low, high) > 0:
             ends = f" [{low:.4g}, {high:.4g}]" if high > low else ""
-            reason = f"latency_ms = {value:.4g}{ends} is outside its limit when measured again"
+            reason = f"{self.name} = {value:.4g}{ends} is outside its limit when measured again"
             return replace(evaluation, status="infeasible", reason=reason)
         return evaluation
 
@@ -110,10 +113,11 @@ class FinalFront:
         values, intervals = dict(evaluation.values), dict(evaluation.intervals)
         if self.table is not None:
             predicted = self.table.estimate(evaluation.architecture)
-            values[PREDICTED], intervals[PREDICTED] = predicted.value, _ends(predicted)
-        values["latency_ms"] = latency.value
+            before = f"{PREDICTED}{self.name}"
+            values[before], intervals[before] = predicted.value, _ends(predicted)
+        values[self.name] = latency.value
         if latency.low is not None and latency.high is not None:
-            intervals["latency_ms"] = (latency.low, latency.high)
+            intervals[self.name] = (latency.low, latency.high)
         return replace(evaluation, values=values, intervals=intervals)
 
 
@@ -139,6 +143,17 @@ def described_front(
         "members": [_member(evaluation) for evaluation in kept],
         "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
     }
+
+
+def described_task(name: str, task: Task) -> dict[str, Any]:
+    """Return what networks are judged by as `front.json` has it.
+
+    Args:
+        name: Of the task in a job.
+        task: The task.
+    """
+    metric = {"name": task.metric.name, "unit": task.metric.unit, "maximise": task.metric.maximise}
+    return {"name": name, "metric": metric, "examples": task.examples}
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:

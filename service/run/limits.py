@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
-from nas.objectives import parse_bound
+from nas.objectives import Latency, parse_bound
 from search_spaces import Space
 from service.errors import InvalidJob
 from service.job import latency_table
@@ -30,14 +30,14 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     """
     if job.latency.is_remote and not (folder / FRONT).exists():
         _check_other_machine(job, space, device)
-    text = job.search.constraints.get("latency_ms")
+    text = job.search.constraints.get(Latency.name)
     high = parse_bound(text).high if text else None
     if high is None or (folder / JOURNAL).exists():
         return
     if job.latency.table:
         if (least := latency_table.least_limit(latency_table.read_table(job, space))) > high:
             why = f"by latency.table no network is sure to take less than {least:.3g} ms"
-            raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {why}"])
+            raise InvalidJob([f"search.constraints.{Latency.name}: {text} can't be met: {why}"])
         return
     for rounds in (1, _ROUNDS_TO_REFUSE):
         smallest = measure_architectures(space, [space.smallest()], job, device, rounds=rounds)
@@ -45,7 +45,7 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
             return
     place = "there" if job.latency.is_remote else "on this machine"
     smallest_is = f"the smallest architecture of {space.name}"
-    raise InvalidJob([f"search.constraints.latency_ms: {text} can't be met: {smallest_is} {why} {place}"])
+    raise InvalidJob([f"search.constraints.{Latency.name}: {text} can't be met: {smallest_is} {why} {place}"])
 
 
 def _check_other_machine(job: Job, space: Space, device: torch.device) -> None:

@@ -1,72 +1,82 @@
 """What a job searches for: its objectives, each made when it is named, and their limits."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
 
 from nas.hardware.latency_table import LatencyTable
-from nas.objectives import Accuracy, Computed, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
+from nas.objectives import Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
 from nas.search.problem import Problem
-from nas.subnets import Subnets
-from search_spaces import Space
+from search_spaces import Architecture, Space
 from service import catalogue
 from service.job.job import Job
+from service.job.latency import LatencySection
 from service.job.objectives import QUALITY
-from service.run.batches import EvaluationBatches
 from service.run.proxies import SearchProxies
 
 
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveParts:
-    """What objectives are made of.
+def build_problem(job: Job, offered: Mapping[str, Any], proxies: SearchProxies) -> Problem:
+    """Return the objectives and limits of a job.
 
     Args:
-        space: What is searched.
-        subnets: Architecture -> calibrated network.
-        batches: What networks are judged on.
-        latency: Measures latency.
-        table: What predicts latency instead, if anything does.
+        job: Names them.
+        offered: Parts that objectives are made of, by the names of their arguments; `space` and `task` are among them.
         proxies: Scores without training.
     """
-
-    space: Space
-    subnets: Subnets
-    batches: EvaluationBatches
-    latency: Latency
-    table: LatencyTable | None
-    proxies: SearchProxies
-
-
-def build_problem(job: Job, parts: ObjectiveParts) -> Problem:
-    """Return the objectives and limits of a job."""
-    search_config = job.search
-    names = [*search_config.objectives, *(n for n in search_config.constraints if n not in search_config.objectives)]
-    predicted = [PredictedLatency(parts.table)] if parts.table and "latency_ms" in names else []
-    exact = _exact(job, parts.space, names)
-    computed = {objective.name for objective in (*exact, *predicted)}
-    measured = {name: _objective(parts, name) for name in names if name not in computed}
-    called = {name: measured[name].name if name in measured else name for name in names}
+    config, costs = job.search, costs_of(offered["space"])
+    counted = {cost.name for cost in costs}
+    names = dict.fromkeys([*config.objectives, *config.constraints])
+    made: dict[str, Objective] = {
+        name: proxies.objective(name) if name in catalogue.PROXIES else _objective(name, offered)
+        for name in names
+        if name not in counted
+    }
+    called = {name: made[name].name if name in made else name for name in names}
     return Problem(
-        objectives=[*measured.values(), *predicted, *exact],
-        optimised=[called[name] for name in search_config.objectives],
-        bounds={called[name]: parse_bound(text) for name, text in search_config.constraints.items()},
-        noted=parts.proxies.noted() if job.proxies.names else [],
+        objectives=[*made.values(), *costs],
+        optimised=[called[name] for name in config.objectives],
+        bounds={called[name]: parse_bound(text) for name, text in config.constraints.items()},
+        noted=proxies.noted() if job.proxies.names else [],
     )
 
 
-def _exact(job: Job, space: Space, names: Sequence[str]) -> list[Computed]:
-    """What is computed of every candidate: its costs and, where asked for, its time on a device on paper."""
-    exact: list[Computed] = [*costs_of(space)]
-    analytic = job.latency.analytic
-    if "roofline_ms" in names and analytic is not None:
-        exact.append(Roofline(space, analytic.resolve(), job.latency.batch_size))
-    return exact
+def _objective(name: str, offered: Mapping[str, Any]) -> Objective:
+    """The objective of a name; the metric of the task stands for its quality."""
+    return catalogue.make("objective", QUALITY if name == offered["task"].metric.name else name, offered=offered)
 
 
-def _objective(parts: ObjectiveParts, name: str) -> Objective:
-    if name in ("accuracy", QUALITY):
-        return Accuracy(parts.subnets, parts.batches.validation)
-    if name == "latency_ms":
-        return parts.latency
-    if name in catalogue.PROXIES:
-        return parts.proxies.objective(name)
-    return catalogue.resolve("objective", name)(parts.subnets)
+def latency_objective(
+    *,
+    timed_subnet: Callable[[Architecture], nn.Module],
+    space: Space,
+    latency: LatencySection,
+    alone: Callable[[], AbstractContextManager[None]],
+    table: LatencyTable | None,
+) -> Latency | PredictedLatency:
+    """Return latency as a search sees it: predicted where a job has a table, else measured.
+
+    Args:
+        timed_subnet: Gives the network of an architecture, for its time alone.
+        space: Gives what networks are called with.
+        latency: How it is measured.
+        alone: Held while something is measured.
+        table: What predicts it.
+    """
+    return Latency(timed_subnet, space.example, latency, alone=alone) if table is None else PredictedLatency(table)
+
+
+def roofline_objective(*, space: Space, latency: LatencySection) -> Roofline:
+    """Return the time that the device on paper of a job would take.
+
+    Args:
+        space: What is searched.
+        latency: Names the device.
+
+    Raises:
+        ValueError: It names none.
+    """
+    if latency.analytic is None:
+        raise ValueError("latency.analytic: missing; it says which device roofline_ms is reckoned for")
+    return Roofline(space, latency.analytic.resolve(), latency.batch_size)

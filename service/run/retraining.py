@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from nas.objectives import top1_percent
 from nas.retraining import retrain
 from search_spaces import Architecture
 from service.catalogue import suggestion
 from service.errors import InvalidJob
 from service.run.batches import EvaluationBatches
 from service.run.weights import save_weights
-from supernets import Supernet, TrainConfig, calibrate
+from supernets import Supernet, Task, TrainConfig, calibrate
 
 if TYPE_CHECKING:
     from service.run.context import JobContext
@@ -29,6 +28,7 @@ class Retraining:
 
     Args:
         supernet: Trained.
+        task: What is trained for.
         batches: The data.
         config: How to train.
         calibration: Training examples that batch norms are set by.
@@ -37,6 +37,7 @@ class Retraining:
     """
 
     supernet: Supernet
+    task: Task
     batches: EvaluationBatches
     config: TrainConfig
     calibration: int
@@ -49,6 +50,7 @@ class Retraining:
         train = context.job.train
         return cls(
             supernet=context.supernet,
+            task=context.task,
             batches=context.batches,
             config=replace(train, epochs=epochs or train.epochs, lr=lr or train.lr / _SLOWER, ema_decay=None),
             calibration=context.job.search.calibration_images,
@@ -66,12 +68,13 @@ class Retraining:
         """
         place.mkdir(parents=True, exist_ok=True)
         architecture = self.supernet.space.architecture(member["architecture"])
+        metric = self.task.metric.name
 
         def calibrated(supernet: Supernet) -> nn.Module:
             return calibrate(supernet.extract(architecture), self.batches.calibration(self.calibration))
 
         def validate(supernet: Supernet) -> dict[str, float]:
-            return {"accuracy": top1_percent(calibrated(supernet), self.batches.validation())}
+            return {metric: self.task.evaluate(calibrated(supernet), self.batches.validation()).value}
 
         def observe(event: dict[str, Any]) -> None:
             self.tell({**event, **progress, "event": "retrain"} if event["event"] == "train" else event)
@@ -83,6 +86,7 @@ class Retraining:
             architecture,
             self.batches.load().train,
             self.config,
+            task=self.task,
             seed=self.seed,
             folder=place,
             observer=observe,
@@ -95,11 +99,11 @@ class Retraining:
             "costs": self._costs(architecture),
             "epochs": self.config.epochs,
             "lr": self.config.lr,
-            "inherited_quality": member["values"].get("accuracy"),
-            "retrained_quality": top1_percent(subnet, self.batches.validation()),
+            "inherited_quality": member["values"].get(metric),
+            "retrained_quality": self.task.evaluate(subnet, self.batches.validation()).value,
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": top1_percent(subnet, self.batches.test()),
-            "curve": _curve(place / "curve.jsonl"),
+            "retrained_test_quality": self.task.evaluate(subnet, self.batches.test()).value,
+            "curve": _curve(place / "curve.jsonl", metric),
         }
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
@@ -124,7 +128,7 @@ def _append(path: Path, event: Mapping[str, Any]) -> None:
         file.write(json.dumps(event) + "\n")
 
 
-def _curve(path: Path) -> list[tuple[int, float]]:
-    """Validation accuracy after each step that was looked at; a resumed training repeats some steps."""
+def _curve(path: Path, metric: str) -> list[tuple[int, float]]:
+    """Quality on the validation split after each step that was looked at; a resumed training repeats some steps."""
     events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return sorted({event["step"]: event["accuracy"] for event in events}.items())
+    return sorted({event["step"]: event[metric] for event in events}.items())

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.objectives import top1_percent
 from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.job import Job
 from service.run.batches import EvaluationBatches
-from supernets import Processes, Supernet, calibrate, phases, train, train_few_shot
+from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
 
 _CALIBRATION = 1000  # training examples that batch norms are set by while the training is looked at
 
@@ -22,6 +21,7 @@ def train_supernet(
     supernet: Supernet,
     batches: EvaluationBatches,
     *,
+    task: Task,
     folder: Path,
     events: Callable[[dict[str, Any]], None],
     processes: Processes,
@@ -32,6 +32,7 @@ def train_supernet(
         job: Says how.
         supernet: With fresh weights.
         batches: The data.
+        task: What it is trained for.
         folder: For checkpoints; an interrupted training goes on from them.
         events: Receives the events of the training.
         processes: This process among those that train together.
@@ -39,25 +40,26 @@ def train_supernet(
     Raises:
         InvalidJob: The budget does not allow the splits.
     """
-    images, config = batches.load().train, job.train
+    data, config = batches.load().train, job.train
     common: dict[str, Any] = {
+        "task": task,
         "seed": job.seed,
         "folder": folder,
         "observer": events,
-        "validate": partial(_validation, batches),
+        "validate": partial(_validation, task, batches),
         "processes": processes,
     }
     if config.split is None:
-        train(supernet, phases(supernet.space, config, samplers.maker(config)), images, config, **common)
+        train(supernet, phases(supernet.space, config, samplers.maker(config)), data, config, **common)
         return supernet
     try:
-        splits.budget(config, supernet.space, images.steps(config.batch_size))
+        splits.budget(config, supernet.space, data.steps(config.batch_size))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return train_few_shot(supernet, splits.part_phases(config), images, config, config.split, **common)
+    return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
 
 
-def _validation(batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
+def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
     """Quality of the largest, the smallest and one random architecture."""
     named = {
         "largest": supernet.space.largest(),
@@ -65,8 +67,8 @@ def _validation(batches: EvaluationBatches, supernet: Supernet) -> dict[str, flo
         "random": supernet.space.sample(np.random.default_rng(0)),
     }
     return {
-        name: top1_percent(
+        name: task.evaluate(
             calibrate(supernet.extract(architecture), batches.calibration(_CALIBRATION)), batches.looked_at()
-        )
+        ).value
         for name, architecture in named.items()
     }

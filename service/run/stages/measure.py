@@ -27,7 +27,7 @@ class Measure(Stage):
     def run(self, context: "JobContext") -> None:
         from nas.search.journal import read_evaluations
         from service.job.folder import write_json
-        from service.run.front import FinalFront, described_front, measured_again
+        from service.run.front import FinalFront, described_front, described_task, measured_again
 
         _, evaluations = read_evaluations(context.adopted(JOURNAL))
         most = round(context.job.search.remeasured_share * context.job.search.evaluations)
@@ -40,5 +40,9 @@ class Measure(Stage):
         )
         kept, dropped = final.settle(evaluations)
         conditions = context.latency.meter.conditions(context.device, context.space.example())
-        front = described_front(context.problem, context.space, kept, dropped)
-        write_json(context.folder / FRONT, {**front, "latency": conditions.to_dict()})
+        front = {
+            "task": described_task(context.task_name, context.task),
+            **described_front(context.problem, context.space, kept, dropped),
+            "latency": conditions.to_dict(),
+        }
+        write_json(context.folder / FRONT, front)

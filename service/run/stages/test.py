@@ -32,6 +32,7 @@ class Test(Stage):
         test_front(
             context.adopted(FRONT),
             subnet=lambda architecture: context.subnets(context.space.architecture(architecture)),
+            task=context.task,
             batches=context.batches,
             events=context.events,
         )

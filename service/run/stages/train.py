@@ -31,6 +31,7 @@ class Train(Stage):
             context.job,
             context.supernet,
             context.batches,
+            task=context.task,
             folder=context.folder / "train",
             events=context.events,
             processes=context.processes,

@@ -7,7 +7,7 @@ from nas.objectives import Bound, Cost, Objective, Role
 from nas.search.journal import Evaluation
 from nas.search.problem import Problem
 from search_spaces import Architecture
-from service.run.front import PREDICTED, FinalFront
+from service.run.front import FinalFront
 from supernets.estimate import Estimate
 from tests.nas.helpers import Leading, bits
 from tests.nas.simulated_device import Device, build, space
@@ -124,6 +124,6 @@ def test_predicted_stands_beside_measured():
     kept, dropped = final.settle(found)
     for evaluation in [*kept, *dropped]:
         predicted = table.estimate(evaluation.architecture)
-        assert evaluation.values[PREDICTED] == pytest.approx(predicted.value)
-        assert evaluation.intervals[PREDICTED] == pytest.approx((predicted.low, predicted.high))
+        assert evaluation.values["predicted_latency_ms"] == pytest.approx(predicted.value)
+        assert evaluation.intervals["predicted_latency_ms"] == pytest.approx((predicted.low, predicted.high))
         assert evaluation.values["latency_ms"] == 5.0

@@ -1,0 +1,24 @@
+"""Parts of a job that objectives are offered by name, each made when one takes it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+
+class Offered(Mapping[str, Any]):
+    """Name -> part; a part that nobody takes is never made.
+
+    Args:
+        parts: What makes each part.
+    """
+
+    def __init__(self, parts: Mapping[str, Callable[[], Any]]) -> None:
+        self._parts = dict(parts)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parts[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
