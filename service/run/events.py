@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.job.folder import read_lines
 from service.job.job import Job
 from service.job.observer import Observer
 from service.tracking.sync import SyncResult
-from supernets import Processes
+
+if TYPE_CHECKING:
+    from supernets import Processes
 
 _KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
@@ -38,7 +40,7 @@ class Events:
     folder: Path
     job: Job
     observer: Observer
-    processes: Processes
+    processes: "Processes"
     mirror: Mirror | None = None
 
     def __post_init__(self) -> None:

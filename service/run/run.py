@@ -7,7 +7,7 @@ that is appended to ``progress.jsonl`` and handed to the observer.
 
 import json
 import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,11 @@ from service.job.front_file import TASK_FILE, described_task
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import machine_load
-from service.run.context import JobContext
 from service.run.events import Events, Mirror, stage_seconds
-from service.run.limits import check_limits
 from service.run.stages.outputs import RESULT
 from service.run.stages.plan import Plan
-from service.run.stages.stage import Stage
 from service.tracking import sync
 from service.tracking.format import created_ms
-from supernets import processes
 
 
 def run(
@@ -57,6 +53,19 @@ def run(
     plan = plan or Plan()
     if plan.is_over(folder):
         return json.loads((folder / RESULT).read_text())
+    if not plan.pending(folder):
+        return _summary(folder, plan)
+    return _run_pending(folder, job, observer, plan, mirror=mirror, workers=workers)
+
+
+def _run_pending(
+    folder: Path, job: Job, observer: Observer, plan: Plan, *, mirror: Mirror | None, workers: int
+) -> dict[str, Any]:
+    """Run what is not done yet; what makes networks is imported only here."""
+    from service.run.context import JobContext
+    from service.run.limits import check_limits
+    from supernets import processes
+
     was_over = (folder / RESULT).exists()
     device = torch_device(job.device)
     with processes(device) as together:
@@ -72,8 +81,8 @@ def run(
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):
                         stage.run(context)
-            result = _summary(folder, plan.made().values()) if together.is_first else {}
-        if together.is_first and any(stage.result == "writes" for stage in plan.made().values()):
+            result = _summary(folder, plan) if together.is_first else {}
+        if together.is_first and any(stage.result == "writes" for stage in pending.values()):
             write_json(folder / RESULT, result)
             events.sync(final=True)
     return result
@@ -96,7 +105,7 @@ def _recorded(folder: Path, events: Events) -> Iterator[None]:
         yield
 
 
-def _summary(folder: Path, stages: Iterable[Stage]) -> dict[str, Any]:
+def _summary(folder: Path, plan: Plan) -> dict[str, Any]:
     """The job in numbers."""
     seconds = stage_seconds(folder)
     summary: dict[str, Any] = {
@@ -106,6 +115,6 @@ def _summary(folder: Path, stages: Iterable[Stage]) -> dict[str, Any]:
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "environment": environment(),
     }
-    for stage in stages:
+    for stage in plan.made().values():
         summary |= stage.summary(folder)
     return summary
