@@ -1,9 +1,12 @@
-"""Supernets and images for tests."""
+"""Supernets and training data for tests."""
+
+import time
 
 import torch
 
 from search_spaces.elastic import ElasticBatchNorm2d, KernelTransforms
 from supernets import Supernet
+from supernets.streams import DATA_ORDER, SUBSET
 
 
 def scrambled(supernet: Supernet, seed: int = 0) -> Supernet:
@@ -44,3 +47,37 @@ class Images:
         for i in range(start, self.steps(batch_size)):
             rows = order[i * batch_size + rank * share : i * batch_size + (rank + 1) * share]
             yield self.images[rows], self.labels[rows]
+
+
+class Rows:
+    """Any tensors as training data: one example a row, in an order that follows from (seed, epoch).
+
+    Args:
+        tensors: What a batch holds, each [N, ...].
+        pause_s: Seconds that each batch takes to come, so that a training can be interrupted.
+    """
+
+    def __init__(self, *tensors: torch.Tensor, pause_s: float = 0.0) -> None:
+        self.tensors, self.pause_s = tensors, pause_s
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def steps(self, batch_size: int) -> int:
+        return len(self) // batch_size
+
+    def batches(self, batch_size, *, epoch, seed, start=0, rank=0, world_size=1, order=None):
+        if order is None:
+            order = torch.randperm(len(self), generator=DATA_ORDER.torch_generator(seed, epoch))
+        share = batch_size // world_size
+        for i in range(start, self.steps(batch_size)):
+            time.sleep(self.pause_s)
+            rows = order[i * batch_size + rank * share : i * batch_size + (rank + 1) * share]
+            yield tuple(tensor[rows] for tensor in self.tensors)
+
+    def sequential(self, batch_size):
+        yield from zip(*(tensor.split(batch_size) for tensor in self.tensors))
+
+    def subset(self, count, /, seed):
+        rows = torch.randperm(len(self), generator=SUBSET.torch_generator(seed))[:count]
+        return Rows(*(tensor[rows] for tensor in self.tensors))
