@@ -63,8 +63,6 @@ class Space:
             [N], columns [N] by the name of the cost. A value of an inactive decision is present and must not count.
             Where no architecture is known to be the dearest, the last of the costs says which is.
         units: Units of costs other than `params` and `macs`, by name.
-        shared_decisions: Decisions about the input, such as its size. What is trained on one batch together shares
-            them.
     """
 
     name: str
@@ -81,7 +79,6 @@ class Space:
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     classes: int = 0
-    shared_decisions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}
@@ -100,6 +97,11 @@ class Space:
     def is_elastic(self) -> bool:
         """Whether there is an elastic network, from which a supernet can be made."""
         return self.build is not _no_network
+
+    @property
+    def shared_decisions(self) -> tuple[str, ...]:
+        """Decisions that change what networks are called with, so that architectures share them within one batch."""
+        return tuple(dict.fromkeys(decision for one in self.inputs for decision in one.follows))
 
     # ---- single architectures -------------------------------------------------------------------------------------
 

@@ -382,7 +382,6 @@ def _space(name: str, config: MobileNetV3) -> Space:
         build=config.build,
         cost=config.cost,
         places=config.places,
-        shared_decisions=("resolution",),
         formats={("ks", "e", "d", "resolution"): config.parse_lists, ("ks", "e", "d"): config.parse_lists},
     )
 

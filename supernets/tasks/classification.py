@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
 from supernets.tasks.task import Batch, Metric, Task
 
@@ -34,9 +35,9 @@ class Classification(Task):
 
     def __post_init__(self) -> None:
         if self.classes is not None and self.classes < 2:
-            raise ValueError(f"classes must be at least 2, got {self.classes}")
+            raise FieldError("classes", f"must be at least 2, got {self.classes}")
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be from 0 to below 1, got {self.label_smoothing}")
+            raise FieldError("label_smoothing", f"must be from 0 to below 1, got {self.label_smoothing}")
 
     def loss(
         self, output: Tensor, batch: Batch, *, teacher: Tensor | None = None, weights: Tensor | None = None

@@ -70,10 +70,12 @@ def distances(
             channels that have a gradient; or `mse`, the mean squared difference.
 
     Raises:
-        ValueError: There are too few batches, the space cannot be relaxed, or a gradient is not finite.
+        ValueError: There are too few batches, nothing to relax or to share, or a gradient is not finite.
     """
     own = {id(parameter) for parameter in parameters_of(supernet.network, decision)}
     shared = [p for p in supernet.network.parameters() if id(p) not in own and p.requires_grad]
+    if not shared:
+        raise ValueError(f"decision {decision}: its choices share no weights, so there is nothing to compare")
     choices = decision_named(supernet.space, decision).choices
     total = torch.zeros(len(choices), len(choices), dtype=torch.float64, device=shared[0].device)
     done = 0

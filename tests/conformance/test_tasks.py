@@ -1,0 +1,113 @@
+"""What every task promises."""
+
+import pytest
+import torch
+from torch import nn
+
+from service import catalogue
+from supernets import Classification, Task
+from tests.supernets.regression import FEATURES, Regression
+
+
+def classified():
+    labels = torch.arange(12) % 3
+    return torch.randn(12, FEATURES, generator=torch.Generator().manual_seed(0)), labels
+
+
+def measured():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(12, FEATURES, generator=generator), torch.randn(12, 1, generator=generator)
+
+
+EXAMPLES = {
+    "classification": (Classification(3), classified(), 3),
+    "smoothed classification": (Classification(3, label_smoothing=0.1), classified(), 3),
+    "regression": (Regression(), measured(), 1),
+}
+"""A task, a batch and the outputs of its networks."""
+
+
+@pytest.fixture(params=EXAMPLES)
+def case(request):
+    task, batch, outputs = EXAMPLES[request.param]
+    torch.manual_seed(0)
+    network = nn.Linear(FEATURES, outputs)
+    return task, batch, network, network(*task.inputs(batch)).detach()
+
+
+def test_every_listed_task_is_looked_at():
+    assert set(catalogue.TASKS) <= set(EXAMPLES)
+    for name in catalogue.TASKS:
+        assert isinstance(EXAMPLES[name][0], catalogue.resolve("task", name))
+
+
+def test_a_task_says_what_it_judges_by(case):
+    task = case[0]
+    assert isinstance(task.metric.name, str)
+    assert isinstance(task.metric.maximise, bool)
+    assert task.metric.low < task.metric.high
+    assert task.examples
+
+
+def test_a_loss_is_the_mean_over_examples(case):
+    task, batch, _, output = case
+    whole = task.loss(output, batch)
+    assert whole.shape == ()
+    count = len(output)
+    assert task.loss(output, batch, weights=torch.ones(count)) == pytest.approx(float(whole), abs=1e-6)
+    alone = [task.loss(output, batch, weights=count * torch.eye(count)[i]) for i in range(count)]
+    assert float(sum(alone)) / count == pytest.approx(float(whole), abs=1e-5)
+    one = tuple(tensor[:1] for tensor in batch)
+    assert float(task.loss(output[:1], one)) == pytest.approx(float(alone[0]), abs=1e-5)
+
+
+def test_nothing_is_left_to_learn_from_a_teacher_with_the_same_output(case):
+    task, batch, _, output = case
+    same = output.clone().requires_grad_()
+    task.loss(same, batch, teacher=output).backward()
+    assert same.grad.abs().max() < 1e-6
+    other = output.clone().requires_grad_()
+    task.loss(other, batch, teacher=output + torch.randn(output.shape)).backward()
+    assert other.grad.abs().max() > 1e-3
+
+
+def test_output_errors_are_the_gradient_norms_of_single_examples(case):
+    task, batch, _, output = case
+    found = task.output_errors(output, batch)
+    assert found.shape == (len(output),)
+    assert not found.requires_grad
+    by_definition = Task.output_errors(task.plain(), output, batch)
+    assert torch.allclose(found, by_definition, atol=1e-5)
+
+
+def test_losses_of_single_examples_have_the_loss_as_their_mean(case):
+    task, batch, _, output = case
+    losses = task.losses(output, batch)
+    assert losses.shape == (len(output),)
+    assert float(losses.detach().mean()) == pytest.approx(float(task.loss(output, batch)), abs=1e-5)
+
+
+def test_the_plain_task_is_plain(case):
+    task, batch, _, output = case
+    plain = task.plain()
+    assert torch.equal(plain.plain().loss(output, batch), plain.loss(output, batch))
+    assert plain.metric == task.metric
+
+
+def test_an_estimate_lies_within_the_range_of_the_metric(case):
+    task, batch, network, _ = case
+    found = task.evaluate(network, [batch])
+    assert task.metric.low <= found.value <= task.metric.high
+    assert task.evaluate(network, [batch]) == found
+    halves = [tuple(tensor[:6] for tensor in batch), tuple(tensor[6:] for tensor in batch)]
+    assert task.evaluate(network, halves).value == pytest.approx(found.value, abs=1e-4)
+    assert not network.training
+
+
+def test_what_cannot_be_judged_is_refused(case):
+    task, batch, network, _ = case
+    with pytest.raises(ValueError, match="at least one"):
+        task.evaluate(network, [])
+    uncalibrated = nn.Sequential(nn.BatchNorm1d(FEATURES), network)
+    with pytest.raises(ValueError, match="not calibrated"):
+        task.evaluate(uncalibrated, [batch])
