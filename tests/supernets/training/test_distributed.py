@@ -58,6 +58,7 @@ def worker(rank: int, port: int, folder: str, settings: str) -> None:
         torch.save(supernet.state_dict(), f"{folder}/rank{rank}.pt")
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
