@@ -6,13 +6,14 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from nas.data.config import DataConfig, InvalidData
-    from nas.data.data import Batch, Data, DataSource, Split
+    from nas.data.data import Data, DataSource, Split
     from nas.data.images.device_images import DeviceImages
     from nas.data.images.image_data import ImageData
     from nas.data.images.source import ImageSource
     from nas.data.images.streamed_images import StreamedImages
     from nas.data.load import check_data, load_data, open_source
     from nas.data.tensors import TensorData, TensorSource
+    from supernets.tasks import Batch
 
 __all__ = [
     "Batch",

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Batch = tuple[Any, ...]
-"""Some examples: tensors [B, ...], which a task tells into inputs of the network and targets."""
+    from supernets.tasks import Batch
 
 
 class Split(Protocol):

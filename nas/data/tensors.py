@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from nas.data.config import DataConfig, InvalidData
-from nas.data.data import Batch, Data
+from nas.data.data import Data
 from nas.data.order import Share, order_of, random_subset, shares, steps
 from nas.data.splits import Positions, split_positions
+from supernets.tasks import Batch
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -133,7 +133,7 @@ def _images(context: JobContext, judging: Judging) -> RankingImages:
         validation = validation.subset(judging.images, seed=0)
     calibrated, examples = judging.batch_norm == "calibrated", context.job.search.calibration_images
     return RankingImages.of(
-        validation.sequential(judging.batch_size),
+        ((images, labels) for images, labels in validation.sequential(judging.batch_size)),
         device=context.device,
         calibration=[images for (images,) in context.batches.calibration(examples)] if calibrated else (),
         batch_size=judging.batch_size,

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.data import Data
 from nas.hardware.latency_table import LatencyTable
-from nas.hardware.quiet_moments import Quiet
+from nas.hardware.measurement_lock import MeasurementLock
 from nas.objectives import Latency
 from nas.search.problem import Problem
 from nas.subnets import Subnets
@@ -52,7 +52,7 @@ class JobContext:
     processes: Processes
     inputs: Mapping[str, Path] = field(default_factory=dict)
     workers: int = 1
-    measurements: Quiet | None = None
+    measurements: MeasurementLock | None = None
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class JobContext:
 
     def _alone(self) -> AbstractContextManager[None]:
         """Held while something is measured, so that no evaluation on this machine disturbs it."""
-        return nullcontext() if self.job.latency.is_remote else Quiet(self.folder / "search").measuring()
+        return nullcontext() if self.job.latency.is_remote else MeasurementLock(self.folder / "search").measuring()
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
         """The subnet that quality is read of; one without calibration where that happens elsewhere, which takes as

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nas.hardware.quiet_moments import Quiet
+from nas.hardware.measurement_lock import MeasurementLock
 from nas.objectives import Objective
 from nas.search.evaluators import Candidate, Measured, measure
 from service.job.device import torch_device
@@ -152,7 +152,7 @@ class SubnetEvaluator:
         device = torch_device(self.device)
         job = replace(self.job, device=self.device, tracking=replace(self.job.tracking, enabled=False))
         silent = Events(self.folder, job, lambda event: None, Processes())
-        measurements = Quiet(self.folder / "search")
+        measurements = MeasurementLock(self.folder / "search")
         context = JobContext(self.folder, job, device, silent, silent.processes, self.inputs, measurements=measurements)
         return [objective for objective in context.problem.measured if objective.name in self.names]
 

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from nas.data.data import Batch
 from nas.data.images.augment import Augmentation, Normalisation, crop_and_flip, cut_out, draw
 from nas.data.order import Share
 from nas.data.tensors import TensorData, send
+from supernets.tasks import Batch
 
 
 class DeviceImages(TensorData):

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nas.data.config import InvalidData
-from nas.data.data import Batch
 from nas.data.images.augment import Augmentation, Normalisation, cut_out, draw
 from nas.data.images.samples import Part, fit, read
 from nas.data.order import order_of, random_subset, shares, steps
 from nas.data.tensors import send
 from supernets.streams import AUGMENTATION
+from supernets.tasks import Batch
 
 # An image to read: its position in the split, and what its augmentation follows from besides, if there is any.
 Key = tuple[int, tuple[int, ...] | None]

@@ -9,7 +9,7 @@ from typing import IO, TypeVar
 Item = TypeVar("Item")
 
 
-class Quiet:
+class MeasurementLock:
     """A lock of many workers and one measurement at a time; it is freed when its process ends, however that happens.
 
     A measurement that waits is let in before any work that comes later, so it is never starved.

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from nas.hardware.quiet_moments import Quiet
+from nas.hardware.measurement_lock import MeasurementLock
 
 
 def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
@@ -12,7 +12,7 @@ def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
     begun, waiting, done = threading.Event(), threading.Event(), threading.Event()
 
     def work():
-        with Quiet(tmp_path).working():
+        with MeasurementLock(tmp_path).working():
             begun.set()
             assert waiting.wait(60)
             time.sleep(0.2)
@@ -21,7 +21,7 @@ def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
     def measure():
         assert begun.wait(60)
         waiting.set()
-        with Quiet(tmp_path).measuring():
+        with MeasurementLock(tmp_path).measuring():
             order.append("measurement")
         done.set()
 
@@ -33,5 +33,5 @@ def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
 
 
 def test_pieces_of_work_go_on_beside_each_other(tmp_path):
-    first, second = Quiet(tmp_path), Quiet(tmp_path)
+    first, second = MeasurementLock(tmp_path), MeasurementLock(tmp_path)
     assert list(zip(first.pieces([1, 2]), second.pieces("ab"))) == [(1, "a"), (2, "b")]
