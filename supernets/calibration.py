@@ -80,4 +80,4 @@ def require_calibrated(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and not int(module.get_buffer("num_batches_tracked")):
-            raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before reading an accuracy")
+            raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before judging the network")
