@@ -1,5 +1,7 @@
 """Examples that fit into memory: tensors on the device, a batch being the same rows of each."""
 
+from __future__ import annotations
+
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
