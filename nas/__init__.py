@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nas.benchmarks.published_tables import Table
     from nas.data import DataConfig, load_data
     from nas.hardware.latency import LatencyConfig, measure_latency
-    from nas.objectives import Accuracy, Bound, Cost, Latency, Objective, Quality, Tabular, parse_bound, top1_percent
+    from nas.objectives import Bound, Cost, Latency, Objective, Quality, Tabular, parse_bound, top1_percent
     from nas.predictors import MLP, GaussianProcess, ParZC, Predictor, Ridge
     from nas.retraining import retrain
     from nas.scoring import Scorer
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP",
     "NSGA2",
-    "Accuracy",
     "AutoScore",
     "Bound",
     "Cost",

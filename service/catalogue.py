@@ -79,17 +79,15 @@ SEARCHERS = {
     "optuna_nsga3": Entry("nas.searchers.optuna_samplers:OptunaNSGA3", "NSGA-III by Optuna"),
     "random": Entry("nas.searchers.random:Random", "draws architectures uniformly: the baseline to beat"),
 }
-_COST, _ANY_TIME_MS = "nas.objectives.cost:Cost", 1e-9
+COST, _ANY_TIME_MS = "nas.objectives.cost:Cost", 1e-9
 OBJECTIVES = {
     "quality": ObjectiveEntry(
         "nas.objectives.quality:Quality",
         "metric of the task on the validation split, also by its name",
         *("quality", "measured"),
     ),
-    "macs": ObjectiveEntry(
-        _COST, "exact multiply-accumulates of one input, minimised", "cost", "computed", "MACs", 0.0
-    ),
-    "params": ObjectiveEntry(_COST, "exact number of weights, minimised", "cost", "computed", "weights", 0.0),
+    "macs": ObjectiveEntry(COST, "exact multiply-accumulates of one input, minimised", "cost", "computed", "MACs", 0.0),
+    "params": ObjectiveEntry(COST, "exact number of weights, minimised", "cost", "computed", "weights", 0.0),
     "latency_ms": ObjectiveEntry(
         "service.run.problem:latency_objective",
         "measured milliseconds of one batch here, minimised",

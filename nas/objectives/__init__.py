@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
-    from nas.objectives.accuracy import Accuracy
     from nas.objectives.cost import Cost, costs_of
     from nas.objectives.latency import Latency
     from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe, parse_bound
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from supernets.tasks.classification import top1_percent
 
 __all__ = [
-    "Accuracy",
     "Bound",
     "Computed",
     "Cost",

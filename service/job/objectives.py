@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces import Space
 from service import catalogue
-from service.catalogue import OBJECTIVES, TASKS, suggestion
+from service.catalogue import COST, OBJECTIVES, TASKS, suggestion
 from service.job.job import Job
 from service.job.validation import show
 
@@ -57,7 +57,11 @@ def known_objectives(task: "Task | None", space: Space | None) -> dict[str, Know
         task: What networks are trained for; where that is not known, it may be any listed task.
         space: What is searched, where that is known.
     """
-    found = {name: Known(one.role, one.unit, one.low) for name, one in OBJECTIVES.items()}
+    found = {
+        name: Known(one.role, one.unit, one.low)
+        for name, one in OBJECTIVES.items()
+        if space is None or one.target != COST
+    }
     for metric in [task.metric] if task is not None else [catalogue.resolve("task", name).metric for name in TASKS]:
         quality = Known("quality", metric.unit, metric.low, metric.high)
         found |= {metric.name: quality, QUALITY: quality}

@@ -35,7 +35,7 @@ def build_problem(job: Job, offered: Mapping[str, Any], proxies: SearchProxies) 
     }
     called = {name: made[name].name if name in made else name for name in names}
     return Problem(
-        objectives=[*made.values(), *costs],
+        objectives=[*{objective.name: objective for objective in made.values()}.values(), *costs],
         optimised=[called[name] for name in config.objectives],
         bounds={called[name]: parse_bound(text) for name, text in config.constraints.items()},
         noted=proxies.noted() if job.proxies.names else [],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.objectives import Accuracy, Bound, costs_of
+from nas.objectives import Bound, Quality, costs_of
 from nas.search.journal import Journal
 from nas.search.loop import search
 from nas.search.problem import Problem
@@ -15,6 +15,7 @@ from nas.subnets import Subnets
 from search_spaces import Space
 from search_spaces.families.nasbench201 import nasbench201
 from supernets import Partition, SplitConfig, Supernet, TrainConfig, phases, split, train_few_shot
+from supernets.tasks import Classification
 from tests.nas.helpers import Leading, bits, problem
 from tests.nas.search.test_search import Interrupted, without_times
 from tests.supernets.helpers import Images
@@ -173,8 +174,9 @@ def partition() -> Partition:
 def test_a_split_supernet_is_searched_as_one_or_by_parts(partition, per_leaf):
     space, images = partition.space, Images(n=64)
     subnets = Subnets(partition, lambda: [images.images])
+    accuracy = Quality(Classification(), subnets, lambda fidelity: [(images.images, images.labels)])
     task = Problem(
-        objectives=[*costs_of(space), Accuracy(subnets, lambda: [(images.images, images.labels)])],
+        objectives=[*costs_of(space), accuracy],
         optimised=["accuracy", "macs"],
         bounds={},
     )

@@ -1,11 +1,14 @@
 """Objectives of a job: what is known of them, and of limits on them, before anything is trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nas.objectives import Computed, Objective, Role
 from service.job.building import build_space
 from service.job.loading import load_job
+from service.job.objectives import known_objectives
 from supernets.estimate import Estimate
 from tests.service.job.test_job import mistakes_of
 
@@ -86,3 +89,12 @@ def test_limits_that_contradict_each_other_are_found_among_computed_objectives_o
     (line,) = mistakes_of("quickstart", both)
     assert f"search.constraints.{HERE}:Wires: '>= 3' is impossible with macs <= {smallest}" in line
     assert np.isfinite(float(line.rsplit(" ", 1)[1]))
+
+
+def test_costs_that_a_space_does_not_count_are_no_objectives():
+    job = load_job("quickstart")
+    space = replace(build_space(job), places=None, cost=lambda columns: {"area": next(iter(columns.values()))})
+    assert {"macs", "params"} <= set(known_objectives(None, None))
+    known = known_objectives(None, space)
+    assert "area" in known
+    assert not {"macs", "params"} & set(known)
