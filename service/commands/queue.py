@@ -280,8 +280,11 @@ def worker(
         if held is None:
             fail(f"{where.folder}: another process serves this queue already")
         os.set_inheritable(held.fileno(), False)
+        linger_s = 0.0 if lock is None else serving.LINGER_S
         try:
-            serving.serve(where, held, until_idle=until_idle, say=lambda line: print(line, flush=True))
+            serving.serve(
+                where, held, until_idle=until_idle, say=lambda line: print(line, flush=True), linger_s=linger_s
+            )
         except KeyboardInterrupt:
             typer.echo("interrupted; running jobs go on, queued ones wait for the next worker")
 

@@ -4,6 +4,7 @@ Whatever is decided is in the job folders, so a worker may die at any moment and
 serves a queue; jobs do not need it to run on, only to be started.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -34,7 +35,8 @@ from service.queue.queue import Queue, id_of
 
 LOG = ".worker.log"
 PROGRESS = "progress.jsonl"
-_TICK_S, _IDLE_TICK_S, _IDLE_TICKS_END = 0.1, 0.5, 10
+_TICK_S, _IDLE_TICK_S = 0.1, 0.5
+LINGER_S = 5.0  # a worker that nobody waits for stays a while: the next job need not start one
 _MIRROR_EVERY_S, _MIRROR_AT_MOST_S = 20.0, 600.0
 
 
@@ -114,6 +116,7 @@ def serve(
     mirror: bool = True,
     say: Callable[[str], None] = print,
     tick_s: float = _TICK_S,
+    linger_s: float = 0.0,
 ) -> None:
     """Serves a queue, until it is interrupted or, where that is asked for, nothing is open.
 
@@ -124,27 +127,32 @@ def serve(
         mirror: Whether to mirror the jobs in MLflow.
         say: Takes lines about jobs that ended.
         tick_s: Seconds between looks at jobs that are open.
+        linger_s: With `until_idle`, seconds without open jobs after which to end.
     """
     mirroring = Mirror(queue) if mirror else None
     held: IO[str] | None = lock
     while held is not None:
         with held:
-            _serve(queue, until_idle, mirroring, say, tick_s)
+            _serve(queue, linger_s if until_idle else math.inf, mirroring, say, tick_s)
         # what was added before the lock was let go, by someone who saw it held, is for this process
         held = None if all(is_over(folder) for folder in queue.folders()) else queue.try_serve()
 
 
-def _serve(queue: Queue, until_idle: bool, mirror: "Mirror | None", say: Callable[[str], None], tick_s: float) -> None:
-    driver, quiet = Driver(queue), 0
+def _serve(queue: Queue, linger_s: float, mirror: "Mirror | None", say: Callable[[str], None], tick_s: float) -> None:
+    """Serve until no job has been open for `linger_s` seconds."""
+    driver, last_open = Driver(queue), time.monotonic()
     told = {folder for folder in queue.folders() if is_over(folder)}
-    while not (until_idle and quiet >= _IDLE_TICKS_END):
+    while True:
         open_ones = driver.tick()
         for folder in sorted(driver.over - told):
             say(f"{folder.name}: {read_object(folder / RESULT).get('status')}")
         told = set(driver.over)
-        quiet = 0 if open_ones else quiet + 1
         if mirror is not None:
             mirror.tick(driver.open, driver.over)
+        if open_ones:
+            last_open = time.monotonic()
+        elif time.monotonic() - last_open >= linger_s:
+            break
         time.sleep(tick_s if open_ones else max(tick_s, _IDLE_TICK_S))
     if mirror is not None:
         mirror.finish(driver.over)
