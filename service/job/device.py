@@ -1,9 +1,12 @@
-"""The device that a job computes on; PyTorch is imported only where a machine may have more than its processor."""
+"""The device that a job computes on; PyTorch is asked of it only where the driver cannot say."""
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from service.job.gpus import Gpu, installed_gpus, seen_by_cuda
 
 if TYPE_CHECKING:
     import torch
@@ -14,12 +17,34 @@ _DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 def cuda_devices() -> int:
     """Return the number of CUDA devices that PyTorch can use in this process."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if "torch" not in sys.modules and (hidden or not any(Path(driver).exists() for driver in _DRIVERS)):
-        return 0
+    gpus = cuda_gpus()
+    if gpus is not None:
+        return len(gpus)
     import torch
 
     return torch.cuda.device_count()
+
+
+def cuda_gpus() -> list[Gpu] | None:
+    """Return the NVIDIA GPUs that PyTorch can use in this process, without importing it; None where it must be asked.
+
+    The driver knows of whole NVIDIA GPUs. PyTorch is asked of others, and where it is imported already.
+    """
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if "torch" in sys.modules:
+        return None
+    if allowed in ("", "-1") or not any(Path(driver).exists() for driver in _DRIVERS):
+        return []
+    gpus = installed_gpus()
+    if not gpus or any(gpu.is_part for gpu in gpus) or not _is_built_for_cuda():
+        return None
+    return seen_by_cuda(gpus, allowed)
+
+
+def _is_built_for_cuda() -> bool:
+    """Whether the installed PyTorch can use NVIDIA GPUs at all."""
+    found = find_spec("torch")
+    return bool(found and found.origin and (Path(found.origin).parent / "lib" / "libtorch_cuda.so").exists())
 
 
 def device_type(name: str) -> str:

@@ -3,12 +3,14 @@
 import importlib.metadata
 import os
 import platform
+import runpy
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from service.job.device import cuda_devices
+from service.job.device import cuda_devices, cuda_gpus
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pymoo", "mlflow")
 
@@ -52,11 +54,23 @@ def _cpu() -> str:
 
 
 def _cuda() -> dict[str, Any]:
-    if not cuda_devices():
+    """Return the model of the first device, and the version of CUDA that PyTorch was built with."""
+    gpus = cuda_gpus()
+    if gpus == [] or not cuda_devices():
         return {"device": "cpu", "cuda": None}
+    if gpus and len({gpu.model for gpu in gpus}) == 1:  # which of several is the first only CUDA knows
+        return {"device": gpus[0].model, "cuda": _built_with_cuda()}
     import torch
 
     return {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+
+
+def _built_with_cuda() -> str | None:
+    """Return what `torch.version.cuda` is, from its file alone."""
+    found = find_spec("torch")
+    assert found is not None
+    assert found.origin is not None
+    return runpy.run_path(str(Path(found.origin).with_name("version.py")))["cuda"]
 
 
 def _git() -> dict[str, Any]:

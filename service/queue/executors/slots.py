@@ -6,9 +6,7 @@ that has a GPU for itself holds its file exclusively; jobs that share one hold i
 
 import fcntl
 import os
-import re
 import stat
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from service.job.gpus import installed_gpus, visible
 from service.queue.executors.executor import Resources
 
 _PLACES = ("/run/lock", "/var/lock", tempfile.gettempdir())
@@ -163,54 +162,6 @@ class Slots:
         taken.files.callback(os.close, descriptor)
         taken.descriptors.append(descriptor)
         return True
-
-
-def installed_gpus() -> list[tuple[str, str]]:
-    """Index and UUID of each GPU, or of each part of one that is partitioned (MIG); empty where there is none."""
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return parse_gpus(done.stdout) if done.returncode == 0 else []
-
-
-def parse_gpus(listing: str) -> list[tuple[str, str]]:
-    """Index and UUID from the output of ``nvidia-smi -L``; a partitioned GPU stands for its parts."""
-    found: list[tuple[str, str]] = []
-    for line in listing.splitlines():
-        if match := re.match(r"GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", line):
-            found.append((match[1], match[2]))
-        elif match := re.match(r"\s+MIG .*Device\s+(\d+): .*\(UUID: (MIG-[^)]+)\)", line):
-            whole = next(index for index, uuid in reversed(found) if uuid.startswith("GPU-") or ":" in index)
-            index = whole.partition(":")[0]
-            found = [(i, uuid) for i, uuid in found if (i, uuid[:4]) != (index, "GPU-")]
-            found.append((f"{index}:{match[1]}", match[2]))
-    return found
-
-
-def visible(gpus: Sequence[tuple[str, str]], chosen: Sequence[str] | None, allowed: str | None) -> list[str]:
-    """UUIDs that jobs may use, in order.
-
-    Args:
-        gpus: Index and UUID of each.
-        chosen: Indices or (beginnings of) UUIDs; None for all.
-        allowed: CUDA_VISIBLE_DEVICES of this process; None where it is not set.
-
-    Raises:
-        ValueError: A chosen one does not exist.
-    """
-    names = [uuid for _, uuid in gpus]
-    if allowed is not None:
-        some = [name.strip() for name in allowed.split(",") if name.strip()]
-        names = [uuid for name in some for index, uuid in gpus if index == name or uuid.startswith(name)]
-    if chosen is None:
-        return names
-    by_name = {name: [uuid for index, uuid in gpus if index == name or uuid.startswith(name)] for name in chosen}
-    for name, found in by_name.items():
-        if len(found) != 1 or found[0] not in names:
-            there = ", ".join(f"{index} ({uuid})" for index, uuid in gpus if uuid in names) or "none"
-            raise ValueError(f"gpus: {name!r} is no GPU that jobs may use here; there are: {there}")
-    return [found[0] for found in by_name.values()]
 
 
 def settings_of(content: Mapping[str, Any]) -> SlotConfig:

@@ -1,5 +1,6 @@
 """Devices of a job, without PyTorch where there is none to be found."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,31 @@ def test_no_driver_and_no_visible_device_are_told_without_pytorch(driver: str, v
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.split() == ["0", "cpu", "False"]
+
+
+DRIVER = """\
+#!/bin/sh
+echo "GPU 0: NVIDIA H100 (UUID: GPU-aaaa)"
+echo "GPU 1: NVIDIA H100 (UUID: GPU-bbbb)"
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is not built for CUDA")
+@pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("GPU-b", 1), ("5", 0)])
+def test_devices_are_counted_and_named_by_the_driver_without_pytorch(
+    tmp_path: Path, visible: str | None, count: int
+) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text(DRIVER)
+    command.chmod(0o755)
+    code = (
+        "import sys; from service.job import device; from service.job.environment import environment;"
+        "device._DRIVERS = ('/proc/self',);"
+        "found = environment(); print(device.cuda_devices(), 'torch' in sys.modules, found['cuda'], found['device'])"
+    )
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parents[3])}
+    env = {**os.environ, **own, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    model = f"{torch.version.cuda} NVIDIA H100" if count else "None cpu"
+    assert done.stdout.strip() == f"{count} False {model}"

@@ -2,8 +2,9 @@
 
 import pytest
 
+from service.job.gpus import Gpu, parse_gpus, seen_by_cuda, visible
 from service.queue.executors.executor import Resources
-from service.queue.executors.slots import SlotConfig, Slots, parse_gpus, visible
+from service.queue.executors.slots import SlotConfig, Slots
 
 LISTING = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)
@@ -12,7 +13,8 @@ GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)
 GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)
 GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU-cccc)
 """
-GPUS = [("0:0", "MIG-a0"), ("0:1", "MIG-a1"), ("1", "GPU-bbbb"), ("2", "GPU-cccc")]
+NAMES = [("0:0", "MIG-a0"), ("0:1", "MIG-a1"), ("1", "GPU-bbbb"), ("2", "GPU-cccc")]
+GPUS = [Gpu(index, uuid, "NVIDIA A100-SXM4-40GB") for index, uuid in NAMES]
 
 
 def slots(tmp_path, **config) -> Slots:
@@ -21,6 +23,22 @@ def slots(tmp_path, **config) -> Slots:
 
 def test_parts_of_a_gpu_stand_for_it():
     assert parse_gpus(LISTING) == GPUS
+
+
+@pytest.mark.parametrize(
+    ("allowed", "seen"),
+    [
+        (None, ["0", "1", "2"]),
+        ("2, 0", ["2", "0"]),
+        ("GPU-b", ["1"]),
+        ("", []),
+        ("1,7,2", ["1"]),
+        ("-1,1", []),
+    ],
+)
+def test_cuda_ignores_what_follows_a_gpu_that_it_does_not_know(allowed, seen):
+    gpus = [Gpu("0", "GPU-aaaa"), Gpu("1", "GPU-bbbb"), Gpu("2", "GPU-cccc")]
+    assert [gpu.number for gpu in seen_by_cuda(gpus, allowed)] == seen
 
 
 def test_gpus_are_chosen_by_index_and_uuid_among_those_that_are_visible():
