@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 
 from nas.hardware.latency import measure_latency
-from nas.hardware.latency_table import Accuracy, LatencyTable, accuracy_of
+from nas.hardware.latency_table import LatencyTable, PredictionErrors, prediction_errors
 from nas.hardware.latency_table_building import TableConfig
 from service.job.job import Job
 from service.report.text import duration
@@ -46,11 +46,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def line(name: str, accuracy: Accuracy) -> str:
-    covered = "" if accuracy.covered_percent is None else f", {accuracy.covered_percent:.0f} % in their interval"
+def line(name: str, error: PredictionErrors) -> str:
+    covered = "" if error.covered_percent is None else f", {error.covered_percent:.0f} % in their interval"
     return (
-        f"{name}: MAPE {accuracy.mape_percent:.2f} %, worst {accuracy.worst_percent:.2f} %, bias "
-        f"{accuracy.bias_percent:+.2f} %, Spearman {accuracy.spearman:.4f}{covered}"
+        f"{name}: MAPE {error.mape_percent:.2f} %, worst {error.worst_percent:.2f} %, bias "
+        f"{error.bias_percent:+.2f} %, Spearman {error.spearman:.4f}{covered}"
     )
 
 
@@ -64,8 +64,8 @@ def uniform_lines(table: LatencyTable, job: Job, n: int) -> list[str]:
     predicted, low, high = table.predict(encodings)
     covered = 100 * float(np.mean((low <= measured) & (measured <= high)))
     return [
-        line(f"plain sum, {n} drawn uniformly", accuracy_of(table.sums(encodings), measured)),
-        line(f"corrected, {n} drawn uniformly", accuracy_of(predicted, measured, covered_percent=covered)),
+        line(f"plain sum, {n} drawn uniformly", prediction_errors(table.sums(encodings), measured)),
+        line(f"corrected, {n} drawn uniformly", prediction_errors(predicted, measured, covered_percent=covered)),
     ]
 
 

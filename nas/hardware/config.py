@@ -20,7 +20,7 @@ class LatencyConfig:
     """How latency is measured.
 
     Args:
-        batch_size: Images of one forward pass.
+        batch_size: Inputs of one forward pass.
         threads: CPU threads of one forward pass.
         repeats: Timed repeats of each network.
         warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
@@ -110,7 +110,7 @@ class Conditions:
     Args:
         device: What a person calls it.
         backend: What ran the network, with its version.
-        batch_size: Images of one forward pass.
+        batch_size: Inputs of one forward pass.
         precision: Of weights and activations.
         threads: CPU threads of one forward pass.
         input_shape: Shape of what the network takes, without the batch, such as [C, H, W]; a list of shapes where it

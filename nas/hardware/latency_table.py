@@ -40,7 +40,7 @@ class MeasuredNetwork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
+class PredictionErrors:
     """How far predictions were off on networks that nothing was fitted to.
 
     Attributes:
@@ -144,7 +144,7 @@ class LatencyTable:
 
     # ---- how good it is -------------------------------------------------------------------------------------------
 
-    def held_out(self) -> dict[str, Accuracy]:
+    def held_out(self) -> dict[str, PredictionErrors]:
         """Of the plain sum and of the corrected one, on the networks of part `held_out`; empty without any."""
         encodings, measured = self._measured("held_out")
         if not len(measured):
@@ -152,8 +152,8 @@ class LatencyTable:
         predicted, low, high = self.predict(encodings)
         covered = 100 * float(np.mean((low <= measured) & (measured <= high)))
         return {
-            "sum": accuracy_of(self.sums(encodings), measured),
-            "corrected": accuracy_of(predicted, measured, covered_percent=covered),
+            "sum": prediction_errors(self.sums(encodings), measured),
+            "corrected": prediction_errors(predicted, measured, covered_percent=covered),
         }
 
     # ---- as a file ------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class LatencyTable:
             },
             "conditions": dict(self.conditions),
             "seconds": round(self.seconds, 1),
-            "held_out": {name: vars(accuracy) for name, accuracy in self.held_out().items()},
+            "held_out": {name: vars(error) for name, error in self.held_out().items()},
             "blocks": [{"key": block.key, **_as_json(ms), **work.to_json()} for block, ms, work in blocks],
             "networks": [
                 {"architecture": n.architecture.to_json(), "part": n.part, **_as_json(n.latency)} for n in self.networks
@@ -221,10 +221,12 @@ def works(space: Space) -> list[BlockWork]:
     return [block_work(block) for block in space.blocks.distinct]
 
 
-def accuracy_of(predicted: np.ndarray, measured: np.ndarray, *, covered_percent: float | None = None) -> Accuracy:
+def prediction_errors(
+    predicted: np.ndarray, measured: np.ndarray, *, covered_percent: float | None = None
+) -> PredictionErrors:
     """How far predictions [N] were off what was measured [N]."""
     errors = predicted / measured - 1
-    return Accuracy(
+    return PredictionErrors(
         networks=len(measured),
         mape_percent=float(100 * np.abs(errors).mean()),
         worst_percent=float(100 * np.abs(errors).max()),

@@ -22,7 +22,7 @@ class Measurement:
 
     Args:
         latency: Milliseconds of one forward pass, with the 95% interval for the value of another run.
-        throughput_per_s: Images a second.
+        throughput_per_s: Inputs a second.
         memory_mb: Peak memory in megabytes, where it is known.
         energy_mj: Millijoules of one forward pass, where the machine counts them.
         conditions: What the numbers hold for.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,11 +52,17 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     finally:
         model.train(was_training)
     assert program is not None
-    file = program.model_proto
-    for name, one in zip(input_names(len(given)), example):
-        if not one.is_floating_point() and not dynamic_batch:  # not every whole number is one that can occur
-            file.metadata_props.add(key=EXAMPLE + name, value=json.dumps(one.tolist()))
+    file = program.model_proto  # made anew whenever it is asked for
+    if not dynamic_batch:
+        _keep_whole_numbers(file, example)
     return file.SerializeToString()
+
+
+def _keep_whole_numbers(file: Any, example: Example) -> None:
+    """Write whole numbers to time the network on into its file: not every one of them can occur."""
+    for name, one in zip(input_names(len(example)), example):
+        if not one.is_floating_point():
+            file.metadata_props.add(key=EXAMPLE + name, value=json.dumps(one.tolist()))
 
 
 def input_names(number: int) -> list[str]:
