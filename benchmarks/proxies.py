@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from nas.rank_agreement import kendall, spearman
 from nas.scoring import scored_batch
 from proxies import score, weight_layers
-from search_spaces.families.nasbench201 import nasbench201, parse_cell
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import parse_cell
 from service import catalogue
 from service.job import proxies as job_proxies
 from supernets.tasks import Classification

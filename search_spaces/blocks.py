@@ -146,7 +146,7 @@ class InvertedResidual(nn.Module):
         return [HiddenChannels(self.project.conv, carriers), *hidden]
 
 
-# ---- plain blocks and their cost ------------------------------------------------------------------------------------
+# ---- plain blocks ---------------------------------------------------------------------------------------------------
 
 
 def plain_conv_norm_act(
@@ -183,18 +183,3 @@ def plain_inverted_residual(
         plain_conv_norm_act(middle, out_width, 1),
         shortcut=stride == 1 and in_width == out_width,
     )
-
-
-def inverted_residual_cost(
-    widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int, expands: bool
-) -> tuple[int, int]:
-    """Parameters and MACs of one block, from its widths (in, middle, out) and the pixels that enter and leave it."""
-    (in_width, middle, out_width), (before, after) = widths, pixels
-    depthwise, project = kernel * kernel * middle, middle * out_width
-    expand = in_width * middle if expands else 0
-    params = expand + (2 * middle if expands else 0) + depthwise + 2 * middle + project + 2 * out_width
-    macs = expand * before + (depthwise + project) * after
-    if squeeze:
-        params += 2 * middle * squeeze + squeeze + middle
-        macs += 2 * middle * squeeze
-    return params, macs

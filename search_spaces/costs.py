@@ -63,3 +63,24 @@ def norm(width: int) -> Counter[str]:
 def conv_norm(in_width: int, out_width: int, kernel: int = 1, *, pixels: int, groups: int = 1) -> Counter[str]:
     """Params and MACs of a convolution without bias and the batch norm behind it."""
     return convolution(in_width, out_width, kernel, pixels=pixels, groups=groups) + norm(out_width)
+
+
+def inverted_residual(
+    widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int = 0, expands: bool = True
+) -> Counter[str]:
+    """Params and MACs of a MobileNet block, its norms included.
+
+    Args:
+        widths: Channels that enter, inside, and that leave.
+        pixels: Pixels that enter and leave.
+        kernel: Size of the depthwise kernel.
+        squeeze: Channels inside squeeze-excite, whose layers have biases; 0 for none.
+        expands: Whether a 1x1 convolution leads to the channels inside.
+    """
+    (in_width, middle, out_width), (before, after) = widths, pixels
+    total = conv_norm(middle, middle, kernel, pixels=after, groups=middle) + conv_norm(middle, out_width, pixels=after)
+    if expands:
+        total += conv_norm(in_width, middle, pixels=before)
+    if squeeze:
+        total += convolution(middle, squeeze, pixels=1, bias=True) + convolution(squeeze, middle, pixels=1, bias=True)
+    return total

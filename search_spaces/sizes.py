@@ -1,8 +1,10 @@
 """Sizes of layers: numbers that are fixed, follow a decision, or are mixed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search_spaces import costs
 from search_spaces.architecture import Choice, Setting, Weight
 
 
@@ -95,3 +97,70 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 def strided(size: int, stride: int) -> int:
     """Pixels of one side after a stride."""
     return (size - 1) // stride + 1
+
+
+ACTIVATIONS = ("h_swish", "relu")
+"""Names of the activations that blocks can have, see `search_spaces.blocks.ACTIVATIONS`."""
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """The sizes of a MobileNet block, of which its modules are made and its costs are told.
+
+    Args:
+        in_width: Channels that enter.
+        middle: Channels inside.
+        out_width: Channels that leave.
+        kernel: Size of the depthwise kernel.
+        stride: Of the depthwise convolution.
+        activation: One of `ACTIVATIONS`.
+        squeeze: Channels inside squeeze-excite; 0 for none.
+        expands: Whether a 1x1 convolution leads to the channels inside.
+    """
+
+    in_width: int
+    middle: AnySize
+    out_width: int
+    kernel: AnySize = 3
+    stride: int = 1
+    activation: str = "relu"
+    squeeze: AnySize = 0
+    expands: bool = True
+
+    def at(self, values: Mapping[str, Choice]) -> "FixedBottleneck":
+        """The block with the sizes that these decisions give it."""
+
+        def number(size: AnySize) -> int:
+            return size if isinstance(size, int) else size.values[values[size.decision]]
+
+        return FixedBottleneck(
+            in_width=self.in_width,
+            middle=number(self.middle),
+            out_width=self.out_width,
+            kernel=number(self.kernel),
+            stride=self.stride,
+            activation=self.activation,
+            squeeze=number(self.squeeze),
+            expands=self.expands,
+        )
+
+
+@dataclass(frozen=True)
+class FixedBottleneck(Bottleneck):
+    """A `Bottleneck` that follows no decision."""
+
+    middle: int
+    kernel: int = 3
+    squeeze: int = 0
+
+    @property
+    def name(self) -> str:
+        """Such as ``mb 24-96-40 k5 s2 relu se``."""
+        widths = f"{self.in_width}-{self.middle}-{self.out_width}"
+        return f"mb {widths} k{self.kernel} s{self.stride} {self.activation}{' se' if self.squeeze else ''}"
+
+    def count(self, size: int) -> Counter[str]:
+        """Params and MACs on an input of `size` pixels a side."""
+        pixels = (size**2, strided(size, self.stride) ** 2)
+        widths = (self.in_width, self.middle, self.out_width)
+        return costs.inverted_residual(widths, pixels, kernel=self.kernel, squeeze=self.squeeze, expands=self.expands)

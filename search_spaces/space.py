@@ -78,7 +78,6 @@ class Space:
     places: Callable[[], Sequence[Place]] | None = None
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
-    classes: int = 0
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}

@@ -5,39 +5,24 @@ Differs: nothing known for `ofa_mobilenet_v3`. `small_mobilenet_v3` is the same 
 of 8 to 64 pixels.
 """
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from math import isqrt
-from typing import cast
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor, nn
-
+from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import (
-    ACTIVATIONS,
-    ConvNormAct,
-    InvertedResidual,
-    PixelMean,
-    SqueezeExcite,
-    inverted_residual_cost,
-)
-from search_spaces.elastic import (
-    AnySize,
-    ElasticBatchNorm2d,
-    ElasticConv2d,
-    ElasticDepth,
-    ElasticLinear,
-    ElasticResize,
-    Size,
-)
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place
-from search_spaces.plain import plain
-from search_spaces.sizes import make_divisible, strided
-from search_spaces.space import Columns, Space
+from search_spaces.sizes import ACTIVATIONS, Bottleneck, FixedBottleneck, Size, make_divisible, strided
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +92,6 @@ class MobileNetV3:
             return self.stage_widths[stage - 1]
         return self.stage_widths[stage - 2] if stage > 1 else self.first_width
 
-    def middle_width(self, stage: int, block: int, expand: Choice) -> int:
-        """Channels inside a block."""
-        return make_divisible(round(self.in_width(stage, block) * float(expand)))
-
     def parse_lists(self, ks: str, e: str, d: str, resolution: str = "") -> dict[str, Choice]:
         """The decisions of the published lists, each written as numbers with blanks between: kernel sizes and expand
         ratios of all blocks, stage by stage, and the depth of each stage; the largest resolution unless given.
@@ -131,197 +112,138 @@ class MobileNetV3:
                 values[f"stage{s}.block{b}.expand"] = expands[index]
         return values
 
-    # ---- the network ----------------------------------------------------------------------------------------------
+    # ---- sizes ----------------------------------------------------------------------------------------------------
+
+    @property
+    def stem(self) -> tuple[int, int, int, int]:
+        """Channels that enter and leave the stem, its kernel and its stride."""
+        return (self.channels, self.stem_width, 3, self.stem_stride)
+
+    @property
+    def first(self) -> FixedBottleneck:
+        """The fixed block behind the stem."""
+        return FixedBottleneck(self.stem_width, self.stem_width, self.first_width, expands=False)
+
+    def bottleneck(self, stage: int, block: int) -> Bottleneck:
+        """A block whose kernel and width follow decisions; stages and blocks count from 1."""
+        name, in_width = f"stage{stage}.block{block}", self.in_width(stage, block)
+        middle: dict[Choice, int] = {expand: make_divisible(round(in_width * float(expand))) for expand in self.expands}
+        squeeze = Size(f"{name}.expand", {expand: make_divisible(m // 4) for expand, m in middle.items()})
+        return Bottleneck(
+            in_width=in_width,
+            middle=Size(f"{name}.expand", middle),
+            out_width=self.stage_widths[stage - 1],
+            kernel=Size(f"{name}.kernel", {kernel: kernel for kernel in self.kernels}),
+            stride=self.strides[stage - 1] if block == 1 else 1,
+            activation=self.activations[stage - 1],
+            squeeze=squeeze if self.squeeze_excite[stage - 1] else 0,
+        )
+
+    @property
+    def head(self) -> tuple[int, int, int, int]:
+        """Channels that enter the head, those after each of its convolutions, and classes."""
+        return (self.stage_widths[-1], self.last_width, self.feature_width, self.classes)
+
+    def stem_size(self, resolution: int) -> int:
+        """Pixels of one side behind the stem."""
+        return strided(resolution, self.stem_stride)
+
+    def size(self, stage: int, block: int, resolution: int) -> int:
+        """Pixels of one side of what enters a block; the second block of a stage exists for this in any case."""
+        size = self.stem_size(resolution)
+        for stride in self.strides[: stage - 1 if block == 1 else stage]:
+            size = strided(size, stride)
+        return size
+
+    # ---- the network and its blocks -------------------------------------------------------------------------------
 
     def build(self) -> nn.Module:
         """The network of the largest architecture, with elastic leaves and fresh weights."""
-        return MobileNetV3Network(self)
+        from search_spaces.networks.mobilenet_v3_network import MobileNetV3Network
+
+        stages = [
+            (
+                [self.bottleneck(stage, block) for block in range(1, max(depths) + 1)],
+                Size(f"stage{stage}.depth", {depth: depth for depth in depths}),
+            )
+            for stage, depths in enumerate(self.depths, start=1)
+        ]
+        resolution = Size("resolution", {pixels: pixels for pixels in self.resolutions})
+        return MobileNetV3Network(resolution, self.stem, self.first, stages, self.head, dropout=self.dropout)
 
     def places(self) -> list[Place]:
         """Stem, first block, the blocks of all stages, head."""
         places = [Place(("resolution",), self._stem_block), Place(("resolution",), self._first_block)]
         for stage, depths in enumerate(self.depths, start=1):
             for block in range(1, max(depths) + 1):
+                stands = _StageBlock(self, stage, block, self.bottleneck(stage, block))
                 names = (f"stage{stage}.block{block}.kernel", f"stage{stage}.block{block}.expand")
-                decisions = ("resolution", f"stage{stage}.depth", *names)
-                places.append(Place(decisions, partial(self._stage_block, (stage, block))))
+                places.append(Place(("resolution", f"stage{stage}.depth", *names), stands))
         return [*places, Place(("resolution",), self._head_block)]
 
     def _stem_block(self, resolution: int) -> Block:
-        arguments = (self.channels, self.stem_width, 3, self.stem_stride, "h_swish")
-        name = "stem {}-{} k{} s{} {}".format(*arguments)
-        return Block(name, (self.channels, resolution, resolution), lambda: plain(lambda: _conv_norm_act(*arguments)))
+        in_width, out_width, kernel, stride = self.stem
+        name = f"stem {in_width}-{out_width} k{kernel} s{stride} h_swish"
+        count = partial(costs.conv_norm, in_width, out_width, kernel, pixels=self.stem_size(resolution) ** 2)
+        return Block(name, (in_width, resolution, resolution), partial(_plain_stem, self.stem), count)
 
     def _first_block(self, resolution: int) -> Block:
-        size = strided(resolution, self.stem_stride)
-        name = f"first {self.stem_width}-{self.first_width}"
-        return Block(name, (self.stem_width, size, size), lambda: plain(lambda: _first(self)))
-
-    def _stage_block(
-        self, place: tuple[int, int], resolution: int, depth: int, kernel: int, expand: Choice
-    ) -> Block | None:
-        stage, block = place
-        if block > depth:
-            return None
-        widths = (self.in_width(stage, block), self.middle_width(stage, block, expand), self.stage_widths[stage - 1])
-        stride = self.strides[stage - 1] if block == 1 else 1
-        squeeze, activation = self.squeeze_excite[stage - 1], self.activations[stage - 1]
-        size = isqrt(self._pixels(stage, block, resolution)[0])
-        name = f"mb {'-'.join(map(str, widths))} k{kernel} s{stride} {activation}{' se' if squeeze else ''}"
-        build = partial(
-            _inverted_residual,
-            *widths,
-            kernel=kernel,
-            stride=stride,
-            activation=activation,
-            hidden=make_divisible(widths[1] // 4) if squeeze else None,
-            expands=True,
-        )
-        return Block(name, (widths[0], size, size), lambda: plain(build))
+        size, first = self.stem_size(resolution), self.first
+        shape = (first.in_width, size, size)
+        name = f"first {first.in_width}-{first.out_width}"
+        return Block(name, shape, partial(_plain_bottleneck, first), partial(first.count, size))
 
     def _head_block(self, resolution: int) -> Block:
-        size = isqrt(self._pixels(len(self.strides), 2, resolution)[1])
-        widths = (self.stage_widths[-1], self.last_width, self.feature_width, self.classes)
+        size, widths = self.size(len(self.strides), 2, resolution), self.head
+        before, last, feature, classes = widths
 
-        def build() -> nn.Module:
-            last, feature, classifier = _head(self)
-            return nn.Sequential(last, PixelMean(keepdim=True), feature, nn.Flatten(), classifier)
+        def count() -> Counter[str]:
+            convolutions = costs.conv_norm(before, last, pixels=size**2) + costs.convolution(last, feature, pixels=1)
+            return convolutions + costs.linear(feature, classes)
 
-        return Block(f"head {'-'.join(map(str, widths))}", (widths[0], size, size), lambda: plain(build))
-
-    def _block(self, stage: int, block: int) -> InvertedResidual:
-        name = f"stage{stage}.block{block}"
-        in_width, out_width = self.in_width(stage, block), self.stage_widths[stage - 1]
-        middle = Size(f"{name}.expand", {e: self.middle_width(stage, block, e) for e in self.expands})
-        hidden = Size(f"{name}.expand", {e: make_divisible(m // 4) for e, m in middle.values.items()})
-        stride = self.strides[stage - 1] if block == 1 else 1
-        return _inverted_residual(
-            in_width,
-            middle,
-            out_width,
-            kernel=Size(f"{name}.kernel", {k: k for k in self.kernels}),
-            stride=stride,
-            activation=self.activations[stage - 1],
-            hidden=hidden if self.squeeze_excite[stage - 1] else None,
-            expands=True,
-        )
-
-    # ---- exact cost -----------------------------------------------------------------------------------------------
-
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and linear layers."""
-        resolutions = columns["resolution"]
-        params = np.full(len(resolutions), self._fixed_cost(self.resolutions[0])[0], dtype=np.int64)
-        macs = np.zeros(len(resolutions), dtype=np.int64)
-        for resolution in np.unique(resolutions):
-            macs[resolutions == resolution] = self._fixed_cost(int(resolution))[1]
-        for (stage, block), (block_params, block_macs) in self._block_costs.items():
-            name = f"stage{stage}.block{block}"
-            runs = columns[f"stage{stage}.depth"] >= block
-            kernel = np.searchsorted(self.kernels, columns[f"{name}.kernel"])
-            expand = np.searchsorted(self.expands, columns[f"{name}.expand"])
-            size = np.searchsorted(self.resolutions, resolutions)
-            params += np.where(runs, block_params[kernel, expand], 0)
-            macs += np.where(runs, block_macs[size, kernel, expand], 0)
-        return {"params": params, "macs": macs}
-
-    @cached_property
-    def _block_costs(self) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
-        """(stage, block) -> parameters [kernels, expands] and MACs [resolutions, kernels, expands]."""
-        tables = {}
-        for stage, depths in enumerate(self.depths, start=1):
-            for block in range(1, max(depths) + 1):
-                cells = np.array(
-                    [
-                        [[self._block_cost(stage, block, k, e, r) for e in self.expands] for k in self.kernels]
-                        for r in self.resolutions
-                    ],
-                    dtype=np.int64,
-                )
-                tables[stage, block] = (cells[0, :, :, 0], cells[:, :, :, 1])
-        return tables
-
-    def _block_cost(self, stage: int, block: int, kernel: int, expand: int, resolution: int) -> tuple[int, int]:
-        pixels = self._pixels(stage, block, resolution)
-        middle = self.middle_width(stage, block, expand)
-        squeeze = make_divisible(middle // 4) if self.squeeze_excite[stage - 1] else 0
-        widths = (self.in_width(stage, block), middle, self.stage_widths[stage - 1])
-        return inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=squeeze, expands=True)
-
-    def _pixels(self, stage: int, block: int, resolution: int) -> tuple[int, int]:
-        """Pixels of the square images that enter and leave a block."""
-        size = strided(resolution, self.stem_stride)
-        for stride in self.strides[: stage - 1]:
-            size = strided(size, stride)
-        after = strided(size, self.strides[stage - 1])
-        return (size * size if block == 1 else after * after), after * after
-
-    def _fixed_cost(self, resolution: int) -> tuple[int, int]:
-        """Parameters and MACs of what every architecture has: stem, first block and head."""
-        stem = strided(resolution, self.stem_stride) ** 2
-        last = self._pixels(len(self.strides), 2, resolution)[1]
-        widths = (self.stem_width, self.stem_width, self.first_width)
-        first = inverted_residual_cost(widths, (stem, stem), kernel=3, squeeze=0, expands=False)
-        stem_weights = 9 * self.channels * self.stem_width
-        head_weights = self.stage_widths[-1] * self.last_width
-        feature_weights = self.last_width * self.feature_width
-        classifier = self.feature_width * self.classes
-        params = stem_weights + 2 * self.stem_width + first[0] + head_weights + 2 * self.last_width
-        params += feature_weights + classifier + self.classes
-        return params, stem_weights * stem + first[1] + head_weights * last + feature_weights + classifier
+        return Block(f"head {'-'.join(map(str, widths))}", (before, size, size), partial(_plain_head, widths), count)
 
 
-class MobileNetV3Network(nn.Module):
-    """Resize, stem, first block, stages, head; images [B, C, H, W] -> logits [B, classes]."""
+class _StageBlock:
+    """The block that stands in one place of a stage, from resolution, depth, kernel size and expand ratio."""
 
-    def __init__(self, config: MobileNetV3) -> None:
-        super().__init__()
-        self.resize = ElasticResize(Size("resolution", {r: r for r in config.resolutions}))
-        self.stem = _conv_norm_act(config.channels, config.stem_width, 3, config.stem_stride, "h_swish")
-        self.first = _first(config)
-        self.stages = nn.Sequential(
-            *(
-                ElasticDepth(
-                    (config._block(s, b) for b in range(1, max(depths) + 1)),
-                    Size(f"stage{s}.depth", {d: d for d in depths}),
-                )
-                for s, depths in enumerate(config.depths, start=1)
-            )
-        )
-        self.last, self.feature, classifier = _head(config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = classifier
+    def __init__(self, config: MobileNetV3, stage: int, block: int, elastic: Bottleneck) -> None:
+        self.config, self.stage, self.block, self.elastic = config, stage, block, elastic
+        self.fixed, self.made = cache(self._fixed), cache(self._made)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.last(self.stages(self.first(self.stem(self.resize(x)))))
-        x = self.feature(x.mean((2, 3), keepdim=True)).flatten(1)
-        return self.classifier(self.dropout(x))
+    def __call__(self, resolution: int, depth: int, kernel: int, expand: Choice) -> Block | None:
+        return None if self.block > depth else self.made(resolution, kernel, expand)
 
-    def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the blocks that run."""
-        stages = cast(Iterable[Iterable[nn.Module]], self.stages)
-        return [self.stem, self.first, *(block for stage in stages for block in stage)]
+    def _fixed(self, kernel: int, expand: Choice) -> FixedBottleneck:
+        name = f"stage{self.stage}.block{self.block}"
+        return self.elastic.at({f"{name}.kernel": kernel, f"{name}.expand": expand})
+
+    def _made(self, resolution: int, kernel: int, expand: Choice) -> Block:
+        fixed = self.fixed(kernel, expand)
+        size = self.config.size(self.stage, self.block, resolution)
+        shape = (fixed.in_width, size, size)
+        return Block(fixed.name, shape, partial(_plain_bottleneck, fixed), partial(fixed.count, size))
 
 
-def _first(config: MobileNetV3) -> InvertedResidual:
-    """The fixed block after the stem."""
-    return _inverted_residual(
-        config.stem_width,
-        config.stem_width,
-        config.first_width,
-        kernel=3,
-        stride=1,
-        activation="relu",
-        hidden=None,
-        expands=False,
-    )
+def _plain_stem(sizes: tuple[int, int, int, int]) -> nn.Module:
+    from search_spaces.networks.mobilenet_v3_network import conv_norm_act
+    from search_spaces.plain import plain
+
+    return plain(lambda: conv_norm_act(*sizes, "h_swish"))
 
 
-def _head(config: MobileNetV3) -> tuple[ConvNormAct, ConvNormAct, ElasticLinear]:
-    """What follows the stages: a convolution before the mean over pixels, one behind it, the classifier."""
-    last = _conv_norm_act(config.stage_widths[-1], config.last_width, 1, 1, "h_swish")
-    feature = ConvNormAct(ElasticConv2d(config.last_width, config.feature_width), None, "h_swish")
-    return last, feature, ElasticLinear(config.feature_width, config.classes)
+def _plain_bottleneck(sizes: FixedBottleneck) -> nn.Module:
+    from search_spaces.networks.mobilenet_v3_network import inverted_residual
+    from search_spaces.plain import plain
+
+    return plain(lambda: inverted_residual(sizes))
+
+
+def _plain_head(widths: tuple[int, int, int, int]) -> nn.Module:
+    from search_spaces.networks.mobilenet_v3_network import head
+    from search_spaces.plain import plain
+
+    return plain(lambda: head(widths))
 
 
 def _numbers(field: str, text: str, length: int) -> list[int]:
@@ -335,52 +257,12 @@ def _numbers(field: str, text: str, length: int) -> list[int]:
     return numbers
 
 
-def _conv_norm_act(
-    in_size: AnySize,
-    out_size: AnySize,
-    kernel: AnySize,
-    stride: int,
-    activation: str | None,
-    *,
-    depthwise: bool = False,
-) -> ConvNormAct:
-    conv = ElasticConv2d(in_size, out_size, kernel=kernel, stride=stride, depthwise=depthwise)
-    return ConvNormAct(conv, ElasticBatchNorm2d(out_size), activation)
-
-
-def _inverted_residual(
-    in_width: int,
-    middle: AnySize,
-    out_width: int,
-    *,
-    kernel: AnySize,
-    stride: int,
-    activation: str,
-    hidden: AnySize | None,
-    expands: bool,
-) -> InvertedResidual:
-    squeeze_excite = None
-    if hidden is not None:
-        squeeze_excite = SqueezeExcite(
-            ElasticConv2d(middle, hidden, bias=True), ElasticConv2d(hidden, middle, bias=True)
-        )
-    return InvertedResidual(
-        _conv_norm_act(in_width, middle, 1, 1, activation) if expands else None,
-        _conv_norm_act(middle, middle, kernel, stride, activation, depthwise=True),
-        squeeze_excite,
-        _conv_norm_act(middle, out_width, 1, 1, None),
-        shortcut=stride == 1 and in_width == out_width,
-    )
-
-
 def _space(name: str, config: MobileNetV3) -> Space:
     return Space(
         name=name,
         decisions=config.decisions(),
         inputs=images(config.channels, config.resolutions[-1], follows="resolution"),
-        classes=config.classes,
         build=config.build,
-        cost=config.cost,
         places=config.places,
         formats={("ks", "e", "d", "resolution"): config.parse_lists, ("ks", "e", "d"): config.parse_lists},
     )

@@ -5,20 +5,23 @@ Differs: there is no supernet, since the channels of an operation follow the who
 of torch's default initialisation and batch norms have torch's default momentum.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import ConvNormAct
 from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
 from search_spaces.inputs import images
 from search_spaces.space import Columns, Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPERATIONS = ("maxpool3x3", "conv1x1", "conv3x3")
 """Cheapest first."""
@@ -87,90 +90,7 @@ def _parse(edges: str, operations: str) -> dict[str, Choice]:
     return to_values(parse(edges, operations).pruned())
 
 
-# ---- the network ----------------------------------------------------------------------------------------------------
-
-
-def _conv_norm_relu(in_width: int, out_width: int, kernel: int) -> ConvNormAct:
-    conv = nn.Conv2d(in_width, out_width, kernel, padding=kernel // 2, bias=False)
-    block = ConvNormAct(conv, nn.BatchNorm2d(out_width))
-    block.act = nn.ReLU()
-    return block
-
-
-def vertex_widths(cell: Cell, out_width: int) -> list[int]:
-    """Channels of every vertex between input and output of a pruned cell.
-
-    Those that feed the output share its channels, the first ones get what is left over; others have as many as the
-    widest vertex they feed.
-    """
-    last = cell.vertices - 1
-    widths = [0] * cell.vertices
-    feeding = [vertex for vertex in range(1, last) if (vertex, last) in cell.edges]
-    for rank, vertex in enumerate(feeding):
-        widths[vertex] = out_width // len(feeding) + (rank < out_width % len(feeding))
-    for vertex in range(last - 1, 0, -1):
-        if vertex not in feeding:
-            widths[vertex] = max(widths[target] for source, target in cell.edges if source == vertex)
-    return widths[1:last]
-
-
-class CellNetwork(nn.Module):
-    """One cell: projections of the input, operations of the vertices, concatenation [B, C, H, W] -> [B, C', H, W]."""
-
-    def __init__(self, cell: Cell, in_width: int, out_width: int) -> None:
-        super().__init__()
-        self.last = cell.vertices - 1
-        self.edges = sorted(cell.edges)
-        self.widths = [in_width, *vertex_widths(cell, out_width), out_width]
-        self.project = nn.ModuleDict()
-        for vertex in range(1, cell.vertices):
-            if (0, vertex) in cell.edges:
-                slot = "output" if vertex == self.last else str(vertex)
-                self.project[slot] = _conv_norm_relu(in_width, self.widths[vertex], 1)
-        self.vertex = nn.ModuleDict()
-        for vertex, operation in enumerate(cell.operations, start=1):
-            width = self.widths[vertex]
-            pool = operation == "maxpool3x3"
-            module = nn.MaxPool2d(3, stride=1, padding=1) if pool else _conv_norm_relu(width, width, int(operation[-1]))
-            self.vertex[str(vertex)] = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs = {0: x}
-        for vertex in range(1, self.last):
-            width = self.widths[vertex]
-            terms = [outputs[source][:, :width] for source, target in self.edges if target == vertex and source > 0]
-            if (0, vertex) in self.edges:
-                terms.append(self.project[str(vertex)](x))
-            outputs[vertex] = self.vertex[str(vertex)](sum(terms[1:], terms[0]))
-        joined = [outputs[source] for source, target in self.edges if target == self.last and source > 0]
-        if (0, self.last) not in self.edges:
-            return torch.cat(joined, dim=1)
-        projected = self.project["output"](x)
-        return torch.cat(joined, dim=1) + projected if joined else projected
-
-
-class NASBench101Network(nn.Module):
-    """Stem, stacks of cells with max pooling between, head; images [B, C, H, W] -> logits [B, classes]."""
-
-    def __init__(self, skeleton: "Skeleton", cell: Cell) -> None:
-        super().__init__()
-        self.stem = _conv_norm_relu(skeleton.channels, skeleton.width, 3)
-        modules: list[nn.Module] = []
-        for stack, (in_width, out_width) in enumerate(skeleton.stacks_widths):
-            if stack > 0:
-                modules.append(nn.MaxPool2d(2))
-            modules.extend(
-                CellNetwork(cell, in_width if i == 0 else out_width, out_width) for i in range(skeleton.cells)
-            )
-        self.cells = nn.Sequential(*modules)
-        self.classifier = nn.Linear(skeleton.stacks_widths[-1][1], skeleton.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.cells(self.stem(x)).mean((2, 3)))
-
-    def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and cells."""
-        return [self.stem, *(module for module in self.cells if isinstance(module, CellNetwork))]
+# ---- the numbers around the cell ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +119,16 @@ class Skeleton:
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
-        return NASBench101Network(self, to_cell(architecture))
+        from search_spaces.networks.nasbench101_network import NASBench101Network
+
+        cell, widths = to_cell(architecture), self.stacks_widths
+        return NASBench101Network(cell, widths, cells=self.cells, channels=self.channels, classes=self.classes)
 
     def cost(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
+        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier.
+
+        They are no sums over blocks: the channels of every vertex follow the whole graph.
+        """
         graphs = _Graphs.of(columns)
         stem, classifier = 9 * self.channels * self.width, self.stacks_widths[-1][1] * self.classes
         params = np.full(len(graphs.edges), stem + 2 * self.width + classifier + self.classes, dtype=np.int64)
@@ -224,7 +150,7 @@ class _Graphs:
     kernels: np.ndarray
 
     @classmethod
-    def of(cls, columns: Columns) -> "_Graphs":
+    def of(cls, columns: Columns) -> _Graphs:
         edges = np.zeros((len(columns["edge0_1"]), MAX_VERTICES, MAX_VERTICES), dtype=np.int64)
         for source, target in _EDGES:
             edges[:, source, target] = columns[f"edge{source}_{target}"]
@@ -275,7 +201,6 @@ def nasbench101(
         name="nasbench101",
         decisions=tuple(decisions),
         inputs=images(channels, image_size),
-        classes=classes,
         cost=skeleton.cost,
         network=skeleton.network,
         fold=_fold,

@@ -114,6 +114,23 @@ class Cell:
         return _md5(str(sorted(hashes)))
 
 
+def vertex_widths(cell: Cell, out_width: int) -> list[int]:
+    """Channels of every vertex between input and output of a pruned cell.
+
+    Those that feed the output share its channels, the first ones get what is left over; others have as many as the
+    widest vertex they feed.
+    """
+    last = cell.vertices - 1
+    widths = [0] * cell.vertices
+    feeding = [vertex for vertex in range(1, last) if (vertex, last) in cell.edges]
+    for rank, vertex in enumerate(feeding):
+        widths[vertex] = out_width // len(feeding) + (rank < out_width % len(feeding))
+    for vertex in range(last - 1, 0, -1):
+        if vertex not in feeding:
+            widths[vertex] = max(widths[target] for source, target in cell.edges if source == vertex)
+    return widths[1:last]
+
+
 def _md5(text: str) -> str:
     return md5(text.encode(), usedforsecurity=False).hexdigest()
 

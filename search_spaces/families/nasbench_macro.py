@@ -5,22 +5,26 @@ Differs: nothing known of the space. Weights are those of torch's default initia
 of every layer has weights of its own.
 """
 
+from __future__ import annotations
+
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor, nn
-
+from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import PixelMean, inverted_residual_cost, plain_conv_norm_act, plain_inverted_residual
-from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
 from search_spaces.sizes import strided
-from search_spaces.space import Columns, Space
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
 """Cheapest first, in the order of the digits of published tables."""
@@ -40,12 +44,15 @@ class Layer:
 
     def module(self, operation: str) -> nn.Module:
         """The layer with this operation and fresh weights."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_conv_norm_act, plain_inverted_residual
+
         if operation == "identity":
             if self.stride == 1:
                 return nn.Identity()
             return plain_conv_norm_act(self.in_width, self.out_width, 1, stride=self.stride)
-        expand, kernel = _EXPAND_AND_KERNEL[operation]
-        widths = (self.in_width, self.in_width * expand, self.out_width)
+        widths, kernel = self._widths_and_kernel(operation)
         return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU)
 
     def block(self, operation: str) -> Block | None:
@@ -54,17 +61,17 @@ class Layer:
             return None
         shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
         name = f"{operation} {self.in_width}-{self.out_width} s{self.stride}"
-        return Block(name, shape, lambda: self.module(operation))
+        return Block(name, shape, partial(self.module, operation), partial(self._count, operation))
 
-    def cost(self, operation: str) -> tuple[int, int]:
-        """Parameters and MACs of the layer with this operation."""
+    def _count(self, operation: str) -> Counter[str]:
         if operation == "identity":
-            weights = self.in_width * self.out_width if self.stride > 1 else 0
-            return weights + (2 * self.out_width if weights else 0), weights * self.out_pixels
+            return costs.conv_norm(self.in_width, self.out_width, pixels=self.out_pixels)
+        widths, kernel = self._widths_and_kernel(operation)
+        return costs.inverted_residual(widths, (self.in_pixels, self.out_pixels), kernel=kernel)
+
+    def _widths_and_kernel(self, operation: str) -> tuple[tuple[int, int, int], int]:
         expand, kernel = _EXPAND_AND_KERNEL[operation]
-        widths = (self.in_width, self.in_width * expand, self.out_width)
-        pixels = (self.in_pixels, self.out_pixels)
-        return inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=0, expands=True)
+        return (self.in_width, self.in_width * expand, self.out_width), kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,52 +107,60 @@ class Skeleton:
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
-        return NASBenchMacroNetwork(self, lambda layer: layer.module(str(architecture[layer.name])))
+        return self._network(lambda layer: layer.module(str(architecture[layer.name])))
 
     def supernet(self) -> nn.Module:
         """The network whose layers follow an architecture, each operation of each with weights of its own."""
+        from search_spaces.elastic import ElasticChoice, with_shared_norms
+
         return with_shared_norms(
-            NASBenchMacroNetwork(
-                self, lambda layer: ElasticChoice(layer.name, {o: layer.module(o) for o in OPERATIONS})
-            )
+            self._network(lambda layer: ElasticChoice(layer.name, {o: layer.module(o) for o in OPERATIONS}))
         )
+
+    def _network(self, made: Callable[[Layer], nn.Module]) -> nn.Module:
+        from search_spaces.networks.nasbench_macro_network import NASBenchMacroNetwork
+
+        return NASBenchMacroNetwork(self.stem(), {layer.name: made(layer) for layer in self.layers}, *self.head())
 
     def places(self) -> list[Place]:
         """Stem, layers, head."""
         layers, size = self.layers, self.image_size
-        stem = Block(f"stem {self.channels}-{self.width}", (self.channels, size, size), self.stem)
+        stem_count = partial(costs.conv_norm, self.channels, self.width, 3, pixels=size**2)
+        stem = Block(f"stem {self.channels}-{self.width}", (self.channels, size, size), self.stem, stem_count)
         width, pixels = layers[-1].out_width, isqrt(layers[-1].out_pixels)
-        head = Block(f"head {width}-{self.head_width}-{self.classes}", (width, pixels, pixels), self._head_block)
+        name = f"head {width}-{self.head_width}-{self.classes}"
+        head = Block(name, (width, pixels, pixels), self._head_block, self._head_count)
         return [fixed(stem), *(Place((layer.name,), layer.block) for layer in layers), fixed(head)]
 
     def stem(self) -> nn.Module:
         """The first convolution."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_conv_norm_act
+
         return plain_conv_norm_act(self.channels, self.width, 3, activation=nn.ReLU)
 
     def head(self) -> tuple[nn.Module, nn.Module]:
         """The last convolution and, behind the mean over pixels, the classifier."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_conv_norm_act
+
         last = plain_conv_norm_act(self.layers[-1].out_width, self.head_width, 1, activation=nn.ReLU)
         return last, nn.Linear(self.head_width, self.classes)
 
     def _head_block(self) -> nn.Module:
+        from torch import nn
+
+        from search_spaces.blocks import PixelMean
+
         last, classifier = self.head()
         return nn.Sequential(last, PixelMean(), classifier)
 
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
-        layers = self.layers
-        stem, last = 9 * self.channels * self.width, layers[-1]
-        head, classifier = last.out_width * self.head_width, self.head_width * self.classes
-        fixed = stem + 2 * self.width + head + 2 * self.head_width + classifier + self.classes
-        params = np.full(len(columns[last.name]), fixed, dtype=np.int64)
-        macs = np.full(len(params), stem * self.image_size**2 + head * last.out_pixels + classifier, dtype=np.int64)
-        for layer in layers:
-            for operation in OPERATIONS:
-                chosen = columns[layer.name] == operation
-                layer_params, layer_macs = layer.cost(operation)
-                params += chosen * layer_params
-                macs += chosen * layer_macs
-        return {"params": params, "macs": macs}
+    def _head_count(self) -> Counter[str]:
+        last = self.layers[-1]
+        classifier = costs.linear(self.head_width, self.classes)
+        return costs.conv_norm(last.out_width, self.head_width, pixels=last.out_pixels) + classifier
 
     # ---- strings ----------------------------------------------------------------------------------------------------
 
@@ -180,26 +195,6 @@ def canonical_key(architecture: Mapping[str, Choice], depths: Sequence[int] = (2
     return key
 
 
-class NASBenchMacroNetwork(nn.Module):
-    """Stem, layers, head; images [B, C, H, W] -> logits [B, classes]."""
-
-    def __init__(self, skeleton: Skeleton, made: Callable[[Layer], nn.Module]) -> None:
-        super().__init__()
-        layers = skeleton.layers
-        self.stem = skeleton.stem()
-        self.layers = nn.Sequential()
-        for layer in layers:
-            self.layers.add_module(layer.name, made(layer))
-        self.head, self.classifier = skeleton.head()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.head(self.layers(self.stem(x))).mean((2, 3)))
-
-    def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the layers that are no plain skip."""
-        return [self.stem, *(layer for layer in self.layers if not isinstance(layer, nn.Identity))]
-
-
 def nasbench_macro(
     *,
     width: int = 32,
@@ -231,9 +226,7 @@ def nasbench_macro(
         name="nasbench_macro",
         decisions=tuple(Decision(layer.name, OPERATIONS) for layer in skeleton.layers),
         inputs=images(channels, image_size),
-        classes=classes,
         build=skeleton.supernet,
-        cost=skeleton.cost,
         network=skeleton.network,
         places=skeleton.places,
         formats={("arch",): skeleton.parse},

@@ -5,34 +5,30 @@ Differs: nothing known of the space; the released networks have the parameters t
 torch's default initialisation. In a supernet every operation of every layer has weights of its own.
 """
 
+from __future__ import annotations
+
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import isqrt
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor, nn
-
+from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.blocks import (
-    ConvNormAct,
-    PixelMean,
-    inverted_residual_cost,
-    plain_conv_norm_act,
-    plain_inverted_residual,
-)
-from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
 from search_spaces.places import Block, Place, fixed
 from search_spaces.sizes import strided
-from search_spaces.space import Columns, Space
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SKIP = "skip"
 KERNELS = (3, 5, 7)
 EXPANDS = (3, 6)
-_NORM_EPS = 1e-3
 _MOST_BLOCKS = 9
 
 
@@ -59,13 +55,14 @@ class Layer:
 
     def module(self, operation: str) -> nn.Module:
         """The layer with this operation and fresh weights."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_inverted_residual
+
         if operation == SKIP:
             return nn.Identity()
-        expand, kernel = _expand_and_kernel(operation)
-        widths = (self.in_width, self.in_width * expand, self.out_width)
-        return plain_inverted_residual(
-            widths, kernel=kernel, stride=self.stride, activation=nn.ReLU6, expands=expand > 1
-        )
+        widths, kernel, expands = self._sizes(operation)
+        return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU6, expands=expands)
 
     def block(self, operation: str) -> Block | None:
         """The layer with this operation as a block, None for a plain skip."""
@@ -73,27 +70,26 @@ class Layer:
             return None
         shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
         name = f"{operation} {self.in_width}-{self.out_width} s{self.stride}"
-        return Block(name, shape, lambda: self.module(operation))
+        return Block(name, shape, partial(self.module, operation), partial(self.count, operation))
 
-    def cost(self, operation: str) -> tuple[int, int]:
+    def count(self, operation: str) -> Counter[str]:
         """Parameters and MACs of the layer with this operation."""
         if operation == SKIP:
-            return 0, 0
-        expand, kernel = _expand_and_kernel(operation)
-        widths = (self.in_width, self.in_width * expand, self.out_width)
-        pixels = (self.in_pixels, self.out_pixels)
-        return inverted_residual_cost(widths, pixels, kernel=kernel, squeeze=0, expands=expand > 1)
+            return Counter()
+        widths, kernel, expands = self._sizes(operation)
+        return costs.inverted_residual(widths, (self.in_pixels, self.out_pixels), kernel=kernel, expands=expands)
+
+    def _sizes(self, operation: str) -> tuple[tuple[int, int, int], int, bool]:
+        """Widths (in, middle, out), kernel, and whether the block expands."""
+        expand, kernel = operation.removeprefix("mb").split("_k")
+        return (self.in_width, self.in_width * int(expand), self.out_width), int(kernel), int(expand) > 1
 
     def choices(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of these operations that can stand here, cheapest first: wide blocks cost more than large kernels
         unless channels are few."""
         possible = [name for name in names if name != SKIP or self.keeps_shape]
-        return tuple(sorted(possible, key=lambda name: self.cost(name)[::-1]))
-
-
-def _expand_and_kernel(operation: str) -> tuple[int, int]:
-    expand, kernel = operation.removeprefix("mb").split("_k")
-    return int(expand), int(kernel)
+        counts = {name: self.count(name) for name in possible}
+        return tuple(sorted(possible, key=lambda name: (counts[name]["macs"], counts[name]["params"])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,58 +169,66 @@ class Skeleton:
 
     def network(self, architecture: Architecture) -> nn.Module:
         """The network of one architecture with fresh weights."""
-        return ProxylessNetwork(self, lambda layer: layer.module(str(architecture[layer.name])))
+        return self._network(lambda layer: layer.module(str(architecture[layer.name])))
 
     def supernet(self) -> nn.Module:
         """The network whose layers follow an architecture, each operation of each with weights of its own."""
+        from search_spaces.elastic import ElasticChoice, with_shared_norms
 
         def made(layer: Layer) -> nn.Module:
             return ElasticChoice(layer.name, {name: layer.module(name) for name in layer.choices(self.operations)})
 
-        return with_shared_norms(ProxylessNetwork(self, made))
+        return with_shared_norms(self._network(made))
+
+    def _network(self, made: Callable[[Layer], nn.Module]) -> nn.Module:
+        from search_spaces.networks.proxyless_network import ProxylessNetwork
+
+        stem, first = self.stem(), self.first.module("mb1_k3")
+        stages = [[made(layer) for layer in stage] for stage in self.stages]
+        return ProxylessNetwork(stem, first, stages, self.head(), self.dropout)
 
     def places(self) -> list[Place]:
         """Stem, first block, layers, head."""
         size, pixels = self.image_size, isqrt(self.layers[-1].out_pixels)
+        stem_count = partial(costs.conv_norm, self.channels, self.stem_width, 3, pixels=self.first.in_pixels)
         name = f"stem {self.channels}-{self.stem_width} s{self.stem_stride}"
-        stem = Block(name, (self.channels, size, size), self.stem)
+        stem = Block(name, (self.channels, size, size), self.stem, stem_count)
         width = self.stage_widths[-1]
-        head = Block(f"head {width}-{self.head_width}-{self.classes}", (width, pixels, pixels), self._head_block)
+        name = f"head {width}-{self.head_width}-{self.classes}"
+        head = Block(name, (width, pixels, pixels), self._head_block, self._head_count)
         first = Place((), lambda: self.first.block("mb1_k3"))
         return [fixed(stem), first, *(Place((layer.name,), layer.block) for layer in self.layers), fixed(head)]
 
-    def stem(self) -> ConvNormAct:
+    def stem(self) -> nn.Module:
         """The first convolution."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_conv_norm_act
+
         widths = (self.channels, self.stem_width)
         return plain_conv_norm_act(*widths, 3, stride=self.stem_stride, activation=nn.ReLU6)
 
-    def head(self) -> tuple[ConvNormAct, nn.Linear]:
+    def head(self) -> tuple[nn.Module, nn.Module]:
         """The last convolution and, behind the mean over pixels, the classifier."""
+        from torch import nn
+
+        from search_spaces.blocks import plain_conv_norm_act
+
         last = plain_conv_norm_act(self.stage_widths[-1], self.head_width, 1, activation=nn.ReLU6)
         return last, nn.Linear(self.head_width, self.classes)
 
     def _head_block(self) -> nn.Module:
+        from torch import nn
+
+        from search_spaces.blocks import PixelMean
+
         last, classifier = self.head()
         return nn.Sequential(last, PixelMean(), classifier)
 
-    def cost(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier."""
-        layers = self.layers
-        params, macs = self._fixed_cost(layers[-1])
-        total = np.tile(np.array((params, macs), dtype=np.int64), (len(columns[layers[0].name]), 1))
-        for layer in layers:
-            for name in layer.choices(self.operations):
-                chosen = columns[layer.name] == name
-                total += chosen[:, None] * np.array(layer.cost(name), dtype=np.int64)
-        return {"params": total[:, 0], "macs": total[:, 1]}
-
-    def _fixed_cost(self, last: Layer) -> tuple[int, int]:
-        """Parameters and MACs of what every architecture has: stem, first block and head."""
-        stem, head = 9 * self.channels * self.stem_width, last.out_width * self.head_width
-        classifier = self.head_width * self.classes
-        first_params, first_macs = self.first.cost("mb1_k3")
-        params = stem + 2 * self.stem_width + first_params + head + 2 * self.head_width + classifier + self.classes
-        return params, stem * self.first.in_pixels + first_macs + head * last.out_pixels + classifier
+    def _head_count(self) -> Counter[str]:
+        pixels = self.layers[-1].out_pixels
+        classifier = costs.linear(self.head_width, self.classes)
+        return costs.conv_norm(self.stage_widths[-1], self.head_width, pixels=pixels) + classifier
 
     def parse(self, digits: str) -> dict[str, Choice]:
         """The decisions of one operation digit a layer; see `to_string`.
@@ -248,31 +252,6 @@ def to_string(
     names = operations(kernels, expands)
     layers = sorted(architecture, key=lambda layer: [int(number) for number in re.findall(r"\d+", layer)])
     return "x" + "".join(str(names.index(str(architecture[layer]))) for layer in layers)
-
-
-class ProxylessNetwork(nn.Module):
-    """Stem, first block, stages, head; images [B, C, H, W] -> logits [B, classes]."""
-
-    def __init__(self, skeleton: Skeleton, made: Callable[[Layer], nn.Module]) -> None:
-        super().__init__()
-        self.stem = skeleton.stem()
-        self.first = skeleton.first.module("mb1_k3")
-        self.stages = nn.Sequential(*(nn.Sequential(*(made(layer) for layer in stage)) for stage in skeleton.stages))
-        self.head, classifier = skeleton.head()
-        self.dropout = nn.Dropout(skeleton.dropout)
-        self.classifier = classifier
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eps = _NORM_EPS
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.head(self.stages(self.first(self.stem(x))))
-        return self.classifier(self.dropout(x.mean((2, 3))))
-
-    def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the blocks that are no skip."""
-        stages = (stage for stage in self.stages if isinstance(stage, nn.Sequential))
-        return [self.stem, self.first, *(b for stage in stages for b in stage if not isinstance(b, nn.Identity))]
 
 
 def proxyless(
@@ -327,9 +306,7 @@ def proxyless(
         name="proxyless",
         decisions=skeleton.decisions(),
         inputs=images(channels, image_size),
-        classes=classes,
         build=skeleton.supernet,
-        cost=skeleton.cost,
         network=skeleton.network,
         places=skeleton.places,
         formats={("arch",): skeleton.parse},

@@ -13,6 +13,7 @@ from search_spaces.elastic import Elastic, governed
 from service import catalogue
 from supernets import Supernet, sort_channels
 from tests.search_spaces.counting import counted_costs
+from tests.search_spaces.vectors import vector_space
 from tests.supernets.helpers import scrambled
 
 OPTIONS = {
@@ -23,21 +24,30 @@ OPTIONS = {
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
-CLASSES = {"proxyless": 1000}
+CLASSES = {"proxyless": 1000, "vectors": 1}
+VECTORS = "vectors"
+"""A space of the tests: no picture comes into it."""
 CHOICE_SUPERNETS = ["nasbench201", "darts", "nasbench_macro", "proxyless"]
 SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", *CHOICE_SUPERNETS]
 
 
 def made(name: str) -> Space:
+    if name == VECTORS:
+        return vector_space()
     return catalogue.resolve("space", name)(**OPTIONS.get(name, {}))
 
 
-@pytest.fixture(params=list(catalogue.SPACES), scope="module")
+@pytest.fixture(params=[*catalogue.SPACES, VECTORS], scope="module")
 def space(request):
     return made(request.param)
 
 
-@pytest.fixture(params=SUPERNETS, scope="module")
+@pytest.fixture(params=list(catalogue.SPACES), scope="module")
+def image_space(request):
+    return made(request.param)
+
+
+@pytest.fixture(params=[*SUPERNETS, VECTORS], scope="module")
 def elastic_space(request):
     return made(request.param)
 
@@ -65,6 +75,36 @@ def test_nothing_drawn_is_outside_the_extremes(space):
     ends = space.costs([space.smallest(), space.largest()])
     for name, column in costs.items():
         assert ends[name][0] <= column.min() <= column.max() <= ends[name][1], name
+
+
+def test_costs_are_columns_by_name_with_units(space):
+    costs = space.costs(space.sample_encodings(7, np.random.default_rng(0)))
+    assert tuple(costs) == space.cost_names
+    assert costs.units.keys() == costs.keys()
+    assert all(costs.units.values())
+    for name, column in costs.items():
+        assert (column.shape, column.dtype) == ((7,), np.int64), name
+
+
+def test_examples_have_the_shapes_and_types_that_networks_take(space):
+    for architecture in (space.largest(), space.smallest(), space.sample(np.random.default_rng(3))):
+        example = space.example(architecture, batch=2)
+        assert len(example) == len(space.inputs)
+        for tensor, stated in zip(example, space.inputs):
+            assert tuple(tensor.shape) == (2, *stated.shape_for(architecture))
+            assert tensor.dtype == getattr(torch, stated.dtype)
+            assert torch.isfinite(tensor).all()
+        outputs = space.subnet(architecture).eval()(*example)
+        assert len(outputs) == 2
+        assert all(torch.equal(*pair) for pair in zip(example, space.example(architecture, batch=2)))
+    largest = [tuple(tensor.shape) for tensor in space.example()]
+    assert largest == [(1, *stated.shape) for stated in space.inputs]
+
+
+def test_an_example_draws_nothing_from_the_global_generator(space):
+    before = torch.get_rng_state()
+    space.example()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_encodings_round_trip(space):
@@ -144,7 +184,8 @@ def test_subnet_is_plain_initialised_and_has_the_stated_cost(space):
             assert tensor.abs().max() < 2 or name.endswith("num_batches_tracked"), name
 
 
-def test_blocks_are_modules_of_the_subnet_that_give_feature_maps_in_turn(space):
+def test_blocks_are_modules_of_the_subnet_that_give_feature_maps_in_turn(image_space):
+    space = image_space
     subnet = space.subnet(space.sample(np.random.default_rng(2)))
     order: list[int] = []
     for i, block in enumerate(subnet.blocks()):
@@ -198,7 +239,8 @@ def test_memory_format_does_not_change_the_function(elastic_space):
     supernet = scrambled(Supernet(elastic_space)).eval()
     x = torch.randn(4, *elastic_space.inputs[0].shape)
     plain = supernet(x)
-    last = supernet.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+    last = supernet.to(memory_format=torch.channels_last)(x)
     assert torch.allclose(plain, last, atol=1e-4)
 
 

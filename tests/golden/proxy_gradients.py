@@ -21,7 +21,8 @@ from proxies.plain import Plain
 from proxies.size import Layers, Macs, Params
 from proxies.snip import Snip
 from proxies.synflow import SynFlow
-from search_spaces.families.nasbench201 import nasbench201, parse_cell
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import parse_cell
 from tests.proxies.networks import classified
 
 

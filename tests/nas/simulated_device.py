@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from nas.hardware.latency_table_building import TableBuilder, TableConfig
 from nas.search.journal import Records
 from search_spaces import Space
-from search_spaces.families.nasbench_macro import NASBenchMacroNetwork, nasbench_macro
+from search_spaces.families.nasbench_macro import nasbench_macro
+from search_spaces.networks.nasbench_macro_network import NASBenchMacroNetwork
 from supernets.estimate import Estimate
 
 CALL_MS, LAYER_MS, WEIGHT_MS, MEMORY_MS = 0.05, 0.01, 2e-6, 2e-5

@@ -1,5 +1,6 @@
 """Blocks that networks are made of: together they are the network."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -11,11 +12,13 @@ from search_spaces.families.conv_macro import conv_macro
 from search_spaces.families.darts import darts
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101
-from search_spaces.families.nasbench201 import EDGES, edge_name, nasbench201
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import EDGES, edge_name
 from search_spaces.families.nasbench_macro import nasbench_macro
 from search_spaces.families.proxyless import proxyless
 from search_spaces.places import Block, Blocks, Place, fixed
 from search_spaces.space import Space
+from tests.search_spaces.counting import counted_costs
 
 SPACES = {
     "small_mobilenet_v3": lambda: small_mobilenet_v3(image_size=16, stage_widths=(16, 24), strides=(1, 2)),
@@ -41,6 +44,19 @@ def test_parameters_of_the_blocks_are_those_of_the_network(name):
         params = np.array([[sum(p.numel() for p in b.build().parameters())] for b in space.blocks.distinct], float)
     encodings = drawn(space)
     np.testing.assert_array_equal(space.blocks.totals(params, encodings)[:, 0], space.costs(encodings)["params"])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_block_states_the_costs_that_run_in_its_module(name):
+    for block in SPACES[name]().blocks.distinct:
+        assert block.count is not None
+        params, macs = counted_costs(block.build(), block.input_shape)
+        assert {"params": params, "macs": macs} == {"params": 0, "macs": 0, **block.costs}, block.key
+
+
+def test_costs_of_a_block_that_states_none_are_counted_in_its_module():
+    for block in SPACES["conv_macro"]().blocks.distinct[:5]:
+        assert dataclasses.replace(block, count=None).costs == dict(block.costs)
 
 
 @pytest.mark.parametrize("name", ["small_mobilenet_v3", "nasbench_macro", "proxyless", "conv_macro"])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import Architecture, Decision, InvalidArchitecture, Relaxation, Space
+from search_spaces import Architecture, Decision, Input, InvalidArchitecture, Relaxation, Space
+from search_spaces.places import Block, Place
 
 
 @pytest.fixture
@@ -314,3 +315,53 @@ def test_subnet_names_a_layer_that_cannot_be_initialised():
     space = Space(name="scales", decisions=(Decision("a", (1,)),), build=lambda: nn.Sequential(Scale()))
     with pytest.raises(TypeError, match="0: Scale has weights but no reset_parameters"):
         space.subnet(space.largest())
+
+
+# ---- costs and examples of one's own ------------------------------------------------------------------------------
+
+
+def test_costs_may_have_any_names_and_units():
+    decisions = (Decision("width", (1, 2, 4)), Decision("bits", (4, 8)))
+
+    def cost(columns):
+        return {"params": columns["width"] * 10, "bytes": columns["width"] * columns["bits"], "steps": columns["bits"]}
+
+    space = Space(name="own", decisions=decisions, cost=cost, units={"bytes": "B"})
+    assert space.cost_names == ("params", "bytes", "steps")
+    costs = space.costs([{"width": 2, "bits": 8}, {"width": 4, "bits": 4}])
+    assert costs["bytes"].tolist() == [16, 16]
+    assert costs.units == {"params": "weights", "bytes": "B", "steps": "steps"}
+    assert space.costs([]).keys() == costs.keys()
+
+
+def test_blocks_may_have_costs_of_any_names():
+    blocks = {kind: Block(kind, (1,), nn.Identity, lambda kind=kind: {"energy": len(kind)}) for kind in ("a", "bb")}
+    place = Place(("kind",), blocks.__getitem__, repeats=3)
+    space = Space(name="own", decisions=(Decision("kind", ("a", "bb")),), places=lambda: [place])
+    assert space.costs([{"kind": "bb"}, {"kind": "a"}])["energy"].tolist() == [6, 3]
+
+
+def test_a_space_without_costs_says_so():
+    space = Space(name="none", decisions=(Decision("a", (1, 2)),))
+    assert space.cost_names == ()
+    with pytest.raises(TypeError, match="'none' has no exact cost"):
+        space.costs([space.smallest()])
+
+
+def test_inputs_follow_decisions_and_have_types_of_their_own():
+    space = Space(
+        name="text",
+        decisions=(Decision("length", (4, 8)), Decision("other", (1, 2))),
+        inputs=(Input((8,), "int64", follows={"length": (0,)}, values=11), Input((8, 3), follows={"length": (0,)})),
+    )
+    tokens, vectors = space.example(batch=5)
+    assert (tokens.shape, tokens.dtype) == ((5, 8), torch.int64)
+    assert 0 <= tokens.min() < tokens.max() <= 10
+    assert (vectors.shape, vectors.dtype) == ((5, 8, 3), torch.float32)
+    assert [one.shape for one in space.example(space.smallest())] == [(1, 4), (1, 4, 3)]
+    assert space.shared_decisions == ("length",)
+
+
+def test_a_space_without_inputs_has_no_example():
+    with pytest.raises(TypeError, match="'none' does not say what its networks take"):
+        Space(name="none", decisions=(Decision("a", (1,)),)).example()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from nas.export import Deployable, load_network, write_exported_program, write_int8, write_onnx, write_safetensors
 from search_spaces import Architecture, Decision, Space
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
-from search_spaces.families.nasbench201 import nasbench201, parse
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import parse
 from search_spaces.families.nasbench_macro import nasbench_macro
 from search_spaces.families.proxyless import proxyless
 from supernets import Supernet, calibrate

@@ -13,7 +13,7 @@ from nas.objectives import PredictedLatency
 from nas.search.journal import Records
 from search_spaces.blocks import InvertedResidual
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.families.nasbench_macro import NASBenchMacroNetwork
+from search_spaces.networks.nasbench_macro_network import NASBenchMacroNetwork
 from supernets.estimate import Estimate
 from tests.killing import kill_after_progress
 from tests.nas.simulated_device import Device, build, space, true_ms

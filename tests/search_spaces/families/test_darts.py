@@ -7,10 +7,13 @@ from torch import nn
 
 from search_spaces import InvalidArchitecture
 from search_spaces.elastic import ElasticBatchNorm2d, governed
-from search_spaces.families.cell_operations import OPERATION_SETS, OPERATIONS, FactorisedReduce, ReLUConvNorm
-from search_spaces.families.darts import PRIMITIVES, darts, from_genotype, to_genotype
+from search_spaces.families.cell_operations import OPERATION_SETS, OPERATIONS
+from search_spaces.families.darts import darts
+from search_spaces.families.darts_cells import PRIMITIVES, from_genotype, to_genotype
 from search_spaces.families.genotype import Genotype, parse_genotype
-from search_spaces.families.genotype_network import GenotypeNetwork, Skeleton, genotype_costs
+from search_spaces.families.genotype_skeleton import Skeleton, genotype_costs
+from search_spaces.networks.cell_modules import FactorisedReduce, ReLUConvNorm, operation_module
+from search_spaces.networks.genotype_network import GenotypeNetwork
 from supernets import Supernet
 from tests.search_spaces.counting import counted_costs
 
@@ -198,10 +201,11 @@ def test_operation_sets_have_the_published_sizes():
 @pytest.mark.parametrize("stride", [1, 2])
 def test_operations_have_the_right_shape_and_the_stated_cost(name, size, stride):
     operation = OPERATIONS[name]
-    module = operation.module(5, stride)
+    module = operation_module(operation, 5, stride)
     after = (size + stride - 1) // stride
     assert module(torch.randn(2, 5, size, size)).shape == (2, 5, after, after)
-    assert counted_costs(module, (5, size, size)) == operation.cost(5, size, stride)
+    count = operation.count(5, size, stride)
+    assert counted_costs(module, (5, size, size)) == (count["params"], count["macs"])
 
 
 def test_second_half_of_a_factorised_reduction_sees_the_image_moved_by_one_pixel():
@@ -219,7 +223,7 @@ def test_second_half_of_a_factorised_reduction_sees_the_image_moved_by_one_pixel
 
 
 def test_average_pooling_leaves_out_the_padding():
-    pooled = OPERATIONS["avg_pool_3x3"].module(1, 1)(torch.ones(1, 1, 4, 4))
+    pooled = operation_module(OPERATIONS["avg_pool_3x3"], 1, 1)(torch.ones(1, 1, 4, 4))
     assert torch.allclose(pooled, torch.ones(1, 1, 4, 4))
 
 

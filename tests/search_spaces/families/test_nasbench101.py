@@ -10,8 +10,9 @@ import torch
 
 from nas.searchers import NSGA2, Random
 from search_spaces import InvalidArchitecture
-from search_spaces.families.nasbench101 import CellNetwork, nasbench101, to_cell, to_values, vertex_widths
-from search_spaces.families.nasbench101_cell import OPERATIONS, Cell, count_cells, parse, to_strings
+from search_spaces.families.nasbench101 import nasbench101, to_cell, to_values
+from search_spaces.families.nasbench101_cell import OPERATIONS, Cell, count_cells, parse, to_strings, vertex_widths
+from search_spaces.networks.nasbench101_network import CellNetwork
 from tests.search_spaces.counting import counted_costs
 
 # edges, operations, hash, params: the example of the published README, input-output only, the best cell of the table

@@ -11,12 +11,9 @@ from torch import nn
 
 from search_spaces import InvalidArchitecture
 from search_spaces.elastic import ElasticBatchNorm2d, governed
-from search_spaces.families.cell_operations import ReLUConvNorm
-from search_spaces.families.nasbench201 import (
-    Cell,
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import (
     canonical_key,
-    chosen_cell,
-    nasbench201,
     parse,
     parse_cell,
     skip_key,
@@ -24,6 +21,8 @@ from search_spaces.families.nasbench201 import (
     to_string,
     unique_key,
 )
+from search_spaces.networks.cell_modules import ReLUConvNorm
+from search_spaces.networks.nasbench201_network import Cell, chosen_cell
 from supernets import Supernet
 from tests.search_spaces.counting import counted_costs
 

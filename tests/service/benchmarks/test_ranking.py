@@ -14,7 +14,8 @@ from nas.data import load_data
 from nas.rank_agreement import kendall
 from nas.ranking import RankingImages, rank
 from search_spaces import Architecture
-from search_spaces.families.nasbench201 import nasbench201, to_cell
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import to_cell
 from service.benchmarks import ranking as benchmark
 from service.benchmarks import ranking_run
 from service.benchmarks.proxy_benchmark import TableRequest

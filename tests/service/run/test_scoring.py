@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from proxies import Passes, Proxy, Score
-from search_spaces.families.nasbench201 import nasbench201, parse_cell, to_string
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import parse_cell, to_string
 from service.errors import InvalidJob
 from service.run import score as command
 from service.run import scoring

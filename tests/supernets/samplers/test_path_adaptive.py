@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from search_spaces.elastic import ElasticConv2d
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.families.nasbench201 import OPERATIONS, nasbench201
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import OPERATIONS
 from supernets import PathAdaptive, Supernet, TrainConfig, phases, train
 from supernets.samplers.path_adaptive import mixed_with_uniform
 from tests.supernets.helpers import Images

@@ -10,7 +10,7 @@ import torch
 from search_spaces import Architecture, Decision, Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101
-from search_spaces.families.nasbench201 import OPERATIONS
+from search_spaces.families.nasbench201_cell import OPERATIONS
 from supernets import Fair, Sampler, Shift, Sorted, Supernet, TrainConfig, Uniform, phases, train
 from supernets.samplers.sampler import exact_macs
 from tests.supernets.helpers import Images

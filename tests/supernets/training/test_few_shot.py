@@ -57,7 +57,7 @@ def chain() -> Space:
         return with_shared_norms(nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), *layers, *head))
 
     decisions = tuple(Decision(name, CHOICES) for name in DECISIONS)
-    return Space(name="chain", decisions=decisions, inputs=(Input((1, 8, 8)),), classes=4, build=build)
+    return Space(name="chain", decisions=decisions, inputs=(Input((1, 8, 8)),), build=build)
 
 
 def config(**changes) -> TrainConfig:

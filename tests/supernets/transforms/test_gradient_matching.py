@@ -121,7 +121,7 @@ def one_decision() -> Space:
         return with_shared_norms(nn.Sequential(stem, ElasticChoice("op", operations), *head))
 
     choices = ("other", "original", "copy")
-    return Space(name="one", decisions=(Decision("op", choices),), inputs=(Input((1, 8, 8)),), classes=4, build=build)
+    return Space(name="one", decisions=(Decision("op", choices),), inputs=(Input((1, 8, 8)),), build=build)
 
 
 @pytest.mark.parametrize("seed", range(5))

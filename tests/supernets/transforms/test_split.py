@@ -9,7 +9,8 @@ import torch
 
 from search_spaces import InvalidArchitecture
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from search_spaces.families.nasbench201 import OPERATIONS, nasbench201
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import OPERATIONS
 from supernets import Partition, Supernet, load_supernet, split
 from supernets.transforms.split import WHOLE, divided, leaves, spaces, where_active
 

@@ -6,123 +6,15 @@ checkpoints, their names are not.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.costs import Costs
 from search_spaces.errors import FieldError
-from search_spaces.families.cell_operations import OPERATIONS, FactorisedReduce, ReLUConvNorm, factorised_reduce_cost
+from search_spaces.families.cell_operations import OPERATIONS
 from search_spaces.families.genotype import Genotype
-from search_spaces.sizes import strided
-
-STEMS = ("cifar", "imagenet")
-
-
-@dataclass(frozen=True)
-class CellPlace:
-    """Where a cell stands: what it reads (channels and size of the two inputs) and how wide it is."""
-
-    reduction: bool
-    after_reduction: bool
-    widths: tuple[int, int]
-    sizes: tuple[int, int]
-    width: int
-
-    @property
-    def size(self) -> int:
-        """Pixels of one side of both inputs after preprocessing."""
-        return self.sizes[1]
-
-    @property
-    def out_size(self) -> int:
-        """Pixels of one side of the output."""
-        return strided(self.size, 2) if self.reduction else self.size
-
-    def preprocess_cost(self) -> tuple[int, int]:
-        """Parameters and MACs of bringing both inputs to the width of the cell."""
-        weights = self.widths[1] * self.width
-        params, macs = weights + 2 * self.width, weights * self.size**2
-        if self.after_reduction:
-            reduce = factorised_reduce_cost(self.widths[0], self.width, self.sizes[0])
-            return params + reduce[0], macs + reduce[1]
-        weights = self.widths[0] * self.width
-        return params + weights + 2 * self.width, macs + weights * self.sizes[0] ** 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Skeleton:
-    """The numbers around the cells: reductions stand at a third and two thirds and double the channels."""
-
-    width: int
-    cells: int
-    image_size: int
-    channels: int
-    classes: int
-    stem: str
-
-    def __post_init__(self) -> None:
-        limits = (("width", 2), ("cells", 1), ("image_size", 1), ("channels", 1), ("classes", 2))
-        for field, least in limits:
-            if getattr(self, field) < least:
-                raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
-        if self.stem not in STEMS:
-            raise FieldError("stem", f"must be one of {STEMS}, got {self.stem!r}")
-
-    def places(self, normal_states: int, reduce_states: int) -> list[CellPlace]:
-        """Every cell in order, for outputs that concatenate so many states."""
-        small = self.stem == "cifar"
-        widths = (3 * self.width,) * 2 if small else (self.width,) * 2
-        size = self.image_size
-        sizes = (size, size) if small else (_halved(size, 2), _halved(size, 3))
-        places: list[CellPlace] = []
-        width, after_reduction = self.width, not small
-        for i in range(self.cells):
-            reduction = i in (self.cells // 3, 2 * self.cells // 3)
-            width = 2 * width if reduction else width
-            places.append(CellPlace(reduction, after_reduction, widths, sizes, width))
-            widths = (widths[1], width * (reduce_states if reduction else normal_states))
-            sizes, after_reduction = (sizes[1], places[-1].out_size), reduction
-        return places
-
-    def fixed_cost(self, places: Sequence[CellPlace], last_width: int) -> tuple[int, int]:
-        """Parameters and MACs of everything but the operations of the cells."""
-        params, macs = last_width * self.classes + self.classes, last_width * self.classes
-        if self.stem == "cifar":
-            convolutions = [(self.channels, 3 * self.width, self.image_size)]
-        else:
-            half, width = self.width // 2, self.width
-            pairs = [(self.channels, half), (half, width), (width, width)]
-            convolutions = [(*pair, _halved(self.image_size, i)) for i, pair in enumerate(pairs, start=1)]
-        for before, after, size in convolutions:
-            params += 9 * before * after + 2 * after
-            macs += 9 * before * after * size**2
-        for place in places:
-            cell_params, cell_macs = place.preprocess_cost()
-            params, macs = params + cell_params, macs + cell_macs
-        return params, macs
-
-
-def _halved(size: int, times: int) -> int:
-    for _ in range(times):
-        size = strided(size, 2)
-    return size
-
-
-def genotype_costs(skeleton: Skeleton, genotype: Genotype) -> Costs:
-    """Exact costs [1] of the network of a genotype, without auxiliary head."""
-    places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
-    last = len(genotype.reduce_concat if places[-1].reduction else genotype.normal_concat) * places[-1].width
-    params, macs = skeleton.fixed_cost(places, last)
-    for place in places:
-        for operation, state in genotype.reduce if place.reduction else genotype.normal:
-            outside = place.reduction and state < 2
-            size = place.size if outside else place.out_size
-            more = OPERATIONS[operation].cost(place.width, size, 2 if outside else 1)
-            params, macs = params + more[0], macs + more[1]
-    return Costs({"params": np.array([params]), "macs": np.array([macs])})
+from search_spaces.families.genotype_skeleton import CellPlace, Skeleton
+from search_spaces.networks.cell_modules import FactorisedReduce, ReLUConvNorm, operation_module
 
 
 class GenotypeCell(nn.Module):
@@ -188,7 +80,7 @@ def preprocessing(place: CellPlace) -> tuple[nn.Module, nn.Module]:
 
 def operation_on(place: CellPlace, state: int, operation: str) -> nn.Module:
     """An operation on a state of a cell, with fresh weights; in a reduction those on its inputs have stride 2."""
-    return OPERATIONS[operation].module(place.width, 2 if place.reduction and state < 2 else 1)
+    return operation_module(OPERATIONS[operation], place.width, place.stride(state))
 
 
 def genotype_cell(place: CellPlace, pairs: Sequence[tuple[str, int]], concat: Sequence[int]) -> nn.Module:

@@ -1,0 +1,42 @@
+"""The network of the convolutional toy space of TangleNAS."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+def convolution(
+    width: int, out_width: int, kernel: int, *, padding: int, pooled: bool = False, dropped: bool = False
+) -> nn.Sequential:
+    """A convolution with bias, and what follows it: max pooling to half the size, dropout."""
+    block = nn.Sequential(nn.Conv2d(width, out_width, kernel, padding=padding), nn.ReLU())
+    if pooled:
+        block.append(nn.MaxPool2d(2))
+    if dropped:
+        block.append(nn.Dropout2d(0.5))
+    return block
+
+
+def head(sizes: Sequence[int]) -> tuple[nn.Sequential, nn.Linear]:
+    """The hidden linear layers and the classifier, from the features that enter, those between, and the classes."""
+    hidden = nn.Sequential()
+    for before, after in pairwise(sizes[:-1]):
+        hidden.extend([nn.Linear(before, after), nn.ReLU()])
+    return hidden, nn.Linear(sizes[-2], sizes[-1])
+
+
+class ConvMacroNetwork(nn.Module):
+    """Convolutions and linear layers; images [B, C, H, W] -> logits [B, classes]."""
+
+    def __init__(self, features: Sequence[nn.Module], hidden: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+        self.hidden, self.classifier = hidden, classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.hidden(self.features(x).flatten(1)))
+
+    def blocks(self) -> list[nn.Module]:
+        """The modules whose outputs are the successive feature maps: the convolutions with what follows each."""
+        return list(self.features)
