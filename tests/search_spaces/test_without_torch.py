@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from service import catalogue
 
 CODE = """
@@ -24,6 +26,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.integration
 def test_reading_every_space_of_the_catalogue_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
