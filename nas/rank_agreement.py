@@ -69,14 +69,14 @@ class Agreement:
 
 
 def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """Spearman's rank correlation of scores [N] with accuracies [N]."""
+    """Return Spearman's rank correlation of scores [N] with accuracies [N]."""
     x, y = _Ordered(_ranked_worst(scores)), _Ordered(accuracies)
     ones = np.ones((1, len(scores)))
     return float(_spearman(x.midranks(ones), y.midranks(ones), ones)[0])
 
 
 def kendall(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """Kendall's tau-b of scores [N] with accuracies [N], in O(N log N)."""
+    """Return Kendall's tau-b of scores [N] with accuracies [N], in O(N log N)."""
     from scipy.stats import kendalltau  # takes long to import
 
     x, y = _Ordered(_ranked_worst(scores)).group, _Ordered(accuracies).group
@@ -86,7 +86,7 @@ def kendall(scores: np.ndarray, accuracies: np.ndarray) -> float:
 
 
 def top_precision(scores: np.ndarray, accuracies: np.ndarray, *, top_percent: float = 10.0) -> float:
-    """Share of the best-scored `top_percent` of architectures [N] that are among the most accurate `top_percent`."""
+    """Return which share of the best-scored `top_percent` of architectures [N] is among the best `top_percent`."""
     x, y = _Ordered(_ranked_worst(scores)), _Ordered(accuracies)
     ones, places = np.ones((1, len(scores))), _places(len(scores), top_percent)
     return float(_precision(x.top_shares(ones, places), y.top_shares(ones, places), ones, places)[0])
@@ -101,7 +101,7 @@ def rank_agreement(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Agreement]:
-    """Agreement of every score with the accuracies, in the order given.
+    """Return the agreement of every score with the accuracies, in the order given.
 
     Args:
         scores: Name -> scores [N], higher better.
@@ -136,7 +136,7 @@ def resampled_agreement(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Resampled]]:
-    """Every measure of `MEASURES` of every score with its bootstrap, to be combined further; as `rank_agreement`.
+    """Return all `MEASURES` of every score with their bootstrap, to be combined further; as `rank_agreement`.
 
     Raises:
         ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
@@ -157,7 +157,7 @@ def resampled_agreement(
 
 
 def no_better_than_baselines(agreement: Agreement) -> str | None:
-    """A line that warns of a score which is not shown to rank better than a baseline; None where it is.
+    """Return a line that warns of a score which is not shown to rank better than a baseline; None where it is.
 
     The baseline named is the one that the score leads least.
     """
@@ -198,7 +198,7 @@ def _checked(
 
 
 def _ranked_worst(scores: np.ndarray) -> np.ndarray:
-    """Scores with -inf for those that are not finite."""
+    """Return scores with -inf for those that are not finite."""
     scores = np.asarray(scores, dtype=float)
     return np.where(np.isfinite(scores), scores, -np.inf)
 
@@ -220,32 +220,32 @@ class _Ordered:
         self.starts = np.cumsum(sizes) - sizes
 
     def group_weights(self, weights: np.ndarray) -> np.ndarray:
-        """Weight of each group [R, G], of weights [R, N]."""
+        """Return the weight of each group [R, G], of weights [R, N]."""
         return np.add.reduceat(weights[:, self.order], self.starts, axis=1)
 
     def midranks(self, weights: np.ndarray) -> np.ndarray:
-        """Mid-rank of every row [R, N], from 1; the mean of all, by weight, is (N + 1) / 2."""
+        """Return the mid-rank of every row [R, N], from 1; the mean of all, by weight, is (N + 1) / 2."""
         grouped = self.group_weights(weights)
         return (np.cumsum(grouped, axis=1) - (grouped - 1) / 2)[:, self.group]
 
     def top_shares(self, weights: np.ndarray, places: int) -> np.ndarray:
-        """Share of every row [R, N] that is among the `places` highest."""
+        """Return the share of every row [R, N] that is among the `places` highest."""
         grouped = self.group_weights(weights)
         above = grouped.sum(axis=1, keepdims=True) - np.cumsum(grouped, axis=1)
         return (np.clip(places - above, 0, grouped) / np.maximum(grouped, 1))[:, self.group]
 
     def untied_pairs(self, weights: np.ndarray) -> np.ndarray:
-        """Number of pairs [R] whose values differ."""
+        """Return the number of pairs [R] whose values differ."""
         return (weights.sum(axis=1) ** 2 - (self.group_weights(weights) ** 2).sum(axis=1)) / 2
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Their quotient, 0 where there is nothing to divide by: all values are equal."""
+    """Return their quotient, 0 where there is nothing to divide by: all values are equal."""
     return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Correlations [R] of mid-ranks [R, N]."""
+    """Return correlations [R] of mid-ranks [R, N]."""
     middle = (weights.sum(axis=1, keepdims=True) + 1) / 2
     dx, dy = x - middle, y - middle
     weighted = weights * dx
@@ -255,12 +255,12 @@ def _spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _precision(x: np.ndarray, y: np.ndarray, weights: np.ndarray, places: int) -> np.ndarray:
-    """Expected number of rows [R] in both tops of shares [R, N], of `places`."""
+    """Return the expected number of rows [R] in both tops of shares [R, N], of `places`."""
     return np.einsum("rn,rn,rn->r", weights, x, y) / places
 
 
 def _resamples(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is drawn [R, N], in chunks."""
+    """Return how often each row is drawn [R, N], in chunks."""
     generator = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_ENTRIES // rows)
     for start in range(0, resamples, chunk):
@@ -274,7 +274,7 @@ def _resamples(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def _bootstrap(
     columns: Mapping[str, np.ndarray], accuracies: np.ndarray, places: int, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Spearman and top precision [2, resamples] of every score."""
+    """Return Spearman and top precision [2, resamples] of every score."""
     ordered = {name: _Ordered(_ranked_worst(column)) for name, column in columns.items()}
     truth = _Ordered(accuracies)
     found: dict[str, list[np.ndarray]] = {name: [] for name in columns}
@@ -289,7 +289,7 @@ def _bootstrap(
 def _kendall_bootstrap(
     columns: Mapping[str, np.ndarray], accuracies: np.ndarray, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Tau-b [resamples] of every score."""
+    """Return tau-b [resamples] of every score."""
     rows = len(accuracies)
     generator = np.random.default_rng(seed)
     kept = np.arange(rows) if rows <= _KENDALL_ROWS else generator.choice(rows, _KENDALL_ROWS, replace=False)
@@ -306,14 +306,14 @@ def _kendall_bootstrap(
 
 
 def _concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """1 for concordant, -1 for discordant and 0 for tied pairs [N, N]."""
+    """Return 1 for concordant, -1 for discordant and 0 for tied pairs [N, N]."""
     signs = np.sign(x[:, None] - x[None, :]).astype(np.float32)
     signs *= np.sign(y[:, None] - y[None, :])
     return signs
 
 
 def _kendall(x: _Ordered, y: _Ordered, concordant: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Tau-b [R] of weighted rows [R, N]; sums of up to 2,000 ones are exact in single precision."""
+    """Return tau-b [R] of weighted rows [R, N]; sums of up to 2,000 ones are exact in single precision."""
     sums = weights.astype(np.float32) @ concordant
     numerator = np.einsum("rn,rn->r", weights, sums, dtype=float) / 2
     return _ratio(numerator, np.sqrt(x.untied_pairs(weights) * y.untied_pairs(weights)))

@@ -49,7 +49,7 @@ class RankingImages:
         calibration: Iterable[Tensor] = (),
         batch_size: int | None = None,
     ) -> "RankingImages":
-        """Images on the device, channels last.
+        """Return images on the device, channels last.
 
         Args:
             batches: Validation images and labels.
@@ -88,7 +88,7 @@ def rank(
     on_chunk: OnChunk = lambda done, percent: None,
     bf16: bool = True,
 ) -> np.ndarray:
-    """Top-1 accuracy of each architecture, in percent [N].
+    """Return the top-1 accuracy of each architecture, in percent [N].
 
     Args:
         supernet: On its device.
@@ -123,7 +123,7 @@ def rank(
 def _percents(
     supernet: Supernet, architectures: Sequence[Architecture], images: RankingImages, calibration: Sequence[Tensor]
 ) -> np.ndarray:
-    """Top-1 accuracy [N] of architectures; the host waits for the device once."""
+    """Return the top-1 accuracies [N] of architectures; the host waits for the device once."""
     norms = [module for module in supernet.modules() if isinstance(module, Norm)]
     right = torch.zeros(len(architectures), dtype=torch.int64, device=images.batches[0][0].device)
     for place, architecture in enumerate(architectures):
@@ -158,7 +158,7 @@ def _on(images: Tensor, device: torch.device) -> Tensor:
 
 
 def _equal(batches: Sequence[tuple[Tensor, Tensor]], batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """The same images in as few batches of at most `batch_size` as there can be, their sizes equal within one."""
+    """Return the same images in as few batches of at most `batch_size` as can be, of sizes equal within one."""
     images, labels = (torch.cat(parts) for parts in zip(*batches))
     count = -(-len(labels) // batch_size)
     return list(zip(images.tensor_split(count), labels.tensor_split(count)))

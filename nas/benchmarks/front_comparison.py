@@ -64,7 +64,7 @@ def compare_fronts(
     *,
     reference: Mapping[str, float] | None = None,
 ) -> FrontComparison:
-    """Fronts under the same objectives.
+    """Compare fronts under the same objectives.
 
     Args:
         fronts: Name -> members.
@@ -101,7 +101,7 @@ def compare_fronts(
 
 
 def losses_of(members: Sequence[Member], directions: Sequence[Direction], *, pessimistic: float = 0.0) -> np.ndarray:
-    """Values as numbers to minimise [N, K], of the members that have all of them.
+    """Return values as numbers to minimise [N, K], of the members that have all of them.
 
     Args:
         members: Of a front.
@@ -114,7 +114,7 @@ def losses_of(members: Sequence[Member], directions: Sequence[Direction], *, pes
 
 
 def best_within(members: Sequence[Member], quality: Direction, cost: str, budget: float) -> Member | None:
-    """The member of the best quality that costs no more than the budget, the cheaper of equals; None if none does."""
+    """Return the best member that costs no more than the budget, the cheaper of equals; None where none does."""
     name, maximise = quality
     sign = -1.0 if maximise else 1.0
     within = [m for m in members if _value(m, cost) <= budget and isfinite(_value(m, name))]
@@ -122,7 +122,7 @@ def best_within(members: Sequence[Member], quality: Direction, cost: str, budget
 
 
 def round_budgets(fronts: Mapping[str, Sequence[Member]], cost: str, *, count: int = 6) -> list[float]:
-    """Budgets of two digits from what the cheapest member costs to what the dearest does, evenly spaced in ratio."""
+    """Return budgets of two digits from the cost of the cheapest member to the dearest, evenly spaced in ratio."""
     costs = np.array([value for members in fronts.values() for m in members if isfinite(value := _value(m, cost))])
     if not len(costs) or costs.min() <= 0:
         return []
@@ -131,7 +131,7 @@ def round_budgets(fronts: Mapping[str, Sequence[Member]], cost: str, *, count: i
 
 
 def _rounded_up(value: float) -> float:
-    """The next number of two digits."""
+    """Return the next number of two digits."""
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)
     return float(f"{np.ceil(value / unit - 1e-9) * unit:.3g}")
 
@@ -151,7 +151,7 @@ def _loss(member: Member, name: str, maximise: bool, pessimistic: float) -> floa
 
 
 def _share(points: np.ndarray, best: np.ndarray, corner: np.ndarray) -> float:
-    """Of the box between the two corners."""
+    """Return the share of the box between the two corners."""
     if not len(points):
         return 0.0
     return float(moocore.hypervolume((points - best) / (corner - best), ref=np.ones(len(best))))
@@ -166,7 +166,7 @@ def _coverage(ours: Sequence[Member], theirs: Sequence[Member], directions: Sequ
 
 
 def _covered(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Share of the rows of `theirs` [M, K] that some row of `ours` [N, K] equals or beats in every column."""
+    """Return the share of rows of `theirs` [M, K] that a row of `ours` [N, K] equals or beats in every column."""
     return float((ours[:, None, :] <= theirs[None, :, :]).all(axis=2).any(axis=0).mean())
 
 

@@ -19,7 +19,7 @@ class Goal:
 
 
 def parse_goals(text: str) -> tuple[Goal, ...]:
-    """Objectives written `accuracy:max,latency:min`, each a column of the table, or an exact cost.
+    """Return objectives written `accuracy:max,latency:min`, each a column of the table, or an exact cost.
 
     Raises:
         ValueError: It is not of that form.
@@ -45,7 +45,7 @@ class Limit:
     is_quantile: bool
 
     def bound(self, values: np.ndarray) -> Bound:
-        """The limit on a quantity that has these values [N] in the table."""
+        """Return the limit on a quantity that has these values [N] in the table."""
         number = self.number
         if self.is_quantile:
             share = number / 100
@@ -55,7 +55,7 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """The limit that a text such as `latency<=5` states.
+    """Return the limit that a text such as `latency<=5` states.
 
     Raises:
         ValueError: It is not of that form.

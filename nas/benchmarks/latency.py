@@ -64,7 +64,7 @@ class DeviceTable:
         return ~np.isnan(self.latency_ms)
 
     def others(self, device: int, *, family_too: bool) -> list[int]:
-        """The devices that are known when this one is new."""
+        """Return the devices that are known when this one is new."""
         if not family_too:
             return [other for other in range(len(self.devices)) if other != device]
         return [other for other, family in enumerate(self.families) if family != self.families[device]]
@@ -91,7 +91,7 @@ class DeviceTable:
 
 
 def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """What describes architectures [N, F], and what is counted of them.
+    """Return what describes architectures [N, F], and what is counted of them.
 
     Choices one-hot, how often each choice is taken among decisions of the same choices, numbers of decisions with many
     of them, and logarithms of exact costs where the space has some.
@@ -181,7 +181,7 @@ class HeldOut:
         self.transfer = DeviceTransfer().learn(self.features, len(others), table.measured[:, others])
 
     def errors(self, seed: int) -> list[Errors]:
-        """Of all methods with all numbers of samples; the first samples of many are the few."""
+        """Return the errors of all methods with all numbers of samples; the first samples of many are the few."""
         most = max(self.setting.samples)
         drawn = {
             RANDOM: np.random.default_rng(seed).choice(self.rows, most, replace=False),
@@ -237,7 +237,7 @@ class Summary:
 
 
 def summaries(found: Mapping[str, Sequence[Sequence[Errors]]]) -> list[Summary]:
-    """Device -> seed -> errors, to one summary for each method, choice and number of samples, in their order."""
+    """Sum up device -> seed -> errors for each method, choice and number of samples, in their order."""
     values: dict[tuple[str, str, int], dict[str, list[tuple[float, ...]]]] = {}
     for device, seeds in found.items():
         for errors in seeds:
@@ -261,7 +261,7 @@ def _summary(method: str, choice: str, samples: int, by_device: Mapping[str, lis
 
 
 def mean_over_seeds(measure: str, values: np.ndarray) -> Estimate:
-    """The mean of values [S] of a measure, with Student's 95% interval from two seeds on, within its range."""
+    """Return the mean of values [S] of a measure, with Student's 95% interval from two seeds on, within its range."""
     mean = float(values.mean())
     if len(values) < 2 or not np.isfinite(values).all():
         return Estimate(mean)

@@ -47,7 +47,7 @@ def compare(
     resamples: int = 500,
     seed: int = 0,
 ) -> dict[str, Ranked]:
-    """Methods in the order given, then baselines.
+    """Compare methods, in the order given, and baselines behind them.
 
     Args:
         scores: Method -> seed -> scores of the architectures [N], higher better; the first method is the reference.
@@ -76,7 +76,7 @@ def compare(
 
 
 def mean_estimate(seeds: Sequence[Resampled]) -> Estimate:
-    """The mean over seeds, with the uncertainty of the architectures and, from two seeds on, that of the training."""
+    """Return the mean over seeds, uncertain by the architectures and, from two seeds on, by the training."""
     values = np.array([resampled.value for resampled in seeds])
     mean = float(values.mean())
     half = _NORMAL_97_5 * float(np.mean([resampled.drawn for resampled in seeds], axis=0).std(ddof=1))
@@ -106,7 +106,7 @@ def _within(estimate: Estimate, least: float, most: float) -> Estimate:
 def _leads(
     ours: Mapping[int, Mapping[str, Resampled]], first: Mapping[int, Mapping[str, Resampled]]
 ) -> dict[str, Estimate]:
-    """Differences to the first method over the seeds that both have; none where there are none."""
+    """Return differences to the first method over the seeds that both have; none where there are none."""
     shared = [s for s in ours if s in first]
     if not shared:
         return {}

@@ -64,7 +64,7 @@ class BenchmarkProblem:
 def tabular_problem(
     name: str, table: Table, goals: Sequence[Goal], limits: Sequence[Limit] = (), reference: str = "worst"
 ) -> BenchmarkProblem:
-    """A search among the architectures of a table; those that it lacks break a limit that is known beforehand.
+    """Return a search among the architectures of a table; those that it lacks break a limit that is known beforehand.
 
     Args:
         name: Of the problem.
@@ -104,7 +104,7 @@ def tabular_problem(
 
 
 def _space_of(table: Table) -> TableSpace:
-    """The space of a table in which only its architectures are drawn."""
+    """Return the space of a table in which only its architectures are drawn."""
     own = {part.name: getattr(table.space, part.name) for part in fields(Space)}
     return TableSpace(**own, drawn=_encodings(table))
 
@@ -112,7 +112,7 @@ def _space_of(table: Table) -> TableSpace:
 def _tabular_objectives(
     table: Table, space: TableSpace, goals: Sequence[Goal]
 ) -> tuple[list[Objective], dict[str, np.ndarray], list[np.ndarray]]:
-    """What is evaluated, its values [N] by name, and those of them that are columns of the table."""
+    """Return what is evaluated, its values [N] by name, and those of them that are columns of the table."""
     objectives: list[Objective] = [InTable(space)]
     values: dict[str, np.ndarray] = {}
     columns: list[np.ndarray] = []
@@ -136,7 +136,7 @@ def oracle_problem(
     predictor: Callable[[], Predictor],
     reference: str = "worst",
 ) -> BenchmarkProblem:
-    """A search of the whole space, where columns of a table of real evaluations are what predictors make of them.
+    """Return a search of the whole space, where predictors fitted to columns of a table stand for the columns.
 
     Args:
         name: Of the problem.
@@ -172,7 +172,7 @@ def oracle_problem(
 def _oracle_objective(
     table: Table, goal: Goal, predictor: Callable[[], Predictor]
 ) -> tuple[Objective, np.ndarray, list[str]]:
-    """What is evaluated, its least, its largest and all its values [2 + N] in the table, and notes."""
+    """Return what is evaluated, its least, its largest and all its values [2 + N] in the table, and notes."""
     space, encodings = table.space, _encodings(table)
     if goal.column in space.cost_names:
         extremes = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
@@ -185,7 +185,7 @@ def _oracle_objective(
 
 
 def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front: np.ndarray) -> np.ndarray:
-    """The reference [K] that a text asks for, as losses.
+    """Return the reference [K] that a text asks for, as losses.
 
     Args:
         text: `worst`, `nadir`, or values by name of the objective.
@@ -219,7 +219,7 @@ def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front:
 def cross_validated(
     column: str, features: np.ndarray, values: np.ndarray, predictor: Callable[[], Predictor], *, seed: int = 0
 ) -> str:
-    """A line that says how well a predictor tells rows that it has not seen.
+    """Return a line that says how well a predictor tells rows that it has not seen.
 
     Raises:
         ValueError: There are too few rows.
@@ -245,28 +245,28 @@ def cross_validated(
 
 
 def _losses(goals: Sequence[Goal], values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Values by name of the objective as numbers to minimise [N, K]."""
+    """Return values by name of the objective as numbers to minimise [N, K]."""
     return np.stack([(-1 if goal.maximise else 1) * values[goal.name] for goal in goals], axis=1)
 
 
 def _limited_only(goals: Sequence[Goal], limits: Sequence[Limit]) -> list[Goal]:
-    """What is limited and no objective."""
+    """Return what is limited and no objective."""
     names = dict.fromkeys(limit.name for limit in limits)
     return [Goal(name, name, False) for name in names if name not in {goal.name for goal in goals}]
 
 
 def _costs(space: Space, name: str, encodings: np.ndarray) -> np.ndarray:
-    """Exact costs [N]."""
+    """Return exact costs [N]."""
     return np.asarray(space.costs(encodings)[name], dtype=float)
 
 
 def _encodings(table: Table) -> np.ndarray:
-    """Canonical encodings [N, D] of the architectures of a table, each once."""
+    """Return canonical encodings [N, D] of the architectures of a table, each once."""
     return np.stack([table.space.encode(architecture) for architecture in table.row_of])
 
 
 def _one_value_each(table: Table, column: str) -> np.ndarray:
-    """The numbers [N] of a column, one for each architecture; equal ones must have equal values."""
+    """Return the numbers [N] of a column, one for each architecture; equal ones must have equal values."""
     values = table.numbers(column)
     for row, architecture in enumerate(table.architectures):
         first = table.row_of[architecture]
@@ -289,7 +289,7 @@ def _bounds(limits: Sequence[Limit], values: Mapping[str, np.ndarray]) -> dict[s
 
 
 def _feasible(values: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> np.ndarray:
-    """Which rows keep all limits; says what can be reached where none does."""
+    """Return which rows keep all limits; says what can be reached where none does."""
     feasible = np.ones(len(next(iter(values.values()))), dtype=bool)
     for i, (name, bound) in enumerate(bounds.items()):
         low = -np.inf if bound.low is None else bound.low
@@ -312,7 +312,7 @@ def _sides(bound: Bound) -> list[tuple[str, float]]:
 
 
 def _disagreement(table: Table, column: str, exact: np.ndarray) -> list[str]:
-    """A line where a table's own column of a cost is not what the space computes."""
+    """Return a line where a table's own column of a cost is not what the space computes."""
     if column not in table.cells:
         return []
     given = table.numbers(column)[list(table.row_of.values())]

@@ -34,7 +34,7 @@ class Accuracies:
     percent: Mapping[Architecture, float]
 
     def merged(self, other: "Accuracies") -> "Accuracies":
-        """Both together.
+        """Return both together.
 
         Raises:
             ValueError: They were obtained differently, or say different things of an architecture.
@@ -49,7 +49,7 @@ class Accuracies:
         return replace(self, percent={**self.percent, **other.percent})
 
     def differences(self, other: "Accuracies") -> dict[Architecture, float]:
-        """These less the other ones, in percentage points, for architectures that both hold.
+        """Return these less the other ones, in percentage points, for architectures that both hold.
 
         Raises:
             ValueError: They were obtained differently.
@@ -83,7 +83,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, space: Space) -> "Table":
-        """A table with a row for each architecture.
+        """Read a table with a row for each architecture.
 
         Raises:
             OSError: The file cannot be read.
@@ -102,7 +102,7 @@ class Table:
         return len(self.architectures)
 
     def joined(self, path: Path, *, on: str) -> "Table":
-        """The rows that also stand in another csv, with its columns beside those here.
+        """Return the rows that also stand in another csv, with its columns beside those here.
 
         Args:
             path: A csv or csv.gz.
@@ -140,7 +140,7 @@ class Table:
         )
 
     def numbers(self, column: str) -> np.ndarray:
-        """The finite numbers [N] of a column.
+        """Return the finite numbers [N] of a column.
 
         Raises:
             ValueError: There is no such column, or a cell holds anything else.
@@ -148,7 +148,7 @@ class Table:
         return self._parsed(column, _finite, "a finite number")
 
     def scores(self, column: str) -> np.ndarray:
-        """The numbers [N] of a column in which infinity and NaN may stand; NaN where a cell is empty.
+        """Return the numbers [N] of a column in which infinity and NaN may stand; NaN where a cell is empty.
 
         Raises:
             ValueError: There is no such column, or a cell holds text.
@@ -156,7 +156,7 @@ class Table:
         return self._parsed(column, _score, "a number or nothing")
 
     def accuracies(self, column: str, provenance: Provenance | None = None) -> Accuracies:
-        """The accuracies of a column, with their provenance.
+        """Return the accuracies of a column, with their provenance.
 
         Args:
             column: Name of the column.
@@ -184,7 +184,7 @@ class Table:
         return Accuracies(column, provenance, self._by_architecture(column, percent.tolist()))
 
     def covered_space(self) -> Space:
-        """The space of the architectures that stand in this table; all others are invalid there."""
+        """Return the space of the architectures that stand in this table; all others are invalid there."""
         held = frozenset(self.architectures)
         return replace(self.space, fold=_Covered(self.space.fold, held, str(self.path)), size=len(held))
 
@@ -258,7 +258,7 @@ def _open(path: Path) -> TextIO:
 
 
 def read_cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:
-    """Column -> cells, and the line of each row."""
+    """Read column -> cells, and the line of each row."""
     rows, lines = [], []
     try:
         with _open(Path(path)) as file:

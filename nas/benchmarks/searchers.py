@@ -86,13 +86,13 @@ def offered(problem: BenchmarkProblem, *, seed: int, evaluations: int, populatio
 
 
 def earlier_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) -> EarlierSearch:
-    """A search to start another one from."""
+    """Run a search to start another one from."""
     done = search(searcher, problem.problem, Journal(None, {}), space=problem.space, evaluations=evaluations)
     return EarlierSearch.of(done, problem.directions, problem.space)
 
 
 def run_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) -> Run:
-    """One search, in memory."""
+    """Run one search, in memory."""
     timed = _Timed(searcher)
     done = search(timed, problem.problem, Journal(None, {}), space=problem.space, evaluations=evaluations)
     values = losses(done, problem.directions)
@@ -110,7 +110,7 @@ def run_search(problem: BenchmarkProblem, searcher: Searcher, evaluations: int) 
 
 
 def hypervolume_curve(values: np.ndarray, reference: np.ndarray, evaluations: int) -> np.ndarray:
-    """The hypervolume [evaluations] that losses [N, K] dominate after each evaluation; the last one goes on."""
+    """Return the hypervolume [evaluations] that losses [N, K] dominate after each evaluation; the last one goes on."""
     curve, front, volume = np.zeros(evaluations), np.empty((0, len(reference))), 0.0
     for i, point in enumerate(values[:evaluations]):
         if (point < reference).all() and not (front <= point).all(axis=1).any():
@@ -122,7 +122,7 @@ def hypervolume_curve(values: np.ndarray, reference: np.ndarray, evaluations: in
 
 
 def best_curve(values: np.ndarray, evaluations: int) -> np.ndarray:
-    """The lowest first loss [evaluations] of losses [N, K] so far; infinite before there is a feasible one."""
+    """Return the lowest first loss [evaluations] of losses [N, K] so far; infinite before there is a feasible one."""
     best = np.minimum.accumulate(
         np.concatenate([values[:evaluations, 0], [np.inf] * max(0, evaluations - len(values))])
     )
@@ -130,13 +130,13 @@ def best_curve(values: np.ndarray, evaluations: int) -> np.ndarray:
 
 
 def evaluations_to(curves: np.ndarray, target: float) -> np.ndarray:
-    """Evaluations [S] after which each of the curves [S, N] reaches the target; infinite where it does not."""
+    """Return evaluations [S] after which each of the curves [S, N] reaches the target; infinite where it does not."""
     reached = curves >= target * (1 - 1e-12)
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
 
 
 def median_interval(values: np.ndarray, *, seed: int = 0) -> Estimate:
-    """The median of values [S], infinite ones included, with its bootstrap 95 % interval over them."""
+    """Return the median of values [S], infinite ones included, with its bootstrap 95 % interval over them."""
     ordered = np.sort(np.asarray(values, dtype=float))
     drawn = np.sort(np.random.default_rng(seed).integers(len(ordered), size=(RESAMPLES, len(ordered))), axis=1)
     medians = np.sort(_middle(ordered[drawn]))
@@ -145,7 +145,7 @@ def median_interval(values: np.ndarray, *, seed: int = 0) -> Estimate:
 
 
 def _middle(ordered: np.ndarray) -> np.ndarray:
-    """Medians [R] of rows [R, S] in order; infinity stays infinity."""
+    """Return medians [R] of rows [R, S] in order; infinity stays infinity."""
     size = ordered.shape[1]
     below, above = ordered[:, (size - 1) // 2], ordered[:, size // 2]
     return np.where(below == above, below, (below + above) / 2)
@@ -162,7 +162,7 @@ class Curve:
 
     @classmethod
     def of(cls, values: np.ndarray, *, seed: int = 0) -> "Curve":
-        """Of the values [S, N] of S runs; the same runs are drawn again for all evaluations."""
+        """Return the curve of the values [S, N] of S runs; the same runs are drawn again for all evaluations."""
         drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES // 4, len(values)))
         medians = np.stack([_middle(np.sort(column[drawn], axis=1)) for column in values.T])
         ordered = np.sort(medians, axis=1)
@@ -202,7 +202,7 @@ class Comparison:
     best_possible: float | None
 
     def share(self, searcher: str) -> np.ndarray:
-        """Curves [S, N] as a share of the volume."""
+        """Return curves [S, N] as a share of the volume."""
         return self.hypervolumes[searcher] / self.volume if self.volume > 0 else self.hypervolumes[searcher]
 
     @cached_property
@@ -214,18 +214,18 @@ class Comparison:
         }
 
     def evaluations_to_final(self, searcher: str, other: str) -> np.ndarray:
-        """Evaluations [S] until a searcher has the final median hypervolume of another."""
+        """Return evaluations [S] until a searcher has the final median hypervolume of another."""
         return evaluations_to(self.hypervolumes[searcher], float(np.median(self.hypervolumes[other][:, -1])))
 
     def regret(self, searcher: str) -> np.ndarray | None:
-        """How far the best so far [S, N] is from the best possible; None where that is not known."""
+        """Return how far the best so far [S, N] is from the best possible; None where that is not known."""
         if self.best_possible is None:
             return None
         return np.abs(self.best[searcher] - self.best_possible)
 
 
 def compare(problem: BenchmarkProblem, runs: Mapping[str, Sequence[Run]], evaluations: int) -> Comparison:
-    """What runs of several searchers on one problem say; each searcher has at least one run."""
+    """Return what runs of several searchers on one problem say; each searcher has at least one run."""
     volume, is_true = problem.true_hypervolume, True
     if volume is None:
         found = np.concatenate([run.losses for searcher_runs in runs.values() for run in searcher_runs])

@@ -42,8 +42,9 @@ class Latency(Objective):
         return self.evaluate_together([architecture])[0]
 
     def evaluate_together(self, architectures: list[Architecture], *, rounds: int = 1) -> list[Estimate]:
-        """Several architectures that take turns, `rounds` times as long as for one: differences between them are then
-        free of the machine's drift.
+        """Return the latencies of several architectures that take turns, `rounds` times as long as for one.
+
+        Differences between them are free of the machine's drift.
 
         Raises:
             MeasurementFailed: One of them has no latency.
@@ -57,7 +58,7 @@ class Latency(Objective):
     def measure_together(
         self, architectures: list[Architecture], *, rounds: int = 1
     ) -> list[Measurement | MeasurementFailed]:
-        """The same in full, where those that fail do not spoil the others."""
+        """Return the same in full; those that fail do not spoil the others."""
         models = [self.subnet(architecture) for architecture in architectures]
         examples = [self.example(architecture) for architecture in architectures]
         with self.alone():

@@ -26,7 +26,7 @@ class EncodedRows:
         self._sorted = packed[self._order]
 
     def find(self, encodings: np.ndarray) -> np.ndarray:
-        """The row [M] of each canonical encoding [M, D], -1 where the table has none."""
+        """Return the row [M] of each canonical encoding [M, D], -1 where the table has none."""
         packed = _packed(encodings)
         places = np.minimum(np.searchsorted(self._sorted, packed), len(self._sorted) - 1)
         return np.where(self._sorted[places] == packed, self._order[places], -1)
@@ -77,7 +77,7 @@ class InTable(Computed):
         return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
-        """Zeros and ones [N] of encodings [N, D]."""
+        """Return zeros and ones [N] of encodings [N, D]."""
         return (self.space.rows.find(self.space.canonical(encodings)) >= 0).astype(float)
 
 

@@ -99,18 +99,18 @@ class Bound:
     high: float | None = None
 
     def violation_within(self, low: float, high: float) -> float:
-        """How far outside the worse end of an interval lies, relative to the limit; 0 where all of it is inside."""
+        """Return how far outside the worse end of an interval is, relative to the limit; 0 if all of it is inside."""
         return max(self.violation(low), self.violation(high))
 
     def violation(self, value: float) -> float:
-        """How far outside a value lies, relative to the limit; 0 inside."""
+        """Return how far outside a value lies, relative to the limit; 0 inside."""
         below = 0.0 if self.low is None else max(0.0, (self.low - value) / max(abs(self.low), 1e-12))
         above = 0.0 if self.high is None else max(0.0, (value - self.high) / max(abs(self.high), 1e-12))
         return max(below, above)
 
 
 def parse_bound(text: str) -> Bound:
-    """The bound that a job file writes as ``<= 5e6``, ``>= 60`` or both, joined by a comma.
+    """Return the bound that a job file writes as ``<= 5e6``, ``>= 60`` or both, joined by a comma.
 
     Raises:
         ValueError: It is not of that form.

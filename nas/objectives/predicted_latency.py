@@ -27,11 +27,11 @@ class PredictedLatency(Predicted):
         return self.table.estimate(architecture)
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
-        """Predictions [N] of encodings [N, D]."""
+        """Return predictions [N] of encodings [N, D]."""
         return self.table.predict(encodings)[0]
 
     def estimate_encodings(self, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predictions [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
+        """Return predictions [N] of encodings [N, D], and the ends of their 95% intervals [N], [N]."""
         return self.table.predict(encodings)
 
 
@@ -56,5 +56,5 @@ class Roofline(Computed):
         return Estimate(float(self.evaluate_encodings(self.space.encode(architecture)[None])[0]))
 
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
-        """Times [N] in ms of encodings [N, D]."""
+        """Return times [N] in ms of encodings [N, D]."""
         return self.space.blocks.totals(self._block_ms, encodings)[:, 0]

@@ -72,7 +72,7 @@ class Tabular(Objective):
         return Estimate(value, value - margin, value + margin)
 
     def _half_intervals(self, seeds: Sequence[str]) -> np.ndarray:
-        """Half the width [N] of Student's 95% interval of the mean over seeds."""
+        """Return half the width [N] of Student's 95% interval of the mean over seeds."""
         column = self.accuracies.column
         if len(seeds) < 2:
             raise ValueError(f"an interval needs at least two columns of seeds, got {', '.join(seeds)}")

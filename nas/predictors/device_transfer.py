@@ -98,7 +98,7 @@ class _Kernel:
         }
 
     def parts(self, parameters: np.ndarray) -> list[np.ndarray]:
-        """Of `_PARTS`, each of variance 1."""
+        """Return `_PARTS`, each of variance 1."""
         smooth = np.exp(self.squared * (-0.5 / np.exp(2 * parameters[_LENGTH])))
         return [smooth if name == "smooth" else self.fixed[name] for name in _PARTS]
 
@@ -179,7 +179,7 @@ class DeviceTransfer:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
     def learn(self, features: np.ndarray, devices: int, measured: np.ndarray | None = None) -> Self:
-        """What devices are like, from features [N, D + F], of which the first `devices` are latencies in ms.
+        """Learn what devices are like from features [N, D + F], of which the first `devices` are latencies in ms.
 
         Args:
             features: Of all architectures.
@@ -209,7 +209,7 @@ class DeviceTransfer:
         return self
 
     def choose(self, count: int, generator: np.random.Generator, among: np.ndarray | None = None) -> np.ndarray:
-        """Rows [count] of what was learned that are worth measuring, the most telling first; of `among` if given.
+        """Return rows [count], of `among` if given, that are worth measuring, the most telling first.
 
         Each one is that of the drawn candidates whose measurement would most reduce the expected variance of all of
         them, on average over the hypotheses; nothing of the new device is needed.
@@ -282,7 +282,7 @@ class DeviceTransfer:
         return learned.known.view(_logarithms(x, learned.devices), x[:, learned.devices :])
 
     def _likeliest(self, likelihood: _Likelihood, *, absent: Sequence[str] = ()) -> np.ndarray:
-        """The parameters that explain a device best when some parts are absent."""
+        """Return the parameters that explain a device best when some parts are absent."""
         gone = np.isin(np.arange(len(_CENTRE)), [_PARTS.index(name) for name in absent])
         start = np.where(gone, _ABSENT, _CENTRE)
         bounds = list(zip(start - _REACH * ~gone, start + _REACH * ~gone))
@@ -291,7 +291,7 @@ class DeviceTransfer:
 
 
 def _left_out(log_ms: np.ndarray, described: np.ndarray, device: int, rows: np.ndarray, components: int) -> _Likelihood:
-    """How well the other devices explain one, on some rows."""
+    """Return how well the other devices explain one, on some rows."""
     others = np.delete(log_ms, device, axis=1)
     view = _Known.of(others, described, components).view(others[rows], described[rows])
     return _Likelihood(view, log_ms[rows, device] - log_ms[rows, device].mean() + view.mean.mean())
@@ -302,13 +302,13 @@ def _stacked(hypotheses: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _doubted(hypotheses: np.ndarray) -> np.ndarray:
-    """Each with less and with more noise."""
+    """Return each with less and with more noise."""
     noises = np.log(_NOISE_FACTORS)[:, None] * (np.arange(len(_CENTRE)) == _NOISE)
     return (hypotheses[:, None] + noises).reshape(-1, len(_CENTRE))
 
 
 def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Log evidence, Cholesky factor and K^-1 y."""
+    """Return the log evidence, Cholesky factor and K^-1 y."""
     covariance[np.diag_indices(len(residual))] += np.exp(parameters[_NOISE]) + _JITTER
     lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
     solved = scipy.linalg.cho_solve((lower, True), residual, check_finite=False)
@@ -316,7 +316,7 @@ def _term(parameters: np.ndarray, covariance: np.ndarray, residual: np.ndarray) 
 
 
 def _mixture(state: _Fitted, view: _View) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the logarithm over all hypotheses [M], noise included."""
+    """Return the mean and variance of the logarithm over all hypotheses [M], noise included."""
     mean, square = np.zeros(len(view.mean)), np.zeros(len(view.mean))
     kernel = _Kernel(state.view, view)
     for weight, parameters, lower, solved in state.terms:

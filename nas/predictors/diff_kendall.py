@@ -9,7 +9,7 @@ import torch
 
 
 def diff_kendall(predictions: torch.Tensor, targets: torch.Tensor, *, alpha: float = 0.5) -> torch.Tensor:
-    """Soft rank correlation of predictions [N] and targets [N], in [-2, 2].
+    """Return the soft rank correlation of predictions [N] and targets [N], in [-2, 2].
 
     Every pair gives the product of two soft signs of its differences, sigmoid(alpha d) - sigmoid(-alpha d), which is
     tanh(alpha d / 2). It is near the sign only where differences are large beside 1 / alpha: standardise targets.
@@ -29,7 +29,7 @@ def diff_kendall(predictions: torch.Tensor, targets: torch.Tensor, *, alpha: flo
 
 
 def diff_kendall_loss(predictions: torch.Tensor, targets: torch.Tensor, *, alpha: float = 0.5) -> torch.Tensor:
-    """What training minimises: the negative of `diff_kendall`."""
+    """Return what training minimises: the negative of `diff_kendall`."""
     return -diff_kendall(predictions, targets, alpha=alpha)
 
 

@@ -40,7 +40,7 @@ class Posterior(NamedTuple):
     residual: float = 0.0
 
     def covariance(self, row: int) -> np.ndarray:
-        """Of one row with all [M]."""
+        """Return the covariance [M] of one row with all."""
         common = self.factor[:, row] @ self.factor
         return common if self.prior is None else self.prior(row) - common
 
@@ -68,7 +68,7 @@ class _Kernel:
         self.scale = np.sqrt(self.relevance[groups])
 
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """[M, F] and [N, F] to [M, N]."""
+        """Return the kernel [M, N] of rows [M, F] and [N, F]."""
         linear, smooth = self.amplitudes
         a, b = left * self.scale, right * self.scale
         product = a @ b.T
@@ -136,7 +136,7 @@ class GroupedGaussianProcess:
         )
 
     def posterior(self, features: np.ndarray) -> Posterior:
-        """What is believed of features [M, F], together."""
+        """Return what is believed of features [M, F], together."""
         state = fitted(self._state)
         x = feature_rows(features, columns=len(state.centre)) - state.centre
         scale = float(state.targets.scale)
@@ -148,8 +148,10 @@ class GroupedGaussianProcess:
         return Posterior(mean, scale * np.sqrt(variance), scale * factor, prior, scale**2 * state.kernel.noise)
 
     def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
-        """Natural logarithm of the density of targets [N] of known error `variances` [N], under the parameters that
-        were found before or that a first fit starts from."""
+        """Return the natural logarithm of the density of targets [N] of known error `variances` [N].
+
+        Parameters are those that were found before, or that a first fit starts from.
+        """
         x, y = training_data(features, targets)
         groups, numeric = self._grouping(x.shape[1])
         scaled_y = Standardiser.of(y)
@@ -161,7 +163,7 @@ class GroupedGaussianProcess:
         return float(-0.5 * white @ white - spread)
 
     def denoised(self, variances: np.ndarray) -> np.ndarray:
-        """The targets [N] that were fitted, freed of their known errors as far as the others tell."""
+        """Return the targets [N] that were fitted, freed of their known errors as far as the others tell."""
         state = fitted(self._state)
         scale = float(state.targets.scale)
         # with A the covariance of all targets, A^-1 z are the weights, and z less its expected error is z - V A^-1 z
@@ -192,20 +194,20 @@ class GroupedGaussianProcess:
         self.parameters = found.x
 
     def _start(self, numeric: np.ndarray) -> np.ndarray:
-        """The parameters found before; the most likely beforehand where there are none."""
+        """Return the parameters found before; the most likely beforehand where there are none."""
         centre = _centre(numeric)
         return centre if self.parameters is None or len(self.parameters) != len(centre) else self.parameters
 
 
 def _centre(numeric: np.ndarray) -> np.ndarray:
-    """The most likely parameters before anything was seen, of groups that are numeric or not [G]."""
+    """Return the most likely parameters before anything was seen, of groups that are numeric or not [G]."""
     others = max(1, int((~numeric).sum()))
     relevance = np.where(numeric, np.log(0.1), np.log(0.5 / others))
     return np.concatenate([np.log([2.0, 0.7]), relevance, [np.log(0.1)]])
 
 
 def _factor(kernel: _Kernel, x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor [N, N] of the covariance of centred rows [N, F] whose targets have errors `known` [N]."""
+    """Return the lower Cholesky factor [N, N] of the covariance of centred rows [N, F] with errors `known` [N]."""
     covariance = kernel(x, x)
     covariance[np.diag_indices(len(x))] += kernel.noise + known + _JITTER
     return scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
@@ -255,7 +257,7 @@ class _Density:
         return float(value), gradient + off / self.spread
 
     def _by_group(self, pull: np.ndarray, amplitudes: np.ndarray, smooth: np.ndarray) -> np.ndarray:
-        """Derivative of the likelihood by the relevance of each group [G]."""
+        """Return the derivative of the likelihood by the relevance of each group [G]."""
         both = amplitudes[1] * pull * smooth
         flat = self.products.reshape(len(self.products), -1)
         # a group's squared distances are norms of both rows less twice their product
@@ -267,5 +269,5 @@ class _Density:
 
 
 def _squared(left: np.ndarray, right: np.ndarray, product: np.ndarray) -> np.ndarray:
-    """Squared distances [M, N] of rows whose inner products are known."""
+    """Return squared distances [M, N] of rows whose inner products are known."""
     return np.maximum((left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * product, 0.0)

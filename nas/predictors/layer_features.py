@@ -42,7 +42,7 @@ class LayerLayout:
     def of(
         cls, scores: Sequence[LayerScores], *, align: Literal["order", "name"] = "order", depth: int | None = None
     ) -> Self:
-        """The layout that just holds these architectures.
+        """Return the layout that just holds these architectures.
 
         Args:
             scores: For each architecture, proxy name -> layer name -> value, layers in network order.
@@ -58,7 +58,7 @@ class LayerLayout:
         return cls(proxies, tuple(f"layer{k}" for k in range(max(deepest, depth or 0))), align)
 
     def features(self, scores: Sequence[LayerScores]) -> np.ndarray:
-        """One row for each architecture [N, P * L]; values that are NaN stay so.
+        """Return one row for each architecture [N, P * L]; values that are NaN stay so.
 
         Raises:
             ValueError: An architecture lacks a proxy, or has a proxy or layer that the layout does not know.
@@ -89,7 +89,7 @@ class LayerLayout:
 
 
 def _merged(networks: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """All names, each new one after the name that precedes it in its network."""
+    """Return all names, each new one after the name that precedes it in its network."""
     merged: list[str] = []
     known: set[str] = set()
     for names in networks:

@@ -26,7 +26,7 @@ class BayesianLinear(nn.Module):
         nn.init.kaiming_uniform_(self.mu, a=math.sqrt(5))
 
     def forward(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """x [..., in] to [..., out], with weights drawn once for all rows, or their means without a generator."""
+        """Map x [..., in] to [..., out], with weights drawn once for all rows, or their means without a generator."""
         if generator is None:
             return functional.linear(x, self.mu)
         noise = torch.randn(self.mu.shape, generator=generator, device=self.mu.device)
@@ -44,7 +44,7 @@ class FeedForward(nn.Module):
         self.dropout, self.across_segments = dropout, across_segments
 
     def forward(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """x [B, segments, width] to the same."""
+        """Map x [B, segments, width] to the same."""
         rate = self.dropout if self.training and generator is not None else 0.0
         y = self.norm(x)
         y = y.transpose(1, 2) if self.across_segments else y
@@ -83,7 +83,7 @@ class MABN(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Scores [B]; a generator draws the weights and, in training, what is dropped."""
+        """Return scores [B]; a generator draws the weights and, in training, what is dropped."""
         rate = self.dropout if self.training and generator is not None else 0.0
         y = self.embed(self.project(x).unflatten(1, (SEGMENTS, SEGMENT_SIZE)), generator)
         for block in self.blocks:
@@ -93,7 +93,9 @@ class MABN(nn.Module):
 
 
 def dropped(x: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
-    """Dropout with the rate rounded to 1 / 65536: one 64-bit draw serves four values, since draws, not products, cost.
+    """Return the values with dropout, its rate rounded to 1 / 65536.
+
+    One 64-bit draw serves four values, since draws, not products, cost.
 
     Torch's own takes no generator, and is 15% of a whole training step of this network on a CPU.
     """

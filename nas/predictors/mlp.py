@@ -33,7 +33,7 @@ class _Members(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(members, 1, m) for _, m in pairs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [K, B, F] to [K, B]."""
+        """Map x [K, B, F] to [K, B]."""
         last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x, weight)
@@ -108,7 +108,7 @@ class MLP:
         members.requires_grad_(False)
 
     def _batches(self, rows: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-        """Row numbers [K, B], another order for each member."""
+        """Return row numbers [K, B], another order for each member."""
         orders = torch.stack([torch.randperm(rows, generator=generator) for _ in range(self.members)])
         return iter(orders.split(self.batch_size, dim=1))
 

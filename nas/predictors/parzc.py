@@ -85,7 +85,7 @@ class ParZC:
             raise ValueError(f"lr is {self.lr} and weight_decay {self.weight_decay}; they must be > 0 and >= 0")
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Self:
-        """As every predictor; moreover, targets must differ and columns be a multiple of `proxies`."""
+        """Learn as every predictor; moreover, targets must differ and columns be a multiple of `proxies`."""
         x, y = training_data(features, targets, nan_allowed=True)
         if np.ptp(y) == 0:
             raise ValueError(f"targets are all {y[0]}; there is no order to learn")
@@ -128,7 +128,7 @@ class ParZC:
         return iter(shuffled[: rows // size * size].split(size))
 
     def _scores(self, network: MABN, inputs: torch.Tensor, draw: int | None) -> np.ndarray:
-        """Scores [M]; the same weights are drawn for every batch, so that a score does not depend on its neighbours."""
+        """Return scores [M]; all batches have the same drawn weights: a score does not depend on its neighbours."""
         parts = [
             network(batch, None if draw is None else self._generator(self.device, 2 + draw))
             for batch in inputs.split(BATCH_ROWS)

@@ -39,7 +39,7 @@ class Predictor(Protocol):
         ...
 
     def predict(self, features: np.ndarray) -> Prediction:
-        """Mean [M] and, where known, standard deviation [M] for features [M, F].
+        """Return the mean [M] and, where known, standard deviation [M] for features [M, F].
 
         Raises:
             ValueError: The columns are not those of `fit`, or a value is not finite.
@@ -57,7 +57,7 @@ class Standardiser:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Self:
-        """The statistics of each column of values [N, F], or of values [N]."""
+        """Return the statistics of each column of values [N, F], or of values [N]."""
         mean, scale = values.mean(0), values.std(0)
         # rounding leaves a constant column with a standard deviation of about 1e-16 of its value
         return cls(mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0))
@@ -69,7 +69,7 @@ class Standardiser:
 def training_data(
     features: np.ndarray, targets: np.ndarray, *, nan_allowed: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, F] and targets [N] as float64, checked."""
+    """Return features [N, F] and targets [N] as float64, checked."""
     x, y = feature_rows(features, nan_allowed=nan_allowed), np.asarray(targets, dtype=np.float64)
     if y.shape != (len(x),):
         raise ValueError(f"targets have shape {list(y.shape)}; {len(x)} rows of features need targets [{len(x)}]")
@@ -82,7 +82,7 @@ def training_data(
 
 
 def feature_rows(features: np.ndarray, *, columns: int | None = None, nan_allowed: bool = False) -> np.ndarray:
-    """Features [M, F] as float64, checked; with `columns`, F must be that many."""
+    """Return features [M, F] as float64, checked; with `columns`, F must be that many."""
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"features have shape {list(x.shape)}; they must be rows and columns [M, F]")
@@ -98,7 +98,7 @@ def feature_rows(features: np.ndarray, *, columns: int | None = None, nan_allowe
 
 
 def fitted(state: State | None) -> State:
-    """What `fit` has learned.
+    """Return what `fit` has learned.
 
     Raises:
         RuntimeError: Nothing was fitted.

@@ -73,7 +73,7 @@ class RankingEnsemble:
         return Prediction(posterior.mean, posterior.std)
 
     def posterior(self, features: np.ndarray) -> Posterior:
-        """What the members say of features [M, F], together."""
+        """Return what the members say of features [M, F], together."""
         state = fitted(self._state)
         x = feature_rows(features, columns=state.columns)
         if len(x) == 0:
@@ -86,18 +86,18 @@ class RankingEnsemble:
         return Posterior(self._values(mean), np.maximum(std, 1e-9), factor, None)
 
     def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
-        """That of normal targets [N] around their mean: members look at ranks, which no scale changes."""
+        """Return that of normal targets [N] around their mean: members look at ranks, which no scale changes."""
         return -len(targets) * float(np.log(max(float(np.std(targets)), 1e-30)))
 
     def denoised(self, variances: np.ndarray) -> np.ndarray:
-        """The targets [N] that were fitted: those of larger error than most are taken to the middle."""
+        """Return the targets [N] that were fitted: those of larger error than most are taken to the middle."""
         state = fitted(self._state)
         spread = max(float(state.targets.var()), 1e-30)
         share = np.asarray(variances) / (np.asarray(variances) + spread)
         return state.targets + share * (float(np.median(state.targets)) - state.targets)
 
     def _values(self, scores: np.ndarray) -> np.ndarray:
-        """Targets [M] of normal scores [M]; beyond the ends they go on as steeply as from the ends to the median."""
+        """Return targets [M] of normal scores [M]; beyond the ends they go on as steeply as towards the median."""
         state = fitted(self._state)
         inside = np.interp(scores, state.scores, state.levels)
         low, high = float(state.scores[0]), float(state.scores[-1])

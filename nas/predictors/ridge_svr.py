@@ -28,7 +28,7 @@ class _Linear(NamedTuple):
     level: float
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predictions [M, P] of rows [M, F]."""
+        """Return predictions [M, P] of rows [M, F]."""
         return self.level + (rows - self.centre) @ self.weights
 
 
@@ -40,7 +40,7 @@ class _Radial(NamedTuple):
     level: float
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predictions [M, 1] of rows [M, F]."""
+        """Return predictions [M, 1] of rows [M, F]."""
         return self.level + _radial(rows, self.rows) @ self.weights
 
 
@@ -101,7 +101,7 @@ class RidgeOrSVR:
         y: np.ndarray,
         fold: Callable[[np.ndarray, np.ndarray], np.ndarray],
     ) -> tuple[float, float]:
-        """The candidate of the least error and this error; of equal ones the first."""
+        """Return the candidate of the least error and this error; of equal ones the first."""
         errors = np.zeros(len(candidates))
         for out in held_out:
             within = np.setdiff1d(np.arange(len(y)), out)
@@ -111,7 +111,7 @@ class RidgeOrSVR:
         return candidates[best], float(errors[best])
 
     def _ridge_fold(self, x: np.ndarray, y: np.ndarray, within: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Predictions [M, candidates] of the rows held out."""
+        """Return predictions [M, candidates] of the rows held out."""
         return _ridge(x[within], y[within], np.array(self.penalties)).predict(x[out])
 
     def _svr_fold(self, kernel: np.ndarray, y: np.ndarray, within: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ class RidgeOrSVR:
 
 
 def label_scale(targets: np.ndarray) -> float:
-    """The power of ten that targets [N] are divided by, so that the largest has two digits before the point."""
+    """Return the power of ten that targets [N] are divided by, so that the largest has two digits before the point."""
     largest = float(np.abs(targets).max())
     return 10.0 ** (floor(log10(largest)) - 1) if largest > 0 else 1.0
 
@@ -134,7 +134,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> _Linear:
 
 
 def _svr(kernel: np.ndarray, y: np.ndarray, cost: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Which rows are support vectors [S], their weights [S] and the constant, from the kernel [N, N]."""
+    """Return which rows are support vectors [S], their weights [S] and the constant, from the kernel [N, N]."""
     from sklearn.svm import SVR  # takes long to import
 
     model: Any = SVR(kernel="precomputed", C=cost, epsilon=0.0)
@@ -144,6 +144,6 @@ def _svr(kernel: np.ndarray, y: np.ndarray, cost: float) -> tuple[np.ndarray, np
 
 
 def _radial(rows: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Radial kernel [M, N] of rows [M, F] and [N, F], its width one over the number of features."""
+    """Return the radial kernel [M, N] of rows [M, F] and [N, F], its width one over the number of features."""
     squares = (rows**2).sum(axis=1)[:, None] + (x**2).sum(axis=1) - 2 * rows @ x.T
     return np.exp(-np.maximum(squares, 0) / x.shape[1])

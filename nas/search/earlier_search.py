@@ -27,7 +27,7 @@ class EarlierSearch:
 
     @classmethod
     def read(cls, path: Path, space: Space) -> "EarlierSearch":
-        """From a journal, or the job folder that holds one.
+        """Read it from a journal, or the job folder that holds one.
 
         Raises:
             ValueError: There is none, it is damaged, or of another space.
@@ -44,16 +44,16 @@ class EarlierSearch:
 
     @classmethod
     def of(cls, evaluations: Sequence[Evaluation], objectives: Sequence[Direction], space: Space) -> "EarlierSearch":
-        """From its evaluations."""
+        """Return it from its evaluations."""
         kept = [e for e in evaluations if e.status != "failed" and e.fidelity == FULL and e.architecture in space]
         return cls(kept, list(objectives))
 
     def front(self) -> list[Architecture]:
-        """The best architectures then."""
+        """Return the best architectures then."""
         return [evaluation.architecture for evaluation in pareto_front(self.evaluations, self.objectives)]
 
     def rows(self, objectives: Sequence[Direction]) -> list[tuple[Architecture, np.ndarray]]:
-        """Architectures and their losses [K] in the objectives of this search.
+        """Return architectures and their losses [K] in the objectives of this search.
 
         An objective that was not measured then is stood in for by one that is none of this search's, such as the
         latency of another device; where there is none, it is the same for all.

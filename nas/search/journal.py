@@ -40,7 +40,7 @@ class Evaluation:
     fidelity: float = 1.0
 
     def standard_error(self, objective: str) -> float:
-        """Of the value of an objective; 0 where it is exact or there is none."""
+        """Return that of the value of an objective; 0 where it is exact or there is none."""
         low, high = self.intervals.get(objective, (None, None))
         return Estimate(self.values.get(objective, 0.0), low, high).standard_error
 
@@ -196,13 +196,13 @@ def _without(value: Any, names: Collection[str]) -> Any:
 
 
 def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:
-    """Header and evaluations of a journal, whatever its search was."""
+    """Return header and evaluations of a journal, whatever its search was."""
     header, *records = _parse(_complete_lines(path), path)
     return header, [Evaluation.from_json(record) for record in records]
 
 
 def _complete_lines(path: Path) -> bytes:
-    """The content up to its last newline: a killed process may have left half a line behind it."""
+    """Return the content up to its last newline: a killed process may have left half a line behind it."""
     content = path.read_bytes()
     return content[: content.rfind(b"\n") + 1]
 

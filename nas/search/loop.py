@@ -90,7 +90,7 @@ class _Search:
     # ---- what is next -----------------------------------------------------------------------------------------------
 
     def _next(self) -> Proposal | None:
-        """The next candidate to evaluate; None where there is none now, or no more at all."""
+        """Return the next candidate to evaluate; None where there is none now, or no more at all."""
         while not self._is_over:
             proposal = self.dialogue.next_proposal([c.architecture for c in self._pending], _ASKS_WITHOUT_NEWS)
             self._weigh_gain()
@@ -108,7 +108,7 @@ class _Search:
         return None
 
     def _known(self, proposal: Proposal) -> Evaluation | None:
-        """What needs no evaluation."""
+        """Return what needs no evaluation."""
         architecture, (values, intervals) = proposal.candidate.architecture, proposal.known
         if proposal.candidate in self.done:
             return self.done[proposal.candidate]
@@ -119,7 +119,7 @@ class _Search:
         return None
 
     def _cost(self) -> float:
-        """Evaluations that were begun."""
+        """Return evaluations that were begun."""
         return self.spent + sum(candidate.fidelity for candidate in self._pending)
 
     def _weigh_gain(self) -> None:
@@ -133,7 +133,7 @@ class _Search:
     # ---- what came out ----------------------------------------------------------------------------------------------
 
     def _remembered(self) -> Evaluation | None:
-        """The evaluation that the journal has next, of those that are awaited."""
+        """Return the evaluation that the journal has next, of those that are awaited."""
         for candidate in self._pending:
             if candidate in self._early:
                 return self._early.pop(candidate)
@@ -179,7 +179,7 @@ class _Search:
         self.observer({"event": "search", "done": done, "total": self.budget, **found})
 
     def _best_quality(self) -> dict[str, Any] | None:
-        """The best value on the front of the first objective that is a quality."""
+        """Return the best value on the front of the first objective that is a quality."""
         for objective in self.problem.ordered:
             values = [e.values[objective.name] for e in self.front if objective.name in e.values]
             if objective.role == "quality" and values:

@@ -14,7 +14,7 @@ Direction = tuple[str, bool]  # name of an objective, whether it is maximised
 
 
 def losses(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> np.ndarray:
-    """Objective values as numbers to minimise [N, K]; infinite where a candidate has none."""
+    """Return objective values as numbers to minimise [N, K]; infinite where a candidate has none."""
     rows = [
         [(-1 if maximise else 1) * e.values.get(name, -np.inf if maximise else np.inf) for name, maximise in objectives]
         for e in evaluations
@@ -23,7 +23,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -
 
 
 def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> list[Evaluation]:
-    """The feasible evaluations that none other dominates, one for each distinct point, by the last objective."""
+    """Return the feasible evaluations that none other dominates, one for each distinct point, by the last objective."""
     feasible = [e for e in evaluations if e.status == "ok" and e.fidelity == FULL]
     if not feasible:
         return []
@@ -34,7 +34,7 @@ def pareto_front(evaluations: Sequence[Evaluation], objectives: Sequence[Directi
 
 
 def surely_dominated(evaluations: Sequence[Evaluation], objectives: Sequence[Direction]) -> np.ndarray:
-    """Which evaluations [N] another feasible one dominates whatever the true values within the 95% intervals are."""
+    """Return which evaluations [N] a feasible one dominates wherever the true values lie within the 95% intervals."""
     best, worst = (_ends(evaluations, objectives, end) for end in (0, 1))
     feasible = np.array([e.status == "ok" and e.fidelity == FULL for e in evaluations], dtype=bool)
     dominated = np.zeros(len(evaluations), dtype=bool)
@@ -44,7 +44,7 @@ def surely_dominated(evaluations: Sequence[Evaluation], objectives: Sequence[Dir
 
 
 def _ends(evaluations: Sequence[Evaluation], objectives: Sequence[Direction], end: int) -> np.ndarray:
-    """The lowest (0) or highest (1) losses [N, K] within intervals."""
+    """Return the lowest (0) or highest (1) losses [N, K] within intervals."""
     points = losses(evaluations, objectives)
     for k, (name, maximise) in enumerate(objectives):
         for i, evaluation in enumerate(evaluations):
@@ -57,9 +57,9 @@ def _ends(evaluations: Sequence[Evaluation], objectives: Sequence[Direction], en
 def contenders(
     evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, layers: int = 2, most: int | None = None
 ) -> list[Evaluation]:
-    """The front, the front of the rest, and so on, then whoever is not surely dominated: who may be on the front once
-    noisy objectives are measured better.
+    """Return who may be on the front once noisy objectives are measured better.
 
+    These are the front, the front of the rest, and so on, then all others that are not surely dominated.
     A candidate that one unlucky measurement kept off the front is among them. With `most`, there are no more than so
     many; the front itself is always whole.
     """
@@ -96,7 +96,7 @@ class Hypervolume:
 def hypervolume(
     evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, points: int = 200
 ) -> Hypervolume:
-    """The hypervolume over the evaluations, at up to `points` moments."""
+    """Return the hypervolume over the evaluations, at up to `points` moments."""
     feasible = np.array([e.status == "ok" and e.fidelity == FULL for e in evaluations], dtype=bool)
     if not feasible.any():
         return Hypervolume({}, {}, [(len(evaluations), 0.0)])

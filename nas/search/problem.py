@@ -90,11 +90,11 @@ class Problem:
         return {} if measured else limits
 
     def describe(self) -> list[dict[str, Any]]:
-        """Every objective, for journals and reports; `optimised` ones first, in their order."""
+        """Return every objective, for journals and reports; `optimised` ones first, in their order."""
         return [{**describe(o, self.bounds.get(o.name)), "optimised": o.name in self.optimised} for o in self.ordered]
 
     def known(self, encodings: np.ndarray) -> list["Known"]:
-        """What is known of encodings [N, D] without evaluating them."""
+        """Return what is known of encodings [N, D] without evaluating them."""
         exact = {cost.name: cost.evaluate_encodings(encodings) for cost in self.computed}
         predicted = {p.name: p.estimate_encodings(encodings) for p in self.predicted}
         return [
@@ -107,7 +107,7 @@ class Problem:
         ]
 
     def exact_violation(self, encodings: np.ndarray) -> np.ndarray:
-        """How far encodings [N, D] break limits on exact costs and, by the ends of intervals, on predictions [N]."""
+        """Return how far encodings [N, D] break limits [N] on what is computed or, by far ends, predicted."""
         total = np.zeros(len(encodings))
         for objective in self.predicted:
             if objective.name in self.bounds:
@@ -121,7 +121,7 @@ class Problem:
         return total
 
     def violation(self, values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> float:
-        """How far the limited values among these break their limits; predicted ones by the ends of their intervals."""
+        """Return how far the limited values break their limits; predicted ones by the ends of their intervals."""
         predicted = {objective.name for objective in self.predicted}
         return sum(
             bound.violation_within(*intervals[name]) if name in predicted else bound.violation(values[name])

@@ -33,8 +33,10 @@ def contradiction(space: Space, limits: Sequence[tuple[Computed, Bound]], *, see
 
 
 def nearest_found(evaluations: Sequence[Evaluation], bounds: Mapping[str, Bound]) -> str | None:
-    """One line on the limit that came nearest to being kept by candidates that keep all others; None where some keep
-    all, or none was evaluated."""
+    """Return one line on the limit that came nearest to being kept by candidates that keep all others.
+
+    None where some keep all, or none was evaluated.
+    """
     lines = {}
     for name, bound in bounds.items():
         others = {other: limit for other, limit in bounds.items() if other != name}

@@ -24,11 +24,11 @@ class Stopping:
     _poor_asks: int = field(default=0, init=False)
 
     def remembered(self, seconds: float) -> None:
-        """So long an earlier run took for what needs not be evaluated again."""
+        """Count the time that an earlier run took for what needs not be evaluated again."""
         self._earlier_s += seconds
 
     def promised(self, gain: float | None) -> None:
-        """What the next candidate is expected to gain, as a share; None where that is not known."""
+        """Note what the next candidate is expected to gain, as a share; None where that is not known."""
         if gain is None or gain == float("inf"):
             return
         self._poor_asks = self._poor_asks + 1 if 100 * gain < self.gain_percent else 0

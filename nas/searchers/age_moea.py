@@ -57,7 +57,7 @@ class _GeometrySurvival(Survival):
 
 
 def geometry_scores(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Non-dominated ranks [N] and survival scores [N], higher better among equal ranks, of losses [N, K]."""
+    """Return non-dominated ranks [N] and survival scores [N], higher better among equal ranks, of losses [N, K]."""
     ranks = moocore.pareto_rank(losses)
     first = losses[ranks == 0]
     moved = losses - first.min(axis=0)
@@ -71,12 +71,12 @@ def geometry_scores(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _minkowski(vectors: np.ndarray, exponent: float) -> np.ndarray:
-    """Lengths [...] of vectors [..., K]."""
+    """Return lengths [...] of vectors [..., K]."""
     return (np.abs(vectors) ** exponent).sum(axis=-1) ** (1 / exponent)
 
 
 def _extremes(front: np.ndarray) -> np.ndarray:
-    """For each axis, the point [K] of the front [N, K] nearest to it; all points where there are no more than axes."""
+    """Return the point of the front [N, K] nearest to each axis [K]; all points where there are no more than axes."""
     n, k = front.shape
     if n <= k:
         return np.arange(n)
@@ -90,7 +90,7 @@ def _extremes(front: np.ndarray) -> np.ndarray:
 
 
 def _intercepts(front: np.ndarray, extremes: np.ndarray) -> np.ndarray:
-    """Where the plane through the extremes cuts the axes [K]; the largest values where there is no such plane."""
+    """Return where the plane through the extremes cuts the axes [K]; the largest values where there is none."""
     k = front.shape[1]
     largest = front.max(axis=0)
     intercepts = largest
@@ -102,7 +102,7 @@ def _intercepts(front: np.ndarray, extremes: np.ndarray) -> np.ndarray:
 
 
 def _exponent(front: np.ndarray, extremes: np.ndarray) -> float:
-    """The p of the p-norm in which the central point of the scaled front has length 1."""
+    """Return the p of the p-norm in which the central point of the scaled front has length 1."""
     k = front.shape[1]
     inner = np.setdiff1d(np.arange(len(front)), extremes)
     if k == 1 or len(inner) == 0:
@@ -116,7 +116,7 @@ def _exponent(front: np.ndarray, extremes: np.ndarray) -> float:
 
 
 def _first_front_scores(front: np.ndarray, norms: np.ndarray, extremes: np.ndarray, exponent: float) -> np.ndarray:
-    """Diversity over proximity [N]: the distance to the two nearest points chosen before; extremes come first."""
+    """Return diversity over proximity [N]: the distance to the two nearest points chosen before, extremes first."""
     scores = np.full(len(front), np.inf)
     distances = np.maximum(_minkowski(front[:, None] - front[None], exponent), _TINY) / norms[:, None]
     chosen = list(extremes)

@@ -72,14 +72,14 @@ class AutoScore:
         self.kept = [name for name in self.scores if agreements[name] > bar]
 
     def agreements(self) -> dict[str, float]:
-        """Spearman of every proxy and baseline with the accuracies evaluated so far, two or more."""
+        """Return Spearman of every proxy and baseline with the accuracies evaluated so far, two or more."""
         known = list(self._accuracies)
         accuracies = np.array(list(self._accuracies.values()))
         names = [*self.scores, *(name for name in self.baselines if name not in self.scores)]
         return {name: spearman(self._column(name, known), accuracies) for name in names}
 
     def _column(self, name: str, architectures: Sequence[Architecture]) -> np.ndarray:
-        """Scores [N], each computed once."""
+        """Return scores [N], each computed once."""
         values = self._values.setdefault(name, {})
         missing = list(dict.fromkeys(a for a in architectures if a not in values))
         if missing:
@@ -89,6 +89,6 @@ class AutoScore:
 
 
 def _midranks(scores: np.ndarray) -> np.ndarray:
-    """Mid-ranks [N] of scores [N], the highest for the best; what is not finite shares the lowest."""
+    """Return mid-ranks [N] of scores [N], the highest for the best; what is not finite shares the lowest."""
     _, group, sizes = np.unique(np.where(np.isfinite(scores), scores, -np.inf), return_inverse=True, return_counts=True)
     return (np.cumsum(sizes) - (sizes - 1) / 2)[group]

@@ -84,7 +84,7 @@ class Generations(Searcher, ABC):
 
     @abstractmethod
     def _algorithm(self, objectives: int, **parts: Any) -> GeneticAlgorithm:
-        """The algorithm, from its parts."""
+        """Return the algorithm, from its parts."""
 
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         if self._asked and not self.algorithm.is_initialized:  # pymoo would give the same first population again
@@ -107,5 +107,5 @@ class Generations(Searcher, ABC):
         self.algorithm.tell(infills=told)
 
     def _first(self, *, extremes: bool) -> np.ndarray:
-        """Encodings [N, D] of a first population, others at every call."""
+        """Return encodings [N, D] of a first population, others at every call."""
         return initial_encodings(self.space, self.population, self.generator, self.violation, extremes=extremes)

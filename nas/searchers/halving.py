@@ -79,8 +79,10 @@ class SuccessiveHalving(Searcher):
         return asked
 
     def _newcomers(self) -> list[Architecture]:
-        """What the other searcher asks for, without what is on a rung already; of that it is told at once what is
-        known."""
+        """Return what the other searcher asks for, without what is on a rung already.
+
+        Of that it is told at once what is known.
+        """
         for _ in range(_ASKS_WITHOUT_NEWS):
             asked = self.searcher.ask()
             news = [architecture for architecture in asked if architecture not in self._rung]
@@ -111,7 +113,7 @@ class SuccessiveHalving(Searcher):
         self._asked.clear()
 
     def _kept(self, rung: int, candidates: int) -> int:
-        """How many go on: as many as cost what this rung did."""
+        """Return how many go on: as many as cost what this rung did."""
         if rung >= len(self.shares) - 1:
             return 0
         return ceil(candidates * self.shares[rung] / self.shares[rung + 1])

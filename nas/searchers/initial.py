@@ -17,7 +17,7 @@ def initial_encodings(
     *,
     extremes: bool,
 ) -> np.ndarray:
-    """Up to `n` distinct architectures [n, D], random ones that keep the exactly known limits where such are found.
+    """Return up to `n` distinct random architectures [n, D] that keep the exactly known limits, where such are found.
 
     Many more are drawn than needed; where limits leave too few, those that break them least fill up.
 

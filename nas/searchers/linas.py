@@ -99,7 +99,7 @@ class Linas(Searcher):
         self._liked = None
 
     def _inner_search(self, rows: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
-        """Canonical encodings [N, D] that an inner search visited, its last population first, then the best."""
+        """Return canonical encodings [N, D] that an inner search visited, its last population first, then the best."""
         predicted = _Predicted(self.space, rows, self.violation, self.predictor)
         algorithm = self._algorithm()
         generations = max(1, self.inner_evaluations // self.population)
@@ -113,7 +113,7 @@ class Linas(Searcher):
         return np.concatenate([last.get("X")[order].astype(np.int64), others[best_first(losses, outside)]])
 
     def _algorithm(self) -> GeneticAlgorithm:
-        """The inner search, from a random population."""
+        """Return the inner search, from a random population."""
         generator = LINAS_FIRST.generator(self.seed, self._rounds)
         many = self._directions is not None
         parts: dict[str, Any] = {
@@ -149,7 +149,7 @@ class _Predicted(Problem):
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def visited(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What was asked for: distinct encodings [N, D], predicted losses [N, K] and violations [N]."""
+        """Return what was asked for: distinct encodings [N, D], predicted losses [N, K] and violations [N]."""
         encodings, losses, violations = (np.concatenate(parts) for parts in zip(*self._seen))
         _, first = np.unique(encodings, axis=0, return_index=True)
         first = np.sort(first)
@@ -170,7 +170,7 @@ class _Predicted(Problem):
 
 
 def one_hot(space: Space, encodings: np.ndarray) -> np.ndarray:
-    """One-hot features [N, total number of choices] of canonical encodings [N, D], a one for every decision."""
+    """Return one-hot features [N, total number of choices] of canonical encodings [N, D], a one for every decision."""
     offsets = np.concatenate([[0], np.cumsum(space.choice_counts)])
     features = np.zeros((len(encodings), offsets[-1]))
     np.put_along_axis(features, offsets[:-1] + encodings, 1.0, axis=1)

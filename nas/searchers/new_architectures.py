@@ -37,20 +37,20 @@ class NewArchitectures:
         self._all: np.ndarray | None = None
 
     def tell(self, architectures: Sequence[Architecture]) -> None:
-        """These are known; what else was taken is forgotten."""
+        """Note what is known; what else was taken is forgotten."""
         self._told.update(key(self.space.encode(architecture)) for architecture in architectures)
         self._asked.clear()
 
     def is_told(self, encodings: np.ndarray) -> np.ndarray:
-        """Which canonical encodings [N, D] are known, as booleans [N]."""
+        """Return which canonical encodings [N, D] are known, as booleans [N]."""
         return np.array([key(row) in self._told for row in encodings], dtype=bool)
 
     def random(self, n: int) -> np.ndarray:
-        """Up to `n` random encodings [n, D], as `take`."""
+        """Return up to `n` random encodings [n, D], as `take`."""
         return self.take(initial_encodings(self.space, n, self.generator, self.violation, extremes=False), n)
 
     def take(self, proposals: np.ndarray, n: int) -> np.ndarray:
-        """Up to `n` encodings [n, D] that were neither told nor taken since; fewer only where none are left.
+        """Return up to `n` encodings [n, D] that were neither told nor taken since; fewer only where none are left.
 
         Where all that is left was taken since the last `tell`, it is given again.
 
@@ -91,7 +91,7 @@ class NewArchitectures:
         return np.array(found, dtype=np.int64).reshape(len(found), len(self.space.decisions))
 
     def _accepted(self, encodings: np.ndarray, n: int, excluded: set[bytes]) -> list[np.ndarray]:
-        """The first `n` of canonical encodings that may be proposed; they are excluded from now on."""
+        """Return the first `n` of canonical encodings that may be proposed; they are excluded from now on."""
         found: list[np.ndarray] = []
         inside = self.violation(encodings) <= 0 if len(encodings) else ()
         for row, feasible in zip(encodings, inside):
@@ -103,7 +103,7 @@ class NewArchitectures:
         return found
 
     def _within_limits(self, seeds: np.ndarray) -> np.ndarray:
-        """Seeds [N, D], those outside the limits moved as long as moves break them less, if need be to the inside."""
+        """Return seeds [N, D]; those outside the limits are moved as long as moves break them less."""
         seeds, outside = seeds.copy(), self.violation(seeds)
         fruitless = 0
         while fruitless < _FRUITLESS_ROUNDS and (outside > 0).any():
@@ -119,31 +119,31 @@ class NewArchitectures:
         return seeds
 
     def _moved(self, seeds: np.ndarray, genes: float) -> np.ndarray:
-        """Members [M, D] with about `genes` decisions redrawn, M up to the number of seeds."""
+        """Return members [M, D] with about `genes` decisions redrawn, M up to the number of seeds."""
         moved = self._redrawn(seeds, genes)
         return self.space.canonical(moved[self.space.valid(moved)])
 
     def _redrawn(self, encodings: np.ndarray, genes: float) -> np.ndarray:
-        """Encodings [N, D] with one decision redrawn, and each of the others so that there are about `genes` more."""
+        """Return encodings [N, D] with one decision redrawn, and about `genes` of the others."""
         redrawn = self.generator.integers(0, self.space.choice_counts, size=encodings.shape)
         chosen = self.generator.random(encodings.shape) < min(1.0, genes / encodings.shape[1])
         chosen[np.arange(len(encodings)), self.generator.integers(encodings.shape[1], size=len(encodings))] = True
         return np.where(chosen, redrawn, encodings)
 
     def _everything(self) -> np.ndarray:
-        """All members, once each [M, D], in a fixed order."""
+        """Return all members, once each [M, D], in a fixed order."""
         if self._all is None:
             self._all = listed(self.space)
         return self._all
 
 
 def can_be_listed(space: Space) -> bool:
-    """Whether a space is so small that its end is certain to be found."""
+    """Return whether a space is so small that its end is certain to be found."""
     return space.members() is not None or float(np.prod(space.choice_counts.astype(float))) <= _LISTED
 
 
 def listed(space: Space) -> np.ndarray:
-    """All members of a small space, once each [M, D], in a fixed order."""
+    """Return all members of a small space, once each [M, D], in a fixed order."""
     if (known := space.members()) is not None:
         return known
     counts = space.choice_counts
@@ -152,7 +152,7 @@ def listed(space: Space) -> np.ndarray:
 
 
 def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Encodings [N, D] where they are members; the others are moved until they are, or drawn anew."""
+    """Return encodings [N, D] where they are members; the others are moved until they are, or drawn anew."""
     encodings = encodings.copy()
     outside = np.flatnonzero(~space.valid(encodings))
     for _ in range(_REPAIR_TRIES):
@@ -170,5 +170,5 @@ def members_near(space: Space, encodings: np.ndarray, generator: np.random.Gener
 
 
 def key(encoding: np.ndarray) -> bytes:
-    """What tells encodings [D] apart in sets."""
+    """Return what tells encodings [D] apart in sets."""
     return np.ascontiguousarray(encoding, dtype=np.int64).tobytes()

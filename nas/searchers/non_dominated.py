@@ -5,15 +5,17 @@ import numpy as np
 
 
 def best_first(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """The order [N] of candidates: by violation, then the one loss, or non-dominated rank and crowding where losses
-    [N, K] are several; of equal ones the first comes first."""
+    """Return the order [N] of candidates with losses [N, K]; of equal ones the first comes first.
+
+    It is by violation, then by the one loss, or by non-dominated rank and crowding where losses are several.
+    """
     if losses.shape[1] == 1:
         return np.lexsort((losses[:, 0], violations))
     return np.lexsort(rank_and_crowding(losses, violations).T[::-1])
 
 
 def rank_and_crowding(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Violation, non-dominated rank and negative crowding distance [N, 3]: the lower, the better, in this order.
+    """Return violation, non-dominated rank and negative crowding distance [N, 3]: the lower, the better, in this order.
 
     Args:
         losses: Objectives to minimise [N, K].
@@ -31,7 +33,7 @@ def rank_and_crowding(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
 
 
 def crowding(losses: np.ndarray) -> np.ndarray:
-    """Crowding distances [N] of the points [N, K] of one front; infinite at its ends."""
+    """Return crowding distances [N] of the points [N, K] of one front; infinite at its ends."""
     distances = np.zeros(len(losses))
     for column in losses.T:
         order = np.argsort(column, kind="stable")

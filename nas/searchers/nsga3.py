@@ -18,7 +18,7 @@ from nas.searchers.generations import Generations
 
 
 def direction_steps(objectives: int, most: int) -> int:
-    """The steps of the finest simplex lattice that has up to `most` points, at least 1."""
+    """Return the steps of the finest simplex lattice that has up to `most` points, at least 1."""
     if objectives == 1:
         return 1
     steps = 1
@@ -28,7 +28,7 @@ def direction_steps(objectives: int, most: int) -> int:
 
 
 def reference_directions(objectives: int, population: int) -> np.ndarray:
-    """Directions [N, K] at equal steps, up to as many as the population has members.
+    """Return directions [N, K] at equal steps, up to as many as the population has members.
 
     Raises:
         ValueError: The population is smaller than the number of objectives.

@@ -101,7 +101,7 @@ class OfaEvolution(Searcher):
         self._genes, self._losses, self._violations = self._genes[kept], self._losses[kept], self._violations[kept]
 
     def _children(self) -> np.ndarray:
-        """Genes [N, D] of the next generation, mutants first."""
+        """Return genes [N, D] of the next generation, mutants first."""
         mutants = self._accepted(self._mutants, self.mutants, np.empty((0, self._genes.shape[1]), dtype=np.int64))
         children = self._accepted(self._crossovers, self.population - self.mutants, mutants)
         forms = self._new.take(self.space.canonical(children), self.population)
@@ -109,8 +109,10 @@ class OfaEvolution(Searcher):
         return np.array([inherited.get(form.tobytes(), form) for form in forms]).reshape(forms.shape)
 
     def _accepted(self, breed: Callable[[int], np.ndarray], n: int, before: np.ndarray) -> np.ndarray:
-        """What is there already [M, D] and `n` distinct new children within exact limits behind it; fewer where few
-        such are drawn."""
+        """Return what is there already [M, D] and behind it `n` distinct new children within exact limits.
+
+        They are fewer where few such are drawn.
+        """
         found = before
         for _ in range(_REDRAWS):
             missing = len(before) + n - len(found)
@@ -139,7 +141,7 @@ class OfaEvolution(Searcher):
 
 
 def _groups(space: Space, rate: float, resolution_rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which group each decision belongs to [D], and the rate of each group [G]."""
+    """Return which group each decision belongs to [D], and the rate of each group [G]."""
     names = [d.name.rpartition(".")[0] or d.name for d in space.decisions]
     distinct = list(dict.fromkeys(names))
     rates = np.array([resolution_rate if name == "resolution" else rate for name in distinct])

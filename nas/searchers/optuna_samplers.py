@@ -82,10 +82,10 @@ class OptunaSearcher(Searcher, ABC):
 
     @abstractmethod
     def _sampler(self, seed: int) -> BaseSampler:
-        """The sampler."""
+        """Return the sampler."""
 
     def _wanted(self) -> int:
-        """Trials of one ask; 0 for a random start."""
+        """Return trials of one ask; 0 for a random start."""
         return 1 if len(self._known) >= self.population else 0
 
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
@@ -111,7 +111,7 @@ class OptunaSearcher(Searcher, ABC):
                     self._add(self._trial(architecture, loss, float(violation), attributes))
 
     def _proposal(self) -> np.ndarray:
-        """Choice indices [D] of a new trial; 0 for decisions it was not asked for."""
+        """Return choice indices [D] of a new trial; 0 for decisions it was not asked for."""
         trial = self.study.ask()
         self._running.append(trial)
         values: dict[str, Choice] = {}
@@ -167,7 +167,7 @@ class OptunaSearcher(Searcher, ABC):
             self._mirror.add_trial(trial)
 
     def _new_study(self, trials: Sequence[FrozenTrial]) -> optuna.Study:
-        """A study with what these trials came to, and a constraint that they kept."""
+        """Return a study with what these trials came to, and a constraint that they kept."""
         study = optuna.create_study(
             sampler=self._sampler(self.seed + (len(trials) > 0)), directions=["minimize"] * self.objectives
         )
@@ -186,7 +186,7 @@ class OptunaSearcher(Searcher, ABC):
         return study
 
     def _opened(self, storage: str) -> optuna.Study:
-        """The mirror.
+        """Return the mirror.
 
         Raises:
             ValueError: There is such a study, of another number of objectives.

@@ -84,7 +84,7 @@ class PerPart(Searcher):
         self.alive = sorted(ranked[: ceil(len(ranked) / 2)])
 
     def _worth(self) -> dict[int, float]:
-        """What was found in each part: the volume that its feasible candidates dominate, within the range of all."""
+        """Return what was found in each part: the volume that its feasible candidates dominate in the range of all."""
         feasible = [[row for row, violation in found.values() if violation <= 0] for found in self.found]
         known = [row for rows in feasible for row in rows]
         if not known:
@@ -106,7 +106,7 @@ class PerPart(Searcher):
 def violation_within(
     part: Space, whole: Space, violation: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Violations [N] of encodings [N, D] of a part of a space, by a function of encodings of the whole."""
+    """Return violations [N] of encodings [N, D] of a part of a space, by a function of encodings of the whole."""
     tables = [
         np.array([ours.choices.index(choice) for choice in theirs.choices])
         for theirs, ours in zip(part.decisions, whole.decisions)

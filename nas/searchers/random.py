@@ -38,4 +38,4 @@ class Random(Searcher):
         return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        """Nothing is learned."""
+        """Learn nothing."""

@@ -87,7 +87,7 @@ class RegularizedEvolution(Searcher):
         return [self.space.decode(encoding) for encoding in encodings]
 
     def _child(self, parent: Architecture) -> Architecture:
-        """A mutant in one decision that is not known, or one further away where none is found."""
+        """Return a mutant in one decision that is not known, or one further away where none is found."""
         for _ in range(_REDRAWS):
             child = self.space.mutate(parent, self.generator, rate=0.0)
             if self._is_news(child):
@@ -102,7 +102,7 @@ class RegularizedEvolution(Searcher):
         return child not in self._known and not self.violation(self.space.encode(child)[None])[0] > 0
 
     def _tournament(self) -> Architecture:
-        """The winner among members drawn with replacement; of equal ones the first drawn."""
+        """Return the winner among members drawn with replacement; of equal ones the first drawn."""
         drawn = self.generator.integers(len(self.alive), size=self.sample_size).tolist()
         members = list(self.alive)
         if self.objectives == 1:

@@ -27,7 +27,7 @@ class Model(Protocol):
     def denoised(self, variances: np.ndarray) -> np.ndarray: ...
 
     def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
-        """How likely the targets [N] are before they are fitted, as a natural logarithm."""
+        """Return how likely the targets [N] are before they are fitted, as a natural logarithm."""
 
 
 class Belief:
@@ -48,15 +48,15 @@ class Belief:
         return Outcomes(self.warp.back(self.posterior.mean[:, None] + std[:, None] * _NODES), _WEIGHTS)
 
     def expected(self) -> np.ndarray:
-        """The middle of what may come out [M]."""
+        """Return the middle of what may come out [M]."""
         return self.warp.back(self.posterior.mean)
 
     def hoped(self, deviations: float = 1.0) -> np.ndarray:
-        """What comes out with so many standard deviations of luck [M]."""
+        """Return what comes out with so many standard deviations of luck [M]."""
         return self.warp.back(self.posterior.mean - deviations * np.sqrt(self.variance))
 
     def below(self, limit: float) -> np.ndarray:
-        """Probability [M] that it does not exceed a limit."""
+        """Return the probability [M] that it does not exceed a limit."""
         return _below(float(self.warp(np.array(limit))), self.posterior.mean, np.sqrt(self.variance))
 
     def choose(self, row: int) -> None:
@@ -94,7 +94,7 @@ class Certainty:
         return (self.values <= limit).astype(float)
 
     def choose(self, row: int) -> None:
-        """Nothing is learned."""
+        """Learn nothing."""
 
 
 class Beliefs(NamedTuple):
@@ -168,7 +168,7 @@ class Models:
         self._violation.fit(features, np.where(broken, 0.25 + graded, -0.5))
 
     def believe(self, encodings: np.ndarray, features: np.ndarray) -> Beliefs:
-        """What is believed of canonical encodings [M, D] with features [M, F]."""
+        """Return what is believed of canonical encodings [M, D] with features [M, F]."""
         found: list[Belief | Certainty] = []
         for k in range(self.objectives):
             if k in self.exact:
@@ -185,7 +185,7 @@ class Models:
 
 
 def likeliest(model: Model, features: np.ndarray, losses: np.ndarray, errors: np.ndarray) -> Warp:
-    """The scale on which a model finds losses [N] of features [N, F] and standard errors [N] the likeliest."""
+    """Return the scale on which a model finds losses [N] of features [N, F] and standard errors [N] the likeliest."""
 
     def log_density(warp: Warp) -> float:
         slope = warp.slope(losses)
@@ -195,7 +195,7 @@ def likeliest(model: Model, features: np.ndarray, losses: np.ndarray, errors: np
 
 
 def _below(limit: float, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Probability [M] that normal quantities of means [M] and standard deviations [M] are below a limit."""
+    """Return the probability [M] that normal quantities of means [M] and standard deviations [M] are below a limit."""
     from scipy.special import ndtr  # takes long to import
 
     return ndtr((limit - mean) / std)

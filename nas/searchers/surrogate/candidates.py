@@ -27,13 +27,13 @@ class Candidates:
         self._all: np.ndarray | None = None
 
     def all(self) -> np.ndarray:
-        """Every feasible member of a small space, once each [M, D]."""
+        """Return every feasible member of a small space, once each [M, D]."""
         if self._all is None:
             self._all = self._feasible(listed(self.space))
         return self._all
 
     def random(self, n: int, generator: np.random.Generator, excluded: Collection[bytes]) -> np.ndarray:
-        """Up to `n` random ones [n, D]; fewer where no more are found, for sure where the space is small."""
+        """Return up to `n` random ones [n, D]; fewer where no more are found, for sure where the space is small."""
         found = self._news(self._feasible(self._drawn(n, generator)), excluded)
         if len(found) < n:
             found = self._news(np.concatenate([found, self._feasible(self._drawn(_DRAWS * n, generator))]), excluded)
@@ -48,7 +48,7 @@ class Candidates:
     def offspring(
         self, parents: np.ndarray, n: int, generator: np.random.Generator, excluded: Collection[bytes]
     ) -> np.ndarray:
-        """Up to `n` mutants of crossed pairs of parents [P, D]."""
+        """Return up to `n` mutants of crossed pairs of parents [P, D]."""
         first, second = parents[generator.integers(len(parents), size=(2, n))]
         crossed = generator.random((n, 1)) < 0.5
         genes = np.where(crossed & (generator.random(first.shape) < 0.5), self._filled(second, generator), first)
@@ -56,11 +56,11 @@ class Candidates:
         return self._news(self._feasible(self._mutated(genes, generator)), excluded)
 
     def allowed(self, encodings: np.ndarray, excluded: Collection[bytes]) -> np.ndarray:
-        """Those among encodings [N, D] that may be proposed, once each, in their order."""
+        """Return those among encodings [N, D] that may be proposed, once each, in their order."""
         return self._news(self._feasible(encodings), excluded)
 
     def _mutated(self, genes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """One decision redrawn among its other choices, others with the probability that redraws one on average."""
+        """Return encodings with one decision redrawn among its other choices, and one more on average."""
         counts = self.space.choice_counts
         free = np.flatnonzero(counts > 1)
         if len(free) == 0:
@@ -71,7 +71,7 @@ class Candidates:
         return np.where(chosen, redrawn, genes)
 
     def _filled(self, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Random choices where decisions are inactive."""
+        """Return random choices where decisions are inactive."""
         drawn = generator.integers(0, self.space.choice_counts, size=encodings.shape)
         return np.where(self.space.active(encodings), encodings, drawn)
 
@@ -82,7 +82,7 @@ class Candidates:
             return np.stack([self.space.encode(self.space.smallest()), self.space.encode(self.space.largest())])
 
     def _feasible(self, encodings: np.ndarray) -> np.ndarray:
-        """The canonical forms of those that are members within limits."""
+        """Return the canonical forms of those that are members within limits."""
         members = encodings[self.space.valid(encodings)]
         if len(members) == 0:
             return np.zeros((0, encodings.shape[1]), dtype=np.int64)
@@ -90,7 +90,7 @@ class Candidates:
         return members[np.asarray(self.violation(members)) <= 0]
 
     def _moved_inside(self, n: int, generator: np.random.Generator, found: np.ndarray) -> np.ndarray:
-        """Mutants of known ones, or of the least infeasible draws, moved towards the limits."""
+        """Return mutants of known ones, or of the least infeasible draws, moved towards the limits."""
         if len(found):
             return self._feasible(self._mutated(found[generator.integers(len(found), size=4 * n)], generator))
         ends = [self.space.encode(self.space.smallest()), self.space.encode(self.space.largest())]
@@ -109,7 +109,7 @@ class Candidates:
         return self._feasible(moved)
 
     def _news(self, encodings: np.ndarray, excluded: Collection[bytes]) -> np.ndarray:
-        """Those that are not excluded, once each, in their order."""
+        """Return those that are not excluded, once each, in their order."""
         fresh: dict[bytes, int] = {}
         for i, row in enumerate(encodings):
             name = key(row)

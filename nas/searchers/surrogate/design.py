@@ -14,7 +14,7 @@ _STRATUM = 32  # candidates that one of a stratum is chosen among
 def first_pool(
     space: Space, candidates: Candidates, generator: np.random.Generator, excluded: Collection[bytes]
 ) -> np.ndarray:
-    """Random architectures that may be proposed, and the smallest and the largest where they may [P, D]."""
+    """Return random architectures that may be proposed, and the smallest and the largest where they may [P, D]."""
     ends = np.stack([space.encode(space.smallest()), space.encode(space.largest())])
     pool = np.concatenate(
         [candidates.allowed(ends, excluded), candidates.random(_DRAWN, generator, excluded)],
@@ -24,7 +24,7 @@ def first_pool(
 
 
 def spread(pool: np.ndarray, costs: np.ndarray, n: int, active: np.ndarray) -> np.ndarray:
-    """Rows [n] of a pool [P, D], one for each stratum of cost [P], each the farthest from those chosen before.
+    """Return rows [n] of a pool [P, D], one for each stratum of cost [P], each the farthest from those chosen before.
 
     The position of an architecture is the mean of its rank and its place between the least and the greatest cost:
     random architectures crowd at middle cost, and a front does not.

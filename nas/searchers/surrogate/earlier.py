@@ -41,7 +41,7 @@ class Earlier:
         exact: Mapping[int, Exact],
         seed: int,
     ) -> "Earlier | None":
-        """None where fewer than ten rows have finite losses.
+        """Return what rows say; None where fewer than ten have finite losses.
 
         Raises:
             ValueError: A row has another number of losses.
@@ -67,5 +67,5 @@ class Earlier:
         return cls(features, models, encodings[best][order])
 
     def columns(self) -> list[Columns]:
-        """The predictions, as columns."""
+        """Return the predictions, as columns."""
         return [lambda encodings: np.stack([m.predict(self.features(encodings)).mean for m in self.models], axis=1)]

@@ -48,7 +48,7 @@ class Features:
         self.numeric = list(range(len(widths), len(widths) + len(self._kept)))
 
     def __call__(self, encodings: np.ndarray) -> np.ndarray:
-        """Of canonical encodings [N, D]: [N, F]."""
+        """Return the features [N, F] of canonical encodings [N, D]."""
         active = self.space.active(encodings)
         choices = [table[np.where(active[:, i], encodings[:, i] + 1, 0)] for i, table in zip(self._free, self._tables)]
         numbers = self._numbers(encodings)
@@ -56,7 +56,7 @@ class Features:
         return np.concatenate([*choices, np.clip(numbers, -5, 5)[:, self._kept]], axis=1)
 
     def costs(self, encodings: np.ndarray) -> np.ndarray:
-        """Logarithms of exact costs [N, C] by name, or [N, 0] where the space has none."""
+        """Return logarithms of exact costs [N, C] by name, or [N, 0] where the space has none."""
         if not self.has_costs:
             return np.zeros((len(encodings), 0))
         costs = self.space.costs(encodings)
@@ -71,7 +71,7 @@ class Features:
 
 
 def _choice_columns(decision: Decision) -> np.ndarray:
-    """Rows of columns: inactive, then each choice; squared distances are 1 between any two, less for near numbers."""
+    """Return rows of columns: inactive, then each choice; squared distances are 1, less between near numbers."""
     n = len(decision.choices)
     one_hot = np.eye(n + 1) * np.sqrt(0.5)
     if n < 3 or not _is_numeric(decision):
@@ -86,7 +86,7 @@ def _is_numeric(decision: Decision) -> bool:
 
 
 def _kinds(space: Space) -> list[tuple[np.ndarray, Decision]]:
-    """Columns of decisions with the same choices, all together and by stage, and one of these decisions."""
+    """Return columns of decisions with the same choices, all together and by stage, and one of these decisions."""
     found: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, decision in enumerate(space.decisions):
         if len(decision.choices) > 1:
@@ -100,7 +100,7 @@ def _kinds(space: Space) -> list[tuple[np.ndarray, Decision]]:
 
 
 def _summary(chosen: np.ndarray, active: np.ndarray, decision: Decision) -> np.ndarray:
-    """Sum of the values [N, 1] of active decisions, or how often each choice occurs [N, C]."""
+    """Return the sum of the values [N, 1] of active decisions, or how often each choice occurs [N, C]."""
     if _is_numeric(decision):
         return np.where(active, np.array(decision.choices, dtype=float)[chosen], 0.0).sum(1, keepdims=True)
     choices = range(len(decision.choices))

@@ -42,17 +42,17 @@ class Front:
         self._lower, self._upper, self._levels = self._boxes()
 
     def volume(self) -> float:
-        """Hypervolume, where that of the box from ideal to reference is 1."""
+        """Return the hypervolume, where that of the box from ideal to reference is 1."""
         if not len(self.points):
             return 0.0
         return float(moocore.hypervolume((self.points - self.ideal) / self._span, ref=np.ones(len(self._span))))
 
     def extended(self, point: np.ndarray) -> "Front":
-        """The front with another point [K]."""
+        """Return the front with another point [K]."""
         return Front(np.concatenate([self.points, point[None]]), self.reference, self.ideal)
 
     def gains(self, outcomes: list[Outcomes]) -> np.ndarray:
-        """Expected gain [M] of each candidate alone, in the unit of `volume`."""
+        """Return expected gain [M] of each candidate alone, in the unit of `volume`."""
         below = []
         for (values, weights), levels, ideal, span in zip(outcomes, self._levels, self.ideal, self._span):
             scaled, scaled_levels = (values - ideal) / span, (levels - ideal) / span
@@ -71,7 +71,7 @@ class Front:
         return gains
 
     def _boxes(self) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Boxes that cover what is not dominated: indices of their lower and upper levels [B, K], and the levels."""
+        """Return boxes over what is not dominated: indices of their lower and upper levels [B, K], and the levels."""
         levels = [
             np.unique(np.concatenate([[-np.inf, worst], column]))
             for column, worst in zip(self.points.T, self.reference)
@@ -82,7 +82,7 @@ class Front:
 
 
 def _sliced(points: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Boxes [B, 2, K] below level `last` [K] that no point [N, K] of levels dominates; level 0 has no end."""
+    """Return boxes [B, 2, K] below level `last` [K] that no point [N, K] of levels dominates; level 0 has no end."""
     if points.shape[1] == 1:
         top = min(int(points.min()), int(last[0])) if len(points) else int(last[0])
         return np.array([[[0], [top]]]) if top > 0 else np.zeros((0, 2, 1), dtype=int)

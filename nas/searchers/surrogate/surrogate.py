@@ -180,7 +180,7 @@ class Surrogate(Searcher):
     # ---- later ones -----------------------------------------------------------------------------------------------
 
     def _best(self, front: Front, generator: np.random.Generator, batch: int) -> np.ndarray:
-        """The batch [N, D] of the largest expected gain."""
+        """Return the batch [N, D] of the largest expected gain."""
         pool, front = self._inner_search(front, generator)
         if len(pool) == 0:
             return pool
@@ -203,8 +203,10 @@ class Surrogate(Searcher):
         return encodings[chosen]
 
     def _inner_search(self, front: Front, generator: np.random.Generator) -> tuple[np.ndarray, Front]:
-        """A short list [M, D] of candidates that gain much, or are predicted to be on the front; and the front as far
-        as it is expected to reach."""
+        """Return a short list [M, D] of candidates that gain much, or are predicted to be on the front.
+
+        And the front as far as it is expected to reach.
+        """
         known = self._known()
         if self.candidates.is_listed and len(self.candidates.all()) <= max(_PREDICTED_WHOLE, self.inner_evaluations):
             return self._shortlist(front, known)
@@ -230,7 +232,7 @@ class Surrogate(Searcher):
         return pool[_leading(scores, hopes, _SHORTLIST)], front
 
     def _shortlist(self, front: Front, known: Collection[bytes]) -> tuple[np.ndarray, Front]:
-        """The same from all members of a small space."""
+        """Return the same from all members of a small space."""
         everything = self.candidates.all()
         if self._seen is None:
             self._seen = self.features(everything), [key(row) for row in everything]
@@ -246,7 +248,7 @@ class Surrogate(Searcher):
         return self.models.believe(encodings, self.features(encodings))
 
     def _near_front(self) -> np.ndarray:
-        """Rows of what was told that lead the inner search: the front, those behind it, up to a number."""
+        """Return rows of what was told that lead the inner search: the front, those behind it, up to a number."""
         rows = np.flatnonzero(self._feasible)
         if len(rows) == 0:
             rows = np.flatnonzero(np.isfinite(self._points).all(axis=1))
@@ -255,17 +257,23 @@ class Surrogate(Searcher):
 
 
 def _front(points: np.ndarray, feasible: np.ndarray) -> Front:
-    """The front to improve on. The reference is a little behind the worst of all: one behind the worst of the front
-    would be blind to what is dearer and better."""
+    """Return the front to improve on.
+
+    The reference is a little behind the worst of all: one behind the worst of the front would be blind to what is
+    dearer and better.
+    """
     ideal, worst = points.min(axis=0), points.max(axis=0)
     span = np.where(worst > ideal, worst - ideal, np.maximum(1e-6, np.abs(ideal)))
     return Front(feasible, worst + _MARGIN * span, ideal)
 
 
 def _reaching(front: Front, beliefs: Beliefs) -> Front:
-    """The front with a reference a little behind its ends: known, expected, or where the first objective is better
-    with luck. One behind the worst of all would spend evaluations on what is far worse and hardly cheaper; one
-    behind the known ends would be blind to what is dearer and better."""
+    """Return the front with a reference a little behind its ends.
+
+    Ends are known, expected, or where the first objective is better with luck. A reference behind the worst of all
+    would spend evaluations on what is far worse and hardly cheaper; one behind the known ends would be blind to what
+    is dearer and better.
+    """
     expected = beliefs.expected()
     lucky = expected.copy()
     lucky[:, 0] = beliefs.objectives[0].hoped(_LUCK)
@@ -280,7 +288,7 @@ def _reaching(front: Front, beliefs: Beliefs) -> Front:
 
 
 def _gains(front: Front, beliefs: Beliefs) -> np.ndarray:
-    """Expected gains [M]; where none is, as if all were less certain."""
+    """Return expected gains [M]; where none is, as if all were less certain."""
     for widening in _WIDENINGS:
         gains = front.gains([belief.outcomes(widening) for belief in beliefs.objectives]) * beliefs.feasible
         if gains.max(initial=0.0) > _LEAST_GAIN:
@@ -294,14 +302,14 @@ def _plain_gain(front: Front, beliefs: Beliefs, row: int) -> float:
 
 
 def _pretend(front: Front, beliefs: Beliefs, row: int) -> Front:
-    """The front once a candidate has come out as expected; what the others would tell then is smaller."""
+    """Return the front once a candidate has come out as expected; what the others would tell then is smaller."""
     for belief in beliefs.objectives:
         belief.choose(row)
     return front.extended(beliefs.expected()[row])
 
 
 def _leading(scores: np.ndarray, hopes: np.ndarray, n: int) -> np.ndarray:
-    """Up to `n` rows: half by score, half by rank of what is hoped for."""
+    """Return up to `n` rows: half by score, half by rank of what is hoped for."""
     by_score = np.argsort(-scores, kind="stable")[: (n + 1) // 2]
     rest = np.setdiff1d(np.arange(len(scores)), by_score)
     if len(rest) == 0:

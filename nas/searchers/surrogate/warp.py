@@ -30,7 +30,7 @@ class Warp(NamedTuple):
 
     @classmethod
     def of(cls, losses: np.ndarray, share: float = 1.0) -> "Warp":
-        """The scale of losses [N]; `share` is the extent as a part of the distance from the best to the median."""
+        """Return the scale of losses [N]; `share` is the extent as a part of that from the best to the median."""
         best = float(losses.min())
         span = max(float(np.median(losses)) - best, float(np.subtract(*np.quantile(losses, [0.75, 0.25]))) / 2)
         if span <= 1e-12 * max(1.0, abs(best)):
@@ -39,7 +39,7 @@ class Warp(NamedTuple):
 
     @classmethod
     def candidates(cls, losses: np.ndarray) -> "list[Warp]":
-        """Scales to choose from, from much bent to nearly linear."""
+        """Return scales to choose from, from much bent to nearly linear."""
         return [cls.of(losses, share) for share in _EXTENTS]
 
     def __call__(self, losses: np.ndarray) -> np.ndarray:
@@ -50,5 +50,5 @@ class Warp(NamedTuple):
         return self.best + self.extent * np.where(z < 0, z, np.expm1(np.clip(z, 0, _FURTHEST)))
 
     def slope(self, losses: np.ndarray) -> np.ndarray:
-        """Derivative [N] at losses [N]."""
+        """Return the derivative [N] at losses [N]."""
         return 1 / (self.extent + np.maximum(losses - self.best, 0))
