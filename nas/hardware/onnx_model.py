@@ -27,9 +27,7 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     Raises:
         ImportError: The exporter is not installed; says how to install it.
     """
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"{' and '.join(missing)} not installed, needed to export to ONNX: {INSTALL}")
+    _require_exporter()
     parameter = next(model.parameters(), torch.zeros(1))
     if dynamic_batch:
         example = batch_of(example, max(2, len(example[0])))  # a batch of one is taken for a constant
@@ -56,6 +54,12 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     if not dynamic_batch:
         _keep_whole_numbers(file, example)
     return file.SerializeToString()
+
+
+def _require_exporter() -> None:
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{' and '.join(missing)} not installed, needed to export to ONNX: {INSTALL}")
 
 
 def _keep_whole_numbers(file: Any, example: Example) -> None:
