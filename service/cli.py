@@ -46,7 +46,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     threads.wait_briefly()
     app(prog_name="nas")
 
@@ -219,9 +219,11 @@ def retrain(
         front(folder)
         plan = Plan(stages=("retrain",), options={"retrain": chosen})
         execute(Request(source=str(folder)), plan, again="nas retrain {folder}")
+        from service.job.front_file import task_of
         from service.report.terminal import retrain_table
 
-        console().print(retrain_table(Retrain(members=member or None).records(folder)))
+        unit = task_of(front(folder)).metric.unit
+        console().print(retrain_table(Retrain(members=member or None).records(folder), unit))
 
 
 app.command(rich_help_panel="Run")(export.export)

@@ -39,7 +39,7 @@ QueueFolder = Annotated[
 
 
 def names_of(text: str | None) -> list[str]:
-    """The names in `A,B,…`, each once."""
+    """Return the names in `A,B,…`, each once."""
     return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 

@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from service.job.front_file import Quantity
+from service.report.quantities import Axis, axis_of
 from service.report.terminal import numbers_table
 from service.report.text import conditions_line, duration
 
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def latency_table(rows: Sequence[dict[str, Any]]) -> Group:
-    """Rows of `profiling.profile`: latency with its interval, what else was measured, the conditions, what failed."""
+    """Return rows of `profiling.profile`: latencies with intervals, what else was measured, under what, what failed."""
     counted = any(row.get("energy_mj") is not None for row in rows)
-    columns = ["latency ms", "95 % interval", "images/s", "peak MB", *(["mJ"] if counted else [])]
-    table = numbers_table("Latency", "architecture", *columns, "MACs (M)", "weights (M)")
+    columns = ["latency ms", "95 % interval", "inputs/s", "peak MB", *(["mJ"] if counted else [])]
+    axes = _cost_axes(rows)
+    table = numbers_table("Latency", "architecture", *columns, *(axis.label for axis in axes))
     for row in rows:
-        costs = [f"{row[cost] / 1e6:.3f}" for cost in ("macs", "params")]
+        costs = [axis.cell(row["costs"][axis.name]["value"]) for axis in axes]
         if "failed" in row:
             table.add_row(str(row["name"]), "failed", *["-"] * (len(columns) - 1), *costs)
             continue
@@ -29,12 +32,20 @@ def latency_table(rows: Sequence[dict[str, Any]]) -> Group:
         interval = "-" if low is None else f"{low:.3f} to {high:.3f}"
         numbers = [row["memory_mb"], *([row["energy_mj"]] if counted else [])]
         beside = ["-" if number is None else f"{number:.2f}" for number in numbers]
-        table.add_row(
-            str(row["name"]), f"{row['latency_ms']:.3f}", interval, f"{row['throughput_per_s']:,.0f}", *beside, *costs
-        )
+        speed = f"{row['throughput_per_s']:,.0f}"
+        table.add_row(str(row["name"]), f"{row['milliseconds']:.3f}", interval, speed, *beside, *costs)
     lines = [f"failed: {row['name']}: {row['failed']}" for row in rows if "failed" in row]
     lines += dict.fromkeys(conditions_line(row["conditions"]) for row in rows if "conditions" in row)
     return Group(table, *(Text(line) for line in lines))
+
+
+def _cost_axes(rows: Sequence[dict[str, Any]]) -> list[Axis]:
+    """Return how each computed cost of these rows is written."""
+    units = {name: cost["unit"] for row in rows for name, cost in row["costs"].items()}
+    return [
+        axis_of(Quantity(name=name, unit=unit), [row["costs"][name]["value"] for row in rows])
+        for name, unit in units.items()
+    ]
 
 
 def held_out_table(found: "LatencyTable") -> Table:

@@ -102,7 +102,7 @@ _CHANGING = ("running", "cancelling", "waiting")
 
 
 def _in_order(statuses: Sequence[Status]) -> list[Status]:
-    """What runs first, then what will, then what is over."""
+    """Return what runs first, then what will, then what is over."""
     return sorted(statuses, key=lambda status: (status.is_over, status.state != "running", status.order))
 
 
@@ -191,7 +191,7 @@ def retry(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
 def _each(
     where: Queue, ids: Sequence[str], act: Callable[[Queue, Path], None], finally_do: Callable[[], object]
 ) -> None:
-    """Acts on every job, those that cannot be do not stop the others; ids are looked up before anything is done."""
+    """Act on every job, those that cannot be do not stop the others; ids are looked up before anything is done."""
     folders, mistakes = list[Path](), list[str]()
     for text in ids:
         try:

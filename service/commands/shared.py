@@ -122,7 +122,7 @@ def show_outcome(done: tuple["Job", Path, dict[str, Any]] | None) -> None:
 
 
 def console() -> Console:
-    """Where tables go: the terminal, or lines wide enough that no figure is cut off."""
+    """Return where tables go: the terminal, or lines wide enough that no figure is cut off."""
     return Console() if Console().is_terminal else Console(width=140)
 
 
@@ -133,7 +133,7 @@ def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
 
 
 def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:
-    """The settings of a job, with the device that an option names."""
+    """Return the settings of a job, with the device that an option names."""
     field = "latency.device" if str(device).startswith("ssh:") else "device"
     return [*(sets or []), *([f"{field}={device}"] if device else [])]
 
@@ -157,7 +157,7 @@ def resumable(command: str) -> Iterator[None]:
 
 
 def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
-    """A store that cannot be written is said, and no reason to fail: everything is in the folder of the benchmark."""
+    """Log a benchmark in MLflow, or say why not: everything is in the folder of the benchmark."""
     from service.job.tracking import TrackingConfig
     from service.tracking.finished import log_finished
 
@@ -166,7 +166,7 @@ def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
 
 
 def front(folder: Path) -> dict[str, Any]:
-    """The front of a finished job, or one line that says why there is none."""
+    """Return the front of a finished job, or one line that says why there is none."""
     from service.job.preparation import saved_job
 
     saved_job(folder)

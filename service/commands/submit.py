@@ -116,7 +116,7 @@ class _Check:
         self.answers: dict[str, InvalidJob | None] = {}
 
     def placed(self, draft: Draft, gpus: int | None) -> Draft:
-        """The draft, with a GPU if its device may be one and the queue could give it one.
+        """Return the draft, with a GPU if its device may be one and the queue could give it one.
 
         Raises:
             InvalidJob: It could never run there.

@@ -25,7 +25,7 @@ _SUBMISSIONS_END_S = 3600.0
 
 
 def clean(queue: Queue, states: Sequence[str], older_than_s: float, *, remove: bool) -> list[tuple[Path, int]]:
-    """Finds, and where asked for removes, what is not needed any more.
+    """Find, and where asked for remove, what is not needed any more.
 
     Args:
         queue: Whose folders.

@@ -13,7 +13,7 @@ from service.tracking.sync import sync
 
 
 def main() -> int:
-    """Mirrors each folder; returns 1 where one could not be."""
+    """Mirror each folder; return 1 where one could not be."""
     failed = False
     for folder in map(Path, sys.argv[1:]):
         try:

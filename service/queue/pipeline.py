@@ -97,7 +97,7 @@ class _File:
 
 
 def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, source: str) -> list[Draft]:
-    """The jobs of a pipeline, each after those that it needs.
+    """Return the jobs of a pipeline, each after those that it needs.
 
     Raises:
         InvalidJob: With all mistakes at once.
@@ -120,7 +120,7 @@ def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, sourc
 
 
 def _stages(file: _File) -> dict[str, PipelineStage]:
-    """The stages by name, each field checked."""
+    """Return the stages by name, each field checked."""
     stages: dict[str, PipelineStage] = {}
     mistakes = [] if file.stages else ["stages: must be a list of at least one stage"]
     for number, content in enumerate(file.stages):
@@ -141,7 +141,7 @@ def _stages(file: _File) -> dict[str, PipelineStage]:
 
 
 def _with_options(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a stage, where those that are options of what it runs are among its `options`."""
+    """Return the fields of a stage, where those that are options of what it runs are among its `options`."""
     own = {name: value for name, value in content.items() if name in PipelineStage.__dataclass_fields__}
     beside = {name: value for name, value in content.items() if name not in own}
     options = own.get("options", {})
@@ -180,7 +180,7 @@ def _ordered(stages: Mapping[str, PipelineStage]) -> list[PipelineStage]:
 def _draft(
     stage: PipelineStage, file: _File, made: Mapping[str, Draft], *, sets: Sequence[str], ticket: Ticket, check: Checker
 ) -> Draft:
-    """The draft of one stage; those that it needs are made already."""
+    """Return the draft of one stage; those that it needs are made already."""
     made_stages = _made_stages(stage)
     needed = needed_files(made_stages)
     run = stage.run or ",".join(stage.runs)
@@ -208,7 +208,7 @@ def _draft(
 
 
 def _made_stages(stage: PipelineStage) -> dict[str, Stage]:
-    """The stages of a job that a stage of the pipeline runs, their options checked."""
+    """Return the stages of a job that a stage of the pipeline runs, their options checked."""
     mistakes = [
         line
         for name, options in stage.options.items()
@@ -262,7 +262,7 @@ class _Source:
 
 
 def _left_by(stages: Iterable[str]) -> list[str]:
-    """The files that stages leave."""
+    """Return the files that stages leave."""
     return [file for name in stages for file in catalogue.resolve("stage", name).leaves]
 
 

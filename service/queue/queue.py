@@ -105,7 +105,7 @@ class Status:
 
 
 def id_of(folder: Path) -> str:
-    """The short name of a job."""
+    """Return the short name of a job."""
     return folder.name.partition("-")[0]
 
 
@@ -117,7 +117,7 @@ class Queue:
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> "Queue":
-        """The queue in a folder, made where that is asked for and it is missing.
+        """Return the queue in a folder, made where that is asked for and it is missing.
 
         Raises:
             InvalidJob: There is none, or the folder belongs to someone else, is a file, or cannot be made.
@@ -140,12 +140,12 @@ class Queue:
         return cls(folder)
 
     def folders(self) -> list[Path]:
-        """All job folders."""
+        """Return all job folders."""
         names = (entry.name for entry in os.scandir(self.folder) if not entry.name.startswith("."))
         return [path for name in sorted(names) if (path := self.folder / name).is_dir()]
 
     def find(self, text: str) -> Path:
-        """The job with this id, or with an id that begins so.
+        """Return the job with this id, or with an id that begins so.
 
         Raises:
             InvalidJob: There is none, or there are several.
@@ -163,7 +163,7 @@ class Queue:
     # ---- adding
 
     def add(self, drafts: Sequence[Draft]) -> list[Path]:
-        """Adds jobs, each wholly or not at all, those that others wait for before them.
+        """Add jobs, each wholly or not at all, those that others wait for before them.
 
         Raises:
             OSError: The disk is full or the folder cannot be written; then nothing was added.
@@ -220,7 +220,7 @@ class Queue:
             yield
 
     def try_serve(self) -> IO[str] | None:
-        """The right to serve the queue, or None where a process has it; closing it, or dying, lets it go."""
+        """Return the right to serve the queue, or None where a process has it; closing it, or dying, lets it go."""
         file = (self.folder / _WORKER_LOCK).open("a", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -232,7 +232,7 @@ class Queue:
     # ---- changing
 
     def cancel(self, folder: Path) -> None:
-        """Asks a job to stop for good.
+        """Ask a job to stop for good.
 
         Raises:
             InvalidJob: It is over already, or was cancelled before.
@@ -245,7 +245,7 @@ class Queue:
         (folder / CANCEL).touch()
 
     def retry(self, folder: Path) -> list[Path]:
-        """Queues a job again that did not finish, and those that were skipped because of it; returns them.
+        """Queue a job again that did not finish, and those that were skipped because of it; return them.
 
         Raises:
             InvalidJob: It runs, waits or has finished.
@@ -272,7 +272,7 @@ class Queue:
     # ---- looking
 
     def status(self, folder: Path) -> Status:
-        """How a job stands, from its folder alone."""
+        """Return how a job stands, from its folder alone."""
         try:
             ticket = read_ticket(folder)
         except ValueError:
@@ -301,7 +301,7 @@ class Queue:
 
 
 def _activity(folder: Path) -> dict[str, Any]:
-    """What a running job is doing; what an earlier attempt left does not count."""
+    """Return what a running job is doing; what an earlier attempt left does not count."""
     noted, process = read_object(folder / ACTIVITY), read_object(folder / PROCESS)
     try:
         if noted["boot_s"] < process["boot_s"] or process["boot"] != processes.boot():
@@ -325,14 +325,14 @@ def _after(folder: Path) -> list[str]:
 
 
 def _note_unlogged(folder: Path) -> None:
-    """What MLflow has of a job is not the whole any more."""
+    """Note that what MLflow has of a job is not the whole any more."""
     memory = read_object(folder / "tracking.json")
     if memory.get("synced"):
         write_json(folder / "tracking.json", {**memory, "synced": False}, durable=False)
 
 
 def _sync(folder: Path) -> None:
-    """Brings to the disk what was written to the file system of a folder; others, that may be away, are not waited for.
+    """Bring to the disk what was written to the file system of a folder; others, that may be away, are not waited for.
 
     Raises:
         OSError: It could not be written.

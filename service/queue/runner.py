@@ -54,14 +54,14 @@ class Cancelled(BaseException):
 
 
 def main() -> int:
-    """Runs one job folder; returns the exit code."""
+    """Run one job folder; return the exit code."""
     folder = Path(sys.argv[1])
     lock = os.fdopen(int(sys.argv[2]), "a+", encoding="utf-8") if len(sys.argv) > 2 else None
     return run_job(folder, lock)
 
 
 def run_job(folder: Path, lock: IO[str] | None = None) -> int:
-    """Runs a queued job to its result, or until it is asked to stop.
+    """Run a queued job to its result, or until it is asked to stop.
 
     Of several processes that train together, those after the first (`RANK`) only help: they take no lock and write no
     result.
@@ -159,7 +159,7 @@ class _Stop:
         return max(written, default=0)
 
     def check(self, event: dict[str, Any] | None = None) -> None:
-        """Ends the job where it should end.
+        """End the job where it should end.
 
         Raises:
             Cancelled: There is a file `cancel`.
@@ -175,7 +175,7 @@ class _Stop:
             raise Stopped
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """The observer of a job: notes how far it is, now and then."""
+        """Note how far the job is, now and then; it is the observer of the job."""
         self.check(event)
         now, stage = processes.since_boot_s(), str(event.get("event"))
         done, total = event.get("done", event.get("step")), event.get("total", event.get("steps"))
@@ -192,7 +192,7 @@ class _Stop:
 
 
 def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
-    """What the ticket says; returns what goes into the result."""
+    """Do what the ticket says; return what goes into the result."""
     os.chdir(ticket.directory)
     if ticket.call is not None:
         return _called(ticket.call)(folder, stop, **ticket.arguments)

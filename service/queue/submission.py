@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def read_source(source: str) -> Mapping[str, Any]:
-    """The fields of a recipe, a file or a job folder.
+    """Return the fields of a recipe, a file or a job folder.
 
     Raises:
         InvalidJob: There is none, or it cannot be read.
@@ -27,7 +27,7 @@ def read_source(source: str) -> Mapping[str, Any]:
 
 
 def readable(read: Callable[[str], Any], text: str) -> Any:
-    """What `read` makes of a text; a mistake in it is one of the job."""
+    """Return what `read` makes of a text; a mistake in it is one of the job."""
     try:
         return read(text)
     except ValueError as error:
@@ -42,7 +42,7 @@ class Checker:
         self.known: dict[str, Job] = {}
 
     def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
-        """The checked job; its device is where it will run, which may be another machine."""
+        """Return the checked job; its device is where it will run, which may be another machine."""
         from service.job.loading import job_of, with_settings
 
         data, mistakes = with_settings(fields, sets)

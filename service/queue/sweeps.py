@@ -16,7 +16,7 @@ from service.run.stages.plan import whole_job
 
 
 def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], ticket: Ticket) -> list[Draft]:
-    """A job for each combination of values.
+    """Return a job for each combination of values.
 
     Args:
         fields: Of the job.
@@ -46,7 +46,7 @@ def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], 
 
 
 def calls(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], ticket: Ticket) -> list[Draft]:
-    """The same for a file that names an installed function: `call`, and `arguments` to sweep over.
+    """Return the same for a file that names an installed function: `call`, and `arguments` to sweep over.
 
     Raises:
         InvalidJob: The function can't be imported, or something else is set.
@@ -77,7 +77,7 @@ def calls(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str],
 
 
 def combinations(sweeps: Sequence[str]) -> list[list[str]]:
-    """Settings for each job of a sweep, the last field fastest; one job without settings where nothing is swept.
+    """Return settings for each job of a sweep, the last field fastest; one job without settings where nothing is swept.
 
     Raises:
         InvalidJob: A sweep is not written ``path=value,value,…``.
@@ -93,7 +93,7 @@ def combinations(sweeps: Sequence[str]) -> list[list[str]]:
 
 
 def _listed(sweep: str, text: str) -> list[str]:
-    """The texts between commas, where lists and mappings in brackets stay whole."""
+    """Return the texts between commas, where lists and mappings in brackets stay whole."""
     parts, depth, start = [], 0, 0
     for position, letter in enumerate(text):
         depth += (letter in "[{") - (letter in "]}")
@@ -107,7 +107,7 @@ def _listed(sweep: str, text: str) -> list[str]:
 
 
 def _swept_name(name: str, settings: Sequence[str]) -> str:
-    """The name of one job of a sweep, told from the others by its values."""
+    """Return the name of one job of a sweep, told from the others by its values."""
     for setting in settings:
         path, _, value = setting.partition("=")
         short = re.sub(r"[^A-Za-z0-9._]+", "_", f"{path.rpartition('.')[2]}{value}").strip("_")

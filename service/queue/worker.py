@@ -52,7 +52,7 @@ class Driver:
         self.open: list[Path] = []
 
     def tick(self) -> int:
-        """Does what is due; returns how many jobs are open."""
+        """Do what is due; return how many jobs are open."""
         self._look()
         self._release()
         self.open = [folder for name in list(self.executors) for folder in self.executors[name].tick()]
@@ -62,7 +62,7 @@ class Driver:
         return len(self.open) + len(self.held)
 
     def _look(self) -> None:
-        """Takes up what is new, also what was over and is tried again."""
+        """Take up what is new, also what was over and is tried again."""
         there = self.queue.folders()
         self.over &= set(there)
         for folder in there:
@@ -78,7 +78,7 @@ class Driver:
                         end_if_idle(folder, FAILED, str(error))
 
     def _release(self) -> None:
-        """Submits what waits for nothing any more, arrays as a whole; what waits in vain ends."""
+        """Submit what waits for nothing any more, arrays as a whole; what waits in vain ends."""
         ready: dict[tuple[str, str], list[Path]] = defaultdict(list)
         for folder, ticket in list(self.held.items()):
             standing = {name: _standing(self.queue.folder / name) for name in ticket.after}
@@ -118,7 +118,7 @@ def serve(
     tick_s: float = _TICK_S,
     linger_s: float = 0.0,
 ) -> None:
-    """Serves a queue, until it is interrupted or, where that is asked for, nothing is open.
+    """Serve a queue, until it is interrupted or, where that is asked for, nothing is open.
 
     Args:
         queue: Whose jobs.
@@ -159,7 +159,7 @@ def _serve(queue: Queue, linger_s: float, mirror: "Mirror | None", say: Callable
 
 
 def _standing(folder: Path) -> str | None:
-    """The status of a job that another one waits for; None while it is open."""
+    """Return the status of a job that another one waits for; None while it is open."""
     if is_over(folder):
         return str(read_object(folder / RESULT).get("status", "damaged"))
     return None if folder.is_dir() else "gone"
@@ -189,7 +189,7 @@ class Mirror:
             self._start([*(folder for folder in open_ones if (folder / PROGRESS).exists()), *self._unlogged(over)])
 
     def finish(self, over: Iterable[Path]) -> None:
-        """Mirrors what ended since."""
+        """Mirror what ended since."""
         if self.process is not None:
             self.process.wait()
         self._start(self._unlogged(over))
@@ -210,7 +210,7 @@ class Mirror:
 
 
 def is_to_be_logged(folder: Path) -> bool:
-    """Whether a job that is over belongs into MLflow, and is not wholly there yet."""
+    """Return whether a job that is over belongs into MLflow, and is not wholly there yet."""
     described = read_object(folder / "job.json").get("job")
     if not isinstance(described, dict) or not _has_a_story(folder):
         return False
@@ -219,7 +219,7 @@ def is_to_be_logged(folder: Path) -> bool:
 
 
 def _has_a_story(folder: Path) -> bool:
-    """Whether a job that is over ran, or failed before it could; one that was called off before has nothing to tell."""
+    """Return whether a job that is over ran, or failed before it could; one called off before has nothing to tell."""
     try:
         read_ticket(folder)
     except ValueError:
@@ -229,7 +229,7 @@ def _has_a_story(folder: Path) -> bool:
 
 
 def start(queue: Queue) -> bool:
-    """Starts a worker for a queue that has none, in a session of its own so that the terminal may be closed.
+    """Start a worker for a queue that has none, in a session of its own so that the terminal may be closed.
 
     Returns:
         Whether one was started; False where the queue is served already.
@@ -254,7 +254,7 @@ def start(queue: Queue) -> bool:
 
 
 def systemd_unit(queue: Queue) -> str:
-    """A user service that serves a queue from boot on; jobs outlive its restarts."""
+    """Return a user service that serves a queue from boot on; jobs outlive its restarts."""
     paths = os.environ.get("PYTHONPATH")
     environment = f"Environment=PYTHONPATH={paths}\n" if paths else ""
     return f"""\

@@ -6,15 +6,16 @@ from typing import Any
 from rich.table import Table
 
 
-def retrain_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `Retrain.records`."""
-    table = numbers_table(
-        "Fine-tuned from inherited weights (validation %)", "key", "epochs", "inherited", "fine-tuned", "gain"
-    )
+def retrain_table(rows: Sequence[dict[str, Any]], unit: str) -> Table:
+    """Return a table of the records of `Retrain`, with the unit of the quality in its title."""
+    judged = f"validation {unit}".rstrip()
+    title = f"Fine-tuned from inherited weights ({judged})"
+    table = numbers_table(title, "key", "epochs", "inherited", "fine-tuned", "gain")
+    form = ".2f" if unit == "%" else ".4g"
     for row in rows:
         before, after = row["inherited_quality"], row["retrained_quality"]
-        gain = ("-", "-") if before is None else (f"{before:.2f}", f"{after - before:+.2f}")
-        table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:.2f}", gain[1])
+        gain = ("-", "-") if before is None else (f"{before:{form}}", f"{after - before:+{form}}")
+        table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:{form}}", gain[1])
     return table
 
 

@@ -156,8 +156,7 @@ class JobContext:
         return nullcontext() if self.job.latency.is_remote else MeasurementLock(self.folder / "search").measuring()
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
-        """The subnet that quality is read of; one without calibration where that happens elsewhere, which takes as
-        long."""
+        """Return the subnet that quality is read of, or, where that happens elsewhere, one without calibration."""
         if self.workers == 1:
             return self.subnets(architecture)
         return self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()

@@ -168,7 +168,7 @@ class Ready:
 
 
 def devices(job_device: str, workers: int) -> list[str]:
-    """Where each of several processes works: all CUDA devices in turn, unless the job names one."""
+    """Return where each of several processes works: all CUDA devices in turn, unless the job names one."""
     device = torch_device(job_device)
     if device.type != "cuda":
         return [device.type] * workers

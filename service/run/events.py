@@ -125,7 +125,7 @@ class Events:
 
 
 def stage_seconds(folder: Path) -> dict[str, float]:
-    """Seconds that each stage of a job took, those of interrupted runs included, as far as they left events."""
+    """Return seconds that each stage of a job took, those of interrupted runs included, as far as they left events."""
     events = [event for event in read_lines(folder / "progress.jsonl")[0] if event["event"] != "system"]
     seconds: dict[str, float] = {}
     stage, since = None, 0.0

@@ -18,7 +18,6 @@ from nas.search.pareto import contenders, pareto_front
 from nas.search.problem import Problem
 from search_spaces import Architecture, Space
 from service.job.front_file import PREDICTED
-from supernets import Task
 from supernets.estimate import Estimate
 
 Measured = Estimate | MeasurementFailed
@@ -50,7 +49,7 @@ class FinalFront:
     name: str = Latency.name
 
     def settle(self, evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], list[Evaluation]]:
-        """The front, and who was measured and is not on it, with the reason; all with measured latencies."""
+        """Return the front, and who was measured and is not on it, with the reason; all with measured latencies."""
         directions = self.problem.directions
         measured = self._measured(contenders(evaluations, directions, most=self.most), before=0)
         for _ in range(_MOST_LAYERS):
@@ -143,17 +142,6 @@ def described_front(
         "members": [_member(evaluation) for evaluation in kept],
         "dropped": [{**_member(evaluation), "reason": evaluation.reason} for evaluation in dropped],
     }
-
-
-def described_task(name: str, task: Task) -> dict[str, Any]:
-    """Return what networks are judged by as `front.json` has it.
-
-    Args:
-        name: Of the task in a job.
-        task: The task.
-    """
-    metric = {"name": task.metric.name, "unit": task.metric.unit, "maximise": task.metric.maximise}
-    return {"name": name, "metric": metric, "examples": task.examples}
 
 
 def _member(evaluation: Evaluation) -> dict[str, Any]:

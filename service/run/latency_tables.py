@@ -47,7 +47,7 @@ class TableRequest:
     sets: Sequence[str] = ()
 
     def job_and_space(self) -> tuple[Job, Space, dict[str, Any]]:
-        """The checked job, the space, and the options that it was made with.
+        """Return the checked job, the space, and the options that it was made with.
 
         Raises:
             InvalidJob: With all mistakes at once.
@@ -120,7 +120,7 @@ def build_table(
 
 
 def _journal(path: Path, job: Job, space: Space, config: TableConfig, described: Mapping[str, Any]) -> Records:
-    """The journal beside a table.
+    """Return the journal beside a table.
 
     Raises:
         InvalidJob: It is of another table, or cannot be written.
@@ -139,20 +139,20 @@ def _journal(path: Path, job: Job, space: Space, config: TableConfig, described:
 
 
 def journal_file(path: Path) -> Path:
-    """Where the measurements of a table are remembered."""
+    """Return where the measurements of a table are remembered."""
     return path.with_name(path.name + ".journal.jsonl")
 
 
 def _measured(
     device: torch.device, meter: Meter, modules: list[nn.Module], examples: list[Example]
 ) -> list[Estimate | Exception]:
-    """Latencies on the device, with the memory format that subnets have there."""
+    """Return latencies on the device, with the memory format that subnets have there."""
     there = [module.to(device).to(memory_format=torch.channels_last) for module in modules]
     return [one.latency if isinstance(one, Measurement) else one for one in meter.measure(there, examples)]
 
 
 def _finished(path: Path, space: Space, here: Mapping[str, Any]) -> LatencyTable:
-    """The table that is there already."""
+    """Return the table that is there already."""
     try:
         table = LatencyTable.from_json(table_content(path), space)
         differing = differing_conditions(table.conditions, here)

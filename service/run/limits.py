@@ -57,7 +57,7 @@ def _check_other_machine(job: Job, space: Space, device: torch.device) -> None:
 
 
 def _too_slow(measured: Measurement | MeasurementFailed, limit_ms: float) -> str:
-    """How an architecture surely breaks a limit; empty where it may keep it."""
+    """Return how an architecture surely breaks a limit; empty where it may keep it."""
     if isinstance(measured, MeasurementFailed):
         return f"has no latency ({measured})"
     latency = measured.latency

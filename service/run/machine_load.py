@@ -19,7 +19,7 @@ _MB = 2**20
 
 @contextmanager
 def sampled(write: Callable[[dict[str, Any]], None], *, created_s: float, every_s: float = EVERY_S) -> Iterator[None]:
-    """Writes an event every `every_s` seconds from a thread of its own, until the work inside is over.
+    """Write an event every `every_s` seconds from a thread of its own, until the work inside is over.
 
     Args:
         write: Takes the events; what it cannot write is lost, the work goes on.
@@ -96,7 +96,7 @@ def _memory() -> dict[str, float]:
 
 
 def visible_gpus() -> list[Callable[[], dict[str, float]]]:
-    """A reading for each GPU that this process may use, in the order of CUDA; none without NVIDIA's driver and
+    """Return a reading for each GPU that this process may use, in the order of CUDA; none without NVIDIA's driver and
     `nvidia-ml-py`."""
     try:
         import pynvml

@@ -43,7 +43,7 @@ def build_problem(job: Job, offered: Mapping[str, Any], proxies: SearchProxies) 
 
 
 def _objective(name: str, offered: Mapping[str, Any]) -> Objective:
-    """The objective of a name; the metric of the task stands for its quality."""
+    """Return the objective of a name; the metric of the task stands for its quality."""
     return catalogue.make("objective", QUALITY if name == offered["task"].metric.name else name, offered=offered)
 
 

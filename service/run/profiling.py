@@ -18,12 +18,12 @@ from service.job.preparation import front_members
 
 
 def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
-    """Latency and exact cost of the smallest, the largest and random architectures of the space of a job."""
+    """Measure the smallest, the largest and random architectures of the space of a job."""
     return profile_samples(build_space(job), job, observer, samples=samples)
 
 
 def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int) -> list[dict[str, Any]]:
-    """The same of any space, under the settings of a job."""
+    """Measure the same of any space, under the settings of a job."""
     generator = np.random.default_rng(job.seed)
     named = {"smallest": space.smallest(), "largest": space.largest()}
     named |= {f"random {i + 1}": space.sample(generator) for i in range(samples)}
@@ -34,7 +34,7 @@ def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int)
 
 
 def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, Any]]:
-    """Latency and exact cost of the front members of a finished job, measured now."""
+    """Measure the front members of a finished job, now."""
     members = front_members(folder)
     space = build_space(job)
     architectures = [space.architecture(member["architecture"]) for member in members]
@@ -47,7 +47,7 @@ def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, 
 def measure_architectures(
     space: Space, architectures: Sequence[Architecture], job: Job, device: torch.device, *, rounds: int = 1
 ) -> list[Measurement | MeasurementFailed]:
-    """Architectures with fresh weights, measured: no training is needed for that.
+    """Measure architectures with fresh weights: no training is needed for that.
 
     Raises:
         InvalidJob: The machine that shall measure cannot be reached.
@@ -65,12 +65,13 @@ def _profile_row(
     name: str, architecture: Architecture, space: Space, measured: Measurement | MeasurementFailed
 ) -> dict[str, Any]:
     costs = space.costs([architecture])
-    row = {"name": name, "key": architecture.key, "macs": int(costs["macs"][0]), "params": int(costs["params"][0])}
+    described = {cost: {"value": column[0].item(), "unit": costs.units[cost]} for cost, column in costs.items()}
+    row = {"name": name, "key": architecture.key, "costs": described}
     if isinstance(measured, MeasurementFailed):
         return {**row, "failed": str(measured)}
     return {
         **row,
-        "latency_ms": measured.latency.value,
+        "milliseconds": measured.latency.value,
         "interval": [measured.latency.low, measured.latency.high],
         "throughput_per_s": measured.throughput_per_s,
         "memory_mb": measured.memory_mb,

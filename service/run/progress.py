@@ -119,7 +119,7 @@ class ProgressDisplay:
 
 
 def _title(kind: str) -> str:
-    """What to call a kind of progress, where no stage has said it."""
+    """Return what to call a kind of progress, where no stage has said it."""
     return catalogue.resolve("stage", kind).title if kind in catalogue.STAGES else _TITLES.get(kind, kind)
 
 
@@ -157,7 +157,7 @@ def _note(event: Event) -> str:
 
 
 def _line(kind: str, event: Event) -> str:
-    """What an event that is no progress says, empty where it says nothing to a person."""
+    """Return what an event that is no progress says, empty where it says nothing to a person."""
     if kind == "validate":
         scores = [f"{name} {value:.1f} %" for name, value in event.items() if name not in ("event", "time", "step")]
         return f"validation at step {event.get('step', '?')}: {', '.join(scores)}"
@@ -175,7 +175,7 @@ def _line(kind: str, event: Event) -> str:
 
 
 def _sampler_line(event: Event) -> str:
-    """The likeliest choices of the next epoch, and how many of the images it is about to see."""
+    """Return the likeliest choices of the next epoch, and how many of the images it is about to see."""
     likeliest = sorted(event.get("probabilities", {}).items(), key=lambda item: -item[1])[:3]
     parts = [f"{name} {probability:.2f}" for name, probability in likeliest]
     if "examples" in event:

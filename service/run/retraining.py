@@ -107,7 +107,7 @@ class Retraining:
         }
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
-        """What is computed of an architecture, by name."""
+        """Return what is computed of an architecture, by name."""
         return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
 
 

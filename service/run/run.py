@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from service.job.building import build_task, look_at
 from service.job.device import torch_device
 from service.job.environment import environment
 from service.job.folder import read_json, write_json
@@ -76,7 +75,7 @@ def _run_pending(
             check_limits(job, folder, context.space, device)
         with nullcontext() if was_over else _recorded(folder, events):
             if together.is_first and not (folder / TASK_FILE).exists():
-                _write_task(folder, job)
+                write_json(folder / TASK_FILE, described_task(context.task_name, context.task))
             for name, stage in pending.items():
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):
@@ -88,15 +87,9 @@ def _run_pending(
     return result
 
 
-def _write_task(folder: Path, job: Job) -> None:
-    """What the networks are trained for, for whoever shows the job."""
-    data = look_at(job.data)
-    write_json(folder / TASK_FILE, described_task(job.task.name or data.task, build_task(job, data)))
-
-
 @contextmanager
 def _recorded(folder: Path, events: Events) -> Iterator[None]:
-    """How a job ends, and how busy the machine is until then, kept by the first of several processes."""
+    """Keep how the job ends, and how busy the machine is until then, in the first of several processes."""
     described = read_json(folder / "job.json")
     watched: AbstractContextManager[None] = nullcontext()
     if described is not None and events.processes.is_first:
@@ -106,7 +99,7 @@ def _recorded(folder: Path, events: Events) -> Iterator[None]:
 
 
 def _summary(folder: Path, plan: Plan) -> dict[str, Any]:
-    """The job in numbers."""
+    """Return the job in numbers."""
     seconds = stage_seconds(folder)
     summary: dict[str, Any] = {
         "status": "finished",

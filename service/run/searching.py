@@ -82,7 +82,7 @@ class _Search:
         return found
 
     def _header(self, slots: int, earlier: EarlierSearch | None, *, follows_evaluations: bool) -> dict[str, Any]:
-        """What the search is; a journal of another one is refused."""
+        """Return what the search is; a journal of another one is refused."""
         config, chooser = self.context.job.search, self.context.job.proxies
         header = {
             "space": self.context.space.name,
@@ -105,15 +105,18 @@ class _Search:
         return header
 
     def _slots(self, path: Path) -> int:
-        """Candidates evaluated at the same time: what the searcher is asked follows it, so a search that was begun with
-        some goes on with as many, on however many processes there are now."""
+        """Return how many candidates are evaluated at the same time.
+
+        What the searcher is asked follows it, so a search that was begun with some goes on with as many, on however
+        many processes there are now.
+        """
         if path.exists() and path.stat().st_size:
             return int(read_evaluations(path)[0].get("workers", 1))
         return self.context.workers
 
     @contextmanager
     def _evaluators(self, slots: int) -> Iterator[EvaluationWorkers | None]:
-        """Processes that evaluate what takes long; latency and proxies stay here."""
+        """Open the processes that evaluate what takes long; what is measured one after the other stays here."""
         elsewhere = [objective.name for objective in self.context.problem.measured if not objective.serial]
         if (slots == 1 and self.context.workers == 1) or not elsewhere:
             yield None
@@ -126,7 +129,7 @@ class _Search:
             Ready(SubnetEvaluator(self.context.folder, self.context.job, device, self.context.inputs, elsewhere))
             for device in devices(self.context.job.device, self.context.workers)
         ]
-        self.context.workers = max(self.context.workers, slots)  # accuracy is read elsewhere, on however many processes
+        self.context.workers = max(self.context.workers, slots)  # quality is read elsewhere, on however many processes
         with EvaluationWorkers(ready, names=elsewhere, slots=slots, warn=warn) as workers:
             yield workers
 
@@ -135,7 +138,7 @@ class _Search:
         return None if path is None else EarlierSearch.read(Path(path), self.context.space)
 
     def _warm(self, earlier: EarlierSearch | None, errors: StandardErrors) -> Searcher:
-        """The searcher of the whole space, told of noise and of an earlier search if there was one."""
+        """Return the searcher of the whole space, told of noise and of an earlier search if there was one."""
         known: dict[str, Any] = {"standard_errors": errors}
         if earlier is not None:
             known["warm_start"] = earlier.rows(self.context.problem.directions)
@@ -145,7 +148,7 @@ class _Search:
         return Seeded(searcher, earlier.front())
 
     def _searcher(self, space: Space, part: int | None = None, *, known: Mapping[str, Any] | None = None) -> Searcher:
-        """The searcher of the space, or of one part of it, with a seed of its own."""
+        """Return the searcher of the space, or of one part of it, with a seed of its own."""
         seed, problem = self.context.job.seed, self.context.problem
         violation = problem.exact_violation
         if part is None:
@@ -157,7 +160,7 @@ class _Search:
         )
 
     def _searcher_per_leaf(self) -> Searcher:
-        """A searcher for each part of a supernet that was split."""
+        """Return a searcher for each part of a supernet that was split."""
         config = self.context.job.search
         if not isinstance(self.context.supernet, Partition):
             raise InvalidJob(["search.per_leaf: must be false, the supernet is not split (train.split)"])

@@ -6,7 +6,7 @@ _SPINS = "2000"
 
 
 def wait_briefly() -> None:
-    """Lets threads that wait for each other sleep after some microseconds; to be called before torch is imported.
+    """Let threads that wait for each other sleep after some microseconds; to be called before torch is imported.
 
     GNU OpenMP, which torch brings along on Linux, by default spins for milliseconds where there seem to be enough
     cores. While another program takes one of them, training is then tens of times slower than its share of time; on a

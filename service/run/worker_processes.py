@@ -30,14 +30,14 @@ class WorkerEnded(Exception):
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return how many this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def computed(
     ready: Callable[[], Work[Task]], tasks: Sequence[Task], *, workers: int, threads: int = 1
 ) -> Iterator[tuple[Task, Any]]:
-    """Tasks and what comes of them, in the order in which they are done.
+    """Yield tasks and what comes of them, in the order in which they are done.
 
     Args:
         ready: Makes what does a task, once in each process; it can be sent to another one, as can tasks and answers.
@@ -124,7 +124,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def threads_of_children(number: int) -> Iterator[None]:
-    """Processes that are started here have so many threads: this is read when their libraries are loaded."""
+    """Give processes that are started here so many threads: this is read when their libraries are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(number)))
     try:

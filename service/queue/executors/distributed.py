@@ -23,8 +23,10 @@ _SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer
 
 
 def process_count(ticket: Ticket) -> int:
-    """How many processes a job has: one a GPU and at least one a node, where it is a function or has a stage that all
-    take part in."""
+    """Return how many processes a job has.
+
+    It is one a GPU and at least one a node, where the job is a function or has a stage that all take part in.
+    """
     if ticket.call is None and not any(catalogue.resolve("stage", name).together for name in ticket.stages):
         return 1
     return max(ticket.resources.gpus, ticket.resources.nodes)
@@ -32,7 +34,7 @@ def process_count(ticket: Ticket) -> int:
 
 @contextmanager
 def helpers(folder: Path, count: int) -> Iterator[None]:
-    """The other processes of a job on this machine, while the first works.
+    """Run the other processes of a job on this machine, while the first works.
 
     Nothing is started where a cluster or torchrun has started them already. Where one of them dies, so does this
     process, as by a kill: the job goes on from its checkpoint in the next attempt.
@@ -71,7 +73,7 @@ def helpers(folder: Path, count: int) -> Iterator[None]:
 
 
 def lost_another(error: BaseException | None) -> bool:
-    """Whether an error says that another process of the job is gone, which is no fault of the job."""
+    """Return whether an error says that another process of the job is gone, which is no fault of the job."""
     while error is not None:
         text = f"{type(error).__name__} {error}".lower()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(sign in text for sign in _SIGNS):

@@ -48,27 +48,27 @@ class Executor(Protocol):
     """
 
     def check(self, ticket: "Ticket") -> None:
-        """Whether such a job could ever run here; asked before anything is written.
+        """Refuse a job that could never run here; asked before anything is written.
 
         Raises:
             InvalidJob: It could not: the request is wrong, or something has to be installed.
         """
 
     def submit(self, folders: Sequence[Path]) -> None:
-        """Takes prepared folders whose dependencies are over; returns at once.
+        """Take prepared folders whose dependencies are over; return at once.
 
         Idempotent: a folder that is over is left alone, one that was submitted by an earlier process is adopted.
         Folders of one call are one array where the executor has arrays.
         """
 
     def cancel(self, folders: Sequence[Path]) -> None:
-        """Ends queued and running jobs for good; idempotent, returns at once.
+        """End queued and running jobs for good; idempotent, returns at once.
 
         The `cancel` files are there already. A queued job gets its result now, a running one when it has ended.
         """
 
     def tick(self) -> list[Path]:
-        """Does what is due: starts jobs, notices dead ones, starts those again up to their attempts.
+        """Do what is due: starts jobs, notices dead ones, starts those again up to their attempts.
 
         Never waits for a job (`inline` does: it is for trying things out). Returns the folders that are still open.
         """
@@ -151,7 +151,7 @@ class Ticket:
 
 
 def read_ticket(folder: Path) -> Ticket:
-    """What `queue.json` says.
+    """Return what `queue.json` says.
 
     Raises:
         ValueError: It is damaged or missing.
@@ -167,7 +167,7 @@ def read_ticket(folder: Path) -> Ticket:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where it is missing or damaged, for files that are only a memory."""
+    """Return the object in a JSON file; empty where it is missing or damaged, for files that are only a memory."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -176,23 +176,23 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def attempts(folder: Path) -> int:
-    """Starts so far that count."""
+    """Return how many starts so far count."""
     number = read_object(folder / STATE).get("attempt", 0)
     return number if isinstance(number, int) and number > 0 else 0
 
 
 def is_over(folder: Path) -> bool:
-    """Whether the job has a result."""
+    """Return whether the job has a result."""
     return (folder / RESULT).exists()
 
 
 def is_cancelled(folder: Path) -> bool:
-    """Whether someone asked the job to stop for good."""
+    """Return whether someone asked the job to stop for good."""
     return (folder / CANCEL).exists()
 
 
 def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
-    """The lock of a job folder, or None where a runner holds it; closing it, or dying, lets it go.
+    """Return the lock of a job folder, or None where a runner holds it; closing it, or dying, lets it go.
 
     Args:
         folder: The job folder.
@@ -213,7 +213,10 @@ def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a runner holds the lock; needs no right to write, and two who look do not take each other for one."""
+    """Return whether a runner holds the lock.
+
+    It needs no right to write, and two who look do not take each other for a runner.
+    """
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -228,7 +231,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def sign_lock(file: IO[str]) -> None:
-    """Notes in a lock that this process holds, for messages to people, who holds it."""
+    """Note in a lock that this process holds, for messages to people, who holds it."""
     file.seek(0)
     file.truncate(0)
     file.write(str(os.getpid()))
@@ -236,13 +239,13 @@ def sign_lock(file: IO[str]) -> None:
 
 
 def end(folder: Path, status: str, reason: str | None = None, **more: Any) -> None:
-    """Writes the result of a job whose lock the caller holds, unless it has one or its folder was removed."""
+    """Write the result of a job whose lock the caller holds, unless it has one or its folder was removed."""
     if folder.is_dir() and not is_over(folder):
         write_json(folder / RESULT, {"status": status, "reason": reason, **more, "attempts": attempts(folder)})
 
 
 def end_if_idle(folder: Path, status: str, reason: str) -> bool:
-    """Writes the result of a job that nobody runs; False where someone does."""
+    """Write the result of a job that nobody runs; False where someone does."""
     lock = try_lock(folder)
     if lock is None:
         return False
@@ -252,6 +255,6 @@ def end_if_idle(folder: Path, status: str, reason: str) -> bool:
 
 
 def end_cancelled(folder: Path) -> bool:
-    """Ends a job that was asked to stop, if nobody runs it; False where someone does."""
+    """End a job that was asked to stop, if nobody runs it; False where someone does."""
     began = (folder / PROCESS).exists()
     return end_if_idle(folder, CANCELLED, "cancelled while it was running" if began else "cancelled before it started")

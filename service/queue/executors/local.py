@@ -117,7 +117,7 @@ class Local:
 
     @contextmanager
     def _later_if_not_writable(self, folder: Path) -> Iterator[None]:
-        """A full disk or a folder that became read-only ends no job: what was due is done when it can be."""
+        """Put off what is due where the disk is full or the folder became read-only: that ends no job."""
         try:
             yield
         except OSError as error:
@@ -155,7 +155,7 @@ class Local:
         del self.running[folder]
 
     def _queue_again(self, folder: Path) -> None:
-        """Queues a job whose last attempt ended without a result."""
+        """Queue a job whose last attempt ended without a result."""
         noted, number = read_object(folder / PROCESS), attempts(folder)
         if is_cancelled(folder) and end_cancelled(folder):
             return
@@ -178,7 +178,7 @@ class Local:
     # ---- jobs that wait
 
     def _start_all(self) -> None:
-        """Starts what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
+        """Start what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
         waits_for_gpus = waits_for_cpus = False
         for folder in sorted(self.queued, key=lambda f: (-self.queued[f].priority, self.queued[f].order, f.name)):
             ticket = self.queued[folder]
@@ -196,7 +196,7 @@ class Local:
                 waits_for_cpus = True
 
     def _start(self, folder: Path, ticket: Ticket, taken: Taken) -> None:
-        """Starts the runner, which is handed the locks; they are held without a gap."""
+        """Start the runner, which is handed the locks; they are held without a gap."""
         process = None
         try:
             with self._later_if_not_writable(folder):
@@ -237,7 +237,7 @@ class Local:
 
 @contextmanager
 def _affinity(cpus: Sequence[int]) -> Iterator[None]:
-    """Processes started here run on these cores only; on all of this process where none are named."""
+    """Start processes on these cores only, or on all of this process where none are named."""
     before = os.sched_getaffinity(0)
     if cpus:
         os.sched_setaffinity(0, cpus)

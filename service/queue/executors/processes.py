@@ -15,18 +15,18 @@ _KILL_ROUNDS = 20
 
 
 def boot() -> str:
-    """This start of this machine, and the process ids that are seen here: containers have their own."""
+    """Return a name of this start of this machine and of the process ids seen here: containers have their own."""
     identity = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{socket.gethostname()} {identity} {os.readlink('/proc/self/ns/pid')}"
 
 
 def since_boot_s() -> float:
-    """Seconds since the machine started: unlike the time of day, nobody sets it."""
+    """Return seconds since the machine started: unlike the time of day, nobody sets it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def this() -> dict[str, Any]:
-    """The content of `process.json` for the calling process."""
+    """Return the content of `process.json` for the calling process."""
     own = os.getpid()
     return {
         "pid": own,
@@ -38,7 +38,7 @@ def this() -> dict[str, Any]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the process that `process.json` of a job names is still there, on this machine."""
+    """Return whether the process that `process.json` of a job names is still there, on this machine."""
     noted = read_object(folder / PROCESS)
     if noted.get("boot") != boot():
         return False
@@ -47,7 +47,7 @@ def is_alive(folder: Path) -> bool:
 
 
 def members(folder: Path) -> list[int]:
-    """Processes of a job: of its session, or marked with its folder; only of this start of this machine."""
+    """Return processes of a job: of its session, or marked with its folder; only of this start of this machine."""
     noted = read_object(folder / PROCESS)
     session = noted.get("pid") if noted.get("leads_session") and noted.get("boot") == boot() else None
     if session is not None and _began(session) not in (None, noted.get("began")):
@@ -63,14 +63,14 @@ def members(folder: Path) -> list[int]:
 
 
 def terminate(folder: Path) -> None:
-    """Asks the runner of a job for a clean stop; its children end with it."""
+    """Ask the runner of a job for a clean stop; its children end with it."""
     if is_alive(folder):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(read_object(folder / PROCESS)["pid"], signal.SIGTERM)
 
 
 def kill(folder: Path) -> None:
-    """Ends all processes of a job at once, and those that they start meanwhile."""
+    """End all processes of a job at once, and those that they start meanwhile."""
     for _ in range(_KILL_ROUNDS):
         there = members(folder)
         for process in there:

@@ -58,7 +58,7 @@ class Taken:
     cpus: list[int] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        """What a job sees: its GPUs and no other, and as many threads as it has cores."""
+        """Return what a job sees: its GPUs and no other, and as many threads as it has cores."""
         threads = str(len(self.cpus))
         limited = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} if self.cpus else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **limited}
@@ -114,7 +114,7 @@ class Slots:
         return found
 
     def take(self, resources: Resources) -> Taken | None:
-        """All slots that a job needs, or None, and none is held, where they are not all free."""
+        """Return all slots that a job needs, or None, and none is held, where they are not all free."""
         taken = Taken(ExitStack())
         wanted = resources.cpus or (0 if resources.gpus else len(self.cpus))
         if self._take_gpus(resources.gpus, taken) and self._take_cpus(wanted, taken):
@@ -165,13 +165,13 @@ class Slots:
 
 
 def settings_of(content: Mapping[str, Any]) -> SlotConfig:
-    """The configuration kept in a queue folder; unknown fields are of a later version."""
+    """Return the configuration kept in a queue folder; unknown fields are of a later version."""
     known = SlotConfig.__dataclass_fields__
     return SlotConfig(**{name: value for name, value in content.items() if name in known})
 
 
 def _is_for_all(place: Path) -> bool:
-    """Whether every user may make files here and nobody may remove those of others."""
+    """Return whether every user may make files here and nobody may remove those of others."""
     try:
         mode = place.stat().st_mode
     except OSError:
@@ -180,7 +180,7 @@ def _is_for_all(place: Path) -> bool:
 
 
 def _open(path: Path) -> int:
-    """Opens a lock file that may belong to another user: read only, so that it needs no right to write."""
+    """Open a lock file that may belong to another user: read only, so that it needs no right to write."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     for _ in range(10):
         try:

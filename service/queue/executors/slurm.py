@@ -95,7 +95,7 @@ class Slurm:
         self._described: dict[Path, State] = {}
 
     def check(self, ticket: Ticket) -> None:
-        """Whether SLURM would take a job, before anything is queued.
+        """Refuse a job that SLURM would not take, before anything is queued.
 
         Raises:
             InvalidJob: SLURM is not here, the request is wrong, or SLURM refuses it.
@@ -160,7 +160,7 @@ class Slurm:
     # ---- what has ended -------------------------------------------------------------------------------------------
 
     def _over_or_again(self, folder: Path, place: _Place, state: State) -> bool:
-        """Whether a job that SLURM says has ended is to be sent again; else it gets its result, or is waited for."""
+        """Return whether a job that has ended by SLURM is to be sent again; else end it, or wait for it."""
         waited = time.monotonic() - self._ended.setdefault(folder, time.monotonic())
         may_change = place.id is not None and state.state in ("COMPLETED", FORGOTTEN)
         if (may_change or read_object(folder / PROCESS).get("failure")) and waited < self.result_delay_s:
@@ -183,7 +183,7 @@ class Slurm:
             return True
 
     def _counts(self, folder: Path, state: State) -> bool:
-        """Whether the run that has ended was one of the attempts of a job."""
+        """Return whether the run that has ended was one of the attempts of a job."""
         if state.state in NOT_THE_JOBS_FAULT - {"TIMEOUT"}:
             return False
         unfinished = state.state == "TIMEOUT" or read_object(folder / PROCESS).get("stopped")
@@ -201,7 +201,7 @@ class Slurm:
         return f"ended without a result {times}; SLURM {said}{where}{last}; see {LOG}"
 
     def _forget(self, folders: Sequence[Path]) -> None:
-        """Jobs that are over. What SLURM would start all the same, having lost sight of it, is called off."""
+        """Forget jobs that are over; call off what SLURM, having lost sight of it, would start all the same."""
         places = [self.open.pop(folder) for folder in folders]
         waiting = [job for job, state in (self.states.listed or {}).items() if state.state == "PENDING"]
         _scancel([place.id for place in places if place.id in waiting and place.id])
@@ -225,7 +225,7 @@ class Slurm:
         return State(FORGOTTEN) if asked_since else None  # whoever sent it died before SLURM had it
 
     def _learn_id(self, place: _Place) -> None:
-        """The id of a submission whose sender died before it could note it: SLURM knows it by name."""
+        """Note the id of a submission whose sender died before it could: SLURM knows it by name."""
         if place.array is None and place.submission:
             name = f".{place.submission}"
             job = next((job for job, state in (self.states.listed or {}).items() if state.name.endswith(name)), None)
@@ -234,7 +234,7 @@ class Slurm:
                 write_json(self._submission_folder(place.submission) / "submitted.json", {"id": place.array})
 
     def _adopted(self, folder: Path) -> _Place | None:
-        """Where an earlier process has submitted a job."""
+        """Return where an earlier process has submitted a job."""
         state = read_object(folder / STATE)
         submission, index = state.get("submission"), state.get("index")
         if not (isinstance(submission, str) and submission.isalnum() and isinstance(index, int)):
@@ -249,7 +249,7 @@ class Slurm:
         return folder
 
     def _describe(self) -> None:
-        """Leaves in `state.json` what SLURM said last, for people."""
+        """Leave in `state.json` what SLURM said last, for people."""
         for folder, place in self.open.items():
             state = (self.states.listed or {}).get(place.id or "")
             if state is None or self._described.get(folder) == state:
@@ -262,7 +262,7 @@ class Slurm:
     # ---- sending --------------------------------------------------------------------------------------------------
 
     def _send(self, folders: Sequence[Path]) -> None:
-        """Sends jobs as arrays, the most urgent first; what SLURM refuses has failed."""
+        """Send jobs as arrays, the most urgent first; what SLURM refuses has failed."""
         tickets = {folder: read_ticket(folder) for folder in folders}
         alike: dict[str, list[Path]] = {}
         for folder in sorted(folders, key=lambda folder: (-tickets[folder].priority, tickets[folder].order)):
@@ -296,7 +296,7 @@ class Slurm:
 
 
 def _folders(submission: Path) -> list[str]:
-    """The job folders of a submission, as they were sent."""
+    """Return the job folders of a submission, as they were sent."""
     try:
         return json.loads((submission / "jobs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -311,7 +311,7 @@ def _scancel(jobs: Sequence[str]) -> None:
 
 
 def _sbatch(place: Path, ticket: Ticket, count: int, *flags: str) -> str | None:
-    """Sends `count` jobs of one kind as an array; returns its id, or None where the controller can't be reached.
+    """Send `count` jobs of one kind as an array; return its id, or None where the controller can't be reached.
 
     Raises:
         Refused: SLURM does not take it.
@@ -345,7 +345,7 @@ def _sbatch(place: Path, ticket: Ticket, count: int, *flags: str) -> str | None:
 
 
 def _outside_of_a_job() -> dict[str, str]:
-    """The environment of this process, without what SLURM or torchrun have told it where it is itself a job."""
+    """Return the environment of this process, without what SLURM or torchrun have told it where it is itself a job."""
     if "SLURM_JOB_ID" not in os.environ:
         return dict(os.environ)
     torch_names = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")

@@ -28,7 +28,7 @@ _WARNING_S = 120
 
 
 def cluster_only(ticket: Ticket) -> list[str]:
-    """What a ticket asks for that only a cluster gives, one line each, for queues of one machine."""
+    """Return what a ticket asks for that only a cluster gives, one line each, for queues of one machine."""
     found = []
     for name in ticket.options:
         if name.replace("_", "-") in OPTIONS:
@@ -45,7 +45,7 @@ def cluster_only(ticket: Ticket) -> list[str]:
 
 
 def require_slurm() -> None:
-    """Whether SLURM can be used from here.
+    """Refuse to go on where SLURM cannot be used.
 
     Raises:
         InvalidJob: Its commands or submitit are not installed.
@@ -60,7 +60,7 @@ def require_slurm() -> None:
 
 
 def mistakes(resources: Resources, options: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a request, one line each."""
+    """Yield what is wrong with a request, one line each."""
     if resources.time_min is not None and resources.time_min < SHORTEST_MIN:
         why = "a job is warned two minutes before its end, and SLURM may be a minute early"
         yield f"resources.time_min: must be {SHORTEST_MIN} or more for slurm, got {show(resources.time_min)}; {why}"
@@ -76,7 +76,7 @@ def mistakes(resources: Resources, options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def parameters(ticket: Ticket) -> dict[str, Any]:
-    """The parameters of `submitit.SlurmExecutor` for a job; those of one array are equal."""
+    """Return the parameters of `submitit.SlurmExecutor` for a job; those of one array are equal."""
     needs, options = ticket.resources, {name.replace("_", "-"): value for name, value in ticket.options.items()}
     processes = process_count(ticket)
     per_process = math.ceil(needs.cpus / processes) if needs.cpus else None

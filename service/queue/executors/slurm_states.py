@@ -80,7 +80,7 @@ class JobStates:
             self._squeue = _Question(_SQUEUE)
 
     def of(self, job: str, since: float) -> State | None:
-        """What is known of a job that was submitted at `since` (monotonic time); None where nothing is yet."""
+        """Return what is known of a job that was submitted at `since` (monotonic time); None where nothing is yet."""
         if self.listed is None or self.asked < since:
             return None
         return self.listed.get(job) or self.ended.get(job)
@@ -125,14 +125,14 @@ class _Question:
 
     @property
     def text(self) -> str | None:
-        """What it printed, or None where it failed."""
+        """Return what it printed, or None where it failed."""
         with self._output:
             self._output.seek(0)
             return self._output.read().decode(errors="replace") if self._process and not self._process.wait() else None
 
 
 def read_states(text: str) -> dict[str, State]:
-    """States by job id, from lines of ``id|state|nodes`` and, of ``squeue``, ``|reason|name`` after it."""
+    """Return states by job id, from lines of ``id|state|nodes`` and, of ``squeue``, ``|reason|name`` after it."""
     states = {}
     for line in text.splitlines():
         job, state, nodes, reason, name, *_ = [*line.strip().split("|"), "", "", "", ""]

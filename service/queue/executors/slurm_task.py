@@ -25,7 +25,7 @@ _NO_PROGRESS = {ACTIVITY, CANCEL, LOCK, LOG, PROCESS, STATE, TICKET, "job.json",
 
 
 def main() -> int:
-    """Runs one job; returns the exit status."""
+    """Run one job; return the exit status."""
     threads.wait_briefly()
     submission = Path(sys.argv[1])
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
@@ -53,7 +53,7 @@ def progress_mark(folder: Path) -> int:
 
 
 def torch_environment(slurm: Mapping[str, str]) -> dict[str, str]:
-    """What torchrun would set, from what SLURM has set; nothing where there is one process only."""
+    """Return what torchrun would set, from what SLURM has set; nothing where there is one process only."""
     world_size = int(slurm.get("SLURM_NTASKS", "1"))
     if world_size == 1:
         return {}
@@ -68,7 +68,7 @@ def torch_environment(slurm: Mapping[str, str]) -> dict[str, str]:
 
 
 def _first_host(slurm: Mapping[str, str]) -> str:
-    """The node of the first process: by its name, or by address where the name means nothing here."""
+    """Return the node of the first process: by its name, or by address where the name means nothing here."""
     names = subprocess.run(
         ["scontrol", "show", "hostnames", slurm["SLURM_JOB_NODELIST"]], capture_output=True, text=True, check=True
     )
@@ -81,7 +81,7 @@ def _first_host(slurm: Mapping[str, str]) -> str:
 
 
 def _log_into(path: Path) -> None:
-    """All that this process and its children print goes to the end of a file."""
+    """Let all that this process and its children print go to the end of a file."""
     with path.open("a") as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -27,7 +27,8 @@ class Measure(Stage):
     def run(self, context: "JobContext") -> None:
         from nas.search.journal import read_evaluations
         from service.job.folder import write_json
-        from service.run.front import FinalFront, described_front, described_task, measured_again
+        from service.job.front_file import described_task
+        from service.run.front import FinalFront, described_front, measured_again
 
         _, evaluations = read_evaluations(context.adopted(JOURNAL))
         most = round(context.job.search.remeasured_share * context.job.search.evaluations)

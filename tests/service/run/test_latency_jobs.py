@@ -52,7 +52,7 @@ def test_a_machine_that_is_away_is_one_line_before_any_work():
 def test_profile_shows_interval_throughput_and_conditions():
     done = nas("profile", "quickstart", "--samples", "1", *settings(*QUICK, "latency.batch_size=2", "device=cpu"))
     assert done.exit_code == 0, done.output
-    for shown in ("95 % interval", "images/s", "peak MB", "eager, fp32, batch 2, 1 thread, input"):
+    for shown in ("95 % interval", "inputs/s", "peak MB", "eager, fp32, batch 2, 1 thread, input"):
         assert shown in done.stdout
 
 
