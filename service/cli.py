@@ -164,7 +164,7 @@ def search(
     """Search a trained supernet, then measure and test the front.
 
     The supernet comes from the job folder itself or, with --from, from another job
-    of the same space and images.
+    of the same space, data and task.
 
     [bold]Examples[/]
       nas search runs/my                            the supernet trained there

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from service.errors import InvalidJob
+from service.job.building import look_at
 from service.job.environment import environment, version
 from service.job.folder import write_json
 from service.job.front_file import read_front_file
@@ -139,13 +140,18 @@ def check_supernet(job: Job, folder: Path) -> None:
     if not (folder / "supernet.safetensors").is_file():
         raise InvalidJob([f"{folder}: holds no trained supernet (supernet.safetensors); make one with `nas train`"])
     for line in supernet_differences(job, saved_job(folder)):
-        raise InvalidJob([f"{line}; the supernet in {folder} must be of the same space and images"])
+        raise InvalidJob([f"{line}; the supernet in {folder} must be of the same space, data and task"])
 
 
 def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
     """Return where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
     ours, found = to_dict(job), []
-    theirs = _completed(theirs, {"task": to_dict(job)["task"]}) if "task" not in theirs else theirs
+    own_task: dict[str, Any] = {"name": None, "options": {}}
+    ours["task"], task = (own_task | (tree.get("task") or {}) for tree in (ours, theirs))
+    if None in (ours["task"]["name"], task["name"]):  # that of the data, which are compared as well
+        by_default = look_at(job.data).task
+        ours["task"], task = (one | {"name": one["name"] or by_default} for one in (ours["task"], task))
+    theirs = {**theirs, "task": task}
     for name in ("space", "data", "task"):
         wanted = {"source", "options", "dataset", "image_size"} if name == "data" else None
         for line in differences(theirs.get(name, {}), ours[name], (name,)):

@@ -258,7 +258,7 @@ class _Source:
             raise InvalidJob([f"from: {self.key!r} leaves no {missing[0]}, which {run} needs"])
         different = supernet_differences(job, self.fields) if SUPERNET in needed else []
         if different:
-            raise InvalidJob([f"{different[0]}; the supernet of {self.key} must be of the same space and images"])
+            raise InvalidJob([f"{different[0]}; the supernet of {self.key} must be of the same space, data and task"])
 
 
 def _left_by(stages: Iterable[str]) -> list[str]:

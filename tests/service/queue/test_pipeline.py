@@ -95,7 +95,7 @@ RETRAINED = {"name": "b", "from": "a", "run": "retrain"}
         ),
         (
             [{"name": "a", "run": "train"}, {"name": "b", "from": "a", "settings": {"space.options.stem_width": 8}}],
-            "the supernet of a must be of the same space and images",
+            "the supernet of a must be of the same space, data and task",
         ),
         ([], "stages: must be a list of at least one stage"),
     ],
