@@ -80,7 +80,7 @@ def resolve_number(size: AnySize, setting: Setting) -> int | None:
     return None if choice is None else size.values[choice]
 
 
-def mixtures(sizes: Mapping[str, Resolved]) -> dict[str, Mixture]:
+def mixtures(**sizes: Resolved) -> dict[str, Mixture]:
     """Those of the sizes of a layer, by name, that are mixed."""
     return {name: size for name, size in sizes.items() if isinstance(size, Mixture)}
 

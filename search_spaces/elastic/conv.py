@@ -100,16 +100,20 @@ class ElasticConv2d(Elastic):
     def activate(self, setting: Setting) -> None:
         in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
         kernel = resolve(self.kernel, setting)
-        if in_size is not None and out_size is not None and kernel is not None:
+        if isinstance(in_size, int) and isinstance(out_size, int) and isinstance(kernel, int):  # every step of training
+            self.active_in, self.active_out, self.active_kernel = in_size, out_size, kernel
+            if self._mixed:
+                self._mixed = {}
+        elif in_size is not None and out_size is not None and kernel is not None:
             self.active_in, self.active_out, self.active_kernel = largest(in_size), largest(out_size), largest(kernel)
-            self._mixed = mixtures({"in": in_size, "out": out_size, "kernel": kernel})
+            self._mixed = mixtures(inputs=in_size, outputs=out_size, kernel=kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         weight = self.active_weight(channels)
         bias = None if self.bias is None else self.bias[: weight.shape[0]]
         if self._mixed:
-            mixed = {name: mixture for name, mixture in self._mixed.items() if name == "out" or not self.depthwise}
+            mixed = {name: mixture for name, mixture in self._mixed.items() if name == "outputs" or not self.depthwise}
             weight, bias = mixed_weights(mixed, weight, bias)
         groups = channels if self.depthwise else 1
         return F.conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)

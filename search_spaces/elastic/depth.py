@@ -29,7 +29,7 @@ class ElasticDepth(Elastic):
     def activate(self, setting: Setting) -> None:
         depth = resolve(self.depth, setting)
         if depth is not None:
-            self.active_depth, self._mixed = largest(depth), mixtures({"depth": depth})
+            self.active_depth, self._mixed = largest(depth), mixtures(depth=depth)
         for block in self:
             for layer in elastic_layers(block):
                 layer.activate(setting)

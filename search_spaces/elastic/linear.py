@@ -30,9 +30,13 @@ class ElasticLinear(Elastic):
 
     def activate(self, setting: Setting) -> None:
         in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
-        if in_size is not None and out_size is not None:
+        if isinstance(in_size, int) and isinstance(out_size, int):
+            self.active_in, self.active_out = in_size, out_size
+            if self._mixed:
+                self._mixed = {}
+        elif in_size is not None and out_size is not None:
             self.active_in, self.active_out = largest(in_size), largest(out_size)
-            self._mixed = mixtures({"in": in_size, "out": out_size})
+            self._mixed = mixtures(inputs=in_size, outputs=out_size)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.full_weight()[: self.active_out, : x.shape[-1]]

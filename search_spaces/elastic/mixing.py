@@ -39,11 +39,11 @@ def mixed_kernel(kernels: Mapping[int, Tensor], weights: Mapping[int, Weight]) -
 
 
 def mixed_weights(mixed: Mapping[str, Mixture], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Weight [O, I, ...] and bias [O] with the factors of mixed output (`out`) and input (`in`) channels."""
+    """Weight [O, I, ...] and bias [O] with the factors of mixed `outputs` and `inputs`."""
     further = (1,) * (weight.dim() - 2)
-    if (inputs := mixed.get("in")) is not None:
+    if (inputs := mixed.get("inputs")) is not None:
         weight = weight * channel_factors(inputs, weight.shape[1], weight).view(1, -1, *further)
-    if (outputs := mixed.get("out")) is not None:
+    if (outputs := mixed.get("outputs")) is not None:
         factors = channel_factors(outputs, weight.shape[0], weight)
         weight, bias = weight * factors.view(-1, 1, *further), None if bias is None else bias * factors
     return weight, bias

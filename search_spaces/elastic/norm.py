@@ -66,8 +66,12 @@ class ElasticBatchNorm2d(Elastic):
 
     def activate(self, setting: Setting) -> None:
         size = resolve(self.size, setting)
-        if size is not None:
-            self.active_size, self._mixed = largest(size), mixtures({"size": size})
+        if isinstance(size, int):
+            self.active_size = size
+            if self._mixed:
+                self._mixed = {}
+        elif size is not None:
+            self.active_size, self._mixed = largest(size), mixtures(size=size)
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
