@@ -164,7 +164,7 @@ class TableBuilder:
     def _network(self, architecture: Architecture) -> tuple[nn.Module, Example]:
         """A network with norms that fit its weights: numbers that die out in depth are slower than others."""
         example = self.space.example(architecture, _CALIBRATION_BATCH)
-        return calibrate(self.space.subnet(architecture), list(example)).eval(), example
+        return calibrate(self.space.subnet(architecture), [example]).eval(), example
 
     def _keep(self, record: dict[str, Any]) -> None:
         self.journal.append(record)
