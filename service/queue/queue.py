@@ -196,7 +196,7 @@ class Queue:
         from service.job.environment import environment
 
         place.mkdir(mode=0o700)
-        here = environment() if any(draft.job is not None for draft in drafts) else {}
+        found = environment() if any(draft.job is not None for draft in drafts) else {}
         for number, draft in enumerate(drafts):
             folder = place / names[draft.key]
             folder.mkdir(mode=0o700)
@@ -209,7 +209,7 @@ class Queue:
             if draft.job is not None:
                 from service.job.preparation import job_record
 
-                _write_plain(folder / "job.json", job_record(draft.job, here))
+                _write_plain(folder / "job.json", job_record(draft.job, found))
             _write_plain(folder / TICKET, ticket.to_json())
 
     @contextmanager

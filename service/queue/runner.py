@@ -79,7 +79,7 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
         return OVER
     if int(os.environ.get("RANK", "0")) > 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the first, which decides when
-        _work(folder, read_ticket(folder), lambda event: None)
+        _do(folder, read_ticket(folder), lambda event: None)
         return OVER
     lock = lock or try_lock(folder, patience_s=1.0)
     if lock is None:
@@ -107,7 +107,7 @@ def _run_locked(folder: Path) -> int:
             stop.check()
             ticket = read_ticket(folder)
             with distributed.helpers(folder, distributed.process_count(ticket)):
-                result = _work(folder, ticket, stop)
+                result = _do(folder, ticket, stop)
         end(folder, FINISHED, **{name: value for name, value in (result or {}).items() if name != "status"})
     except Cancelled:
         end(folder, CANCELLED, "cancelled while it was running")
@@ -191,7 +191,7 @@ class _Stop:
             write_json(self.folder / ACTIVITY, {**noted, "first": self.began[1], "since_boot_s": self.began[2]})
 
 
-def _work(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
+def _do(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
     """Do what the ticket says; return what goes into the result."""
     os.chdir(ticket.directory)
     if ticket.call is not None:

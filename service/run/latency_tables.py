@@ -104,13 +104,13 @@ def build_table(
     device = torch_device(job.device)
     try:
         with Meter(job.latency) as meter:
-            here = meter.conditions(device, space.example()).to_dict()
+            conditions = meter.conditions(device, space.example()).to_dict()
             if path.exists():
-                return _finished(path, space, here)
-            described = {"options": dict(options), "conditions": here}
+                return _finished(path, space, conditions)
+            described = {"options": dict(options), "conditions": conditions}
             with closing(_journal(path, job, space, config, described)) as journal:
                 builder = TableBuilder(space, config, partial(_measured, device, meter), journal, observer)
-                table = builder.build(options=dict(options), conditions=here)
+                table = builder.build(options=dict(options), conditions=conditions)
     except TableFailed as error:
         raise InvalidJob([f"--table: {error}"]) from error
     except DeviceUnreachable as error:
@@ -151,11 +151,11 @@ def _measured(
     return [one.latency if isinstance(one, Measurement) else one for one in meter.measure(there, examples)]
 
 
-def _finished(path: Path, space: Space, here: Mapping[str, Any]) -> LatencyTable:
+def _finished(path: Path, space: Space, conditions: Mapping[str, Any]) -> LatencyTable:
     """Return the table that is there already."""
     try:
         table = LatencyTable.from_json(table_content(path), space)
-        differing = differing_conditions(table.conditions, here)
+        differing = differing_conditions(table.conditions, conditions)
     except ValueError as error:
         raise InvalidJob([f"--table: {path}: {error}; give another --table, or remove that file"]) from error
     if differing:

@@ -71,13 +71,13 @@ class ProgressDisplay:
 
     def __call__(self, event: Event) -> None:
         kind = str(event.get("event"))
-        if kind == "train":
-            self._advance(kind, event.get("step", 0), event.get("steps", 0), train_note(event))
-        elif kind == "stage":
+        if kind == "stage":
             self._stage(event)
         elif "total" in event:
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event["total"], _note(event))
+        elif "steps" in event:
+            self._advance(kind, event.get("step", 0), event["steps"], train_note(event))
         else:
             line = _line(kind, event)
             if line:

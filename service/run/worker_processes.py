@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
-Work = Callable[[Task], Any]
+Doing = Callable[[Task], Any]
 AGAIN = "the same command goes on where it stopped, with less memory under --workers 1"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -35,7 +35,7 @@ def cores() -> int:
 
 
 def computed(
-    ready: Callable[[], Work[Task]], tasks: Sequence[Task], *, workers: int, threads: int = 1
+    ready: Callable[[], Doing[Task]], tasks: Sequence[Task], *, workers: int, threads: int = 1
 ) -> Iterator[tuple[Task, Any]]:
     """Yield tasks and what comes of them, in the order in which they are done.
 
@@ -49,31 +49,33 @@ def computed(
         WorkerEnded: A process died.
     """
     if workers == 1 or len(tasks) <= 1:
-        work = ready()
-        yield from ((task, work(task)) for task in tasks)
+        do = ready()
+        yield from ((task, do(task)) for task in tasks)
         return
     with threads_of_children(threads):
-        crew = {worker.connection: worker for worker in (Worker[Task](ready) for _ in range(min(workers, len(tasks))))}
+        started = {
+            worker.connection: worker for worker in (Worker[Task](ready) for _ in range(min(workers, len(tasks))))
+        }
     waiting = iter(tasks)
     try:
-        busy = {connection: worker.give(next(waiting)) for connection, worker in crew.items()}
+        busy = {connection: worker.give(next(waiting)) for connection, worker in started.items()}
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 task = busy.pop(connection)
-                yield task, crew[connection].take(task)
+                yield task, started[connection].take(task)
                 for following in waiting:
-                    busy[connection] = crew[connection].give(following)
+                    busy[connection] = started[connection].give(following)
                     break
     finally:
-        for worker in crew.values():
+        for worker in started.values():
             worker.stop()
 
 
 class Worker(Generic[Task]):
     """A process that does one task at a time."""
 
-    def __init__(self, ready: Callable[[], Work[Task]]) -> None:
+    def __init__(self, ready: Callable[[], Doing[Task]]) -> None:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=partial(_serve, other, ready), daemon=True)
@@ -100,17 +102,17 @@ class Worker(Generic[Task]):
         self.process.join()
 
 
-def _serve(connection: Connection, ready: Callable[[], Work[Any]]) -> None:
+def _serve(connection: Connection, ready: Callable[[], Doing[Any]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that asked decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work = ready()
+    do = ready()
     while True:
         try:
             task = connection.recv()
         except (EOFError, OSError):
             return  # the process that asked is gone
         try:
-            connection.send(work(task))
+            connection.send(do(task))
         except Exception as error:
             connection.send(error)
 
