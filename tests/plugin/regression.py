@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from supernets import Estimate, require_calibrated
+from supernets.calibration import require_calibrated
+from supernets.estimate import Estimate
 from supernets.tasks import Batch, Metric, Task
 
 
