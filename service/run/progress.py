@@ -20,6 +20,8 @@ _TITLES = {
     "predict": "predicting latency",
 }
 """Of what is no stage of a job."""
+_ABOUT_VALIDATION = ("event", "time", "step", "unit")
+"""What an event of a validation has beside the values of architectures by name."""
 
 
 @dataclass
@@ -146,9 +148,7 @@ def _note(event: Event) -> str:
     if event.get("front") is not None:
         parts.append(f"front of {event['front']}")
     if event.get("best_quality") is not None:
-        best = event["best_quality"]
-        number = f"{best['value']:.1f}" if best["unit"] == "%" else f"{best['value']:.4g}"
-        parts.append(f"best {number} {best['unit']}".rstrip())
+        parts.append(f"best {_quality(event['best_quality']['value'], event['best_quality']['unit'])}")
     if event.get("expected_gain") is not None and event["expected_gain"] < 1:
         parts.append(f"next one gains {100 * event['expected_gain']:.2g} %")
     if event.get("loss") is not None:
@@ -156,10 +156,16 @@ def _note(event: Event) -> str:
     return ", ".join(parts)
 
 
+def _quality(value: float, unit: str) -> str:
+    """Return a value of what networks are judged by, with its unit."""
+    return f"{value:.1f} %" if unit == "%" else f"{value:.4g} {unit}".rstrip()
+
+
 def _line(kind: str, event: Event) -> str:
     """Return what an event that is no progress says, empty where it says nothing to a person."""
     if kind == "validate":
-        scores = [f"{name} {value:.1f} %" for name, value in event.items() if name not in ("event", "time", "step")]
+        unit = event.get("unit", "")
+        scores = [f"{name} {_quality(event[name], unit)}" for name in event if name not in _ABOUT_VALIDATION]
         return f"validation at step {event.get('step', '?')}: {', '.join(scores)}"
     if kind == "rollback":
         scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
@@ -175,9 +181,9 @@ def _line(kind: str, event: Event) -> str:
 
 
 def _sampler_line(event: Event) -> str:
-    """Return the likeliest choices of the next epoch, and how many of the images it is about to see."""
+    """Return the likeliest choices of the next epoch, and how many of the examples it is about to see."""
     likeliest = sorted(event.get("probabilities", {}).items(), key=lambda item: -item[1])[:3]
     parts = [f"{name} {probability:.2f}" for name, probability in likeliest]
     if "examples" in event:
-        parts.append(f"effective part of the images {event['examples']['effective_fraction']:.2f}")
+        parts.append(f"effective part of the examples {event['examples']['effective_fraction']:.2f}")
     return f"sampling after epoch {event.get('epoch', '?')}: {', '.join(parts)}"

@@ -77,9 +77,11 @@ class Retraining:
             return {metric: self.task.evaluate(calibrated(supernet), self.batches.validation()).value}
 
         def observe(event: dict[str, Any]) -> None:
-            self.tell({**event, **progress, "event": "retrain"} if event["event"] == "train" else event)
             if event["event"] == "validate":
                 _append(place / "curve.jsonl", event)
+                self.tell({**event, "unit": self.task.metric.unit})
+            else:
+                self.tell({**event, **progress, "event": "retrain"} if event["event"] == "train" else event)
 
         tuned = retrain(
             self.supernet,

@@ -10,6 +10,7 @@ import numpy as np
 from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.job import Job
+from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
 from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
 
@@ -45,7 +46,7 @@ def train_supernet(
         "task": task,
         "seed": job.seed,
         "folder": folder,
-        "observer": events,
+        "observer": partial(_told, events, task.metric.unit),
         "validate": partial(_validation, task, batches),
         "processes": processes,
     }
@@ -57,6 +58,11 @@ def train_supernet(
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
     return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
+
+
+def _told(events: Observer, unit: str, event: dict[str, Any]) -> None:
+    """Pass an event on; values of a validation get their unit."""
+    events({**event, "unit": unit} if event["event"] == "validate" else event)
 
 
 def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:

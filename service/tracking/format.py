@@ -113,10 +113,10 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
 
 
 def described_params(job: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a job and the environment that it ran in, as parameters."""
+    """The settings of a job that have a value, and the environment that it ran in, as parameters."""
     tree = {key: value for key, value in job["job"].items() if key not in ("name", "tracking")}
     tree |= {"environment": job.get("environment", {}), "espalier": job.get("espalier")}
-    return {allowed_name(name): text_of(value) for name, value in flatten(tree).items()}
+    return {allowed_name(name): text_of(value) for name, value in flatten(tree).items() if value is not None}
 
 
 def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
