@@ -62,7 +62,7 @@ def fields(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, 
             "evaluations": arguments.evaluations,
             "population": 20,
             "objectives": ["accuracy", "macs"],
-            "calibration_images": 500,
+            "calibration_examples": 500,
         },
         "tracking": {"enabled": False},
     }

@@ -18,7 +18,7 @@ class SearchConfig:
         objectives: What to trade off: catalogue names, costs of the space, `package.module:object`, and `quality` or
             the name of the metric of the task, which is read on the validation split only.
         constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
-        calibration_images: Training images that set the batch norm of each subnet.
+        calibration_examples: Training examples that set the batch norm of each subnet.
         per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
             worse half of the parts again and again; `false` searches all parts as one space.
         stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
@@ -36,7 +36,7 @@ class SearchConfig:
     population: int = 24
     objectives: list[str] = field(default_factory=lambda: ["quality", "latency_ms"])
     constraints: dict[str, str] = field(default_factory=dict)
-    calibration_images: int = 2000
+    calibration_examples: int = 2000
     per_leaf: bool | Literal["halving"] = False
     remeasured_share: float = 0.25
     stop_gain: float = 0.0
@@ -47,7 +47,7 @@ class SearchConfig:
         for name, value, least in (
             ("evaluations", self.evaluations, 1),
             ("population", self.population, 2),
-            ("calibration_images", self.calibration_images, 2),
+            ("calibration_examples", self.calibration_examples, 2),
             ("stop_gain", self.stop_gain, 0),
         ):
             if value < least:

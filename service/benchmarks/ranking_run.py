@@ -131,7 +131,7 @@ def _images(context: JobContext, judging: Judging) -> RankingImages:
     validation = context.data.validation
     if judging.images is not None:
         validation = validation.subset(judging.images, seed=0)
-    calibrated, examples = judging.batch_norm == "calibrated", context.job.search.calibration_images
+    calibrated, examples = judging.batch_norm == "calibrated", context.job.search.calibration_examples
     return RankingImages.of(
         ((images, labels) for images, labels in validation.sequential(judging.batch_size)),
         device=context.device,

@@ -13,6 +13,7 @@ import yaml
 
 from service.catalogue import recipes, suggestion
 
+_EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
 JOB_FILES = (".yaml", ".yml", ".json")
 
 
@@ -123,7 +124,16 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds {type(content).__name__}"
         raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")
-    return {str(name): value for name, value in content.items()}
+    return brought_up_to_date({str(name): value for name, value in content.items()})
+
+
+def brought_up_to_date(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a job with today's names, where an earlier version called them otherwise."""
+    for (section, earlier), today in _EARLIER_NAMES.items():
+        inside = fields.get(section)
+        if isinstance(inside, dict) and earlier in inside and today not in inside:
+            fields[section] = {today if name == earlier else name: value for name, value in inside.items()}
+    return fields
 
 
 def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:

@@ -115,7 +115,7 @@ class JobContext:
 
     @cached_property
     def subnets(self) -> Subnets:
-        examples = self.job.search.calibration_images
+        examples = self.job.search.calibration_examples
         return Subnets(self.supernet, lambda: self.batches.calibration(examples))
 
     @cached_property

@@ -53,7 +53,7 @@ class Retraining:
             task=context.task,
             batches=context.batches,
             config=replace(train, epochs=epochs or train.epochs, lr=lr or train.lr / _SLOWER, ema_decay=None),
-            calibration=context.job.search.calibration_images,
+            calibration=context.job.search.calibration_examples,
             seed=context.job.seed,
             tell=context.events.tell,
         )

@@ -22,7 +22,7 @@ COMMANDS = [
     *("run", "train", "search", "profile", "retrain", "export", "score"),
     *("list", "show", "ui", "sync", "compare", "report"),
 ]
-TINY = ["train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_images=64"]
+TINY = ["train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_examples=64"]
 FAST = ["latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false"]
 
 

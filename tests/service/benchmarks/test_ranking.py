@@ -31,7 +31,7 @@ from tests.service.test_cli import lines_of_failure, nas, settings
 
 SETS = [
     *("data.source=noise", "data.image_size=8", "space.options.cells=1", "space.options.width=2", "device=cpu"),
-    *("train.batch_size=64", "tracking.enabled=false", "search.calibration_images=64"),
+    *("train.batch_size=64", "tracking.enabled=false", "search.calibration_examples=64"),
 ]
 OWN = "dataset=own,epochs=1,split=validation,seeds=1"
 ROWS = 24

@@ -436,3 +436,9 @@ def test_objectives_of_the_catalogue_say_what_their_classes_say() -> None:
         kinds = get_args(returned) or (returned,)  # the first of several is what the catalogue speaks of
         assert {entry.role} == {kind.role for kind in kinds}, name
         assert entry.source == kinds[0].source, name
+
+
+def test_a_job_of_an_earlier_version_keeps_its_meaning(tmp_path):
+    written = tmp_path / "earlier.yaml"
+    written.write_text("name: a\nspace: {name: small_mobilenet_v3}\nsearch: {calibration_images: 77}\n")
+    assert load_job(written).search.calibration_examples == 77

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
 TICKET = Ticket(name="", directory=str(ROOT))
-SMALL = [*TINY, "train.epochs=1", "search.evaluations=6", "search.population=3", "search.calibration_images=50"]
+SMALL = [*TINY, "train.epochs=1", "search.evaluations=6", "search.population=3", "search.calibration_examples=50"]
 
 
 def pipeline(*stages: dict, **more) -> list[Draft]:

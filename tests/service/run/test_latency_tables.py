@@ -32,7 +32,7 @@ FIELDS = {
         },
     },
     "train": {"epochs": 1, "batch_size": 128},
-    "search": {"evaluations": 30, "population": 10, "calibration_images": 100},
+    "search": {"evaluations": 30, "population": 10, "calibration_examples": 100},
     "latency": {"repeats": 5, "warmup_s": 0.02},
     "tracking": {"enabled": False},
 }

@@ -16,7 +16,7 @@ from service.run.stages.outputs import SUPERNET
 from service.run.stages.plan import Plan
 
 TINY = [
-    "train.epochs=0.2", "search.evaluations=16", "search.population=4", "search.calibration_images=64",
+    "train.epochs=0.2", "search.evaluations=16", "search.population=4", "search.calibration_examples=64",
     "latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false", "proxies.batch=8",
 ]  # fmt: skip
 

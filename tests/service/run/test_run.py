@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[3]
 TINY = [
     *("train.epochs=6", "train.batch_size=64", "train.checkpoint_every_s=0", "search.evaluations=40"),
-    *("search.population=10", "search.calibration_images=200", "search.objectives=[accuracy, macs]"),
+    *("search.population=10", "search.calibration_examples=200", "search.objectives=[accuracy, macs]"),
     *("space.options.stage_widths=[8, 16]", "space.options.strides=[1, 2]", "space.options.stem_width=8"),
     *("latency.repeats=5", "latency.warmup_s=0.02", "tracking.enabled=false"),
 ]

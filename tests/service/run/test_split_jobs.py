@@ -18,7 +18,7 @@ from supernets import Partition, Supernet, load_supernet
 SETS = [
     *("data.image_size=8", "train.epochs=2", "train.batch_size=64", "train.split.rounds=1", "train.split.repeats=1"),
     *("train.split.decisions=[stage1.depth, stage2.depth]", "search.evaluations=16", "search.population=4"),
-    *("search.calibration_images=20", "search.objectives=[accuracy, macs]", "search.constraints={}"),
+    *("search.calibration_examples=20", "search.objectives=[accuracy, macs]", "search.constraints={}"),
     *("space.options.stage_widths=[8, 16]", "space.options.strides=[1, 2]", "space.options.stem_width=8"),
     *("latency.repeats=5", "latency.warmup_s=0.01", "tracking.enabled=false"),
 ]

@@ -23,7 +23,7 @@ from tests.service.run.own_stage import NAME
 from tests.service.trained_job import trained_job
 
 TINY = [
-    *("train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_images=64"),
+    *("train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_examples=64"),
     *("latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false"),
     *("search.objectives=[accuracy, macs]", "space.options.stage_widths=[8, 16]", "space.options.strides=[1, 2]"),
 ]
