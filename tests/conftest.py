@@ -1,13 +1,51 @@
 """Fixtures for all tests."""
 
+import fcntl
 import multiprocessing.process
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30
+Once = Callable[[str, Callable[[Path], Any]], Path]
+
+
+def pytest_configure() -> None:
+    """Keep the folders of tests in memory where there is room: their many synchronised small writes wait for a disk."""
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
+        there = os.statvfs(_MEMORY)
+        if there.f_bavail * there.f_frsize > _ROOM and not there.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A function that makes a folder once for all tests and all workers of a run: `once(name, make)`.
+
+    Tests that change such a folder change a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from service.queue.queue import Draft, Queue
 
 ROOT = Path(__file__).parents[2]
 WORK = "tests.service.queued_work"
-_PATIENCE_S = 240.0
+_PATIENCE_S = 500.0
 
 
 def make_queue(place: Path, *, slots: Path | None = None, **settings: Any) -> Queue:

@@ -22,7 +22,10 @@ COMMANDS = [
     *("run", "train", "search", "profile", "retrain", "export", "score"),
     *("list", "show", "ui", "sync", "compare", "report"),
 ]
-TINY = ["train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_examples=64"]
+TINY = [
+    *("train.epochs=0.2", "search.evaluations=8", "search.population=4", "search.calibration_examples=64"),
+    *("space.options.stage_widths=[8, 16]", "space.options.strides=[1, 2]", "space.options.stem_width=8"),
+]
 FAST = ["latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "tracking.enabled=false"]
 
 
@@ -204,13 +207,13 @@ def test_an_interrupted_job_says_how_to_go_on(in_empty_folder: Path) -> None:
         # a background job of a shell ignores Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not (in_empty_folder / "job" / "progress.jsonl").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=500)
     assert process.returncode == 130
     assert errors.strip() == "nas: interrupted; `nas train job` goes on where it stopped"
 

@@ -30,7 +30,7 @@ class Cluster:
 
     def call(self, *command: str) -> str:
         """What a command of SLURM prints."""
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=self.environment())
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=self.environment())
         return done.stdout
 
     def environment(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class Cluster:
         self.call("scancel", "-u", user)
         if not poll(lambda: not self.call("squeue", "-h", "-u", user).strip(), 5):
             self.call("scancel", "--full", "--signal=KILL", "-u", user)
-        assert poll(lambda: not self.call("squeue", "-h", "-u", user).strip(), 60), self.call("squeue")
+        assert poll(lambda: not self.call("squeue", "-h", "-u", user).strip(), 300), self.call("squeue")
 
 
 @contextmanager
@@ -83,12 +83,12 @@ def cluster(**settings: str) -> Iterator[Cluster]:
     try:
         environment = {**os.environ, "PORT": str(_free_ports(int(settings.get("NODES", "1")) + 1)), **settings}
         done = subprocess.run(
-            [HERE / "up.sh", folder], env=environment, capture_output=True, text=True, timeout=120, check=False
+            [HERE / "up.sh", folder], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         yield Cluster(folder)
     finally:
-        subprocess.run([HERE / "down.sh", folder], capture_output=True, timeout=60, check=False)
+        subprocess.run([HERE / "down.sh", folder], capture_output=True, timeout=300, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 

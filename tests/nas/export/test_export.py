@@ -141,7 +141,7 @@ def in_fresh_process(code: str, blocked: tuple[str, ...], folders: list[Path]) -
     """Lines that code prints in a new interpreter in which some packages cannot be imported."""
     script = BLOCK.format(names=repr(set(blocked))) + code
     command = [sys.executable, "-I", "-W", "ignore", "-c", script, *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

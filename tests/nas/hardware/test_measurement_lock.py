@@ -14,12 +14,12 @@ def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
     def work():
         with MeasurementLock(tmp_path).working():
             begun.set()
-            assert waiting.wait(60)
+            assert waiting.wait(500)
             time.sleep(0.2)
             order.append("work")
 
     def measure():
-        assert begun.wait(60)
+        assert begun.wait(500)
         waiting.set()
         with MeasurementLock(tmp_path).measuring():
             order.append("measurement")
@@ -28,7 +28,7 @@ def test_a_measurement_waits_for_work_and_is_let_in_before_later_work(tmp_path):
     threads = [threading.Thread(target=target, daemon=True) for target in (work, measure)]
     for thread in threads:
         thread.start()
-    assert done.wait(60)
+    assert done.wait(500)
     assert order == ["work", "measurement"]
 
 

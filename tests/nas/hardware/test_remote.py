@@ -18,7 +18,7 @@ from tests.nas.two_inputs import Inverse, masked, sequences
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_S = 120.0
+PATIENCE_S = 500.0
 SHAPE = (3, 8, 8)
 EXAMPLE = (torch.zeros(1, *SHAPE),)
 

@@ -55,7 +55,7 @@ def test_submitting_returns_and_the_terminal_may_be_closed(tmp_path, queue):
     terminal = subprocess.Popen(
         [*command, "--queue-folder", str(queue.folder)], env=environment(), start_new_session=True
     )
-    assert terminal.wait(200) == 0
+    assert terminal.wait(500) == 0
     with suppress(ProcessLookupError):
         os.killpg(terminal.pid, signal.SIGHUP)
     (folder,) = queue.folders()

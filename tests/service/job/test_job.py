@@ -352,7 +352,7 @@ def test_a_start_that_was_killed_at_once_is_taken_up(job: Job, tmp_path: Path) -
 def _hold(folder: Path, held: "multiprocessing.synchronize.Event", end: "multiprocessing.synchronize.Event") -> None:
     with locked(folder):
         held.set()
-        end.wait(60)
+        end.wait(500)
 
 
 @pytest.mark.integration
@@ -362,10 +362,10 @@ def test_two_processes_never_work_in_one_folder(job: Job, tmp_path: Path) -> Non
     held, end = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(folder, held, end))
     other.start()
-    assert held.wait(60)
+    assert held.wait(500)
     (line,) = refused(job, folder)
     end.set()
-    other.join(60)
+    other.join(500)
     assert f"process {other.pid} is running this job" in line
     assert prepare_folder(job, folder) == folder
 

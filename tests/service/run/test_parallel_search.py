@@ -52,7 +52,7 @@ def evaluated(folder: Path) -> int:
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 
-def wait_for(condition, process, *, limit_s: float = 280.0) -> None:
+def wait_for(condition, process, *, limit_s: float = 500.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -73,7 +73,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on_with_as_many(un
     orphans = children(process.pid)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 500
     while any(Path(f"/proc/{orphan}").exists() for orphan in orphans):
         assert time.monotonic() < deadline, "workers live on without the search"
         time.sleep(0.05)

@@ -25,7 +25,7 @@ from tests.service.synthetic_job import complete_job
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
-WAIT_S = 240.0  # on a busy machine
+WAIT_S = 500.0  # on a busy machine
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"),
     *("--disable-background-networking", "--disable-sync", "--window-size=1600,1200"),

@@ -101,7 +101,7 @@ def test_registered_models_load_without_this_package_and_without_torch(job: tupl
     blocked = {*OURS, "torch"} - {"mlflow"}
     command = [sys.executable, "-I", "-W", "ignore", "-c", BLOCK.format(names=repr(blocked)) + LOAD]
     done = subprocess.run(
-        [*command, uri, str(exported[0].place), *models], capture_output=True, text=True, check=False, timeout=300
+        [*command, uri, str(exported[0].place), *models], capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == models

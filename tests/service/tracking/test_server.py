@@ -56,7 +56,7 @@ def test_server_killed_in_the_middle_of_logging_and_brought_back_has_every_run_o
         outcomes = []
         logging = Thread(target=lambda: outcomes.append(sync(job, final=True)))
         logging.start()
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 500
         while count(database, "member") < MEMBERS // 4:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -59,7 +59,6 @@ def worker(rank: int, port: int, folder: str, settings: str) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
     """Weights after SGD without momentum are sums of gradients: equal weights mean equal gradients, through batch-norm

@@ -414,7 +414,6 @@ def _worker(rank: int, port: int, folder: str) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(180)
 def test_two_processes_split_and_train_as_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

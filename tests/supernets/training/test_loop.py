@@ -102,7 +102,7 @@ class StopsAt:
     ],
 )
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, settings):
-    config = tiny_config(**settings)
+    config = tiny_config(epochs=12, **settings)
     whole = trained(config)
     interruptions = 0
     for events in (1, 2, 3, 100):
