@@ -7,38 +7,22 @@ the space are moved gene by gene until they are, or drawn anew.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pymoo.algorithms.base.genetic import GeneticAlgorithm
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.population import Population
-from pymoo.core.problem import Problem
-from pymoo.operators.crossover.ux import UX
-from pymoo.operators.mutation.pm import PM
-from pymoo.operators.repair.rounding import RoundingRepair
-from pymoo.problems.static import StaticProblem
 
 from nas.searchers.initial import initial_encodings
-from nas.searchers.new_architectures import NewArchitectures, members_near
+from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, Space
 from supernets.streams import GENERATIONS_NEW, GENERATIONS_REPAIR, SEARCHER
 
+if TYPE_CHECKING:
+    from pymoo.algorithms.base.genetic import GeneticAlgorithm
+    from pymoo.core.problem import Problem
+
 _OUTSIDE = 1e9  # violation of a candidate that has none because it failed
-
-
-class CanonicalRepair(RoundingRepair):
-    """Round genes, make members of what is none, and fold to canonical form."""
-
-    def __init__(self, space: Space, generator: np.random.Generator) -> None:
-        super().__init__()
-        self.space, self.generator = space, generator
-
-    def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
-        rounded = np.asarray(super()._do(problem, X, **kwargs), dtype=np.int64)
-        encodings = np.clip(rounded, 0, self.space.choice_counts - 1)
-        return self.space.canonical(members_near(self.space, encodings, self.generator))
 
 
 class Generations(Searcher, ABC):
@@ -64,26 +48,39 @@ class Generations(Searcher, ABC):
         seed: int,
         violation: Callable[[np.ndarray], np.ndarray],
     ) -> None:
+        self.check(objectives, population)
         self.space, self.population, self.violation = space, population, violation
+        self.objectives, self.seed = objectives, seed
         self.generator = SEARCHER.generator(seed)
         self._new = NewArchitectures(space, violation, GENERATIONS_NEW.generator(seed))
         self._asked = False
-        self.problem = Problem(
-            n_var=len(space.decisions), n_obj=objectives, n_ieq_constr=1, xl=0, xu=space.choice_counts - 1, vtype=int
+
+    def check(self, objectives: int, population: int) -> None:
+        """Refuse numbers that the algorithm cannot work with, with a ValueError; by default none."""
+        return
+
+    @cached_property
+    def problem(self) -> "Problem":
+        """The genes as pymoo sees them."""
+        from nas.searchers.genes import problem_of
+
+        return problem_of(self.space, self.objectives)
+
+    @cached_property
+    def algorithm(self) -> "GeneticAlgorithm":
+        """The algorithm, made when it is first asked or told: checking a job needs no pymoo."""
+        from nas.searchers.genes import operators
+
+        repair = GENERATIONS_REPAIR.generator(self.seed)
+        first = self._first(extremes=True)
+        made = self._algorithm(
+            self.objectives, pop_size=self.population, sampling=first, **operators(self.space, repair)
         )
-        self.algorithm = self._algorithm(
-            objectives,
-            pop_size=population,
-            sampling=self._first(extremes=True),
-            crossover=UX(prob=0.9),
-            mutation=PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
-            repair=CanonicalRepair(space, GENERATIONS_REPAIR.generator(seed)),
-            eliminate_duplicates=True,
-        )
-        self.algorithm.setup(self.problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
+        made.setup(self.problem, termination=("n_gen", 10**9), seed=self.seed, verbose=False)
+        return made
 
     @abstractmethod
-    def _algorithm(self, objectives: int, **parts: Any) -> GeneticAlgorithm:
+    def _algorithm(self, objectives: int, **parts: Any) -> "GeneticAlgorithm":
         """Return the algorithm, from its parts."""
 
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
@@ -98,13 +95,14 @@ class Generations(Searcher, ABC):
         return [self.space.decode(encoding) for encoding in encodings]
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
+        from nas.searchers.genes import evaluated
+
         self._new.tell(architectures)
         # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
         outside = np.where(np.isfinite(violations), violations, _OUTSIDE)
         finite = np.where(np.isfinite(losses), losses, 0.0)
-        told = Population.new("X", np.stack([self.space.encode(architecture) for architecture in architectures]))
-        Evaluator().eval(StaticProblem(self.problem, F=finite, G=outside[:, None]), told)
-        self.algorithm.tell(infills=told)
+        genes = np.stack([self.space.encode(architecture) for architecture in architectures])
+        self.algorithm.tell(infills=evaluated(self.problem, genes, finite, outside))
 
     def _first(self, *, extremes: bool) -> np.ndarray:
         """Return encodings [N, D] of a first population, others at every call."""

@@ -29,7 +29,7 @@ from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 
 from nas.predictors import Predictor, RidgeOrSVR
-from nas.searchers.generations import CanonicalRepair
+from nas.searchers.genes import CanonicalRepair
 from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga3 import reference_directions

@@ -4,11 +4,12 @@ Paper: Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II,
 Differs: the operators are those of all generations here, see `nas.searchers.generations`.
 """
 
-from typing import Any, ClassVar
-
-from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.searchers.generations import Generations
+
+if TYPE_CHECKING:
+    from pymoo.algorithms.base.genetic import GeneticAlgorithm
 
 
 class NSGA2(Generations):
@@ -19,5 +20,7 @@ class NSGA2(Generations):
 
     replaces_known: ClassVar[bool] = False
 
-    def _algorithm(self, objectives: int, **parts: Any) -> PymooNSGA2:
+    def _algorithm(self, objectives: int, **parts: Any) -> "GeneticAlgorithm":
+        from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
+
         return PymooNSGA2(**parts)

@@ -28,21 +28,21 @@ def direction_steps(objectives: int, most: int) -> int:
 
 
 def reference_directions(objectives: int, population: int) -> np.ndarray:
-    """Return directions [N, K] at equal steps, up to as many as the population has members.
+    """Return directions [N, K] at equal steps, up to as many as the population has members, at least K.
 
-    Raises:
-        ValueError: The population is smaller than the number of objectives.
+    Args:
+        objectives: K.
+        population: Its members, at least K.
     """
-    directions = get_reference_directions(
-        "das-dennis", objectives, n_partitions=direction_steps(objectives, population)
-    )
-    if len(directions) > population:
-        raise ValueError(f"population must be at least the number of objectives, {objectives}; got {population}")
-    return directions
+    return get_reference_directions("das-dennis", objectives, n_partitions=direction_steps(objectives, population))
 
 
 class NSGA3(Generations):
     """NSGA-III by pymoo's ask and tell; a generation is what is told together."""
+
+    def check(self, objectives: int, population: int) -> None:
+        if population < objectives:
+            raise ValueError(f"population must be at least the number of objectives, {objectives}; got {population}")
 
     def _algorithm(self, objectives: int, **parts: Any) -> PymooNSGA3:
         return PymooNSGA3(reference_directions(objectives, parts["pop_size"]), **parts)
