@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.options import Sets, named_options, names_of
 from service.commands.shared import console, display, log_benchmark, resumable
 from service.errors import fail, readable_errors
+
+if TYPE_CHECKING:
+    from service.benchmarks.search_problems import ProblemRequest
 
 
 def benchmark_search(
@@ -89,6 +92,7 @@ def benchmark_search(
         --warm-start nb201_1080ti_1 --searcher surrogate
     """
     from service.benchmarks import search_benchmark as runs
+    from service.benchmarks.search_log import finished_runs
     from service.benchmarks.search_problems import ProblemRequest, problems_of
     from service.benchmarks.search_report import targets_of
 
@@ -110,14 +114,8 @@ def benchmark_search(
         )
         runs.check_names(searchers, options)
         targets = targets_of(searchers, names_of(target))
-        problems = problems_of(request)
-        known = replace(request, names=names_of(warm_start), table=None, oracle=None, limits=[])
-        earlier = problems_of(known) if warm_start is not None else []
-        if len(earlier) > 1:
-            fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(earlier)}")
-        for made in problems:
-            for note in made.notes:
-                typer.echo(f"{made.name}: {note}")
+        problems, earlier = problems_of(request), _earlier(request, warm_start)
+        _tell_notes(problems)
         plan = runs.Plan(
             problems=problems,
             searchers=[name + end for name in searchers for end in ("", runs.WARM)[: 1 + len(earlier)]],
@@ -132,9 +130,25 @@ def benchmark_search(
             comparisons = runs.perform(plan, output, observer, workers=workers)
         _show(comparisons, targets, output)
         if mlflow:
-            from service.benchmarks.search_log import finished_runs
-
             log_benchmark(finished_runs(plan, comparisons, targets, output))
+
+
+def _tell_notes(problems: list[Any]) -> None:
+    for problem in problems:
+        for note in problem.notes:
+            typer.echo(f"{problem.name}: {note}")
+
+
+def _earlier(request: "ProblemRequest", warm_start: str | None) -> list[Any]:
+    """Return the problem that a search begins with the results of, if any."""
+    from service.benchmarks.search_problems import problems_of
+
+    if warm_start is None:
+        return []
+    found = problems_of(replace(request, names=names_of(warm_start), table=None, oracle=None, limits=[]))
+    if len(found) > 1:
+        fail(f"--warm-start: must be one problem, got {warm_start!r}, which is {len(found)}")
+    return found
 
 
 def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:

@@ -96,16 +96,19 @@ class Retraining:
         )
         subnet = calibrated(tuned)
         save_weights(subnet, place / "weights.safetensors")
+        return self._record(member, architecture, subnet) | {"curve": _curve(place / "curve.jsonl", metric)}
+
+    def _record(self, member: Mapping[str, Any], architecture: Architecture, subnet: nn.Module) -> dict[str, Any]:
+        """Return what a member was worth before and after."""
         return {
             "key": member["key"],
             "costs": self._costs(architecture),
             "epochs": self.config.epochs,
             "lr": self.config.lr,
-            "inherited_quality": member["values"].get(metric),
+            "inherited_quality": member["values"].get(self.task.metric.name),
             "retrained_quality": self.task.evaluate(subnet, self.batches.validation()).value,
             "inherited_test_quality": member["test_quality"],
             "retrained_test_quality": self.task.evaluate(subnet, self.batches.test()).value,
-            "curve": _curve(place / "curve.jsonl", metric),
         }
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
