@@ -54,7 +54,7 @@ def submit(place: Path) -> None:
         arguments = ["--queue-folder", str(queue.folder)]
         subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
-    print(f"{len(queue.folders())} jobs submitted in {seconds:.1f} s, the start of Python and torch included")
+    print(f"{len(queue.folders())} jobs submitted in {seconds:.1f} s, the start of Python included")
 
 
 def jobs(place: Path) -> None:

@@ -60,11 +60,9 @@ SAMPLERS = {
     "shift": Entry("supernets.samplers:Shift", "ShiftNAS, experimental: towards costs that are least trained"),
 }
 SEARCHERS = {
-    "surrogate": Entry(
-        "nas.searchers.surrogate:Surrogate", "a model says what is worth evaluating: for few, dear evaluations"
-    ),
+    "surrogate": Entry("nas.searchers.surrogate:Surrogate", "a model says what is worth evaluating: for small budgets"),
     "halving": Entry(
-        "nas.searchers.halving:SuccessiveHalving", "many on a part of the validation images, the best of them on all"
+        "nas.searchers.halving:SuccessiveHalving", "many on a part of the validation split, the best of them on all"
     ),
     "nsga2": Entry("nas.searchers.nsga2:NSGA2", "evolves a whole Pareto front of several objectives"),
     "nsga3": Entry("nas.searchers.nsga3:NSGA3", "the same by reference directions, for three objectives and more"),
@@ -199,7 +197,7 @@ EXPORT_FORMATS = {
         "nas.export.safetensors_card:write_safetensors", "weights, to rebuild the torch module", "model.safetensors"
     ),
     "int8": ExportFormat(
-        "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training images", "model.int8.onnx", _ONNX
+        "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training examples", "model.int8.onnx", _ONNX
     ),
 }
 KINDS: dict[str, Mapping[str, Listed]] = {

@@ -199,7 +199,7 @@ def retrain(
         typer.Option("--member", metavar="KEY", help="Only this member of the front; may be given many times."),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Passes over the training images. [dim]Default: as many as the supernet had[/]")
+        float | None, typer.Option(help="Passes over the training data. [dim]Default: as many as the supernet had[/]")
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. [dim]Default: a fifth of the supernet's[/]")

@@ -10,6 +10,9 @@ from rich.text import Text
 
 from service import catalogue
 
+_PLURALS = {"proxy": "proxies", "data": "data"}
+"""Headings of kinds that are more than the kind and an s."""
+
 
 def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
     """What can be named, kind by kind: name -> one line."""
@@ -20,7 +23,7 @@ def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
         lines.columns[0].min_width, lines.columns[0].style = width + 2, "cyan"
         for name, summary in summaries.items():
             lines.add_row(f"  {name}", summary)
-        parts += [Text("proxies" if kind == "proxy" else f"{kind}s", style="bold"), lines]
+        parts += [Text(_PLURALS.get(kind, f"{kind}s"), style="bold"), lines]
     return Group(*parts)
 
 

@@ -40,7 +40,7 @@ def score(
 ) -> None:
     """Score architectures by zero-cost proxies, without training.
 
-    A fresh network each, one batch of training images; proxies share forward and backward passes.
+    A fresh network each, one batch of training data; proxies share forward and backward passes.
     Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
 
     [bold]Examples[/]

@@ -22,7 +22,9 @@ def submit(
         str, typer.Argument(metavar="RECIPE | FILE | DIR", help="A job, a pipeline (`stages:`), or a `call:`.")
     ],
     *,
-    queue: Annotated[str, typer.Option("--queue", metavar="NAME", help="local, slurm or inline.")] = "local",
+    queue: Annotated[
+        str, typer.Option("--queue", metavar="NAME", help="local, slurm or inline; see nas list queue.")
+    ] = "local",
     sets: Sets = None,
     sweep: Annotated[
         list[str] | None,

@@ -41,6 +41,18 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         raise ValueError(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error
 
 
+def read_training(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return the checkpoint of a training; `state` in it is that of its step.
+
+    Raises:
+        ValueError: The file is damaged, or an earlier version wrote it.
+    """
+    checkpoint = read_checkpoint(path, device)
+    if "state" not in checkpoint:
+        raise ValueError(f"{path} is of an earlier version and can't be continued; delete it to start again")
+    return checkpoint
+
+
 def final_optimizer_state(folder: Path, device: torch.device) -> dict[str, Any]:
     """Return the state of the optimizer at the end of the supernet training that left its checkpoint in a folder.
 
@@ -59,7 +71,7 @@ def finished_training(folder: Path, device: torch.device) -> dict[str, Any]:
     path = folder / CHECKPOINT
     if not path.exists():
         raise ValueError(f"{path}: there is no checkpoint; the state of the training is kept only there")
-    state = read_checkpoint(path, device)
+    state = read_training(path, device)
     if not state["finished"]:
         raise ValueError(f"{path} is of a training that is not finished: step {state['step']} of {state['starts'][-1]}")
     return state

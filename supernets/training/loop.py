@@ -16,7 +16,7 @@ import torch
 
 from supernets.streams import STEP
 from supernets.tasks.task import Batch
-from supernets.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from supernets.training.checkpoint import CHECKPOINT, read_training, write_checkpoint
 from supernets.training.distributed import Processes
 from supernets.training.examples import TrainingData
 from supernets.training.schedule import Stretch, first_steps, lr_at
@@ -284,7 +284,7 @@ class _Loop:
         if not self.go.processes.first_says(there) or self.go.folder is None:
             return False
         path = self.go.folder / CHECKPOINT
-        snapshot = read_checkpoint(path, self.step.device)
+        snapshot = read_training(path, self.step.device)
         if snapshot["starts"] != self.starts or snapshot["seed"] != self.go.seed:
             raise ValueError(f"{path} is of a training with another schedule or seed")
         try:

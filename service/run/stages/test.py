@@ -1,4 +1,4 @@
-"""The stage that judges the front on images that no search has seen, and reports."""
+"""The stage that judges the front on examples that no search has seen, and reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

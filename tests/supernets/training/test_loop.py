@@ -165,6 +165,9 @@ def test_checkpoint_of_another_schedule_or_a_damaged_one_is_refused(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match="can't be read as a checkpoint"):
         trained(tiny_config(epochs=4), folder=tmp_path)
+    torch.save({"supernet": {}, "finished": False}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="of an earlier version"):
+        trained(tiny_config(epochs=4), folder=tmp_path)
 
 
 # ---- divergence -----------------------------------------------------------------------------------------------------
