@@ -272,7 +272,7 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
         {"event": "unheard of"},
     ]
     text = "\n".join(rendered(events, step_s=20.0, terminal=terminal))
-    assert "sampling after epoch 3: conv 0.90, none 0.10, effective part of the images 0.80" in text
+    assert "sampling after epoch 3: conv 0.90, none 0.10, effective part of the examples 0.80" in text
     for part in (
         "largest 90.0 %",
         "loss is not finite",
