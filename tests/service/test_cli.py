@@ -257,7 +257,7 @@ def test_every_event_can_be_shown(terminal: bool) -> None:
     events: list[dict[str, object]] = [
         {"event": "stage", "stage": "train", "status": "started"},
         training(1),
-        {"event": "validate", "step": 1, "largest": 90.0, "smallest": 70.0, "random": 80.0},
+        {"event": "validate", "step": 1, "unit": "%", "largest": 90.0, "smallest": 70.0, "random": 80.0},
         {"event": "rollback", "step": 1, "reason": "loss is not finite", "lr_scale": 0.5},
         {"event": "warning", "message": "MLflow [is] away"},
         {"event": "sampler", "epoch": 3, "probabilities": {"none": 0.1, "conv": 0.9}, "examples": EXAMPLES},
