@@ -38,14 +38,18 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(once):
     """The folder of a finished job, retrained and exported, and everything that was printed on the way."""
-    place = tmp_path_factory.mktemp("plugin")
-    printed = nas(place, "run", str(JOB), "--output", "job")
-    printed += nas(place, "retrain", "job", "--epochs", "2")
-    printed += nas(place, "export", "job", "--all", "--format", "onnx,pt2,safetensors")
-    printed += nas(place, "profile", "job", "--set", "latency.backend=onnxruntime")
-    return place / "job", printed
+
+    def make(place):
+        printed = nas(place, "run", str(JOB), "--output", "job")
+        printed += nas(place, "retrain", "job", "--epochs", "2")
+        printed += nas(place, "export", "job", "--all", "--format", "onnx,pt2,safetensors")
+        printed += nas(place, "profile", "job", "--set", "latency.backend=onnxruntime")
+        (place / "printed").write_text(printed)
+
+    place = once("plug_ins", make)
+    return place / "job", (place / "printed").read_text()
 
 
 def members(job: Path) -> list[dict]:
