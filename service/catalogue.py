@@ -348,6 +348,8 @@ def _load(target: str) -> Any:
 
 def _signature(target: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
     """Return the arguments that can be given by name, and whether there may be others as well."""
+    if not callable(target):
+        raise ValueError(f"{target!r} can't be called")
     try:
         hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):  # an annotation of names that only type checkers import; a callable without any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +90,7 @@ class Data:
         return {"name": self.name, **self.facts, **self.sizes, "fingerprint": self.fingerprint}
 
 
+@runtime_checkable
 class DataSource(Protocol):
     """Data that are found and looked at, but not loaded: what a function that a job names as its source returns.
 

@@ -1,5 +1,6 @@
 """What is measured of an architecture."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal, Protocol, TypeGuard
@@ -43,6 +44,7 @@ class Objective(Protocol):
     low: float = -inf
     high: float = inf
 
+    @abstractmethod
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         """Return the value of one architecture; an exception makes the candidate a failed one.
 
@@ -61,6 +63,7 @@ class Computed(Objective, Protocol):
 
     source: Source = "computed"
 
+    @abstractmethod
     def evaluate_encodings(self, encodings: np.ndarray) -> np.ndarray:
         """Return the values [N] of encodings [N, D]."""
         ...

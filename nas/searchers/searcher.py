@@ -1,5 +1,6 @@
 """The protocol of searchers."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -36,6 +37,7 @@ class Searcher(Protocol):
     follows_evaluations: bool = False
     learns_from_earlier: bool = False
 
+    @abstractmethod
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
         """Propose what to evaluate next, nothing where all is known.
 
@@ -46,6 +48,7 @@ class Searcher(Protocol):
         """
         ...
 
+    @abstractmethod
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
         """Learn what came out.
 

@@ -42,6 +42,9 @@ def look_at(config: DataConfig) -> LookedAt:
         ValueError: As `data_source`.
     """
     source = data_source(config)
+    if not isinstance(source, DataSource):
+        what = f"it returned {type(source).__name__}, which has not all of task, facts, sizes and load"
+        raise ValueError(f"{config.source} is no source of data: {what}")
     return LookedAt(source.task, source.facts)
 
 
@@ -66,7 +69,19 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
     """
     data = look_at(job.data) if data is None else data
     offered = {**data.facts, "label_smoothing": job.train.label_smoothing}
-    return catalogue.make("task", job.task.name or data.task, offered=offered, options=job.task.options)
+    name = job.task.name or data.task
+    made = catalogue.make("task", name, offered=offered, options=job.task.options)
+    from supernets.tasks.task import Metric, Task
+
+    if Task not in type(made).__mro__:
+        raise ValueError(f"{name} is no task: it does not inherit from supernets.Task")
+    try:
+        metric = made.metric
+    except AttributeError as error:
+        raise ValueError(f"{name} is no task: {error}") from error
+    if not isinstance(metric, Metric):
+        raise ValueError(f"{name} is no task: its metric is {metric!r}, no supernets.tasks.Metric")
+    return made
 
 
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
@@ -79,7 +94,10 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
-    return catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
+    made = catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
+    if not isinstance(made, Space):
+        raise ValueError(f"{job.space.name} is no space: it returned {type(made).__name__}, not search_spaces.Space")
+    return made
 
 
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

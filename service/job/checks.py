@@ -141,7 +141,10 @@ def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator
     unknown = list(_catalogue_mistakes(kind, f"{kind}.name", [name]))
     yield from unknown
     if not unknown:
-        yield from option_mistakes(kind, name, options, path=f"{kind}.options")
+        try:
+            yield from option_mistakes(kind, name, options, path=f"{kind}.options")
+        except ValueError as error:
+            yield f"{kind}.name: {name}: {error}"
 
 
 def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dict[str, Any], list[str]]:

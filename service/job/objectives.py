@@ -91,7 +91,13 @@ def own_objective(name: str, task: "Task | None", space: Space | None) -> Known 
         if Objective not in type(made).__mro__:
             raise ValueError(f"{name!r} {_NO_SUBCLASS}")
         computed = made if is_computed(made) else None
-        return Known(made.role, made.unit, made.low, made.high, computed=computed)
+        try:
+            role, unit = made.role, made.unit
+        except AttributeError as error:
+            raise ValueError(f"{name!r}: {error}; an objective says its name, unit, maximise and role") from error
+        if role not in ("quality", "cost"):
+            raise ValueError(f"{name!r}: its role must be quality or cost, got {role!r}")
+        return Known(role, unit, made.low, made.high, computed=computed)
     if not isinstance(target, type):
         return None
     if Objective not in target.__mro__:
@@ -113,16 +119,18 @@ def mistakes(job: Job, task: "Task | None", space: Space | None) -> Iterator[str
             if ":" in name and name not in known:
                 try:
                     own_one = own_objective(name, task, space)
-                except ValueError as error:
+                except (ValueError, TypeError) as error:
                     yield f"search.{section}: {error}"
                     own_one = None
                 known[name] = own_one or Known("", "")
         if task is not None and QUALITY in names and task.metric.name in names:
             yield f"search.{section}: {QUALITY} and {task.metric.name} are the same; name one of them"
+    if task is not None and task.metric.name in {*OBJECTIVES, *(space.cost_names if space is not None else ())}:
+        yield f"task: its metric is called {task.metric.name}, as an objective of another kind is; call it otherwise"
     own = [name for name in (job.space.name, job.task.name or job.data.source) if ":" in name]
     everything = (task is not None and space is not None) or not own
     for name in job.search.objectives:
-        if name not in known and name not in catalogue.PROXIES and everything:
+        if name not in known and (name not in catalogue.PROXIES or name in OBJECTIVES) and everything:
             yield f"search.objectives: {name!r} is no objective{suggestion(name, known)}, or package.module:object"
     if job.proxies.filter == "auto" and task is not None and not {task.metric.name, QUALITY} & {*job.search.objectives}:
         quality = f"{task.metric.name}, the quality"

@@ -147,6 +147,7 @@ def check_supernet(job: Job, folder: Path) -> None:
 def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
     """Return where a job and the (tree of the) job that trained a supernet differ so that it cannot be searched."""
     ours, found = to_dict(job), []
+    theirs = _completed(theirs, to_dict(Job(name="job", space=SpaceConfig(name="any"))))
     own_task: dict[str, Any] = {"name": None, "options": {}}
     ours["task"], task = (own_task | (tree.get("task") or {}) for tree in (ours, theirs))
     if None in (ours["task"]["name"], task["name"]):  # that of the data, which are compared as well

@@ -10,8 +10,9 @@ import resource
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from service.errors import InvalidJob
 from service.job.device import torch_device
 from service.job.environment import environment
 from service.job.folder import read_json, write_json
@@ -24,6 +25,10 @@ from service.run.stages.outputs import RESULT
 from service.run.stages.plan import Plan
 from service.tracking import sync
 from service.tracking.format import created_ms
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+    from service.run.stages.stage import Stage
 
 
 def run(
@@ -79,12 +84,22 @@ def _run_pending(
             for name, stage in pending.items():
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):
-                        stage.run(context)
+                        _run_stage(stage, context)
             result = _summary(folder, plan) if together.is_first else {}
         if together.is_first and any(stage.result == "writes" for stage in pending.values()):
             write_json(folder / RESULT, result)
             events.sync(final=True)
     return result
+
+
+def _run_stage(stage: "Stage", context: "JobContext") -> None:
+    """Run a stage; a checkpoint that it cannot go on from is told as a mistake of the job."""
+    from supernets.training.checkpoint import InvalidCheckpoint
+
+    try:
+        stage.run(context)
+    except InvalidCheckpoint as error:
+        raise InvalidJob([str(error)]) from error
 
 
 @contextmanager

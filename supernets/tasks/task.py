@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -50,6 +51,7 @@ class Task(Protocol):
         """Return what the model is called with, `model(*task.inputs(batch))`: by default all but the last tensor."""
         return batch[:-1]
 
+    @abstractmethod
     def loss(
         self, output: Tensor, batch: Batch, *, teacher: Tensor | None = None, weights: Tensor | None = None
     ) -> Tensor:
@@ -87,6 +89,7 @@ class Task(Protocol):
         """
         return self
 
+    @abstractmethod
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Estimate:
         """Return the metric of a model over all batches.
 

@@ -11,6 +11,10 @@ import torch
 CHECKPOINT = "checkpoint.pt"
 
 
+class InvalidCheckpoint(ValueError):
+    """A checkpoint that a training cannot go on from; the message says what to do."""
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, so that a crash at any moment leaves the old or the new one, whole."""
@@ -33,12 +37,25 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """Read what `write_checkpoint` wrote.
 
     Raises:
-        ValueError: The file is damaged.
+        InvalidCheckpoint: The file is damaged.
     """
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
-        raise ValueError(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error
+        raise InvalidCheckpoint(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error
+
+
+def read_training(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read the checkpoint of a training loop.
+
+    Raises:
+        InvalidCheckpoint: The file is damaged, or an earlier version wrote it.
+    """
+    snapshot = read_checkpoint(path, device)
+    if "state" not in snapshot:
+        again = "delete it to train again from the start, or finish this training with that version"
+        raise InvalidCheckpoint(f"{path} is of an earlier version and can't be continued; {again}")
+    return snapshot
 
 
 def read_training(path: Path, device: torch.device) -> dict[str, Any]:

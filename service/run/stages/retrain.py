@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.errors import FieldError
 from service.job.folder import read_json, write_json
+from service.job.front_file import read_retrained
 from service.run.stages.outputs import FRONT, RESULT, SUPERNET
 from service.run.stages.stage import Stage
 
@@ -68,8 +69,8 @@ class Retrain(Stage):
     def records(self, folder: Path) -> list[dict[str, Any]]:
         """Return what became of these members, as far as they are done."""
         members = (read_json(folder / FRONT) or {}).get("members", [])
-        found = (read_json(self._record(folder, member)) for member in self._chosen(members))
-        return [record for record in found if record is not None]
+        found = (read_retrained(self._record(folder, member)) for member in self._chosen(members))
+        return [record for record in found if record]
 
     def _chosen(self, members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         return [member for member in members if self.members is None or member["key"] in self.members]

@@ -29,3 +29,10 @@ def test_a_supernet_of_another_task_or_of_other_data_is_told() -> None:
     ]
     data = {**to_dict(job), "data": {**to_dict(job)["data"], "source": "noise"}}
     assert supernet_differences(job, data) == ['data.source: "noise" there, "digits" now']
+
+
+def test_fields_that_an_earlier_version_did_not_have_make_no_difference() -> None:
+    job = load_job("quickstart")
+    earlier = {name: value for name, value in to_dict(job).items() if name != "task"}
+    earlier["data"] = {name: value for name, value in earlier["data"].items() if name != "options"}
+    assert supernet_differences(job, earlier) == []

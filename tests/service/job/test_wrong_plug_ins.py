@@ -1,0 +1,119 @@
+"""A plug-in that is none is told in one line when the job is checked, before anything is trained."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.objectives import Computed, Estimate
+from search_spaces import Architecture, Space
+from service.errors import InvalidJob
+from service.job.loading import load_job
+from supernets import Sampler
+from supernets.samplers.sampler import exact_macs
+from supernets.tasks import Metric, Task
+from tests.search_spaces.vectors import vector_space
+from tests.supernets.regression import Regression
+
+HERE = "tests.service.job.test_wrong_plug_ins"
+NUMBER = 3
+JOB = """
+name: plain
+device: cpu
+data: {source: "tests.plugin.diabetes:diabetes", validation_fraction: 0.25, test_fraction: 0.25}
+space: {name: "tests.plugin.elastic_mlp:elastic_mlp"}
+search: {objectives: [quality, params]}
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """The file of a job of plug-ins that are right."""
+    (tmp_path / "job.yaml").write_text(JOB)
+    return tmp_path / "job.yaml"
+
+
+class NoTask:
+    """Inherits from nothing."""
+
+
+class NoLoss(Task):
+    """Says how it judges, not how it learns."""
+
+    metric = Metric("share", "%", maximise=True)
+
+    def evaluate(self, model: Any, batches: Any) -> Estimate:
+        return Estimate(0.0)
+
+
+class NoMetric(Regression):
+    """Judges by a number that is not described."""
+
+    metric = "r2"  # type: ignore[assignment]
+
+
+class MetricLikeACost(Regression):
+    """Judges by what is a cost as well."""
+
+    metric = Metric("params", "", maximise=True)
+
+
+class NoDraw(Sampler):
+    """Draws nothing."""
+
+
+class NoRole(Computed):
+    """Does not say whether it is a quality or a cost."""
+
+    name, unit, maximise = "own", "", False
+
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
+        return Estimate(1.0)
+
+    def evaluate_encodings(self, encodings: Any) -> Any:
+        return encodings[:, 0]
+
+
+def a_number() -> int:
+    """Return what is no space, and no source of data."""
+    return NUMBER
+
+
+def uncounted() -> Space:
+    """Return a space that counts no multiply-accumulates."""
+    own = vector_space()
+    return replace(own, places=None, cost=lambda columns: {"params": columns["width"].astype(int)})
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("task.name={}:NoTask", "is no task: it does not inherit from supernets.Task"),
+        ("task.name={}:NoLoss", "abstract method"),
+        ("task.name={}:NoMetric", "is no task: its metric is 'r2'"),
+        ("task.name={}:MetricLikeACost", "its metric is called params"),
+        ("task.name={}:NUMBER", "3 can't be called"),
+        ("space.name={}:a_number", "is no space: it returned int"),
+        ("space.name={}:NUMBER", "3 can't be called"),
+        ("data.source={}:a_number", "is no source of data: it returned int"),
+        ("train.sampler={}:NoDraw", "abstract method"),
+        ("search.objectives=[quality, '{}:NoRole']", "an objective says its name, unit, maximise and role"),
+        ("search.objectives=[quality, '{}:NUMBER']", "3 can't be called"),
+    ],
+)
+def test_what_is_no_such_plug_in_is_told_when_the_job_is_checked(plain: Path, setting: str, told: str) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        load_job(plain, [setting.format(HERE)])
+    assert any(told in line for line in refused.value.mistakes)
+
+
+def test_a_cost_that_a_space_does_not_count_is_not_taken_for_the_score_of_that_name(plain: Path) -> None:
+    """The score `macs` is maximised; who names the cost wants it small."""
+    with pytest.raises(InvalidJob, match="'macs' is no objective"):
+        load_job(plain, [f"space.name={HERE}:uncounted", "search.objectives=[quality, macs]"])
+
+
+def test_shift_goes_by_the_cost_that_a_space_counts() -> None:
+    space = uncounted()
+    assert exact_macs(space)(space.largest()) == 16
