@@ -46,27 +46,14 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def read_training(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read the checkpoint of a training loop.
+    """Return the checkpoint of a training; `state` in it is that of its step.
 
     Raises:
         InvalidCheckpoint: The file is damaged, or an earlier version wrote it.
     """
-    snapshot = read_checkpoint(path, device)
-    if "state" not in snapshot:
-        again = "delete it to train again from the start, or finish this training with that version"
-        raise InvalidCheckpoint(f"{path} is of an earlier version and can't be continued; {again}")
-    return snapshot
-
-
-def read_training(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return the checkpoint of a training; `state` in it is that of its step.
-
-    Raises:
-        ValueError: The file is damaged, or an earlier version wrote it.
-    """
     checkpoint = read_checkpoint(path, device)
     if "state" not in checkpoint:
-        raise ValueError(f"{path} is of an earlier version and can't be continued; delete it to start again")
+        raise InvalidCheckpoint(f"{path} is of an earlier version and can't be continued; delete it to start again")
     return checkpoint
 
 

@@ -165,7 +165,7 @@ def test_checkpoint_of_another_schedule_or_a_damaged_one_is_refused(tmp_path):
         trained(tiny_config(epochs=4, examples="importance"), folder=tmp_path)
     snapshot = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     torch.save({"supernet": {}, **{k: v for k, v in snapshot.items() if k != "state"}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InvalidCheckpoint, match="earlier version and can't be continued; delete it to train again"):
+    with pytest.raises(InvalidCheckpoint, match="earlier version and can't be continued; delete it to start again"):
         trained(tiny_config(epochs=4), folder=tmp_path)
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match="can't be read as a checkpoint"):
