@@ -1,35 +1,29 @@
-"""Samplers of the library by their names, for those who train without a job."""
+"""Samplers of the library by their names, for those who train without a job.
 
-from collections.abc import Callable, Mapping
+One rule finds them: `path_adaptive` is the class `PathAdaptive` of the module `path_adaptive` of this room.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from search_spaces import Space
 from search_spaces.errors import FieldError
-from supernets.samplers.fair import Fair
-from supernets.samplers.path_adaptive import PathAdaptive
-from supernets.samplers.sampler import MakeSampler, Sampler, exact_macs
-from supernets.samplers.sandwich import Sandwich
-from supernets.samplers.shift import Shift
-from supernets.samplers.sorted import Sorted
-from supernets.samplers.uniform import Uniform
+from supernets.samplers.sampler import MakeSampler, Sampler, offered
 
 
-def _fair(*, space: Space, subnets: int | None = None, **options: Any) -> Sampler:
-    return Fair(space=space, **options)  # it has its own number of subnets
-
-
-def _shift(*, space: Space, **options: Any) -> Sampler:
-    return Shift(space=space, **{"cost": exact_macs(space), **options})
-
-
-NAMED: Mapping[str, Callable[..., Sampler]] = {
-    "uniform": Uniform,
-    "sandwich": Sandwich,
-    "fair": _fair,
-    "path_adaptive": PathAdaptive,
-    "shift": _shift,
-    "sorted": Sorted,
-}
+def sampler_classes() -> dict[str, Any]:
+    """Return the samplers that draw from a space, by their names."""
+    package = importlib.import_module("supernets.samplers")
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        name = module.name.title().replace("_", "")
+        made = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), name, None)
+        if is_dataclass(made) and "space" in {field.name for field in fields(made)}:
+            found[module.name] = made
+    return found
 
 
 def named(name: str, options: Mapping[str, Any]) -> MakeSampler:
@@ -38,11 +32,14 @@ def named(name: str, options: Mapping[str, Any]) -> MakeSampler:
     Raises:
         FieldError: There is no such sampler.
     """
-    if name not in NAMED:
-        raise FieldError("sampler", f"must be one of {', '.join(NAMED)}, or made by you, got {name!r}")
+    classes = sampler_classes()
+    if name not in classes:
+        raise FieldError("sampler", f"must be one of {', '.join(classes)}, or made by you, got {name!r}")
+    kind = classes[name]
+    takes = {field.name for field in fields(kind) if field.init}
 
     def make(space: Space, subnets: int | None) -> Sampler:
-        given = {} if subnets is None else {"subnets": subnets}
-        return NAMED[name](space=space, **given, **options)
+        given = {argument: value for argument, value in offered(space, subnets).items() if argument in takes}
+        return kind(**{**given, **options})
 
     return make
