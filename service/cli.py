@@ -222,8 +222,9 @@ def retrain(
         from service.job.front_file import task_of
         from service.report.terminal import retrain_table
 
-        unit = task_of(front(folder)).metric.unit
-        console().print(retrain_table(Retrain(members=member or None).records(folder), unit))
+        metric = task_of(front(folder)).metric
+        records = Retrain(members=member or None).records(folder)
+        console().print(retrain_table(records, metric.unit, maximise=metric.maximise))
 
 
 app.command(rich_help_panel="Run")(export.export)

@@ -89,6 +89,7 @@ def with_aggregates(
         filled |= {part: columns[part] for part in plain_names([name])}
         if name in AGGREGATES:
             parts = [columns[part] * (1 if proxies[part].maximise else -1) for part in AGGREGATES[name].parts]
+            scored = all(np.isfinite(part).any() for part in parts)  # without a part, the rest is another proxy
             combine = resolve("proxy", AGGREGATES[name].target)
-            filled[name] = combine(parts)
+            filled[name] = combine(parts) if scored else np.full(len(parts[0]), np.nan)
     return filled

@@ -6,15 +6,22 @@ from typing import Any
 from rich.table import Table
 
 
-def retrain_table(rows: Sequence[dict[str, Any]], unit: str) -> Table:
-    """Return a table of the records of `Retrain`, with the unit of the quality in its title."""
+def retrain_table(rows: Sequence[dict[str, Any]], unit: str, *, maximise: bool = True) -> Table:
+    """Return a table of the records of `Retrain`.
+
+    Args:
+        rows: A member each.
+        unit: Of the quality, for the title.
+        maximise: Whether more of it is better; a gain is above zero where it became better.
+    """
     judged = f"validation {unit}".rstrip()
     title = f"Fine-tuned from inherited weights ({judged})"
     table = numbers_table(title, "key", "epochs", "inherited", "fine-tuned", "gain")
     form = ".2f" if unit == "%" else ".4g"
+    sign = 1 if maximise else -1
     for row in rows:
         before, after = row["inherited_quality"], row["retrained_quality"]
-        gain = ("-", "-") if before is None else (f"{before:{form}}", f"{after - before:+{form}}")
+        gain = ("-", "-") if before is None else (f"{before:{form}}", f"{(after - before) * sign:+{form}}")
         table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:{form}}", gain[1])
     return table
 
