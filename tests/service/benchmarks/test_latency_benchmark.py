@@ -176,7 +176,10 @@ def test_a_store_that_is_away_is_one_line_and_a_method_has_its_curve(tmp_path):
         (["--features", "depth"], "--features:"),
         (["--device-columns", "idx"], "name one column of latencies (or a+b), got 4"),
         (["--set", "ridge.seed=1"], "--set: only space.OPTION=VALUE is known here, got 'ridge'"),
-        (["--set", "space.colours=1"], "--space: conv_macro() got an unexpected keyword argument 'colours'"),
+        (
+            ["--set", "space.colours=1"],
+            "--space: space conv_macro has no option 'colours'; allowed: image_size, channels, classes",
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, options, message):

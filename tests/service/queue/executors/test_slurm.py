@@ -211,7 +211,8 @@ def test_a_job_that_is_killed_each_time_is_lost_and_says_why(slurm, tmp_path):
 def test_jobs_of_a_killed_driver_are_adopted_and_run_once(slurm, tmp_path):
     folders = make(tmp_path / "queue", 4, settings={"epoch_s": 0.5})
     first = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "queue"], cwd=ROOT)
-    assert poll(lambda: trace(folders[0]), 500)
+    assert poll(lambda: trace(folders[0]) or first.poll() is not None, 500)
+    assert first.poll() is None
     first.kill()
     first.wait()
     start = time.monotonic()
@@ -226,7 +227,7 @@ def test_jobs_of_a_killed_driver_are_adopted_and_run_once(slurm, tmp_path):
 DRIVER = """
 import sys, time
 from pathlib import Path
-from tests.service.test_slurm import executor
+from tests.service.queue.executors.test_slurm import executor
 queue = Path(sys.argv[1])
 driver = executor(queue)
 driver.submit(sorted(queue.glob("job-*")))
