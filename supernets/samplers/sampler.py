@@ -72,8 +72,12 @@ MakeSampler = Callable[[Space, int | None], Sampler]
 
 def exact_macs(space: Space) -> Callable[[Architecture], float]:
     """Return what gives the exact multiply-accumulates of architectures, or the last cost of a space without them."""
-    name = "macs" if "macs" in space.cost_names else space.cost_names[-1]
-    return lambda architecture: float(space.costs([architecture])[name][0])
+
+    def cost(architecture: Architecture) -> float:
+        found = space.costs([architecture])
+        return float(found["macs" if "macs" in found else list(found)[-1]][0])
+
+    return cost
 
 
 def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:
