@@ -12,7 +12,7 @@ test: $(VENV)/.installed  ## Lint, types and the test suite
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 4 --dist worksteal  # more than cores: many tests wait
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 3  # one more than cores: many tests wait
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .
