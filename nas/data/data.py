@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from supernets.training.examples import TrainingData
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -13,16 +15,11 @@ if TYPE_CHECKING:
     from supernets.tasks import Batch
 
 
-class Split(Protocol):
-    """The examples of one split in batches, on the device.
+class Split(TrainingData, Protocol):
+    """The examples of one split in batches, on the device: what a training asks for, and a little more.
 
-    Batches are pure functions of their arguments, so that any of them can be repeated. The training loop gives `order`
-    to draw examples by importance, and `start` to go on in the middle of an epoch.
+    The training loop gives `order` to draw examples by importance, and `start` to go on in the middle of an epoch.
     """
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        ...
 
     def steps(self, batch_size: int, *, drop_last: bool = True) -> int:
         """Return the number of batches of one epoch; fewer examples than one batch still make one."""
@@ -44,11 +41,7 @@ class Split(Protocol):
         """Yield the shuffled batches of one epoch, see `nas.data.tensors.TensorData.batches`."""
         ...
 
-    def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all examples once, unchanged, in fixed order, the last smaller batch included."""
-        ...
-
-    def subset(self, n: int, seed: int) -> Split:
+    def subset(self, n: int, /, seed: int) -> Split:
         """Return `n` random examples, all where there are fewer."""
         ...
 

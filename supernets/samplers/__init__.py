@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from supernets.samplers.fair import Fair
     from supernets.samplers.fixed import Fixed
     from supernets.samplers.path_adaptive import PathAdaptive
-    from supernets.samplers.sampler import MakeSampler, Sampler, exact_macs, offered
+    from supernets.samplers.sampler import MakeSampler, Sampler, exact_cost, offered
     from supernets.samplers.sandwich import Sandwich
     from supernets.samplers.shift import Shift
     from supernets.samplers.sorted import Sorted
@@ -30,7 +30,7 @@ __all__ = [
     "Shift",
     "Sorted",
     "Uniform",
-    "exact_macs",
+    "exact_cost",
     "named",
     "offered",
 ]

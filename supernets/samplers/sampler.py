@@ -70,7 +70,7 @@ MakeSampler = Callable[[Space, int | None], Sampler]
 """Makes the sampler of a part of a space for so many subnets a step; None for the sampler's own number."""
 
 
-def exact_macs(space: Space) -> Callable[[Architecture], float]:
+def exact_cost(space: Space) -> Callable[[Architecture], float]:
     """Return what gives the exact multiply-accumulates of architectures, or the last cost of a space without them."""
 
     def cost(architecture: Architecture) -> float:
@@ -87,5 +87,5 @@ def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:
         space: Where to draw from; the offered `cost` are its exact multiply-accumulates.
         subnets: Architectures of one step; None for the sampler's own number.
     """
-    given: dict[str, Any] = {"space": space, "cost": exact_macs(space)}
+    given: dict[str, Any] = {"space": space, "cost": exact_cost(space)}
     return given if subnets is None else {**given, "subnets": subnets}

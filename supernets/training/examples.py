@@ -1,11 +1,14 @@
 """What a training asks of its data."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from supernets.tasks.task import Batch
+    from supernets.tasks.task import Batch
 
 
 class TrainingData(Protocol):
@@ -43,6 +46,6 @@ class TrainingData(Protocol):
         """Yield all examples once, unchanged and in a fixed order, the last smaller batch included."""
         ...
 
-    def subset(self, count: int, /, seed: int) -> "TrainingData":
+    def subset(self, count: int, /, seed: int) -> TrainingData:
         """Return so many random examples, all where there are fewer."""
         ...

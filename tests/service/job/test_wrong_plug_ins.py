@@ -11,7 +11,7 @@ from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job.loading import load_job
 from supernets import Sampler
-from supernets.samplers.sampler import exact_macs
+from supernets.samplers.sampler import exact_cost
 from supernets.tasks import Metric, Task
 from tests.search_spaces.vectors import vector_space
 from tests.supernets.regression import Regression
@@ -116,4 +116,4 @@ def test_a_cost_that_a_space_does_not_count_is_not_taken_for_the_score_of_that_n
 
 def test_shift_goes_by_the_cost_that_a_space_counts() -> None:
     space = uncounted()
-    assert exact_macs(space)(space.largest()) == 16
+    assert exact_cost(space)(space.largest()) == 16

@@ -12,7 +12,7 @@ from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101
 from search_spaces.families.nasbench201_cell import OPERATIONS
 from supernets import Fair, Sampler, Shift, Sorted, Supernet, TrainConfig, Uniform, phases, train
-from supernets.samplers.sampler import exact_macs
+from supernets.samplers.sampler import exact_cost
 from tests.supernets.helpers import Images
 from tests.supernets.samplers.test_path_adaptive import CELLS
 
@@ -133,7 +133,7 @@ class DoubleImages(Images):
 
 
 def shifted(**options) -> Shift:
-    return Shift(**{"space": SLICES, "cost": exact_macs(SLICES), "bins": 5, "pool": 200, **options})
+    return Shift(**{"space": SLICES, "cost": exact_cost(SLICES), "bins": 5, "pool": 200, **options})
 
 
 def observe(sampler: Shift, architecture: Architecture, norm: float) -> None:
@@ -149,7 +149,7 @@ def middle_of(sampler: Shift, bin_: int) -> Architecture:
 
 def test_every_bin_holds_architectures_of_its_costs():
     sampler = shifted()
-    costs = exact_macs(SLICES)
+    costs = exact_cost(SLICES)
     low, high = costs(SLICES.smallest()), costs(SLICES.largest())
     for bin_, members in enumerate(sampler._members):
         assert members
