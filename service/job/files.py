@@ -124,10 +124,10 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds {type(content).__name__}"
         raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")
-    return brought_up_to_date({str(name): value for name, value in content.items()})
+    return with_todays_names({str(name): value for name, value in content.items()})
 
 
-def brought_up_to_date(fields: dict[str, Any]) -> dict[str, Any]:
+def with_todays_names(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a job with today's names, where an earlier version called them otherwise."""
     for (section, earlier), today in _EARLIER_NAMES.items():
         inside = fields.get(section)

@@ -14,7 +14,7 @@ from typing import IO, Any
 from service.errors import InvalidJob
 from service.job.building import look_at
 from service.job.environment import environment, version
-from service.job.files import brought_up_to_date
+from service.job.files import with_todays_names
 from service.job.folder import write_json
 from service.job.front_file import read_front_file
 from service.job.job import Job, SpaceConfig, to_dict
@@ -178,7 +178,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
         raise InvalidJob([f"{path}: damaged ({error}); {repair}"]) from error
     if not isinstance(content, dict) or not isinstance(content.get("job"), dict):
         raise InvalidJob([f"{path}: damaged (no `job` in it); remove the folder, or give another --output"])
-    return brought_up_to_date(content["job"])
+    return with_todays_names(content["job"])
 
 
 def front_members(folder: Path) -> list[dict[str, Any]]:
