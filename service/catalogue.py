@@ -189,15 +189,31 @@ STAGES = {
 }
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 EXPORT_FORMATS = {
-    "onnx": ExportFormat("nas.export.onnx:write_onnx", "ONNX, for ONNX Runtime and most others", "model.onnx", _ONNX),
+    "onnx": ExportFormat(
+        "nas.export.onnx:write_onnx",
+        "ONNX, for ONNX Runtime and most others",
+        "model.onnx",
+        _ONNX,
+        "onnxruntime.InferenceSession('model.onnx').run(None, {{{feed}}}); needs onnxruntime alone",
+    ),
     "pt2": ExportFormat(
-        "nas.export.exported_program:write_exported_program", "torch.export, needs torch alone", "model.pt2"
+        "nas.export.exported_program:write_exported_program",
+        "torch.export, needs torch alone",
+        "model.pt2",
+        opened_by="torch.export.load('model.pt2').module()({inputs}); needs torch alone",
     ),
     "safetensors": ExportFormat(
-        "nas.export.safetensors_card:write_safetensors", "weights, to rebuild the torch module", "model.safetensors"
+        "nas.export.safetensors_card:write_safetensors",
+        "weights, to rebuild the torch module",
+        "model.safetensors",
+        opened_by="nas.export.load_network('card.json') gives the module; needs torch and this package",
     ),
     "int8": ExportFormat(
-        "nas.export.quantised:write_int8", "ONNX in 8 bits, calibrated on training examples", "model.int8.onnx", _ONNX
+        "nas.export.quantised:write_int8",
+        "ONNX in 8 bits, calibrated on training examples",
+        "model.int8.onnx",
+        _ONNX,
+        "the same, in 8 bits",
     ),
 }
 KINDS: dict[str, Mapping[str, Listed]] = {

@@ -102,11 +102,11 @@ def _inputs(subject: Subject) -> dict[str, Any]:
 def _use(inputs: Sequence[str]) -> dict[str, str]:
     """What each file is opened with."""
     feed = ", ".join(f"'{name}': {name}" for name in inputs)
+    opened = {
+        one.file: one.opened_by.format(feed=feed, inputs=", ".join(inputs)) for one in catalogue.EXPORT_FORMATS.values()
+    }
     return {
-        "model.onnx": f"onnxruntime.InferenceSession('model.onnx').run(None, {{{feed}}}); needs onnxruntime alone",
-        "model.int8.onnx": "the same, in 8 bits",
-        "model.pt2": f"torch.export.load('model.pt2').module()({', '.join(inputs)}); needs torch alone",
-        "model.safetensors": "nas.export.load_network('card.json') gives the module; needs torch and this package",
+        **opened,
         EXAMPLE: "numpy.load('example.npz'): inputs and the output that every exact file must give for them",
     }
 

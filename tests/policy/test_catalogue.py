@@ -105,3 +105,7 @@ def test_signatures_are_looked_at_in_the_catalogue_alone():
     files = [path for package in packages for path in (root / package).rglob("*.py")]
     looking = [path for path in files if re.search(r"\binspect\.signature\(|import signature\b", path.read_text())]
     assert looking == [root / "service" / "catalogue.py"]
+
+
+def test_every_export_format_says_how_its_file_is_opened():
+    assert all(entry.opened_by for entry in catalogue.EXPORT_FORMATS.values())
