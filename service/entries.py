@@ -48,8 +48,8 @@ class ExportFormat(NamedTuple):
     """A file format that trained networks are written in.
 
     `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
-    every installation has. `opened_by` says to who receives the file how to open it: `{feed}` stands for the inputs as a
-    mapping by name, `{inputs}` for their names.
+    every installation has. `opened_by` says how the file is opened: `{feed}` stands for the inputs as a mapping by
+    name, `{inputs}` for their names.
     """
 
     target: str
