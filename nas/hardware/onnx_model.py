@@ -11,7 +11,7 @@ from nas.hardware.examples import Example, batch_of
 from nas.hardware.runtimes import EXAMPLE
 
 NEEDS = ("onnx", "onnxscript")
-INSTALL = "pip install 'espalier[onnx]'"
+INSTALL = "pip install 'espalier-nas[onnx]'"
 
 
 def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = False) -> bytes:

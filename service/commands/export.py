@@ -116,7 +116,7 @@ def _formats(text: str, register: str | None) -> list[str]:
         listed = catalogue.EXPORT_FORMATS.get(name)
         missing = [package for package in (listed.needs if listed else ()) if find_spec(package) is None]
         if missing:
-            install = "pip install 'espalier[onnx]'"
+            install = "pip install 'espalier-nas[onnx]'"
             mistakes.append(f"--format: {name} needs {', '.join(missing)}, not installed: {install}")
     if register is not None and not {"onnx", "int8"} & set(names):
         mistakes.append(f"--register: needs the format onnx or int8, got --format {text}")

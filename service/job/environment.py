@@ -12,6 +12,8 @@ from typing import Any
 
 from service.job.device import cuda_devices, cuda_gpus
 
+DISTRIBUTION = "espalier-nas"
+"""What pip installs; the name `espalier` belongs to another project there."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pymoo", "mlflow")
 
 
@@ -32,7 +34,7 @@ def environment() -> dict[str, Any]:
 @cache
 def version() -> str:
     """Return the version of this package, `unknown` where it runs from a checkout that is not installed."""
-    return _version_of("espalier") or "unknown"
+    return _version_of(DISTRIBUTION) or "unknown"
 
 
 def _version_of(package: str) -> str | None:

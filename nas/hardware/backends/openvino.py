@@ -24,7 +24,7 @@ class Backend:
     runtime: str | None = None
 
     def missing(self, device: str) -> str | None:
-        return not_installed(*NEEDS, "openvino", install="pip install 'espalier[openvino]'")
+        return not_installed(*NEEDS, "openvino", install="pip install 'espalier-nas[openvino]'")
 
     def version(self) -> str:
         return f"openvino {importlib.metadata.version('openvino')}"

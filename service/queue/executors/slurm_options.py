@@ -56,7 +56,7 @@ def require_slurm() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError as error:
-        raise InvalidJob(["--queue: slurm needs submitit; install it: pip install 'espalier[slurm]'"]) from error
+        raise InvalidJob(["--queue: slurm needs submitit; install it: pip install 'espalier-nas[slurm]'"]) from error
 
 
 def mistakes(resources: Resources, options: Mapping[str, Any]) -> Iterator[str]:

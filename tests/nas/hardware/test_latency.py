@@ -307,7 +307,7 @@ def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch):
         importlib.util, "find_spec", lambda name, *rest: None if name == "onnxruntime" else there(name, *rest)
     )
     (line,) = mistakes(LatencyConfig(backend="onnxruntime"), "cpu")
-    assert line == "backend: onnxruntime not installed: pip install 'espalier[onnx]'"
+    assert line == "backend: onnxruntime not installed: pip install 'espalier-nas[onnx]'"
 
 
 def test_a_backend_of_ones_own_is_named_by_its_place():

@@ -221,7 +221,7 @@ def test_a_missing_package_is_named_with_how_to_install_it(folder: Path, monkeyp
         catalogue.EXPORT_FORMATS, "onnx", catalogue.EXPORT_FORMATS["onnx"]._replace(needs=("not_there",))
     )
     (line,) = lines_of_failure(nas("export", str(folder), "--format", "onnx"))
-    assert line == "nas: --format: onnx needs not_there, not installed: pip install 'espalier[onnx]'"
+    assert line == "nas: --format: onnx needs not_there, not installed: pip install 'espalier-nas[onnx]'"
 
 
 def test_the_example_lets_any_runtime_check_itself(folder: Path) -> None:

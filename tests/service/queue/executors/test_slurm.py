@@ -535,7 +535,7 @@ def test_without_slurm_or_submitit_it_is_said_what_to_install(monkeypatch, tmp_p
     for name in ("sbatch", "squeue"):
         shutil.copy(sys.executable, tmp_path / name)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InvalidJob, match=r"pip install 'espalier\[slurm\]'"):
+    with pytest.raises(InvalidJob, match=r"pip install 'espalier-nas\[slurm\]'"):
         executor(tmp_path).check(Ticket(name="test"))
 
 
