@@ -1,16 +1,21 @@
-"""Scoring architectures without training: a fresh network each, one training batch, all proxies on shared passes."""
+"""Scoring architectures without training: a fresh network each, one training batch, all proxies on shared passes.
+
+Proxies that count what the space knows exactly need no network; the space gives the same numbers in microseconds.
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nas.search.journal import Evaluation, Journal
-from proxies import Batch, Proxy, Score, score
+from proxies import Batch, Passes, Proxy, Score, ScoreError, score
 from search_spaces import Architecture, Space
 from supernets.tasks import Task
 
@@ -32,9 +37,46 @@ class Scored:
     seconds: float
 
 
+@dataclass(frozen=True)
+class SpaceCost(Proxy):
+    """A cost that a space counts, as a proxy; its networks know nothing of it.
+
+    Args:
+        name: Which of the exact costs of the space.
+    """
+
+    name: str
+
+    @property
+    def counts(self) -> str:
+        return self.name
+
+    def __call__(self, passes: Passes) -> Score:
+        raise ScoreError(f"{self.name} is a cost that the space counts; a network alone does not say it")
+
+
+def counted_proxies(proxies: Mapping[str, Proxy], space: Space) -> dict[str, str]:
+    """Return those of the proxies that are exact costs of the space: their names, and the names of the costs."""
+    return {name: proxy.counts for name, proxy in proxies.items() if proxy.counts and proxy.counts in space.cost_names}
+
+
+def counted_scores(
+    counted: Mapping[str, str], space: Space, architectures: Sequence[Architecture]
+) -> dict[str, np.ndarray]:
+    """Return the scores [N] of proxies by name, as the space counts them.
+
+    Args:
+        counted: From `counted_proxies`.
+        space: Counts them.
+        architectures: N of it.
+    """
+    costs = space.costs(architectures) if counted else {}
+    return {name: np.asarray(costs[cost], dtype=float) for name, cost in counted.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """Architecture -> scores, the same at every call.
+    """Architecture -> scores, the same at every call. A network is made where some proxy needs one.
 
     Args:
         space: What is scored.
@@ -42,6 +84,7 @@ class Scorer:
         task: Says what of the batch the networks read, what they lose and what classes there are.
         batch: One training batch as the data yield it, on the device to compute on.
         seed: Of the weights, the same for every architecture, and of whatever proxies draw.
+        layers: Whether the shares of layers are wanted, which only networks tell.
     """
 
     space: Space
@@ -49,14 +92,20 @@ class Scorer:
     task: Task
     batch: tuple[Tensor, ...]
     seed: int = 0
+    layers: bool = False
+
+    @cached_property
+    def counted(self) -> dict[str, str]:
+        """The proxies that need no network; see `counted_proxies`."""
+        return {} if self.layers else counted_proxies(self.proxies, self.space)
 
     def __call__(self, architecture: Architecture) -> Scored:
         start = time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = self.space.subnet(architecture)
-        network = network.to(self.batch[0].device)
-        results = score(network, scored_batch(self.task, self.batch), self.proxies, seed=self.seed, copy=False)
+        exact = counted_scores(self.counted, self.space, [architecture])
+        results: dict[str, Score | ScoreError] = {name: Score(float(column[0])) for name, column in exact.items()}
+        if len(results) < len(self.proxies):
+            results |= self._of_network(architecture)
+        results = {name: results[name] for name in self.proxies}
         found = {name: result for name, result in results.items() if isinstance(result, Score)}
         return Scored(
             values={name: result.value for name, result in found.items()},
@@ -64,6 +113,15 @@ class Scorer:
             layers={name: dict(result.layers) for name, result in found.items() if result.layers},
             seconds=time.perf_counter() - start,
         )
+
+    def _of_network(self, architecture: Architecture) -> dict[str, Score | ScoreError]:
+        """Return what the other proxies say of a fresh network."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self.space.subnet(architecture)
+        network = network.to(self.batch[0].device)
+        others = {name: proxy for name, proxy in self.proxies.items() if name not in self.counted}
+        return score(network, scored_batch(self.task, self.batch), others, seed=self.seed, copy=False)
 
 
 def scored_batch(task: Task, batch: tuple[Tensor, ...]) -> Batch:

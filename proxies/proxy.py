@@ -18,6 +18,14 @@ class Proxy(Protocol):
     maximise: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset()
 
+    @property
+    def counts(self) -> str | None:
+        """Name of the cost that the score counts in the network, where it is a count.
+
+        Whoever knows this cost of an architecture exactly needs no network for the score.
+        """
+        return None
+
     def __call__(self, passes: Passes) -> Score:
         """Return the score.
 

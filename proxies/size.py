@@ -25,6 +25,8 @@ FEW = 8
 class Params(Proxy):
     """No options."""
 
+    counts = "params"
+
     def __call__(self, passes: Passes) -> Score:
         return Score(float(sum(parameter.numel() for parameter in passes.model.parameters())))
 
@@ -32,6 +34,8 @@ class Params(Proxy):
 @dataclass(frozen=True, kw_only=True)
 class Macs(Proxy):
     """Of one example; a layer that is used several times counts every time. No options."""
+
+    counts = "macs"
 
     def __call__(self, passes: Passes) -> Score:
         made = "ordinary" in vars(passes)

@@ -108,8 +108,8 @@ DEVICES = {
     ),
 }
 PROXIES = {
-    "params": Entry("proxies.size:Params", "number of trainable weights"),
-    "macs": Entry("proxies.size:Macs", "multiply-accumulates of one forward pass"),
+    "params": Entry("proxies.size:Params", "number of weights and biases; exact, without networks"),
+    "macs": Entry("proxies.size:Macs", "multiply-accumulates of one input; exact, without networks"),
     "layers": Entry("proxies.size:Layers", "number of convolutions and linear layers that take part"),
     "plain": Entry("proxies.plain:Plain", "signed sum of weight times gradient"),
     "grad_norm": Entry("proxies.grad_norm:GradNorm", "sum over layers of the norm of the gradient"),

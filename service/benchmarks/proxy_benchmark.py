@@ -2,8 +2,9 @@
 
 import csv
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from nas.benchmarks.provenance import Provenance
 from nas.benchmarks.published_tables import Table
 from nas.rank_agreement import Agreement, rank_agreement
-from nas.scoring import scored_batch
+from nas.scoring import counted_proxies, counted_scores, scored_batch
 from proxies import score
-from search_spaces import Space
+from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import proxies as job_proxies
+from service.job.building import build_space
 from service.job.job import Job
 from service.run import scoring
 from service.run.score import Outcome
@@ -82,7 +84,8 @@ def read_truth(request: TableRequest, space: Space, seed: int) -> Truth:
 
 def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
     """Return how each score ranks the rows; scores of which lower is better count negative."""
-    proxies = job_proxies.make_all(outcome.job.proxies.names, outcome.job.proxies.options)
+    config, costs = outcome.job.proxies, build_space(outcome.job).cost_names
+    proxies = job_proxies.make_all(config.names, config.options, costs)
     columns = {
         name: values if name not in proxies or proxies[name].maximise else -values
         for name, values in outcome.columns.items()
@@ -91,18 +94,40 @@ def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
 
 
 def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
-    """Return the seconds of each proxy by itself, without the passes of others: the median over a few architectures."""
+    """Return the seconds of each proxy by itself, without the passes of others: the median over a few architectures.
+
+    What the space counts is timed as the space counts it.
+    """
+    few = rows.architectures[:_TIMED]
+    space = build_space(job)
+    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options, space.cost_names)
+    counted = counted_proxies(proxies, space)
+    seconds: dict[str, list[float]] = {name: [] for name in proxies}
+    for architecture, (name, cost) in product(few, counted.items()):
+        start = time.perf_counter()
+        counted_scores({name: cost}, space, [architecture])
+        seconds[name].append(time.perf_counter() - start)
+    if len(counted) < len(proxies):
+        for name, times in _seconds_of_networks(job, few, [name for name in proxies if name not in counted]).items():
+            seconds[name] = times
+    return {name: float(np.median(times)) for name, times in seconds.items()}
+
+
+def _seconds_of_networks(
+    job: Job, architectures: Sequence[Architecture], names: Sequence[str]
+) -> dict[str, list[float]]:
+    """Return the seconds of each of these proxies on each of the architectures."""
     ready, _ = scoring.scorer_of(job)
     scorer = ready()
     batch = scored_batch(scorer.task, scorer.batch)
-    seconds: dict[str, list[float]] = {name: [] for name in scorer.proxies}
-    for architecture in rows.architectures[:_TIMED]:
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for architecture in architectures:
         network = scorer.space.subnet(architecture).to(scorer.batch[0].device)
-        for name, proxy in scorer.proxies.items():
+        for name in names:
             start = time.perf_counter()
-            score(network, batch, {name: proxy}, seed=scorer.seed)
+            score(network, batch, {name: scorer.proxies[name]}, seed=scorer.seed)
             seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
+    return seconds
 
 
 def write_agreements(path: Path, found: Mapping[str, Agreement], seconds: Mapping[str, float]) -> Path:

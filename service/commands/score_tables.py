@@ -45,7 +45,9 @@ def score_summary(outcome: "Outcome", output: Path) -> str:
     lines = []
     reasons = Counter(reason for scored in outcome.known.values() for reason in scored.reasons.values())
     lines += [f"no score for {count:,}: {reason}" for reason, count in reasons.most_common(3)]
-    if outcome.job.data.source == "noise":
+    if outcome.counted:
+        lines.append(f"counted {len(outcome.known):,} architectures in {outcome.seconds:.1f} s, without networks")
+    elif outcome.job.data.source == "noise":
         lines.append("images: random noise; give --data for scores on your images")
     if outcome.fresh:
         pace = outcome.fresh / outcome.seconds

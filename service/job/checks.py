@@ -46,11 +46,11 @@ def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt])
     yield from data_mistakes
     if checked.sound("latency"):
         yield from _backend_mistakes(job, checked.sound("device"))
-    yield from job_proxies.mistakes(job.proxies)
     task, task_mistakes = _try_task(job, data) if checked.sound("task") else (None, [])
     yield from task_mistakes
     space, space_mistakes = _try_space(job, data) if checked.sound("space") else (None, [])
     yield from space_mistakes
+    yield from job_proxies.mistakes(job.proxies, () if space is None else space.cost_names)
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)

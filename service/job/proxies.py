@@ -1,6 +1,6 @@
 """From the names of proxies in a job to what computes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,33 +19,44 @@ def plain_names(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for some in parts for part in some))
 
 
-def make(name: str, options: Mapping[str, Any]) -> "Proxy":
+def make(name: str, options: Mapping[str, Any], costs: Collection[str] = ()) -> "Proxy":
     """Return one proxy with its options.
+
+    Args:
+        name: A proxy, or a cost of the space.
+        options: Of the proxy, by name.
+        costs: What the space counts.
 
     Raises:
         ValueError: There is no such proxy, or no such option, or its value is not allowed.
     """
     from proxies import Proxy
 
+    if name in costs and name not in PROXIES:
+        from nas.scoring import SpaceCost
+
+        return SpaceCost(name)
     proxy = catalogue.make("proxy", name, options=options)
     if not isinstance(proxy, Proxy):
         raise ValueError(f"proxy {name} is a {type(proxy).__name__}, which is no subclass of proxies.Proxy")
     return proxy
 
 
-def make_all(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> "dict[str, Proxy]":
-    """Return all proxies that these names need, by name."""
-    return {name: make(name, options.get(name, {})) for name in plain_names(names)}
+def make_all(
+    names: Iterable[str], options: Mapping[str, Mapping[str, Any]], costs: Collection[str] = ()
+) -> "dict[str, Proxy]":
+    """Return all proxies that these names need, by name; `costs` are those of the space."""
+    return {name: make(name, options.get(name, {}), costs) for name in plain_names(names)}
 
 
-def mistakes(config: ProxyConfig) -> list[str]:
-    """Return what is wrong with the names and options of proxies, one line each."""
+def mistakes(config: ProxyConfig, costs: Collection[str] = ()) -> list[str]:
+    """Return what is wrong with the names and options of proxies, one line each; `costs` are those of the space."""
     found = []
     named = {"names": config.names, "filter": [config.filter] if config.filter not in (None, "auto") else []}
     for field, names in named.items():
         for name in names:
             try:
-                check_name(str(name))
+                check_name(str(name), costs)
             except ValueError as error:
                 found.append(f"proxies.{field}: {error}")
     if found:
@@ -55,22 +66,25 @@ def mistakes(config: ProxyConfig) -> list[str]:
         try:
             if name not in computed:
                 raise ValueError(f"{name!r} is not computed{suggestion(name, computed)}")
+            if name in costs and name not in PROXIES:
+                raise ValueError(f"{name!r} is a cost of the space; it has no options")
             make(name, options)
         except ValueError as error:
             found.append(f"proxies.options.{name}: {error}")
     return found
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that is neither a proxy nor an aggregate.
+def check_name(name: str, costs: Collection[str] = ()) -> None:
+    """Refuse a name that is neither a proxy nor an aggregate, nor one of the costs of the space.
 
     Raises:
         ValueError: There is not.
     """
-    if name in AGGREGATES or name in PROXIES:
+    if name in AGGREGATES or name in PROXIES or name in costs:
         return
     if ":" not in name:
-        raise ValueError(f"{name!r} is no proxy{suggestion(name, [*PROXIES, *AGGREGATES])}, or package.module:object")
+        known = list(dict.fromkeys([*PROXIES, *AGGREGATES, *costs]))
+        raise ValueError(f"unknown proxy {name!r}{suggestion(name, known)}, or package.module:object")
     check("proxy", name)
 
 

@@ -51,7 +51,8 @@ class Outcome:
         known: Their scores.
         columns: Scores [rows] by name, aggregates included.
         seconds: Of this run.
-        fresh: Architectures scored in this run; the others were remembered.
+        fresh: Architectures scored by networks in this run; the others were remembered, or needed none.
+        counted: Whether the space counted everything, without networks and data.
     """
 
     job: Job
@@ -60,6 +61,7 @@ class Outcome:
     columns: Mapping[str, np.ndarray]
     seconds: float
     fresh: int
+    counted: bool
 
 
 def requested_job(request: Request) -> Job:
@@ -131,8 +133,9 @@ def perform(
     seconds = time.perf_counter() - start
     columns = scoring.score_columns(job, rows, known)
     scoring.write_table(output, rows, known, columns)
-    fresh = len(known) - max(0, before - 1)
-    return Outcome(job=job, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh)
+    counted = not layers and scoring.needs_no_network(job)
+    fresh = 0 if counted else len(known) - max(0, before - 1)
+    return Outcome(job=job, rows=rows, known=known, columns=columns, seconds=seconds, fresh=fresh, counted=counted)
 
 
 def journal_file(output: Path) -> Path:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ import torch
 
 from nas.benchmarks.published_tables import Table
 from nas.data import Data
-from nas.scoring import Scored, Scorer, as_evaluation, as_scored
+from nas.scoring import Scored, Scorer, as_evaluation, as_scored, counted_proxies, counted_scores
 from nas.search.journal import Journal
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
@@ -98,6 +98,8 @@ def score_rows(
 ) -> dict[Architecture, Scored]:
     """Return scores of all rows; what the journal knows already is not computed again.
 
+    Where the space counts all that is asked for, there are no networks, no data and no journal.
+
     Args:
         job: Space, data, proxies, seed and device.
         rows: What to score.
@@ -109,11 +111,13 @@ def score_rows(
     Raises:
         InvalidJob: The journal is of other scores.
     """
-    ready, fingerprint = scorer_of(job)
+    distinct = list(dict.fromkeys(rows.architectures))
+    if not layers and needs_no_network(job):
+        return _counted(job, distinct)
+    ready, fingerprint = scorer_of(job, layers=layers)
     journal = _opened(journal_path, job, rows, fingerprint)
     known = {evaluation.architecture: as_scored(evaluation) for evaluation in journal.evaluations}
     places = {architecture: i for i, architecture in reversed(list(enumerate(rows.architectures)))}
-    distinct = list(dict.fromkeys(rows.architectures))
     missing = [architecture for architecture in distinct if architecture not in known]
     synced = time.monotonic()
     observer({"event": "score", "done": len(known), "total": len(distinct)})
@@ -129,6 +133,27 @@ def score_rows(
                 synced = time.monotonic()
             observer({"event": "score", "done": len(known), "total": len(distinct)})
     return known
+
+
+def needs_no_network(job: Job) -> bool:
+    """Return whether the space of a job counts all that its proxies are asked for."""
+    space = build_space(job)
+    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options, space.cost_names)
+    return len(counted_proxies(proxies, space)) == len(proxies)
+
+
+def _counted(job: Job, architectures: Sequence[Architecture]) -> dict[Architecture, Scored]:
+    """Return what the space counts of distinct architectures, all at once."""
+    start = time.perf_counter()
+    space = build_space(job)
+    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options, space.cost_names)
+    columns = counted_scores(counted_proxies(proxies, space), space, architectures)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    seconds = (time.perf_counter() - start) / max(1, len(architectures))
+    return {
+        architecture: Scored(values=dict(zip(columns, row)), reasons={}, layers={}, seconds=seconds)
+        for architecture, row in zip(architectures, rows, strict=True)
+    }
 
 
 def _opened(path: Path, job: Job, rows: Rows, fingerprint: str) -> Journal:
@@ -151,11 +176,11 @@ def _shares(journal_path: Path) -> TextIO:
     return layer_file(journal_path).open("a", encoding="utf-8")
 
 
-def scorer_of(job: Job) -> tuple[partial[Scorer], str]:
+def scorer_of(job: Job, *, layers: bool = False) -> tuple[Callable[[], Scorer], str]:
     """Return what makes the scorer of a job, in this process or another, and the fingerprint of its data."""
     data = data_source(job.data).load(torch.device("cpu"))
     names = job_proxies.plain_names(job.proxies.names)
-    return partial(make_scorer, job, names, training_batch(data, job)), data.fingerprint
+    return partial(make_scorer, job, names, training_batch(data, job), layers=layers), data.fingerprint
 
 
 def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
@@ -170,15 +195,16 @@ def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
     return next(iter(data.train.subset(batch, seed=job.seed).sequential(batch)))
 
 
-def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...]) -> Scorer:
+def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...], *, layers: bool = False) -> Scorer:
     """Return what scores the space of a job by these proxies."""
-    device = torch_device(job.device)
+    device, space = torch_device(job.device), build_space(job)
     return Scorer(
-        space=build_space(job),
-        proxies=job_proxies.make_all(names, job.proxies.options),
+        space=space,
+        proxies=job_proxies.make_all(names, job.proxies.options, space.cost_names),
         task=build_task(job),
         batch=tuple(tensor.to(device) for tensor in batch),
         seed=job.seed,
+        layers=layers,
     )
 
 
@@ -197,7 +223,7 @@ def _processes(job: Job, workers: int, missing: int) -> int:
 
 
 def _computed(
-    ready: partial[Scorer], architectures: Sequence[Architecture], workers: int
+    ready: Callable[[], Scorer], architectures: Sequence[Architecture], workers: int
 ) -> Iterator[tuple[Architecture, Scored]]:
     """Yield scores in the order in which they are done.
 
@@ -218,7 +244,7 @@ def _computed(
 
 def score_columns(job: Job, rows: Rows, known: Mapping[Architecture, Scored]) -> dict[str, np.ndarray]:
     """Return scores [rows] by name, NaN where there is none; aggregates rank over all rows."""
-    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options)
+    proxies = job_proxies.make_all(job.proxies.names, job.proxies.options, build_space(job).cost_names)
     columns = {
         name: np.array([known[a].values.get(name, np.nan) for a in rows.architectures], dtype=float) for name in proxies
     }

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from nas.scoring import counted_proxies, counted_scores
+from proxies import Batch, score
+from proxies.size import Macs, Params
 from search_spaces import Architecture, Space
 from search_spaces.elastic import Elastic, governed
 from service import catalogue
@@ -84,6 +87,18 @@ def test_costs_are_columns_by_name_with_units(space):
     assert all(costs.units.values())
     for name, column in costs.items():
         assert (column.shape, column.dtype) == ((7,), np.int64), name
+
+
+def test_scores_that_a_space_counts_are_those_of_its_networks(space):
+    proxies = {"params": Params(), "macs": Macs()}
+    generator = np.random.default_rng(4)
+    architectures = [space.smallest(), space.largest(), *(space.sample(generator) for _ in range(2))]
+    counted = counted_scores(counted_proxies(proxies, space), space, architectures)
+    assert counted.keys() == proxies.keys()
+    for place, architecture in enumerate(architectures):
+        batch = Batch(space.example(architecture, 8), lambda output, rows: output[rows].flatten(1).sum(1))
+        found = score(space.subnet(architecture), batch, proxies, copy=False)
+        assert {name: found[name].value for name in proxies} == {name: counted[name][place] for name in proxies}
 
 
 def test_examples_have_the_shapes_and_types_that_networks_take(space):

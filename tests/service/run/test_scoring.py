@@ -2,13 +2,17 @@
 
 import csv
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import torch
 
 from proxies import Passes, Proxy, Score
+from search_spaces import Space
 from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import parse_cell, to_string
 from service.errors import InvalidJob
@@ -60,6 +64,59 @@ def test_scores_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None
     assert len(one) == 6
 
 
+def no_network(*arguments: object) -> NoReturn:
+    raise AssertionError("a network was made")
+
+
+def without_networks() -> Space:
+    """A space with a cost of its own, which cannot make networks."""
+    space = nasbench201(cells=1, width=4, image_size=8)
+    costs = space.costs
+
+    def cost(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        indices = [[d.choices.index(value) for value in columns[d.name]] for d in space.decisions]
+        counted = costs(np.array(indices).T)
+        return {**counted, "energy_nj": counted["params"] + 2 * counted["macs"]}
+
+    return replace(space, places=None, cost=cost, network=no_network, build=no_network)
+
+
+OWN = "tests.service.run.test_scoring:without_networks"
+
+
+def test_what_the_space_counts_is_scored_without_networks_data_and_journal(tmp_path: Path) -> None:
+    archs, output = write_cells(tmp_path / "cells.csv"), tmp_path / "scores.csv"
+    result = nas("score", "--space", OWN, "--proxy", "params,macs,energy_nj", "--archs", str(archs),
+                 "--output", str(output), *settings("data.image_size=8"))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    space = nasbench201(cells=1, width=4, image_size=8)
+    costs = space.costs([space.architecture(parse_cell(cell)) for cell in CELLS])
+    rows = read(output)
+    for name in ("params", "macs"):
+        assert [float(row[name]) for row in rows] == costs[name].tolist()
+    assert [float(row["energy_nj"]) for row in rows] == (costs["params"] + 2 * costs["macs"]).tolist()
+    assert "counted 3 architectures" in result.stdout
+    assert "random noise" not in result.stdout
+    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+
+
+def test_a_cost_that_the_space_does_not_have_is_no_proxy() -> None:
+    lines = lines_of_failure(nas("score", "--space", OWN, "--proxy", "energy_mj", "--sample", "2",
+                                 *settings("data.image_size=8")))  # fmt: skip
+    assert "unknown proxy 'energy_mj'; did you mean energy_nj" in lines[0]
+
+
+def test_networks_give_the_same_numbers_where_another_proxy_needs_them(tmp_path: Path) -> None:
+    job, space = command.job_and_space(request(proxies="macs,l2_norm,params"))
+    rows = scoring.rows_of_sample(space, 3, seed=0)
+    mixed = scoring.score_rows(job, rows, tmp_path / "mixed.jsonl", print, workers=1)
+    layered = scoring.score_rows(job, rows, tmp_path / "layers.jsonl", print, workers=1, layers=True)
+    assert {a: s.values for a, s in mixed.items()} == {a: s.values for a, s in layered.items()}
+    assert [list(scored.values) for scored in mixed.values()] == 3 * [["macs", "l2_norm", "params"]]
+    shares = [json.loads(line)["layers"] for line in (tmp_path / "layers.layers.jsonl").read_text().splitlines()]
+    assert [sum(share["macs"].values()) for share in shares] == space.costs(rows.architectures)["macs"].tolist()
+
+
 def test_all_lists_every_architecture_once() -> None:
     _, space = command.job_and_space(request())
     rows = scoring.rows_of_all(space)
@@ -109,7 +166,7 @@ def test_a_journal_of_other_scores_is_refused(tmp_path: Path) -> None:
     sets = settings(*SMALL)
     archs = write_cells(tmp_path / "cells.csv")
     common = ["score", "--space", "nasbench201", "--archs", str(archs), "--output", str(tmp_path / "s.csv"), *sets]
-    assert nas(*common, "--proxy", "params").exit_code == 0
+    assert nas(*common, "--proxy", "l2_norm").exit_code == 0
     lines = lines_of_failure(nas(*common, "--proxy", "synflow"))
     assert "journal of another search" in lines[0] or "other" in lines[0]
 
