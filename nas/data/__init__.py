@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nas.data.data import Data, DataSource, Split
     from nas.data.images.device_images import DeviceImages
     from nas.data.images.image_data import ImageData
+    from nas.data.images.preprocessing import Preprocessing
     from nas.data.images.source import ImageSource
     from nas.data.images.streamed_images import StreamedImages
     from nas.data.load import check_data, load_data, open_source
@@ -24,6 +25,7 @@ __all__ = [
     "ImageData",
     "ImageSource",
     "InvalidData",
+    "Preprocessing",
     "Split",
     "StreamedImages",
     "TensorData",

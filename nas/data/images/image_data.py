@@ -1,8 +1,9 @@
 """From stored images to batches: decoded where they fit into memory, normalised, augmented."""
 
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,15 @@ from nas.data.config import DataConfig
 from nas.data.data import Data, Split
 from nas.data.images.augment import Augmentation, Normalisation
 from nas.data.images.device_images import DeviceImages
+from nas.data.images.preprocessing import Decoding, Preprocessing
 from nas.data.images.samples import Part, channel_statistics, decode
 from nas.data.images.stored import ImageShape, StoredImages
-from nas.data.images.streamed_images import StreamedImages
+from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages
 from nas.data.tensors import send
 
 MEMORY_LIMIT_BYTES = 4 * 2**30
 STATISTICS_IMAGES = 2000
 MEANING = "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities"
-COLOURS = {1: "grey", 3: "red, green, blue"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,12 @@ class ImageLoader:
         Raises:
             InvalidData: An image cannot be decoded.
         """
-        stored, splits, shape = self.stored, self.splits, self.shape
-        decoded = self._decoded(splits, shape)
-        mean, std = channel_statistics(decoded["train"] if decoded else self._statistics_images(splits["train"], shape))
+        stored, splits, size = self.stored, self.splits, self.shape.image_size
+        whole = Decoding(image_size=size, channels=self.shape.channels)
+        decoded = self._decoded(whole)
+        mean, std = channel_statistics(decoded["train"] if decoded else self._statistics_images(whole))
+        streamed = replace(whole, shorter_side=math.ceil(size * EVALUATION_MARGIN))
+        preprocessing = Preprocessing(decoding=whole if decoded else streamed, mean=mean, std=std)
         return ImageData(
             name=stored.name,
             task=task,
@@ -99,45 +103,43 @@ class ImageLoader:
             mean=mean,
             std=std,
             fingerprint=_fingerprint(stored.class_names, splits, decoded, (mean, std)),
-            preprocessing=_preprocessing(shape.channels, mean, std),
+            preprocessing=preprocessing.to_json(),
             targets={"meaning": MEANING, "classes": list(stored.class_names)},
-            **self._images(splits, decoded, Normalisation(mean, std, shape.image_size, device), shape),
+            **self._images(decoded, preprocessing, device),
         )
 
-    def _decoded(self, splits: Mapping[str, Part], shape: ImageShape) -> dict[str, np.ndarray]:
+    def _decoded(self, decoding: Decoding) -> dict[str, np.ndarray]:
         """Bytes [N, H, W, C] of each split; nothing where they do not fit into memory."""
         in_memory = self.config.in_memory
         if in_memory is None:
-            count = sum(len(part.indices) for part in splits.values())
-            in_memory = count * shape.image_size**2 * shape.channels <= MEMORY_LIMIT_BYTES
+            count = sum(len(part.indices) for part in self.splits.values())
+            in_memory = count * decoding.image_size**2 * decoding.channels <= MEMORY_LIMIT_BYTES
         if not in_memory:
             return {}
-        threads = self.stored.threads
-        return {name: decode(part, shape.image_size, shape.channels, threads=threads) for name, part in splits.items()}
+        return {name: decode(part, decoding, threads=self.stored.threads) for name, part in self.splits.items()}
 
-    def _statistics_images(self, train: Part, shape: ImageShape) -> np.ndarray:
+    def _statistics_images(self, decoding: Decoding) -> np.ndarray:
         """Some training images that stand for all; splits are in random order, so these are the first."""
+        train = self.splits["train"]
         sample = Part(train.samples, train.indices[:STATISTICS_IMAGES])
-        return decode(sample, shape.image_size, shape.channels, threads=self.stored.threads)
+        return decode(sample, decoding, threads=self.stored.threads)
 
     def _images(
-        self,
-        splits: Mapping[str, Part],
-        decoded: dict[str, np.ndarray],
-        normalisation: Normalisation,
-        shape: ImageShape,
+        self, decoded: dict[str, np.ndarray], preprocessing: Preprocessing, device: torch.device
     ) -> dict[str, Any]:
         """The splits as batches are drawn from them; what is decoded is let go of as it is sent to the device."""
-        augmentation, device = self._augmentation(shape.image_size), normalisation.device
+        size = preprocessing.image_size
+        normalisation = Normalisation(preprocessing.mean, preprocessing.std, size, device)
+        augmentation = self._augmentation(size)
         images: dict[str, Split] = {}
-        for name, part in splits.items():
+        for name, part in self.splits.items():
             if name in decoded:
                 pixels, labels = torch.from_numpy(decoded.pop(name)), torch.from_numpy(part.labels)
                 images[name] = DeviceImages(send(pixels, device), send(labels, device), normalisation, augmentation)
             else:
                 images[name] = StreamedImages(
                     part=part,
-                    shape=(shape.image_size, shape.image_size, shape.channels),
+                    decoding=preprocessing.decoding,
                     normalisation=normalisation,
                     augmentation=augmentation,
                     device=device,
@@ -152,15 +154,6 @@ class ImageLoader:
             crop_padding=image_size // 8 if config.crop_padding is None else config.crop_padding,
             cutout=config.cutout,
         )
-
-
-def _preprocessing(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
-    return {
-        "layout": f"image, channel ({COLOURS.get(channels, f'{channels} channels')}), row, column",
-        "scale": "x = (pixel / 255 - mean) / std for each channel",
-        "mean": list(mean),
-        "std": list(std),
-    }
 
 
 def _fingerprint(

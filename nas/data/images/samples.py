@@ -1,8 +1,8 @@
 """Images as they are stored, not yet decoded, and how they become arrays of one size."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from nas.data.config import InvalidData
+from nas.data.images.decoding import GREY_MODES
+from nas.data.images.preprocessing import Decoding
 
 PROBED = 256
 LARGEST_OWN_SIZE = 224
 DEFAULT_SIZE = 64
-GREY_MODES = {"1", "L", "LA"}
 
 
 class Samples(Protocol):
@@ -91,29 +92,31 @@ class FileSamples:
         return str(self.paths[index])
 
 
-def read(samples: Samples, index: int, channels: int | None = None) -> Image.Image:
-    """One image, decoded to that many channels; without `channels` only its header is read.
+def opened(samples: Samples, index: int) -> Image.Image:
+    """Return one image, of which the header alone need be read yet.
 
     Raises:
-        InvalidData: It cannot be decoded.
+        InvalidData: It is no image.
+    """
+    with naming(samples, index):
+        return samples.open(index)
+
+
+@contextmanager
+def naming(samples: Samples, index: int) -> Iterator[None]:
+    """Refuse the image, by its name, for whatever is raised here.
+
+    Raises:
+        InvalidData: Something was raised.
     """
     try:
-        image = samples.open(index)
-        return image if channels is None else image.convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: {error}") from error
-
-
-def fit(image: Image.Image, size: int, *, margin: float = 1.0) -> Image.Image:
-    """The image resized so that its shorter side is `margin` x `size`, then its centre of `size` x `size` pixels."""
-    if image.size == (size, size):
-        return image
-    shorter = math.ceil(size * margin)
-    factor = shorter / min(image.size)
-    width, height = (max(shorter, round(side * factor)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    return resized.crop((left, top, left + size, top + size))
+        yield
+    except InvalidData:
+        raise
+    # A damaged file may make a decoder raise anything; whatever it is, this image cannot be used.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: {reason}") from error
 
 
 def probe(parts: Sequence[Part]) -> tuple[int, int]:
@@ -127,7 +130,7 @@ def probe(parts: Sequence[Part]) -> tuple[int, int]:
     for part in parts:
         spread = np.linspace(0, len(part.indices) - 1, min(PROBED, len(part.indices))).astype(np.int64)
         for index in np.sort(part.indices)[spread]:
-            with read(part.samples, int(index)) as image:
+            with opened(part.samples, int(index)) as image:
                 modes.add(image.mode)
                 sizes.add(image.size)
     width, height = min(sizes)
@@ -135,18 +138,20 @@ def probe(parts: Sequence[Part]) -> tuple[int, int]:
     return 1 if modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE
 
 
-def decode(part: Part, size: int, channels: int, *, threads: int = 2) -> np.ndarray:
-    """All images of the part as bytes [N, size, size, channels].
+def decode(part: Part, decoding: Decoding, *, threads: int = 2) -> np.ndarray:
+    """Return all images of the part as bytes [N, size, size, channels].
 
     Raises:
         InvalidData: An image cannot be decoded.
     """
+    size, channels = decoding.image_size, decoding.channels
     decoded = np.empty((len(part.indices), size, size, channels), np.uint8)
 
     def fill(rows: range) -> None:
         for row in rows:
-            with read(part.samples, int(part.indices[row]), channels) as image:
-                decoded[row] = np.asarray(fit(image, size)).reshape(size, size, channels)
+            index = int(part.indices[row])
+            with naming(part.samples, index), part.samples.open(index) as image:
+                decoded[row] = decoding.pixels(image)
 
     chunks = [range(first, min(first + 512, len(decoded))) for first in range(0, len(decoded), 512)]
     with ThreadPoolExecutor(threads) as pool:

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from nas.data.config import InvalidData
 from nas.data.images.augment import Augmentation, Normalisation, cut_out, draw
-from nas.data.images.samples import Part, fit, read
+from nas.data.images.preprocessing import Decoding
+from nas.data.images.samples import Part, naming
 from nas.data.order import order_of, random_subset, shares, steps
 from nas.data.tensors import send
 from supernets.streams import AUGMENTATION
@@ -43,24 +44,28 @@ class _Decoder(Dataset[Tensor | InvalidData]):
     """What a worker does for one image. A bad image is returned, not raised: workers garble messages."""
 
     part: Part
-    shape: tuple[int, int, int]
+    decoding: Decoding
     flip: bool
 
     def __getitem__(self, key: Key) -> Tensor | InvalidData:
         position, entropy = key
+        samples, index = self.part.samples, int(self.part.indices[position])
         try:
-            image = read(self.part.samples, int(self.part.indices[position]), self.shape[2])
+            with naming(samples, index), samples.open(index) as stored:
+                image = self.decoding.whole(stored)
         except InvalidData as error:
             return error
         if entropy is None:
-            image = fit(image, self.shape[0], margin=EVALUATION_MARGIN)
+            image = self.decoding.centre(image)
         else:
             image = self._augmented(image, AUGMENTATION.generator(*entropy, position))
-        return torch.from_numpy(np.array(image)).view(self.shape)
+        size = self.decoding.image_size
+        return torch.from_numpy(np.array(image)).view(size, size, self.decoding.channels)
 
     def _augmented(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        size = self.decoding.image_size
         box = random_crop_box(*image.size, rng)
-        image = image.resize(self.shape[:2], Image.Resampling.BICUBIC, box=box)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
         if self.flip and rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return image
@@ -78,7 +83,7 @@ class StreamedImages:
 
     Args:
         part: The images of the split.
-        shape: Height, width and channels (1 or 3) of the batches' images; height and width are the same.
+        decoding: From stored images to those of the batches.
         normalisation: Of the training split.
         augmentation: Of training batches; its padded crop is replaced by a crop of random size.
         device: Where batches are wanted.
@@ -86,7 +91,7 @@ class StreamedImages:
     """
 
     part: Part
-    shape: tuple[int, int, int]
+    decoding: Decoding
     normalisation: Normalisation
     augmentation: Augmentation
     device: torch.device
@@ -128,7 +133,8 @@ class StreamedImages:
             keys.append(list(zip(positions[share.begin : share.end].tolist(), own)))
         for share, (images, labels) in zip(mine, self._decoded(keys)):
             if augment:
-                draws = draw(self.augmentation, share.total, self.shape[0], seed=seed, epoch=epoch, batch=share.batch)
+                size = self.decoding.image_size
+                draws = draw(self.augmentation, share.total, size, seed=seed, epoch=epoch, batch=share.batch)
                 draws = send(draws[:, share.offset : share.offset + len(images)], self.device)
                 cut_out(images, draws, self.augmentation)
             yield images.permute(0, 3, 1, 2), labels
@@ -152,7 +158,7 @@ class StreamedImages:
     def _decoded(self, keys: list[list[Key]]) -> Iterator[Batch]:
         """Normalised images float32 [B, H, W, C] and labels of the images to read, on the device."""
         loader = DataLoader(
-            _Decoder(self.part, self.shape, self.augmentation.flip),
+            _Decoder(self.part, self.decoding, self.augmentation.flip),
             batch_sampler=keys,
             num_workers=min(self.workers, len(keys)),
             collate_fn=_stack,

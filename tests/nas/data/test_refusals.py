@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nas.data import DataConfig, ImageSource, InvalidData, check_data, open_source
+from nas.data.images.preprocessing import Decoding
 from nas.data.images.samples import channel_statistics, decode
 from tests.nas.data.pictures import load, write_folder, write_npz
 
@@ -186,6 +187,6 @@ def test_cifar10_file_is_what_it_is_said_to_be(shared_data: Path):
     assert list(source.sizes.values()) == [45000, 5000, 10000]
     assert np.bincount(source.splits["validation"].labels).tolist() == [500] * 10
     few = source.splits["train"]._replace(indices=source.splits["train"].indices[:200])
-    mean, std = channel_statistics(decode(few, 32, 3))
+    mean, std = channel_statistics(decode(few, Decoding(image_size=32, channels=3)))
     assert mean == pytest.approx((0.4913, 0.4821, 0.4465), abs=0.04)
     assert std == pytest.approx((0.2452, 0.2428, 0.2606), abs=0.04)

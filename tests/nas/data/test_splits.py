@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nas.data import DataConfig, ImageData, ImageSource, load_data, open_source
+from nas.data.images.preprocessing import Decoding
 from nas.data.images.samples import channel_statistics, decode
 from nas.data.sources.digits import digit_images
 from tests.nas.data.pictures import CPU, SIZE, contents, everything, load, write_npz
@@ -39,7 +40,7 @@ def test_published_test_images_are_the_test_split(npz: Path):
     data = load(DataConfig(source="npz", path=str(npz)))
     alone = open_source(DataConfig(source="npz", path=str(npz / "small_test.npz")))
     assert isinstance(alone, ImageSource)
-    whole = decode(alone.splits["train"], SIZE, 3)
+    whole = decode(alone.splits["train"], Decoding(image_size=SIZE, channels=3))
     assert len(data.test) == 15
     assert contents(torch.from_numpy(whole)) <= contents(data.test.images)
 
