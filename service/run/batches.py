@@ -60,3 +60,7 @@ class EvaluationBatches:
         """Return how many examples a member of the front is judged on."""
         data = self.load()
         return {"validation": len(data.validation), "test": len(data.test)}
+
+    def names(self) -> tuple[str, ...]:
+        """Return what the data call the groups of their examples, such as classes; empty where they have none."""
+        return tuple(str(name) for name in self.load().targets.get("classes", ()))

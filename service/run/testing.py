@@ -1,17 +1,20 @@
 """The front of a job judged on the test split."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from service.job.folder import write_json
+from service.job.outcomes_file import write_breakdowns, write_outcomes
 from service.run.batches import EvaluationBatches
 from service.run.events import Events
 from service.run.weights import save_weights
 from supernets import Task
+from supernets.tasks import Batch, Outcomes
 
 
 def test_front(
@@ -22,7 +25,7 @@ def test_front(
     batches: EvaluationBatches,
     events: Events,
 ) -> None:
-    """Evaluate every member of a front once on the test split, and keep its weights beside it.
+    """Evaluate every member of a front once on the test split; keep its weights and its outcomes beside it.
 
     Args:
         path: `front.json` of the job; what is found is added to it.
@@ -34,6 +37,7 @@ def test_front(
     front = json.loads(path.read_text(encoding="utf-8"))
     members = front["members"]
     (path.parent / "front").mkdir(exist_ok=True)
+    judge = _Judge(path.parent, task, batches)
     for number, member in enumerate(members):
         events.progress(number, len(members))
         if "test_quality" in member:
@@ -41,7 +45,36 @@ def test_front(
         network = subnet(member["architecture"])
         member["weights"] = f"front/{member['key']}.safetensors"
         save_weights(network, path.parent / member["weights"])
-        member["test_quality"] = task.evaluate(network, batches.test()).value
+        member.update(judge.tested(network, member["key"]))
     front["examples"] = batches.sizes()
     write_json(path, front)
     events.progress(len(members), len(members))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges networks, and keeps what they give for single examples in the folder of the job."""
+
+    folder: Path
+    task: Task
+    batches: EvaluationBatches
+
+    def tested(self, network: nn.Module, key: str) -> dict[str, Any]:
+        """Return the quality of a member on the test split, and the numbers that the task reads from its outcomes."""
+        tested = self._outcomes(network, key, "test", self.batches.test())
+        if tested is None:
+            return {"test_quality": self.task.evaluate(network, self.batches.test()).value}
+        searched = self._outcomes(network, key, "validation", self.batches.validation())
+        seen = {"validation": searched, "test": tested}
+        names = self.batches.names()
+        breakdowns = {name: self.task.breakdown(one, names) for name, one in seen.items() if one is not None}
+        write_breakdowns(self.folder, key, breakdowns)
+        numbers = breakdowns["test"].to_json()["numbers"]
+        return {"test_quality": float(tested.scores.mean()), **({"test_numbers": numbers} if numbers else {})}
+
+    def _outcomes(self, network: nn.Module, key: str, split: str, batches: Iterable[Batch]) -> Outcomes | None:
+        """Write and return what a member gives for the examples of a split."""
+        outcomes = self.task.outcomes(network, batches)
+        if outcomes is not None:
+            write_outcomes(self.folder, key, split, outcomes)
+        return outcomes

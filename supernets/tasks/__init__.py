@@ -6,8 +6,19 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.tasks.classification import Classification, top1_percent
+    from supernets.tasks.outcomes import Breakdown, Matrix, Outcomes, Table
     from supernets.tasks.task import Batch, Metric, Task
 
-__all__ = ["Batch", "Classification", "Metric", "Task", "top1_percent"]
+__all__ = [
+    "Batch",
+    "Breakdown",
+    "Classification",
+    "Matrix",
+    "Metric",
+    "Outcomes",
+    "Table",
+    "Task",
+    "top1_percent",
+]
 
 __getattr__ = lazy(__name__, __file__)

@@ -6,15 +6,18 @@ Differs: nothing known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
+from supernets.tasks.confusion import classification_breakdown
+from supernets.tasks.outcomes import Breakdown, Outcomes
 from supernets.tasks.task import Batch, Metric, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
 
@@ -89,6 +92,25 @@ class Classification(Task):
         """
         return Estimate(top1_percent(model, batches))
 
+    def outcomes(self, model: nn.Module, batches: Iterable[Batch]) -> Outcomes:
+        """Return 100 for each example that is classified right and 0 for the others.
+
+        The columns are `target` and `predicted`, int64, and `confidence`: the probability of the predicted class,
+        float32.
+
+        Raises:
+            ValueError: The model is not calibrated, or there are no examples.
+        """
+        import numpy as np
+
+        columns = predictions(model, batches)
+        right = columns["target"] == columns["predicted"]
+        return Outcomes(np.where(right, 100.0, 0.0), columns)
+
+    def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
+        """Return balanced accuracy, accuracy by class, the most frequent mistakes and the confusion matrix."""
+        return classification_breakdown(outcomes.columns["target"], outcomes.columns["predicted"], names)
+
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the norm of softmax(logits) - onehot(labels) of each example [B]."""
         import torch
@@ -122,3 +144,32 @@ def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
     if not seen:
         raise ValueError("an accuracy needs at least one image, got none")
     return 100.0 * float(right) / seen
+
+
+def predictions(model: nn.Module, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+    """Return the columns `target`, `predicted` and `confidence` of all examples, see `Classification.outcomes`.
+
+    Args:
+        model: A calibrated network; it is in evaluation mode afterwards.
+        batches: Inputs, and labels [B] as the last tensor.
+
+    Raises:
+        ValueError: The model is not calibrated, or there are no images.
+    """
+    import torch
+
+    from supernets.calibration import require_calibrated
+
+    require_calibrated(model)
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for *inputs, labels in batches:
+            logits = model(*inputs)
+            predicted = logits.argmax(dim=1)
+            confidence = logits.float().softmax(dim=1).gather(1, predicted[:, None])[:, 0]
+            parts.append((labels.long(), predicted, confidence))
+    if not parts:
+        raise ValueError("an accuracy needs at least one image, got none")
+    target, predicted, confidence = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+    return {"target": target, "predicted": predicted, "confidence": confidence}

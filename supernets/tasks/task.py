@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from supernets.estimate import Estimate
+from supernets.tasks.outcomes import Breakdown, Outcomes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -97,6 +98,26 @@ class Task(Protocol):
             ValueError: The model is not calibrated (see `supernets.require_calibrated`), or there are no batches.
         """
         ...
+
+    def outcomes(self, model: nn.Module, batches: Iterable[Batch]) -> Outcomes | None:
+        """Return what a model gives for each example; by default None, nothing is kept of single examples.
+
+        A task whose metric is a mean over examples gives the terms of that mean as `scores`, so that networks can be
+        compared example by example. `evaluate` of the same model and batches is then the mean of the scores.
+
+        Raises:
+            ValueError: The model is not calibrated, or there are no batches.
+        """
+        return None
+
+    def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
+        """Return what reports show of outcomes, such as the metric by group; by default nothing.
+
+        Args:
+            outcomes: What this task gave.
+            names: What the data call their groups in the order of their numbers, such as names of classes.
+        """
+        return Breakdown()
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return how far the output of each example was off [B]: the gradient norm of its loss by the output."""

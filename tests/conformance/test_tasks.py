@@ -1,11 +1,14 @@
 """What every task promises."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from service import catalogue
 from supernets import Classification, Task
+from tests.plugin.regression import Regression as Progress
 from tests.supernets.regression import FEATURES, Regression
 
 
@@ -23,6 +26,7 @@ EXAMPLES = {
     "classification": (Classification(3), classified(), 3),
     "smoothed classification": (Classification(3, label_smoothing=0.1), classified(), 3),
     "regression": (Regression(), measured(), 1),
+    "regression with outcomes": (Progress(), measured(), 1),
 }
 """A task, a batch and the outputs of its networks."""
 
@@ -102,6 +106,19 @@ def test_an_estimate_lies_within_the_range_of_the_metric(case):
     halves = [tuple(tensor[:6] for tensor in batch), tuple(tensor[6:] for tensor in batch)]
     assert task.evaluate(network, halves).value == pytest.approx(found.value, abs=1e-4)
     assert not network.training
+
+
+def test_the_mean_of_the_scores_is_the_metric(case):
+    task, batch, network, _ = case
+    halves = [tuple(tensor[:6] for tensor in batch), tuple(tensor[6:] for tensor in batch)]
+    outcomes = task.outcomes(network, halves)
+    if outcomes is None:
+        return
+    assert outcomes.scores.shape == (len(batch[0]),)
+    assert outcomes.scores.mean() == pytest.approx(task.evaluate(network, halves).value, rel=1e-5)
+    assert not network.training
+    found = task.breakdown(outcomes)
+    assert type(found).from_json(json.loads(json.dumps(found.to_json()))).to_json() == found.to_json()
 
 
 def test_what_cannot_be_judged_is_refused(case):

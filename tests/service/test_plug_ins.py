@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from service.job.outcomes_file import read_breakdown, read_outcomes
 from service.tracking.sync import sync
 from tests.service.report.test_regression_job import FOREIGN, words_of
 
@@ -70,6 +71,19 @@ def test_front_keeps_the_limit_and_every_member_is_better_than_the_mean(finished
     assert len(lines) == 30
     assert all(line["values"]["hidden_units"] <= 40 for line in lines)
     assert all("tests.plugin.output_spread:OutputSpread" in line["values"] for line in lines)
+
+
+def test_what_single_patients_gave_is_kept_and_its_mean_is_the_metric(finished):
+    job, _ = finished
+    sizes = json.loads((job / "front.json").read_text())["examples"]
+    for member in members(job):
+        outcomes = {split: read_outcomes(job, member["key"], split) for split in ("validation", "test")}
+        assert {split: len(one.scores) for split, one in outcomes.items()} == sizes
+        assert outcomes["test"].scores.mean() == member["test_quality"]
+        assert outcomes["validation"].scores.mean() == pytest.approx(member["values"]["r2"], rel=1e-5)
+        value, unit = read_breakdown(job, member["key"]).numbers["mean_absolute_error"]
+        assert 0.1 < value < 1
+        assert member["test_numbers"] == {"mean_absolute_error": [value, unit]}
 
 
 def test_exports_run_in_fresh_processes_with_one_runtime_each(finished):

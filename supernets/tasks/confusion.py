@@ -1,0 +1,69 @@
+"""Accuracy by class, balanced accuracy and the confusion matrix, from targets and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from supernets.tasks.outcomes import Breakdown, Matrix, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SHOWN_CLASSES = 50  # a matrix of more classes cannot be read
+_SHOWN_MISTAKES = 20
+
+
+def classification_breakdown(target: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Breakdown:
+    """Return what predictions are worth by class.
+
+    The accuracy of a class is the share of its examples that were recognised (its recall). The balanced accuracy is the
+    mean of these shares over the classes that have examples: each class counts the same, however many examples it has.
+
+    Args:
+        target: Classes, int64 [N].
+        predicted: Predicted classes, int64 [N].
+        names: Name of each class; classes beyond them are called by their numbers.
+    """
+    counts = confusion(target, predicted, len(names))
+    labels = [names[i] if i < len(names) else str(i) for i in range(len(counts))]
+    examples, right = counts.sum(1), counts.diagonal()
+    there = examples > 0
+    shares = 100.0 * right[there] / examples[there]
+    rows: list[list[str | float]] = [
+        [label, int(n), round(100.0 * int(hits) / int(n), 4)]
+        for label, n, hits in zip(labels, examples, right, strict=True)
+        if n
+    ]
+    return Breakdown(
+        numbers={"balanced_accuracy": (float(shares.mean()), "%")},
+        tables={
+            "accuracy by class": Table(["class", "examples", "accuracy [%]"], rows),
+            "most frequent mistakes": Table(["class", "taken for", "examples"], _mistakes(counts, labels)),
+        },
+        matrix=Matrix(labels, counts.tolist()) if len(counts) <= _SHOWN_CLASSES else None,
+    )
+
+
+def confusion(target: np.ndarray, predicted: np.ndarray, classes: int = 0) -> np.ndarray:
+    """Return how many examples of each class (row) were taken for each class (column), int64 [classes, classes].
+
+    Args:
+        target: Classes, int64 [N].
+        predicted: Predicted classes, int64 [N].
+        classes: At least so many rows; more where an example has a higher class.
+    """
+    import numpy as np
+
+    size = max(classes, int(target.max()) + 1, int(predicted.max()) + 1)
+    return np.bincount(target * size + predicted, minlength=size * size).reshape(size, size)
+
+
+def _mistakes(counts: np.ndarray, labels: Sequence[str]) -> list[list[str | float]]:
+    """Return the pairs of classes that were confused most often, the most frequent first."""
+    import numpy as np
+
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_SHOWN_MISTAKES]
+    pairs = (divmod(int(place), len(counts)) for place in order)
+    return [[labels[row], labels[column], int(wrong[row, column])] for row, column in pairs if wrong[row, column]]
