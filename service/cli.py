@@ -3,12 +3,13 @@
 Nothing heavy is imported before a command needs it, so that help is there at once.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service import catalogue
+from service import catalogue, surroundings
 from service.commands import (
     benchmark_latency,
     benchmark_ranking,
@@ -47,7 +48,11 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job
 
 def main() -> None:
     """Run the command line."""
+    surroundings.print_anything()
     threads.wait_briefly()
+    ignored = threads.drop_unreadable()
+    if ignored:
+        print(f"nas: {ignored}", file=sys.stderr)
     app(prog_name="nas")
 
 
@@ -85,6 +90,9 @@ def top(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
+    mistakes = surroundings.mistakes()
+    if mistakes:
+        fail(*mistakes)
 
 
 # ---- jobs and their parts -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``python -m service.queue.mirror FOLDER…``: brings MLflow up to date with job folders of a queue, and ends.
+"""The process ``service.queue.mirror FOLDER…``: brings MLflow up to date with job folders of a queue, and ends.
 
 A process of its own, so that neither jobs nor whoever serves the queue load mlflow. Relative places, such as the local
 store `runs/mlflow.db`, lead from where the job was submitted.

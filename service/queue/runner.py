@@ -1,4 +1,4 @@
-"""The runner of a queued job: ``python -m service.queue.runner FOLDER``, the same under every executor.
+"""The runner of a queued job: the process ``service.queue.runner FOLDER``, the same under every executor.
 
 It may be started at any time, any number of times: it returns at once where the job has a result or another runner
 holds its lock, and else goes on where the last one stopped. It never imports mlflow: whoever drives the queue mirrors
@@ -194,6 +194,8 @@ class _Stop:
 def _do(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
     """Do what the ticket says; return what goes into the result."""
     os.chdir(ticket.directory)
+    if ticket.directory not in sys.path:
+        sys.path.append(ticket.directory)  # code of one's own, after everything else
     if ticket.call is not None:
         return _called(ticket.call)(folder, stop, **ticket.arguments)
     from rich.console import Console

@@ -6,8 +6,8 @@ serves a queue; jobs do not need it to run on, only to be started.
 
 import math
 import os
+import re
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from service import catalogue
+from service import catalogue, isolation
 from service.errors import InvalidJob
 from service.queue.executors.executor import (
     FAILED,
@@ -205,7 +205,7 @@ class Mirror:
 
     def _start(self, folders: Sequence[Path]) -> None:
         if folders:
-            command = [sys.executable, "-m", "service.queue.mirror", *map(str, folders)]
+            command = isolation.command("service.queue.mirror", *map(str, folders))
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
@@ -240,7 +240,7 @@ def start(queue: Queue) -> bool:
     lock = queue.try_serve()
     if lock is None:
         return False
-    command = [sys.executable, "-m", "service.cli", "worker", "--until-idle", "--queue-folder", str(queue.folder)]
+    command = isolation.command("service.cli", "worker", "--until-idle", "--queue-folder", str(queue.folder))
     with lock, (queue.folder / LOG).open("ab") as log:
         subprocess.Popen(
             [*command, "--lock", str(lock.fileno())],
@@ -256,14 +256,16 @@ def start(queue: Queue) -> bool:
 def systemd_unit(queue: Queue) -> str:
     """Return a user service that serves a queue from boot on; jobs outlive its restarts."""
     paths = os.environ.get("PYTHONPATH")
-    environment = f"Environment=PYTHONPATH={paths}\n" if paths else ""
+    environment = f"Environment={_in_unit(f'PYTHONPATH={paths}')}\n" if paths else ""
+    command = isolation.command("service.cli", "worker", "--queue-folder", str(queue.folder))
+    started = " ".join(_in_unit(part).replace("$", "$$") for part in command)
     return f"""\
 [Unit]
-Description=Espalier queue {queue.folder}
+Description=Espalier queue {str(queue.folder).replace("%", "%%")}
 
 [Service]
-ExecStart={sys.executable} -m service.cli worker --queue-folder {queue.folder}
-WorkingDirectory={Path.cwd()}
+ExecStart={started}
+WorkingDirectory={str(Path.cwd()).replace("%", "%%")}
 {environment}KillMode=process
 Restart=always
 RestartSec=5
@@ -271,3 +273,11 @@ RestartSec=5
 [Install]
 WantedBy=default.target
 """
+
+
+def _in_unit(text: str) -> str:
+    """Return one word of a unit file, whatever is in it."""
+    if re.fullmatch(r"[\w@:=,./-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'

@@ -14,7 +14,7 @@ from nas.objectives import Objective
 from nas.search.evaluators import Candidate, Measured, measure
 from service.job.device import torch_device
 from service.job.job import Job
-from service.run import worker_processes
+from service.run import threads, worker_processes
 from service.run.context import JobContext
 from service.run.events import Events
 from supernets import Processes
@@ -107,9 +107,9 @@ class EvaluationWorkers:
     def _worker(self, place: int) -> "worker_processes.Worker[Candidate]":
         worker = self._workers[place]
         if worker is None:
-            most = int(os.environ.get("OMP_NUM_THREADS") or worker_processes.cores())
-            threads = max(1, min(most, worker_processes.cores() // len(self._workers)))
-            with worker_processes.threads_of_children(threads):
+            most = threads.chosen() or worker_processes.cores()
+            each = max(1, min(most, worker_processes.cores() // len(self._workers)))
+            with worker_processes.threads_of_children(each):
                 worker = self._workers[place] = worker_processes.Worker(self._ready[place])
         return worker
 
@@ -148,7 +148,7 @@ class SubnetEvaluator:
         return measured
 
     def _made(self) -> list[Objective]:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        torch.set_num_threads(threads.chosen() or 1)
         device = torch_device(self.device)
         job = replace(self.job, device=self.device, tracking=replace(self.job.tracking, enabled=False))
         silent = Events(self.folder, job, lambda event: None, Processes())

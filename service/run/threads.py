@@ -1,8 +1,10 @@
-"""How the threads of one operation wait for each other."""
+"""How many threads one operation has, and how they wait for each other."""
 
 import os
+import re
 
 _SPINS = "2000"
+_THREADS = "OMP_NUM_THREADS"
 
 
 def wait_briefly() -> None:
@@ -14,3 +16,21 @@ def wait_briefly() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+def drop_unreadable() -> str | None:
+    """Drop an `OMP_NUM_THREADS` that is no number of threads, such as ``auto``; return a line that says so.
+
+    Libraries then choose for themselves, as they would with the variable, but none of them complains.
+    """
+    text = os.environ.get(_THREADS)
+    if text is None or chosen() is not None:
+        return None
+    del os.environ[_THREADS]
+    return f"{_THREADS}={text!r} is no number of threads; it is ignored"
+
+
+def chosen() -> int | None:
+    """Return how many threads `OMP_NUM_THREADS` asks for, at the outermost level where it lists several."""
+    found = re.fullmatch(r"\s*\+?0*([1-9][0-9]{0,8})\s*(,.*)?", os.environ.get(_THREADS, ""))
+    return int(found[1]) if found else None

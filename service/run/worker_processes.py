@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -14,6 +14,7 @@ Task = TypeVar("Task")
 Doing = Callable[[Task], Any]
 AGAIN = "the same command goes on where it stopped, with less memory under --workers 1"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ISOLATED = "PYTHONSAFEPATH"  # what Python reads of it is whether it is there
 
 
 class WorkerEnded(Exception):
@@ -79,7 +80,8 @@ class Worker(Generic[Task]):
         context = get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=partial(_serve, other, ready), daemon=True)
-        self.process.start()
+        with _undisturbed():
+            self.process.start()
         other.close()
 
     def give(self, task: Task) -> Task:
@@ -102,8 +104,25 @@ class Worker(Generic[Task]):
         self.process.join()
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Start a process that neither Ctrl-C nor a file of the current folder such as `queue.py` disturbs from the start.
+
+    Ctrl-C reaches the whole group; the process that asked decides. It waits until the process is started.
+    """
+    before, isolated = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), os.environ.get(_ISOLATED)
+    os.environ[_ISOLATED] = "1"
+    try:
+        yield
+    finally:
+        _restore({_ISOLATED: isolated})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, ready: Callable[[], Doing[Any]]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that asked decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # both are inherited, and not meant for what is run
+    os.environ.pop(_ISOLATED, None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     do = ready()
     while True:
@@ -132,8 +151,12 @@ def threads_of_children(number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _restore(before)
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from service import catalogue
+from service import catalogue, isolation
 from service.queue.executors.executor import Ticket
 
 _TOGETHER_S = 5.0
@@ -48,7 +48,7 @@ def helpers(folder: Path, count: int) -> Iterator[None]:
         return
     shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
     shared["MASTER_PORT"] = str(_free_port())
-    command = [sys.executable, "-m", "service.queue.runner", str(folder)]
+    command = isolation.command("service.queue.runner", str(folder))
     started = [
         subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(1, count)

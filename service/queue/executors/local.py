@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service import isolation
 from service.errors import InvalidJob
 from service.job.folder import write_json
 from service.queue.executors import processes
@@ -218,7 +219,7 @@ class Local:
 
     def _spawn(self, folder: Path, taken: Taken, lock: int) -> subprocess.Popen[bytes]:
         marked = {**os.environ, **taken.environment(), processes.MARK: str(folder.resolve())}
-        command = [sys.executable, "-u", "-m", "service.queue.runner", str(folder.resolve()), str(lock)]
+        command = isolation.command("service.queue.runner", str(folder.resolve()), str(lock))
         with (folder / LOG).open("ab") as log, _affinity(taken.cpus):
             return subprocess.Popen(
                 command,

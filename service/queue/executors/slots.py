@@ -107,11 +107,19 @@ class Slots:
         if resources.nodes > 1:
             found.append(f"nodes: must be 1 on a queue of one machine, got {resources.nodes}; use --queue slurm")
         if resources.gpus > len(self.gpus):
-            there = f"this machine has {len(self.gpus)} that jobs may use"
-            found.append(f"gpus: must be {len(self.gpus)} or less, {there}, got {resources.gpus}")
+            some = f"must be {len(self.gpus)} or less, this machine has {len(self.gpus)} that jobs may use"
+            there = some if self.gpus else self._no_gpu()
+            found.append(f"gpus: {there}, got {resources.gpus}")
         if (resources.cpus or 0) > len(self.cpus):
             found.append(f"cpus: must be {len(self.cpus)} or less, the cores jobs may use here, got {resources.cpus}")
         return found
+
+    def _no_gpu(self) -> str:
+        """Return why jobs may use no GPU here."""
+        installed = len(installed_gpus())
+        if not installed:
+            return "must be 0, this machine has no GPU (nvidia-smi -L lists none)"
+        return f"must be 0, CUDA_VISIBLE_DEVICES hides the GPUs of this machine ({installed})"
 
     def take(self, resources: Resources) -> Taken | None:
         """Return all slots that a job needs, or None, and none is held, where they are not all free."""

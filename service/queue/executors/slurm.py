@@ -19,7 +19,6 @@ import secrets
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from service import isolation
 from service.errors import InvalidJob
 from service.job.folder import write_json, write_whole
 from service.queue.executors.executor import (
@@ -322,7 +322,7 @@ def _sbatch(place: Path, ticket: Ticket, count: int, *flags: str) -> str | None:
     name = f"{re.sub(r'[^A-Za-z0-9._-]', '_', ticket.name)[:60]}.{place.name}"
     executor.update_parameters(job_name=name, array_parallelism=count, **parameters(ticket))
     executor.parameters["map_count"] = count
-    command = shlex.join([sys.executable, "-u", "-m", "service.queue.executors.slurm_task", str(place)])
+    command = shlex.join(isolation.command("service.queue.executors.slurm_task", str(place)))
     script = write_whole(place / "array.sh", executor._make_submission_file_text(command, ""))
     try:
         done = subprocess.run(

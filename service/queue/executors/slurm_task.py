@@ -1,4 +1,4 @@
-"""What SLURM starts on a compute node: ``python -m service.queue.executors.slurm_task SUBMISSION``.
+"""What SLURM starts on a compute node: the process ``service.queue.executors.slurm_task SUBMISSION``.
 
 A submission is a folder whose ``jobs.json`` lists job folders; this process takes the one of its array index and is its
 runner from then on. Where a job has several processes, each is started this way, with the environment that torchrun

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,18 @@ import yaml
 
 from service.queue.executors.executor import is_over, read_ticket
 from service.queue.queue import Queue
-from tests.service.queues import WORK, add, environment, finish, make_queue, result, run_nas, start_worker, wait_until
+from tests.service.queues import (
+    WORK,
+    add,
+    environment,
+    finish,
+    make_queue,
+    nas,
+    result,
+    run_nas,
+    start_worker,
+    wait_until,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -156,6 +169,38 @@ def test_a_unit_for_systemd_lets_jobs_outlive_the_worker(queue):
     unit = run_nas(queue, "worker", "--systemd").stdout
     assert "KillMode=process" in unit
     assert f"worker --queue-folder {queue.folder}" in unit
+
+
+def test_a_unit_for_systemd_is_right_whatever_the_folders_are_called(tmp_path):
+    place = tmp_path / 'with space, 100% "$HOME"'
+    queue = make_queue(place, cpus=1)
+    surroundings = {**os.environ, "PYTHONPATH": f"{ROOT}:{place}"}
+    command = nas("worker", "--systemd", "--queue-folder", str(queue.folder))
+    done = subprocess.run(command, cwd=place, env=surroundings, capture_output=True, text=True, check=False)
+    lines = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    assert shlex.split(lines["ExecStart"])[-1].replace("%%", "%").replace("$$", "$") == str(queue.folder)
+    assert lines["WorkingDirectory"].replace("%%", "%") == str(place)
+    assert shlex.split(lines["Environment"])[0].replace("%%", "%") == f"PYTHONPATH={ROOT}:{place}"
+    assert _refused_by_systemd(tmp_path, done.stdout) == ""
+
+
+def _refused_by_systemd(place, unit):
+    if shutil.which("systemd-analyze") is None:
+        return ""
+    (place / "espalier.service").write_text(unit)
+    command = ["systemd-analyze", "verify", "--user", str(place / "espalier.service")]
+    surroundings = {**os.environ, "XDG_RUNTIME_DIR": str(place)}
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False).stderr
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_queued(tmp_path):
+    queue = make_queue(tmp_path, cpus=1)
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": str(Path(sys.executable).parent)}
+    command = nas("submit", counting(tmp_path), "--gpus", "1", "--queue-folder", str(queue.folder))
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "nas: --gpus: must be 0, this machine has no GPU (nvidia-smi -L lists none), got 1\n"
+    assert queue.folders() == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.run.threads import wait_briefly
+from service.run.threads import chosen, drop_unreadable, wait_briefly
 
 LOADED = "import sys, service.cli, service.queue.executors.slurm_task; print('torch' in sys.modules)"
 
@@ -31,6 +31,18 @@ def test_a_policy_of_the_users_own_stands(unsaid):
     unsaid.setenv("OMP_WAIT_POLICY", "ACTIVE")
     wait_briefly()
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("4", 4), (" 04 ", 4), ("3,2", 3), ("auto", None), ("0", None), ("", None)]
+)
+def test_a_number_of_threads_that_none_can_read_is_dropped_and_said(unsaid, text, number):
+    unsaid.setenv("OMP_NUM_THREADS", text)
+    assert chosen() == number
+    line = drop_unreadable()
+    assert (line is None) == ("OMP_NUM_THREADS" in os.environ) == (number is not None)
+    assert line is None or repr(text) in line
+    assert drop_unreadable() is None
 
 
 @pytest.mark.integration
