@@ -48,6 +48,8 @@ def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt])
         yield from _backend_mistakes(job, checked.sound("device"))
     task, task_mistakes = _try_task(job, data) if checked.sound("task") else (None, [])
     yield from task_mistakes
+    if task is not None and checked.sound("train"):
+        yield from _example_mistakes(job, task)
     space, space_mistakes = _try_space(job, data) if checked.sound("space") else (None, [])
     yield from space_mistakes
     yield from job_proxies.mistakes(job.proxies, () if space is None else space.cost_names)
@@ -120,6 +122,14 @@ def _try_task(job: Job, data: LookedAt | None) -> "tuple[Task | None, list[str]]
         return build_task(replace(job, task=replace(job.task, options=options)), data), found
     except (ValueError, TypeError) as error:
         return None, [*found, placed(error, "task", _places("task", options, data))]
+
+
+def _example_mistakes(job: Job, task: "Task") -> Iterator[str]:
+    """Yield that classes are to be balanced where the examples of the task have none."""
+    from supernets.tasks.task import Task
+
+    if job.train.examples == "balanced" and type(task).groups is Task.groups:
+        yield "train.examples: balanced needs a task whose examples have classes, such as classification"
 
 
 def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.errors import FieldError
 from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.job import Job
@@ -39,7 +40,7 @@ def train_supernet(
         processes: This process among those that train together.
 
     Raises:
-        InvalidJob: The budget does not allow the splits.
+        InvalidJob: The budget does not allow the splits, or the examples have no classes that could be balanced.
     """
     data, config = batches.load().train, job.train
     common: dict[str, Any] = {
@@ -50,14 +51,21 @@ def train_supernet(
         "validate": partial(_validation, task, batches),
         "processes": processes,
     }
-    if config.split is None:
-        train(supernet, phases(supernet.space, config, samplers.maker(config)), data, config, **common)
-        return supernet
     try:
-        splits.budget(config, supernet.space, data.steps(config.batch_size))
+        if config.split is None:
+            return train(supernet, phases(supernet.space, config, samplers.maker(config)), data, config, **common)
+        _check_budget(job, supernet, data.steps(config.batch_size))
+        return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
+    except FieldError as error:
+        raise InvalidJob([f"train.{error.field}: {error.text}"]) from error
+
+
+def _check_budget(job: Job, supernet: Supernet, steps: int) -> None:
+    """Refuse a budget that does not allow the splits."""
+    try:
+        splits.budget(job.train, supernet.space, steps)
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
 
 
 def _told(events: Observer, unit: str, event: dict[str, Any]) -> None:

@@ -1,18 +1,21 @@
 """Classification: one label an example, cross entropy, top-1 accuracy.
 
-Paper: label smoothing, arXiv 1512.00567; soft labels of a teacher, arXiv 1503.02531 at temperature 1.
-Differs: nothing known.
+Paper: label smoothing, arXiv 1512.00567; soft labels of a teacher, arXiv 1503.02531 at temperature 1; class weights in
+inverse proportion to the number of examples, King & Zeng, Political Analysis 9 (2001).
+Differs: the weighted loss of a batch is the mean over its examples, not over the sum of their weights, so that every
+example has the same weight in every batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
-from supernets.tasks.confusion import classification_breakdown
+from supernets.tasks.confusion import balanced_scores, classification_breakdown
 from supernets.tasks.outcomes import Breakdown, Outcomes
 from supernets.tasks.task import Batch, Metric, Task
 
@@ -20,27 +23,55 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+METRICS = {
+    "accuracy": Metric("accuracy", "%", maximise=True, low=0.0, high=100.0),
+    "balanced_accuracy": Metric("balanced_accuracy", "%", maximise=True, low=0.0, high=100.0),
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Classification(Task):
     """Batches of inputs [B, ...] and labels [B]; networks give logits [B, classes].
 
     Args:
         classes: Number of classes, to check networks by; None for whatever a network gives.
         label_smoothing: Part of the target that is spread over all classes in training.
+        metric: What networks are judged by: `accuracy`, the share of examples that are classified right, or
+            `balanced_accuracy`, the mean of this share over the classes, in which each class counts the same.
+        class_weights: Factor of the loss of an example, by its class. `balanced` gives class c the weight
+            N / (C n_c): N training examples, C classes, n_c examples of the class; the mean over all examples is 1.
+            A list has one number for each class and is used as it is. None for no weights. The weights hold for what
+            is learned from a teacher, too.
+        class_counts: Number of training examples of each class, which `balanced` needs; the data say it.
     """
 
     classes: int | None = None
     label_smoothing: float = 0.0
+    metric: Metric = METRICS["accuracy"]
+    class_weights: tuple[float, ...] | None = None
 
-    metric = Metric("accuracy", "%", maximise=True, low=0.0, high=100.0)
     examples = "images"
 
-    def __post_init__(self) -> None:
-        if self.classes is not None and self.classes < 2:
-            raise FieldError("classes", f"must be at least 2, got {self.classes}")
-        if not 0 <= self.label_smoothing < 1:
-            raise FieldError("label_smoothing", f"must be from 0 to below 1, got {self.label_smoothing}")
+    def __init__(
+        self,
+        classes: int | None = None,
+        label_smoothing: float = 0.0,
+        *,
+        metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
+        if classes is not None and classes < 2:
+            raise FieldError("classes", f"must be at least 2, got {classes}")
+        if not 0 <= label_smoothing < 1:
+            raise FieldError("label_smoothing", f"must be from 0 to below 1, got {label_smoothing}")
+        if metric not in METRICS:
+            raise FieldError("metric", f"must be one of {', '.join(METRICS)}, got {metric!r}")
+        weights = _balanced(class_counts) if class_weights == "balanced" else class_weights
+        fields: dict[str, Any] = {"classes": classes, "label_smoothing": label_smoothing, "metric": METRICS[metric]}
+        fields["class_weights"] = None if weights is None else _checked(weights, classes)
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     def loss(
         self, output: Tensor, batch: Batch, *, teacher: Tensor | None = None, weights: Tensor | None = None
@@ -54,6 +85,9 @@ class Classification(Task):
 
         if self.classes is not None and output.shape[1] != self.classes:
             raise ValueError(f"classes: the network gives {output.shape[1]} of them, the task has {self.classes}")
+        if self.class_weights is not None:
+            by_class = self._weights(batch[-1])
+            weights = by_class if weights is None else by_class * weights
         reduction = "mean" if weights is None else "none"
         if teacher is not None:
             losses = F.cross_entropy(output, teacher.softmax(dim=1), reduction=reduction)
@@ -63,7 +97,7 @@ class Classification(Task):
         return losses if weights is None else (losses * weights).mean()
 
     def losses(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross entropy of each example [B].
+        """Return the cross entropy of each example [B], times the weight of its class.
 
         Raises:
             ValueError: A label is none of the classes of the network.
@@ -74,7 +108,8 @@ class Classification(Task):
         if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:
             worst = min(int(labels.min()), 0) or int(labels.max())
             raise ValueError(f"label {worst} is outside the {output.shape[1]} classes of the network")
-        return F.cross_entropy(output, labels.long(), label_smoothing=self.label_smoothing, reduction="none")
+        losses = F.cross_entropy(output, labels.long(), label_smoothing=self.label_smoothing, reduction="none")
+        return losses if self.class_weights is None else losses * self._weights(labels)
 
     def groups(self, batch: Batch) -> Tensor:
         """Return the labels."""
@@ -82,21 +117,24 @@ class Classification(Task):
 
     def plain(self) -> Classification:
         """Return the same without label smoothing."""
-        return replace(self, label_smoothing=0.0)
+        return Classification(self.classes, metric=self._metric_name, class_weights=self.class_weights)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Estimate:
-        """Return the top-1 accuracy in percent.
+        """Return the accuracy or the balanced accuracy in percent, over the classes that have examples.
 
         Raises:
             ValueError: The model is not calibrated, or there are no examples.
         """
-        return Estimate(top1_percent(model, batches))
+        if self._metric_name == "accuracy":
+            return Estimate(top1_percent(model, batches))
+        return Estimate(float(self.outcomes(model, batches).scores.mean()))
 
     def outcomes(self, model: nn.Module, batches: Iterable[Batch]) -> Outcomes:
-        """Return 100 for each example that is classified right and 0 for the others.
+        """Return what each example adds to the metric: 100 where it is classified right, and 0 for the others.
 
-        The columns are `target` and `predicted`, int64, and `confidence`: the probability of the predicted class,
-        float32.
+        For the balanced accuracy an example that is right adds 100 N / (C n_c): N examples, C classes among them, n_c
+        examples of its class. The columns are `target` and `predicted`, int64, and `confidence`: the probability of
+        the predicted class, float32.
 
         Raises:
             ValueError: The model is not calibrated, or there are no examples.
@@ -104,19 +142,58 @@ class Classification(Task):
         import numpy as np
 
         columns = predictions(model, batches)
+        if self._metric_name == "balanced_accuracy":
+            return Outcomes(balanced_scores(columns["target"], columns["predicted"]), columns)
         right = columns["target"] == columns["predicted"]
         return Outcomes(np.where(right, 100.0, 0.0), columns)
 
     def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
-        """Return balanced accuracy, accuracy by class, the most frequent mistakes and the confusion matrix."""
-        return classification_breakdown(outcomes.columns["target"], outcomes.columns["predicted"], names)
+        """Return accuracy and balanced accuracy, accuracy by class, most frequent mistakes and the confusion matrix.
+
+        The metric of the task is not among the numbers: it is known already.
+        """
+        found = classification_breakdown(outcomes.columns["target"], outcomes.columns["predicted"], names)
+        others = {name: number for name, number in found.numbers.items() if name != self.metric.name}
+        return replace(found, numbers=others)
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the norm of softmax(logits) - onehot(labels) of each example [B]."""
+        """Return the norm of softmax(logits) - onehot(labels) of each example [B], times the weight of its class."""
         import torch
 
         off = output.detach().softmax(dim=1)
-        return off.scatter_add(1, batch[-1][:, None], -torch.ones_like(off[:, :1])).norm(dim=1)
+        errors = off.scatter_add(1, batch[-1][:, None], -torch.ones_like(off[:, :1])).norm(dim=1)
+        return errors if self.class_weights is None else errors * self._weights(batch[-1])
+
+    @property
+    def _metric_name(self) -> Literal["accuracy", "balanced_accuracy"]:
+        return "accuracy" if self.metric.name == "accuracy" else "balanced_accuracy"
+
+    def _weights(self, labels: Tensor) -> Tensor:
+        """Return the weight of the class of each example [B]."""
+        import torch
+
+        assert self.class_weights is not None
+        return torch.tensor(self.class_weights).to(labels.device, non_blocking=True)[labels.long()]
+
+
+def _balanced(counts: Sequence[int] | None) -> tuple[float, ...]:
+    """Return N / (C n_c) for each class."""
+    if counts is None:
+        there = "these data do not say it (the fact class_counts); give a list of weights"
+        raise FieldError("class_weights", f"balanced needs the number of examples of each class, and {there}")
+    if min(counts) < 1:
+        raise FieldError("class_counts", f"must be at least 1 for each class, got {list(counts)}")
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
+def _checked(weights: Sequence[float], classes: int | None) -> tuple[float, ...]:
+    """Return class weights that go with the classes."""
+    if isinstance(weights, str) or (classes is not None and len(weights) != classes):
+        wanted = "each class" if classes is None else f"each of the {classes} classes"
+        raise FieldError("class_weights", f"must be balanced or a list of one number for {wanted}, got {weights!r}")
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise FieldError("class_weights", f"must be more than 0 for each class, got {list(weights)}")
+    return tuple(float(weight) for weight in weights)
 
 
 def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:

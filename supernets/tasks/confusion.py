@@ -36,13 +36,30 @@ def classification_breakdown(target: np.ndarray, predicted: np.ndarray, names: S
         if n
     ]
     return Breakdown(
-        numbers={"balanced_accuracy": (float(shares.mean()), "%")},
+        numbers={
+            "accuracy": (100.0 * int(right.sum()) / len(target), "%"),
+            "balanced_accuracy": (float(shares.mean()), "%"),
+        },
         tables={
             "accuracy by class": Table(["class", "examples", "accuracy [%]"], rows),
             "most frequent mistakes": Table(["class", "taken for", "examples"], _mistakes(counts, labels)),
         },
         matrix=Matrix(labels, counts.tolist()) if len(counts) <= _SHOWN_CLASSES else None,
     )
+
+
+def balanced_scores(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return scores, float64 [N], whose mean is the balanced accuracy in percent.
+
+    Args:
+        target: Classes, int64 [N].
+        predicted: Predicted classes, int64 [N].
+    """
+    import numpy as np
+
+    examples = np.bincount(target)
+    share = len(target) / (np.count_nonzero(examples) * examples[target])
+    return np.where(target == predicted, 100.0 * share, 0.0)
 
 
 def confusion(target: np.ndarray, predicted: np.ndarray, classes: int = 0) -> np.ndarray:

@@ -7,6 +7,7 @@ from search_spaces.errors import FieldError
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking"]
+_EXAMPLES = ("uniform", "balanced", "importance")
 _WEIGHTS_NEED = "false unless examples is importance"
 
 
@@ -22,8 +23,9 @@ class TrainConfig:
             choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws from the part
             of the space that is open: `uniform` (as published), `path_adaptive` or one of your own.
         sampler_options: Other arguments of the sampler.
-        examples: Order of the training examples: `uniform`, every example once an epoch, or `importance`, the data half
-            of PA&DA: drawn with replacement in proportion to how far the prediction was off.
+        examples: Order of the training examples: `uniform`, every example once an epoch; `balanced`, every class
+            equally often, so that the examples of small classes are repeated; or `importance`, the data half of PA&DA:
+            drawn with replacement in proportion to how far the prediction was off.
         example_weights: Whether examples drawn by importance have weights that make the gradient unbiased.
         split: How the supernet is split into parts on the way (few-shot training, gradient matching); `null` for not.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
@@ -50,7 +52,7 @@ class TrainConfig:
     schedule: Schedule = "whole"
     sampler: str = "uniform"
     sampler_options: dict[str, Any] = field(default_factory=dict)
-    examples: Literal["uniform", "importance"] = "uniform"
+    examples: Literal["uniform", "balanced", "importance"] = "uniform"
     example_weights: bool = False
     split: SplitConfig | None = None
     epochs: float = 10.0
@@ -73,7 +75,7 @@ class TrainConfig:
         limits: list[tuple[str, bool, str]] = [
             ("schedule", self.schedule in ("whole", "progressive_shrinking"), "whole or progressive_shrinking"),
             ("sampler", bool(self.sampler), "the name of a sampler"),
-            ("examples", self.examples in ("uniform", "importance"), "uniform or importance"),
+            ("examples", self.examples in _EXAMPLES, "uniform, balanced or importance"),
             ("example_weights", self.examples == "importance" or not self.example_weights, _WEIGHTS_NEED),
             ("epochs", self.epochs > 0, "more than 0"),
             ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two examples)"),

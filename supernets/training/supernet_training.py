@@ -7,6 +7,7 @@ from typing import Any
 from supernets.supernet import Supernet
 from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
+from supernets.training.balanced_examples import BalancedExamples, groups_of
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
@@ -48,16 +49,18 @@ def train(
         first_loss: Loss that a training from fresh weights begins with, where this one goes on from trained ones.
 
     Raises:
+        FieldError: Classes are to be balanced, and the examples of the task have none.
         RuntimeError: The loss diverged more than `config.max_rollbacks` times.
     """
-    processes = processes or Processes()
+    processes, task = processes or Processes(), default_task(config) if task is None else task
     step = SupernetStep(
         supernet=supernet,
         phases=phases,
         config=config,
-        task=default_task(config) if task is None else task,
+        task=task,
         processes=processes,
         examples=_example_importance(supernet, data, config, seed, processes),
+        balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
         optimizer_state=optimizer_state,
     )
 
@@ -97,7 +100,7 @@ def loop_config(config: TrainConfig) -> LoopConfig:
 def _example_importance(
     supernet: Supernet, data: TrainingData, config: TrainConfig, seed: int, processes: Processes
 ) -> ExampleImportance | None:
-    if config.examples == "uniform":
+    if config.examples != "importance":
         return None
     return ExampleImportance(
         count=len(data),

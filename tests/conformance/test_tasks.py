@@ -25,6 +25,11 @@ def measured():
 EXAMPLES = {
     "classification": (Classification(3), classified(), 3),
     "smoothed classification": (Classification(3, label_smoothing=0.1), classified(), 3),
+    "weighted classification": (
+        Classification(3, metric="balanced_accuracy", class_weights=[0.5, 2, 1]),
+        classified(),
+        3,
+    ),
     "regression": (Regression(), measured(), 1),
     "regression with outcomes": (Progress(), measured(), 1),
 }

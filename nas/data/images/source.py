@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nas.data.config import DataConfig
 from nas.data.images.samples import Part, probe
 from nas.data.images.stored import ImageShape, StoredImages
@@ -32,7 +34,7 @@ class ImageSource:
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """Classes, channels and image size, as far as headers tell."""
-        return self._facts(self._shape(self.splits))
+        return self._facts(self._shape(self.splits), self.splits)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -54,11 +56,13 @@ class ImageSource:
         splits = self.stored.split(seed)
         shape = self._shape(splits)
         loader = ImageLoader(config=self.config, stored=self.stored, splits=splits, shape=shape)
-        return loader.load(self.task, self._facts(shape), device)
+        return loader.load(self.task, self._facts(shape, splits), device)
 
     def _shape(self, splits: Mapping[str, Part]) -> ImageShape:
         channels, size = probe(list(splits.values()))
         return ImageShape(channels, self.config.image_size or size)
 
-    def _facts(self, shape: ImageShape) -> dict[str, Any]:
-        return {"classes": len(self.stored.class_names), **shape._asdict()}
+    def _facts(self, shape: ImageShape, splits: Mapping[str, Part]) -> dict[str, Any]:
+        classes = len(self.stored.class_names)
+        counts = np.bincount(splits["train"].labels, minlength=classes).tolist()
+        return {"classes": classes, **shape._asdict(), "class_counts": counts}

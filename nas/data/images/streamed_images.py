@@ -139,6 +139,10 @@ class StreamedImages:
                 cut_out(images, draws, self.augmentation)
             yield images.permute(0, 3, 1, 2), labels
 
+    def groups(self) -> Tensor:
+        """Labels of all images, int64 [N] on the CPU; no image is read for them."""
+        return torch.from_numpy(self.part.labels.astype(np.int64))
+
     def sequential(self, batch_size: int) -> Iterator[Batch]:
         """All images once, resized and centred, in fixed order, the last smaller batch included.
 

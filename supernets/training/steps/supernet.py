@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from search_spaces import Architecture
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
+from supernets.training.balanced_examples import BalancedExamples
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
@@ -37,7 +38,8 @@ class SupernetStep(Step):
         config: Optimizer, clipping, averaging and distillation.
         task: What is trained for.
         processes: This process and its siblings.
-        examples: Draws the examples by importance; None for the order of the data.
+        examples: Draws the examples by importance; None for another order.
+        balanced: Shows every class equally often; None for another order.
         optimizer_state: Momentum to begin with, of a network with the same parameters.
     """
 
@@ -47,6 +49,7 @@ class SupernetStep(Step):
     task: Task
     processes: Processes = field(default_factory=Processes)
     examples: ExampleImportance | None = None
+    balanced: BalancedExamples | None = None
     optimizer_state: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -83,8 +86,9 @@ class SupernetStep(Step):
             self.average.adopt()
 
     def order(self, epoch: int) -> Tensor | None:
-        """Return the order that example importance draws, if any."""
-        return None if self.examples is None else self.examples.order(epoch)
+        """Return the order by importance or by classes, if any; else that of the data."""
+        drawn = self.examples or self.balanced
+        return None if drawn is None else drawn.order(epoch)
 
     def end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
         """Let samplers and examples follow what the epoch has shown."""

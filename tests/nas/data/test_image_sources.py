@@ -15,7 +15,8 @@ from tests.nas.data.pictures import SIZE, contents, everything, load, picture, w
 
 def test_npz_round_trip(npz: Path):
     path = npz / "small_train.npz"
-    assert check_data(DataConfig(source="npz", path=str(path))) == {"classes": 3, "channels": 3, "image_size": SIZE}
+    facts = {"classes": 3, "channels": 3, "image_size": SIZE, "class_counts": [18, 27, 9]}
+    assert check_data(DataConfig(source="npz", path=str(path))) == facts
     data = load(DataConfig(source="npz", path=str(path)))
     assert data.class_names == ("class0", "class1", "class2")
     with np.load(path) as stored:
@@ -78,7 +79,7 @@ def test_timm_folders(tmp_path: Path, name: str):
     write_folder(tmp_path / "train", {"a": 10, "b": 10})
     write_folder(tmp_path / "val", {"a": 3, "b": 3}, first=100)
     config = DataConfig(source="timm", dataset=name, path=str(tmp_path))
-    assert check_data(config) == {"classes": 2, "channels": 3, "image_size": SIZE}
+    assert check_data(config) == {"classes": 2, "channels": 3, "image_size": SIZE, "class_counts": [8, 8]}
     data = load(config)
     assert [len(images) for images in everything(data).values()] == [16, 6, 4]
     assert data.class_names == ("a", "b")

@@ -181,7 +181,8 @@ def test_fields_that_do_not_go_with_the_source_are_refused(changes: dict, messag
 
 def test_cifar10_file_is_what_it_is_said_to_be(shared_data: Path):
     config = DataConfig(source="npz", path=str(shared_data / "cifar10"))
-    assert check_data(config) == {"classes": 10, "channels": 3, "image_size": 32}
+    facts = {"classes": 10, "channels": 3, "image_size": 32, "class_counts": [4500] * 10}
+    assert check_data(config) == facts
     source = open_source(config)
     assert isinstance(source, ImageSource)
     assert list(source.sizes.values()) == [45000, 5000, 10000]
