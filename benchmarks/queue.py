@@ -82,7 +82,7 @@ def watch(place: Path) -> None:
     queue = made(place, "empty", 200)
     for folder in queue.folders():
         write_json(folder / "result.json", {"status": "finished"})
-    command = [sys.executable, "-m", "service.cli", "watch", "--queue-folder", str(queue.folder)]
+    command = [sys.executable, "-m", "service.cli", "watch", "--stay", "--queue-folder", str(queue.folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     time.sleep(10)
     before = _cpu_s(process.pid)

@@ -1,9 +1,11 @@
 """The commands that look at the queue, change what is in it and serve it."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +16,13 @@ from service import catalogue
 from service.commands.options import QueueFolder
 from service.commands.shared import console
 from service.errors import InvalidJob, fail, readable_errors
-from service.queue.queue import DEFAULT, Queue, Status, id_of
+from service.queue.queue import DEFAULT, Queue, Status
+from service.queue.waiting import explained
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs, by their ids or what these begin with.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="A job, by its id or what it begins with.")]
 _FOLLOW_S, _WATCH_S = 0.3, 1.0
+_LAST = 5  # jobs told of where none ended while they were watched
 
 
 def jobs(
@@ -33,7 +37,7 @@ def jobs(
     """
     with readable_errors():
         where = Queue.open(queue_folder)
-        statuses = _in_order([where.status(folder) for folder in where.folders()])
+        statuses = _in_order(explained(where, map(where.status, where.folders())))
         if as_json:
             import json
 
@@ -47,34 +51,59 @@ def jobs(
 
 def watch(
     queue_folder: QueueFolder = DEFAULT,
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when all jobs are over.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Go on when all jobs are over, for those to come.")] = False,
+    until_idle: Annotated[bool, typer.Option("--until-idle", hidden=True, help="The default.")] = False,
 ) -> None:
-    """Show the jobs of the queue, live; Ctrl-C ends the view, not the jobs.
+    """Show the jobs of the queue, live, until all are over; then what came of them.
+
+    Ctrl-C ends the view, not the jobs.
 
     [bold]Examples[/]
       nas watch
-      nas watch --until-idle
+      nas watch --stay
     """
-    from rich.live import Live
-
-    from service.commands.queue_table import jobs_table
+    from service.commands.queue_results import show_results
 
     with readable_errors():
         where = Queue.open(queue_folder)
         look = _Look(where)
-        shown: list[Status] | None = None
-        try:
-            with Live(console=console(), auto_refresh=False) as live:
-                while True:
-                    statuses = _in_order(look())
-                    if statuses != shown:
-                        shown = statuses
-                        live.update(jobs_table(statuses, most=max(5, live.console.height - 6)), refresh=True)
-                    if until_idle and all(status.is_over for status in statuses):
-                        return
-                    time.sleep(_WATCH_S)
-        except KeyboardInterrupt:
-            return
+        over_before = {status.folder for status in look() if status.is_over}
+        with suppress(KeyboardInterrupt):
+            _show_live(look, stay=stay)
+        typer.echo()
+        ended = [status for status in look() if status.is_over]
+        told = [status for status in ended if status.folder not in over_before]
+        show_results(sorted(told or _last(ended), key=lambda status: status.order), _option_of(queue_folder))
+
+
+def _show_live(look: "_Look", *, stay: bool) -> None:
+    """Show the jobs of a queue until all are over."""
+    from rich.live import Live
+
+    from service.commands.queue_table import jobs_table
+
+    shown: list[Status] | None = None
+    with Live(console=console(), auto_refresh=False) as live:
+        while True:
+            statuses = _in_order(look())
+            if statuses != shown:
+                shown = statuses
+                live.update(jobs_table(statuses, most=max(5, live.console.height - 6)), refresh=True)
+            if not stay and all(status.is_over for status in statuses):
+                return
+            time.sleep(_WATCH_S)
+
+
+def _last(ended: Sequence[Status]) -> list[Status]:
+    """Return the few jobs that ended last."""
+    from service.queue.executors.executor import RESULT
+
+    return sorted(ended, key=lambda status: (status.folder / RESULT).stat().st_mtime)[-_LAST:]
+
+
+def _option_of(queue_folder: Path) -> str:
+    """Return the option that names a queue, as it is typed after a command."""
+    return "" if queue_folder == DEFAULT else f" --queue-folder {shlex.quote(str(queue_folder))}"
 
 
 class _Look:
@@ -95,7 +124,7 @@ class _Look:
             settled = before is not None and before[0] == changed and before[1].state not in _CHANGING
             found[folder] = before if settled and before else (changed, self.queue.status(folder))
         self.known = found
-        return [status for _, status in found.values()]
+        return explained(self.queue, (status for _, status in found.values()))
 
 
 _CHANGING = ("running", "cancelling", "waiting")
@@ -120,10 +149,13 @@ def logs(
     from service.queue.executors.executor import LOG, is_over
 
     with readable_errors():
-        folder = Queue.open(queue_folder).find(identity)
-        offset = 0
+        where = Queue.open(queue_folder)
+        folder = where.find(identity)
+        offset, told = 0, ""
         while True:
             over = is_over(folder)
+            if follow and not over:
+                told = _tell_why(where, folder, told)
             if (folder / LOG).exists():
                 with (folder / LOG).open("rb") as file:
                     file.seek(offset)
@@ -135,7 +167,18 @@ def logs(
                 break
             time.sleep(_FOLLOW_S)
         if not follow and offset == 0:
-            fail(f"job {id_of(folder)}: has said nothing yet", status=1)
+            [status] = explained(where, [where.status(folder)])
+            waits = f"; it is {status.state}" + (f": {status.reason}" if status.reason else "")
+            fail(f"job {status.id}: has said nothing yet{'' if over else waits}", status=1)
+
+
+def _tell_why(where: Queue, folder: Path, told: str) -> str:
+    """Say why a job waits, where that has changed since it was told; return what was."""
+    [status] = explained(where, [where.status(folder)])
+    why = f"{status.state}: {status.reason}" if status.state in ("queued", "waiting") and status.reason else ""
+    if why not in ("", told):
+        print(f"job {status.id} is {why}", file=sys.stderr, flush=True)
+    return why or told
 
 
 def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:

@@ -76,6 +76,7 @@ class Status:
         left_s: Seconds to the end of the stage at the speed so far; None where it is not known.
         gpus: The GPUs that it has.
         attempt: Which start this is; 0 before the first.
+        wanted_gpus: How many GPUs it asks for.
         priority: Higher starts first.
         executor: Where it runs.
         order: Of submission.
@@ -91,6 +92,7 @@ class Status:
     left_s: float | None = None
     gpus: Sequence[str] = ()
     attempt: int = 0
+    wanted_gpus: int = 0
     priority: int = 0
     executor: str = ""
     order: int = 0
@@ -229,6 +231,10 @@ class Queue:
             return None
         return file
 
+    def is_served(self) -> bool:
+        """Return whether a process serves the queue."""
+        return is_locked(self.folder, _WORKER_LOCK)
+
     # ---- changing
 
     def cancel(self, folder: Path) -> None:
@@ -281,6 +287,7 @@ class Queue:
             "folder": folder,
             "name": ticket.name,
             "attempt": attempts(folder),
+            "wanted_gpus": ticket.resources.gpus,
             "priority": ticket.priority,
             "executor": ticket.executor,
             "order": ticket.order,

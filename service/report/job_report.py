@@ -150,9 +150,8 @@ def summary_lines(folder: Path) -> list[str]:
         )
     shown = shown_of(front)
     if members:
-        form, cheapest = form_of(shown.quality.name), min(members, key=lambda member: _cheapest(member, shown))
-        best = form.best or f"best {form.noun}"
-        lines.append(f"{f'{best}:':<14} {_one_line(best_by_quality(front), shown)}")
+        cheapest = min(members, key=lambda member: _cheapest(member, shown))
+        lines += best_lines(front)
         lines.append(f"{'cheapest:':<14} {_one_line(cheapest, shown)}")
     lines += proxy_lines(folder)
     lines += _prediction_lines(members, shown)
@@ -162,6 +161,20 @@ def summary_lines(folder: Path) -> list[str]:
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
+
+
+def best_lines(front: dict[str, Any]) -> list[str]:
+    """Return the best member of a front in one line; none where the front is empty.
+
+    Args:
+        front: The content of a front.json.
+    """
+    if not front.get("members"):
+        return []
+    shown = shown_of(front)
+    form = form_of(shown.quality.name)
+    best = form.best or f"best {form.noun}"
+    return [f"{f'{best}:':<14} {_one_line(best_by_quality(front), shown)}"]
 
 
 def _prediction_lines(members: Sequence[Record], shown: Shown) -> list[str]:

@@ -31,14 +31,8 @@ def make_queue(place: Path, *, slots: Path | None = None, **settings: Any) -> Qu
 def add(queue: Queue, function: str, count: int = 1, *, gpus: int = 0, **more: Any) -> list[Path]:
     """Adds calls of a function of `queued_work`; what a ticket does not know becomes an argument."""
     known = {name: more.pop(name) for name in list(more) if name in Ticket.__dataclass_fields__}
-    ticket = Ticket(
-        name=function,
-        call=f"{WORK}:{function}",
-        arguments=more,
-        resources=Resources(gpus=gpus, cpus=None if gpus else 1),
-        directory=str(ROOT),
-        **known,
-    )
+    known = {"resources": Resources(gpus=gpus, cpus=None if gpus else 1), **known}
+    ticket = Ticket(name=function, call=f"{WORK}:{function}", arguments=more, directory=str(ROOT), **known)
     return queue.add([Draft(key=f"{number}/", ticket=ticket) for number in range(count)])
 
 

@@ -212,13 +212,13 @@ def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
             return file
 
 
-def is_locked(folder: Path) -> bool:
-    """Return whether a runner holds the lock.
+def is_locked(folder: Path, name: str = LOCK) -> bool:
+    """Return whether a process holds the lock of a folder; that of a job folder is held by its runner.
 
     It needs no right to write, and two who look do not take each other for a runner.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -37,6 +37,7 @@ from service.queue.executors.executor import (
 )
 from service.queue.executors.slots import Slots, Taken, settings_of
 from service.queue.executors.slurm_options import cluster_only
+from service.queue.executors.waits import Waits, line_of
 
 SETTINGS = "settings.json"
 _GRACE_S = 45.0
@@ -69,6 +70,7 @@ class Local:
     def __post_init__(self) -> None:
         settings = read_object(self.queue / SETTINGS)
         self.slots = Slots(settings_of(settings))
+        self.waits = Waits(self.queue, self.slots)
         self.grace_s = float(settings.get("grace_s", _GRACE_S))
         self.machine_wait_s = float(settings.get("machine_wait_s", _MACHINE_WAIT_S))
 
@@ -123,7 +125,11 @@ class Local:
             yield
         except OSError as error:
             print(f"{folder.name}: put off, its folder cannot be written: {error}", file=sys.stderr, flush=True)
-            self.not_before[folder] = time.monotonic() + self.machine_wait_s
+            self._put_off(folder, f"its folder cannot be written: {error.strerror or error}")
+
+    def _put_off(self, folder: Path, why: str) -> None:
+        self.not_before[folder] = time.monotonic() + self.machine_wait_s
+        self.waits.put_off(folder, why)
 
     # ---- jobs that run
 
@@ -173,28 +179,27 @@ class Local:
             end_if_idle(folder, LOST, f"ended {number} times without a result; last: {why}")
             return
         elif noted.get("failure"):
-            self.not_before[folder] = time.monotonic() + self.machine_wait_s
+            self._put_off(folder, str(noted["failure"]))
         self.queued[folder] = ticket
 
     # ---- jobs that wait
 
     def _start_all(self) -> None:
         """Start what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
-        waits_for_gpus = waits_for_cpus = False
+        first = dict[str, Path]()  # of those that wait for GPUs, and of those that only wait for cores
         for folder in sorted(self.queued, key=lambda f: (-self.queued[f].priority, self.queued[f].order, f.name)):
             ticket = self.queued[folder]
             if not self._is_due(folder):
                 continue
-            needs_gpus = ticket.resources.gpus > 0
-            if waits_for_gpus if needs_gpus else waits_for_cpus:
+            line = line_of(ticket.resources.gpus)
+            if line in first:
                 continue
-            taken = self.slots.take(ticket.resources)
-            if taken is not None:
-                self._start(folder, ticket, taken)
-            elif needs_gpus:
-                waits_for_gpus = True
-            else:
-                waits_for_cpus = True
+            taken = self.waits.take(line, ticket.resources)
+            if taken is None:
+                first[line] = folder
+                continue
+            self._start(folder, ticket, taken)
+        self.waits.note(first)
 
     def _start(self, folder: Path, ticket: Ticket, taken: Taken) -> None:
         """Start the runner, which is handed the locks; they are held without a gap."""
@@ -207,6 +212,7 @@ class Local:
                         self._note(folder, attempts(folder) + 1, taken)
                         (folder / PROCESS).unlink(missing_ok=True)
                         process = self._spawn(folder, taken, lock.fileno())
+                        self.waits.hold(folder, process.pid, taken)
         finally:
             if process is None:
                 taken.close()

@@ -31,7 +31,7 @@ def this() -> dict[str, Any]:
     return {
         "pid": own,
         "leads_session": os.getsid(0) == own,
-        "began": _began(own),
+        "began": began(own),
         "boot": boot(),
         "boot_s": since_boot_s(),
     }
@@ -42,15 +42,15 @@ def is_alive(folder: Path) -> bool:
     noted = read_object(folder / PROCESS)
     if noted.get("boot") != boot():
         return False
-    began = _began(noted.get("pid", 0))
-    return began is not None and began == noted.get("began")
+    found = began(noted.get("pid", 0))
+    return found is not None and found == noted.get("began")
 
 
 def members(folder: Path) -> list[int]:
     """Return processes of a job: of its session, or marked with its folder; only of this start of this machine."""
     noted = read_object(folder / PROCESS)
     session = noted.get("pid") if noted.get("leads_session") and noted.get("boot") == boot() else None
-    if session is not None and _began(session) not in (None, noted.get("began")):
+    if session is not None and began(session) not in (None, noted.get("began")):
         session = None  # the number belongs to someone else by now
     marked = f"{MARK}={folder.resolve()}".encode()
     found = []
@@ -87,8 +87,8 @@ def _state(process: int) -> tuple[str | None, int]:
     return (fields[0], int(fields[3])) if fields else (None, 0)
 
 
-def _began(process: int) -> int | None:
-    """When a process started, in ticks since boot; None where it is gone or only waits to be reaped."""
+def began(process: int) -> int | None:
+    """Return when a process started, in ticks since boot; None where it is gone or only waits to be reaped."""
     fields = _fields(process)
     return int(fields[19]) if fields and fields[0] != "Z" else None
 

@@ -63,6 +63,10 @@ class Taken:
         limited = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} if self.cpus else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **limited}
 
+    def names(self) -> list[str]:
+        """Return the names of the lock files, as `Slots.names` gives them."""
+        return [*map(_gpu_lock, self.gpus), *map(_cpu_lock, self.cpus)]
+
     def describe(self) -> dict[str, Any]:
         return {"gpus": self.gpus, "cpus": self.cpus}
 
@@ -124,11 +128,27 @@ class Slots:
     def take(self, resources: Resources) -> Taken | None:
         """Return all slots that a job needs, or None, and none is held, where they are not all free."""
         taken = Taken(ExitStack())
-        wanted = resources.cpus or (0 if resources.gpus else len(self.cpus))
-        if self._take_gpus(resources.gpus, taken) and self._take_cpus(wanted, taken):
+        if self._take_gpus(resources.gpus, taken) and self._take_cpus(self.wanted_cpus(resources), taken):
             return taken
         taken.close()
         return None
+
+    def wanted_cpus(self, resources: Resources) -> int:
+        """Return how many cores a job has for itself."""
+        return resources.cpus or (0 if resources.gpus else len(self.cpus))
+
+    def names(self, resources: Resources) -> dict[str, list[str]]:
+        """Return the names of the lock files that a job may take, by kind: gpus and cpus; kinds that it needs only."""
+        gpus = [_gpu_lock(gpu) for gpu in self.gpus] if resources.gpus else []
+        cpus = [_cpu_lock(cpu) for cpu in self.cpus] if self.wanted_cpus(resources) else []
+        return {kind: names for kind, names in (("gpus", gpus), ("cpus", cpus)) if names}
+
+    def lacking(self, resources: Resources) -> str:
+        """Return the kind that keeps a job from starting: gpus or cpus."""
+        taken = Taken(ExitStack())
+        with taken.files:
+            has_gpus = self._take_gpus(resources.gpus, taken)
+        return "cpus" if has_gpus and self.wanted_cpus(resources) else "gpus"
 
     def _take_gpus(self, wanted: int, taken: Taken) -> bool:
         for turn in range(self.config.jobs_per_gpu):  # an empty GPU before a second job on another
@@ -141,12 +161,12 @@ class Slots:
 
     def _take_gpu(self, gpu: str, turn: int, taken: Taken) -> bool:
         if self.config.jobs_per_gpu == 1:
-            return self._lock(f"gpu-{gpu}", fcntl.LOCK_EX, taken)
+            return self._lock(_gpu_lock(gpu), fcntl.LOCK_EX, taken)
         held = len(taken.descriptors)
         with ExitStack() as only_if_both:
             half = Taken(only_if_both)
-            shared = self._lock(f"gpu-{gpu}", fcntl.LOCK_SH, half)
-            if not (shared and self._lock(f"gpu-{gpu}.{turn}", fcntl.LOCK_EX, half)):
+            shared = self._lock(_gpu_lock(gpu), fcntl.LOCK_SH, half)
+            if not (shared and self._lock(f"{_gpu_lock(gpu)}.{turn}", fcntl.LOCK_EX, half)):
                 return False
             taken.files.push(only_if_both.pop_all())
             taken.descriptors += half.descriptors
@@ -156,7 +176,7 @@ class Slots:
         for cpu in self.cpus:
             if len(taken.cpus) == wanted:
                 break
-            if self._lock(f"cpu-{cpu}", fcntl.LOCK_EX, taken):
+            if self._lock(_cpu_lock(cpu), fcntl.LOCK_EX, taken):
                 taken.cpus.append(cpu)
         return len(taken.cpus) == wanted
 
@@ -170,6 +190,14 @@ class Slots:
         taken.files.callback(os.close, descriptor)
         taken.descriptors.append(descriptor)
         return True
+
+
+def _gpu_lock(gpu: str) -> str:
+    return f"gpu-{gpu}"
+
+
+def _cpu_lock(cpu: int) -> str:
+    return f"cpu-{cpu}"
 
 
 def settings_of(content: Mapping[str, Any]) -> SlotConfig:

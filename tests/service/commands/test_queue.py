@@ -28,6 +28,7 @@ from tests.service.queues import (
     start_worker,
     wait_until,
 )
+from tests.service.trained_job import trained_job
 
 pytestmark = pytest.mark.integration
 
@@ -135,12 +136,28 @@ def test_old_folders_are_removed_only_when_asked_and_never_while_needed(tmp_path
     assert needed.exists()
 
 
-def test_watching_ends_with_the_jobs(tmp_path, queue):
-    add(queue, "count", 3, steps=3)
+def test_watching_ends_with_the_jobs_and_what_came_of_them(tmp_path, queue):
+    counted, wrong = add(queue, "count", 3, steps=3), add(queue, "fail", message="out of ideas")[0]
     worker = start_worker(queue)
-    done = run_nas(queue, "watch", "--until-idle")
+    done = run_nas(queue, "watch")
+    assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stdout
+    for folder in counted:
+        assert f"{folder.name[:6]}  count: finished" in done.stdout
+    assert f"{wrong.name[:6]}  fail: ValueError: out of ideas" in done.stdout
+    assert f"what went wrong: nas logs {wrong.name[:6]} --queue-folder {queue.folder}" in done.stdout
     finish(queue, worker)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_watching_ends_with_the_front_of_one_job_and_the_best_of_several(queue, count):
+    folders = [trained_job(folder) for folder in add(queue, "count", count)]
+    done = run_nas(queue, "watch")
+    assert done.returncode == 0, done.stderr
+    assert ("Pareto front" in done.stdout) == (count == 1)
+    assert done.stdout.count("% test") >= count
+    assert ("compare them: nas compare " in done.stdout) == (count == 2)
+    assert f"export the best network: nas export {folders[0]}" in done.stdout
 
 
 def test_an_idle_watch_hardly_computes(tmp_path, queue):
