@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from service.errors import fail, readable_errors
+from service.errors import InvalidJob, fail, readable_errors
+from service.job.store_address import without_secrets
 
 
 def ui(
@@ -50,25 +51,43 @@ def sync(
 ) -> None:
     """Log job folders in MLflow, now; what is there already is left alone.
 
-    For jobs that ran while the server was away or MLflow was missing. May be repeated.
+    For jobs that ran while the server was away or MLflow was missing. May be repeated. Folders that are no jobs are
+    named and passed over. The exit code is 1 where something was not logged, 2 where no job was named.
 
     [bold]Examples[/]
       nas sync runs/my
       nas sync runs/*/
     """
-    failed = []
-    with readable_errors(also=(OSError, ImportError)):
-        from service.job.preparation import locked, saved_job
-        from service.tracking import sync
+    done = [_synced(folder) for folder in folders if not _is_ours(folder)]
+    if not done:
+        fail("sync: no job folder is named")
+    if failed := [line for line, _ in done if line]:
+        fail(*failed, status=2 if all(mistaken for _, mistaken in done) else 1)
 
-        for folder in folders:
-            saved_job(folder)
-        for folder in folders:
-            with locked(folder):
-                result = sync.sync(folder, final=True)
-            if result.error:
-                failed.append(f"sync: {folder}: {result.error}")
-            else:
-                typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
-    if failed:
-        fail(*failed, status=1)
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder beside job folders was made by this program, and say so."""
+    ours = folder.name == "mlartifacts" or any(folder.glob("*/queue.json"))
+    if ours and not (folder / "job.json").exists():
+        typer.echo(f"{folder} holds no job: passed over")
+        return True
+    return False
+
+
+def _synced(folder: Path) -> tuple[str | None, bool]:
+    """Log one folder; return why it is not logged, and whether it is no job at all."""
+    from service.job.preparation import locked, saved_job
+    from service.tracking import sync
+
+    try:
+        saved_job(folder)
+        with locked(folder):
+            result = sync.sync(folder, final=True)
+    except InvalidJob as error:
+        return f"sync: {error}", True
+    except (OSError, ImportError, ValueError, KeyError, TypeError) as error:
+        return f"sync: {folder}: {without_secrets(str(error))}", False
+    if result.error:
+        return f"sync: {folder}: {result.error}", False
+    typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
+    return None, False

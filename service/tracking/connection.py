@@ -3,30 +3,64 @@
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from service.job.folder import finite
+from service.job.store_address import database_of, openable, with_password, without_secrets
 from service.tracking.format import allowed_name, text_of
-from service.tracking.store import ENVIRONMENT, check_answers, check_writable, database_of
+from service.tracking.schema import alone_with, schema_fault
+from service.tracking.store import ENVIRONMENT, check_answers, check_writable, log_in
 
 _NOTE = "One run per job, and one per member of its Pareto front (tag `nas.pareto`)."
 _MOST_RUNS = 5000
+_LONGEST_LINE = 500
 _MOST_METRICS = 1000  # what a server takes at once
 
 
 def connect(uri: str) -> Any:
-    """An MLflow client; fails within seconds where the store cannot be used.
+    """Return an MLflow client; fail within seconds where the store cannot be used.
+
+    Of the processes that open a new SQLite store at once the first makes its tables, the others wait.
+
+    Args:
+        uri: The store, without a password: that is in the environment.
 
     Raises:
-        OSError: The server does not answer, or the database cannot be written.
+        OSError: The server does not answer, or the database cannot be used.
         ImportError: MLflow is not installed.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    database = database_of(uri)
+    if database is None:
+        return _connect_elsewhere(uri)
+    check_writable(database)
+    with alone_with(database):
+        try:
+            return _client(openable(with_password(uri)))
+        except (ImportError, OSError):
+            raise
+        except Exception as error:  # whatever SQLAlchemy, alembic or MLflow raise
+            fault = schema_fault(database) or f"cannot open {database}: {error_line(error)}"
+            raise OSError(fault) from error
+
+
+def _connect_elsewhere(uri: str) -> Any:
+    """Return a client of a server, or of a database that is no file."""
     if uri.startswith(("http://", "https://")):
+        log_in(uri)
         check_answers(uri)
-    elif (database := database_of(uri)) is not None:
-        check_writable(database)
+        return _client(uri)
+    try:
+        return _client(with_password(uri))
+    except (ImportError, OSError):
+        raise
+    except Exception as error:  # whatever a driver raises
+        raise OSError(f"cannot open {uri}: {error_line(error)}") from error
+
+
+def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -35,22 +69,36 @@ def connect(uri: str) -> Any:
 
 
 def experiment_of(client: Any, name: str, uri: str) -> Any:
-    """The experiment of this name, made where it is missing; a local store keeps artifacts beside its database."""
+    """Return the experiment of this name, made where it is missing.
+
+    A local store keeps artifacts beside its database.
+    """
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         database = database_of(uri)
         location = (database.resolve().parent / "mlartifacts").as_uri() if database is not None else None
         tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": _NOTE}
-        experiment = client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
+        try:
+            experiment = client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process since
+                raise
+            experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage != "active":
         raise ValueError(f"experiment {name!r} is deleted in MLflow: restore it, or choose another name")
     return experiment
 
 
 def error_line(error: BaseException) -> str:
-    """Whatever a server, a driver or a proxy raised, in one line."""
-    line = (str(error).strip() or "-").splitlines()[0]
-    return f"{type(error).__name__}: {line[:300]}"
+    """Return whatever a server, a driver or a proxy raised in one line, without passwords."""
+    line = without_secrets((str(error).strip() or "-").splitlines()[0])
+    status = getattr(error, "get_http_status_code", lambda: None)()
+    if status == HTTPStatus.UNAUTHORIZED or "error code 401" in line:
+        variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        return f"PermissionError: the MLflow server asks for a login: set {variables} in the environment"
+    return f"{type(error).__name__}: {line[:_LONGEST_LINE]}"
 
 
 def tagged_runs(client: Any, experiment: Any, tags: Mapping[str, str]) -> list[Any]:

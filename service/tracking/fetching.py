@@ -7,8 +7,8 @@ from typing import Any
 from service import catalogue
 from service.errors import InvalidJob
 from service.job.front_file import TASK_FILE
+from service.job.store_address import database_of
 from service.tracking.connection import connect
-from service.tracking.store import database_of
 
 _FILES = ("job.json", TASK_FILE, "front.json", "result.json", "search/journal.jsonl", "search/proxies.json")
 _NEEDED = ("job.json", "front.json")

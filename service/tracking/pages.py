@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from service.job.store_address import database_of
 from service.tracking.connection import connect
 from service.tracking.format import Links, links
-from service.tracking.store import LOOPBACK, Serving, database_of, run_server
+from service.tracking.store import LOOPBACK, Serving, run_server
 
 
 def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:

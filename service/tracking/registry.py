@@ -15,10 +15,10 @@ from typing import Any
 from service.export.card_file import CARD, EXAMPLE, inputs_in, metric_in, plain, quality_in, text_of
 from service.export.export_members import Exported
 from service.job.folder import finite
+from service.job.store_address import database_of
 from service.report.quantities import form_of
 from service.tracking.connection import connect, error_line
 from service.tracking.format import allowed_name
-from service.tracking.store import database_of
 from service.tracking.sync import store_of, sync
 
 REGISTERED = {"onnx": "", "int8": "-int8"}

@@ -2,16 +2,25 @@
 
 import importlib.util
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from service.job.store_address import (
+    URI_VARIABLE,
+    address_of,
+    database_of,
+    login_of,
+    openable,
+    with_password,
+    without_secrets,
+)
 
 REACH_TIMEOUT_S = 4.0
 ENVIRONMENT = {
@@ -31,24 +40,50 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def default_uri() -> str:
-    """The local store: `runs/mlflow.db` in the working directory; made when first used."""
-    return f"sqlite:///{Path.cwd() / 'runs' / 'mlflow.db'}"
+    """Return the local store: `runs/mlflow.db` in the working directory; made when first used."""
+    return address_of(Path.cwd() / "runs" / "mlflow.db")
 
 
-def database_of(uri: str) -> Path | None:
-    """The file of an SQLite store, None for any other store."""
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+def log_in(uri: str) -> None:
+    """Give MLflow the user and the password that the environment has in the address of a server.
+
+    MLflow repeats addresses in its messages, so that it gets one without a login. To another server than that one
+    they are not sent.
+    """
+    given = login_of(os.environ.get(URI_VARIABLE, ""))
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    if all(given) and with_password(uri) != uri:
+        os.environ.update(zip(names, given, strict=True))
+    elif all(given) and tuple(os.environ.get(name, "") for name in names) == given:
+        for name in names:
+            del os.environ[name]
 
 
 def check_answers(uri: str) -> None:
-    """Raises ConnectionError where no server answers within seconds; any answer will do."""
+    """Raise ConnectionError where no server answers within seconds; any answer will do.
+
+    MLflow asks, so that its settings of certificates, logins and proxies hold here too.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=REACH_TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise ConnectionError(f"no MLflow server answers at {uri}: {reason}") from error
+        asked = get_default_host_creds(uri.rstrip("/"))
+        http_request(asked, "/health", "GET", max_retries=0, timeout=REACH_TIMEOUT_S, raise_on_status=False)
+    except MlflowException as error:
+        raise ConnectionError(f"no MLflow server answers at {uri}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why a server was not reached: the end of a long message of several libraries."""
+    text = without_secrets(str(error))
+    found = re.search(r"certificate verify failed: [^(\n]*[^(\s]|\[Errno -?\d+\] [^'\")>]+|timed out", text)
+    if found is None:
+        return text.splitlines()[0]
+    if "certificate" not in found[0]:
+        return found[0]
+    return f"{found[0]}; MLFLOW_TRACKING_SERVER_CERT_PATH names the file of a certificate of your own"
 
 
 def check_writable(database: Path) -> None:
@@ -105,11 +140,12 @@ class Serving:
 
 
 def server_command(uri: str, serving: Serving) -> list[str]:
-    """The command that shows a database, with artifacts beside it."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *serving.options()]
+    """Return the command that shows a database, with artifacts beside it; `run_server` gives it a password."""
+    shown = ["--backend-store-uri", openable(uri)] if with_password(uri) == uri else []
+    command = [sys.executable, "-m", "mlflow", "server", *shown, *serving.options()]
     database = database_of(uri)
     if database is not None:
-        command += ["--artifacts-destination", str(database.resolve().parent / "mlartifacts")]
+        command += ["--artifacts-destination", (database.resolve().parent / "mlartifacts").as_uri()]
     return command
 
 
@@ -119,6 +155,8 @@ def run_server(uri: str, serving: Serving) -> int:
     The server starts processes of its own: it gets a process group, which ends with this process.
     """
     environment = {**os.environ, **SERVER_ENVIRONMENT}
+    if (whole := with_password(uri)) != uri:
+        environment["MLFLOW_BACKEND_STORE_URI"] = whole  # lists of processes show commands to everybody
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     process = subprocess.Popen(server_command(uri, serving), env=environment, start_new_session=True)
     try:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import read_json, write_json
+from service.job.store_address import database_of
 from service.job.tracking import TrackingConfig
-from service.tracking.store import database_of, default_uri
+from service.tracking.store import default_uri
 
 _REMEMBERED = ("run_id", "offset", "steps")
 
