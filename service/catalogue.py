@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from service import own_code
 from service.entries import Aggregate, Entry, ExportFormat, Listed, ObjectiveEntry
 
 
@@ -243,7 +244,7 @@ def check(kind: str, name: str) -> None:
         return
     if ":" not in name:
         raise ValueError(f"{name!r} is no {kind}{suggestion(name, KINDS[kind])}, or package.module:object")
-    _load(name)
+    _load_own(name)
 
 
 def make(
@@ -309,7 +310,7 @@ def check_target(target: str) -> None:
     Raises:
         ValueError: It cannot.
     """
-    _load(target)
+    _load_own(target)
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -323,7 +324,7 @@ def resolve(kind: str, name: str) -> Any:
         ValueError: There is no such name, module or object.
     """
     check(kind, name)
-    return _load(KINDS[kind][name].target if name in KINDS[kind] else name)
+    return _load(KINDS[kind][name].target) if name in KINDS[kind] else _load_own(name)
 
 
 def entry(name: str) -> Listed | Aggregate | None:
@@ -350,16 +351,38 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     return f"{meant} allowed: {', '.join(names)}"
 
 
+def _load_own(target: str) -> Any:
+    """Return an object of the user's own, which may lie in a file beside the job or in the current folder."""
+    own_code.make_importable(".")
+    return _load(target)
+
+
+def _not_found(module_name: str, error: ModuleNotFoundError) -> str:
+    """Return why a module is not there: itself, or one that it imports."""
+    if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+        return own_code.fault(error)
+    places = "the folder of the job file, the current folder and the installed packages"
+    return f"{error}; write it as package.module:object, looked for in {places}"
+
+
 def _load(target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{target!r} cannot be imported: {error}; write it as package.module:object") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{target!r} cannot be imported: {_not_found(module_name, error)}") from error
+    except (Exception, SystemExit) as error:  # a fault in code of the user's own
+        raise ValueError(f"{target!r} cannot be imported: {own_code.fault(error)}") from error
     try:
         return getattr(module, attribute)
     except AttributeError as error:
-        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}") from error
+        where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
+        public = [name for name in vars(module) if not name.startswith("_")]
+        close = get_close_matches(attribute, public, n=1, cutoff=0.7)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}{where}{meant}") from error
 
 
 def _signature(target: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:

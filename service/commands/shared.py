@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from service import catalogue
+from service import catalogue, own_code
 from service.errors import InvalidJob, fail, readable_errors
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
             own_folder = None  # a search of its own, in a folder of its own
         place = request.output or own_folder
         _check_inputs(job, plan, place)
-        with _working_folder(job, place) as folder:
+        with _working_folder(job, place, own_code.beside(request.source)) as folder:
             try:
                 from service.run.run import run
 
@@ -91,7 +91,7 @@ def _check_inputs(job: "Job", plan: "Plan", place: Path | None) -> None:
 
 
 @contextmanager
-def _working_folder(job: "Job", place: Path | None) -> Iterator[Path]:
+def _working_folder(job: "Job", place: Path | None, code: Sequence[str]) -> Iterator[Path]:
     """The prepared folder, locked; of the processes of one `torchrun` the first prepares it for all."""
     from service.job.preparation import await_folder, locked, prepare_folder
 
@@ -100,7 +100,7 @@ def _working_folder(job: "Job", place: Path | None) -> Iterator[Path]:
     if int(os.environ.get("RANK", "0")) > 0 and place is not None:
         yield await_folder(place)
         return
-    folder = prepare_folder(job, place)
+    folder = prepare_folder(job, place, code=code)
     Console().print(f"job folder: {folder}", highlight=False, soft_wrap=True)
     with locked(folder):
         yield folder

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from service import catalogue
+from service import catalogue, own_code
 from service.commands.options import QueueFolder, Sets
 from service.errors import InvalidJob, fail, readable_errors
 from service.queue.executors.executor import Executor, Resources, Ticket
@@ -73,6 +73,7 @@ def submit(
             priority=priority,
             resources=resources,
             directory=str(Path.cwd()),
+            code=own_code.beside(source),
             options=_options(option or []),
         )
         where = Queue.open(queue_folder, create=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from service import own_code
 from service.catalogue import recipes, suggestion
 
 _EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
@@ -109,6 +110,8 @@ def job_file(source: str | Path) -> Path:
 def read_fields(path: Path) -> dict[str, Any]:
     """Return the fields of a job file; a `job.json` of a job folder gives the job in it.
 
+    Code of the user's own beside the file can be imported from then on, or what the job folder records of it.
+
     Raises:
         ValueError: The file cannot be read, or is no mapping of fields.
     """
@@ -119,6 +122,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     content = parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
+    own_code.make_importable(*own_code.recorded_in(content), *([] if path in recipes().values() else [path.parent]))
     if isinstance(content, dict) and isinstance(content.get("job"), dict):
         content = content["job"]
     if not isinstance(content, dict):

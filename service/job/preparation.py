@@ -5,12 +5,13 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from service import own_code
 from service.errors import InvalidJob
 from service.job.building import look_at
 from service.job.environment import environment, version
@@ -25,12 +26,13 @@ _ORPHANS_END_S = 10.0
 _LEADER_STARTS_S = 120.0
 
 
-def prepare_folder(job: Job, output: str | Path | None = None) -> Path:
+def prepare_folder(job: Job, output: str | Path | None = None, *, code: Sequence[str] = ()) -> Path:
     """Return the folder to run a job in, made where it is missing; a job that has begun there goes on.
 
     Args:
         job: What will run.
         output: The folder; by default a new one, ``runs/<name>-<date>-<time>``.
+        code: Folders that the job imports the user's own code from, see `own_code.beside`.
 
     Raises:
         InvalidJob: The folder cannot be written, is in use, or belongs to something else.
@@ -49,7 +51,7 @@ def prepare_folder(job: Job, output: str | Path | None = None) -> Path:
                 here = f"{folder} has other files in it ({foreign}) and no job.json"
                 raise InvalidJob([f"--output: {here}; {_ALLOWED}"])
             else:
-                save_job(job, folder)
+                save_job(job, folder, code)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidJob([f"--output: cannot write in {folder}: {reason}; give a folder that you can write"]) from error
@@ -111,24 +113,27 @@ def _alive(process: str) -> bool:
     return True
 
 
-def save_job(job: Job, folder: Path) -> None:
+def save_job(job: Job, folder: Path, code: Sequence[str] = ()) -> None:
     """Write `job.json`: the job, a fresh id, and where and with what it runs."""
-    write_json(folder / "job.json", job_record(job, environment()))
+    write_json(folder / "job.json", job_record(job, environment(), code))
 
 
-def job_record(job: Job, here: Mapping[str, Any]) -> dict[str, Any]:
+def job_record(job: Job, here: Mapping[str, Any], code: Sequence[str] = ()) -> dict[str, Any]:
     """Return the content of `job.json`.
 
     Args:
         job: What will run.
         here: The `environment` that it is prepared in.
+        code: Folders that the job imports the user's own code from.
     """
+    fields = to_dict(job)
     return {
-        "job": to_dict(job),
+        "job": fields,
         "id": uuid.uuid4().hex,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "espalier": version(),
         "environment": dict(here),
+        **own_code.record(fields, code),
     }
 
 
@@ -163,7 +168,7 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
 
 
 def saved_job(folder: Path) -> dict[str, Any]:
-    """Return the job tree in the `job.json` of a folder, unchecked.
+    """Return the job tree in the `job.json` of a folder, unchecked; the user's own code can be imported from then on.
 
     Raises:
         InvalidJob: The file is not what a job writes.
@@ -178,6 +183,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
         raise InvalidJob([f"{path}: damaged ({error}); {repair}"]) from error
     if not isinstance(content, dict) or not isinstance(content.get("job"), dict):
         raise InvalidJob([f"{path}: damaged (no `job` in it); remove the folder, or give another --output"])
+    own_code.make_importable(*own_code.recorded_in(content))
     return with_todays_names(content["job"])
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict
 
 from search_spaces.errors import FieldError
-from service import catalogue
+from service import catalogue, own_code
 from service.catalogue import suggestion
 from service.errors import InvalidJob
 from service.job.validation import check_fields, option_mistakes
@@ -191,6 +191,7 @@ def _draft(
     source = _Source.of(stage.source, made) if stage.source else None
     written = stage.job or file.job
     fields = source.fields if source and not written else _job_fields(written, file.place)
+    code = [*(own_code.beside(_job_file(written, file.place)) if isinstance(written, str) else []), *ticket.code]
     settings = [f"{path}={_as_setting(value)}" for path, value in stage.settings.items()]
     job = check.job(fields, [*settings, *sets, f"name={file.name}-{stage.name}"])
     if source is not None:
@@ -203,6 +204,7 @@ def _draft(
         inputs={name: source.files[name] for name in needed} if source else {},
         after=[name for name in stage.needs if name in made],
         priority=ticket.priority + stage.priority,
+        code=list(dict.fromkeys([*code, *(source.code if source else [])])),
     )
     return Draft(key=stage.name, ticket=own, job=job)
 
@@ -228,11 +230,13 @@ class _Source:
         key: Which.
         fields: Of its job.
         files: Name of a file that it leaves, or took itself -> where that lies.
+        code: Folders that it imports the user's own code from.
     """
 
     key: str
     fields: Mapping[str, Any]
     files: Mapping[str, str]
+    code: Sequence[str]
 
     @classmethod
     def of(cls, name: str, made: Mapping[str, Draft]) -> "_Source":
@@ -244,10 +248,13 @@ class _Source:
             if draft.job is None:
                 raise InvalidJob([f"from: {name!r} has mistakes of its own"])
             left = dict.fromkeys(_left_by(draft.ticket.stages), name)
-            return cls(key=name, fields=to_dict(draft.job), files={**draft.ticket.inputs, **left})
+            files = {**draft.ticket.inputs, **left}
+            return cls(key=name, fields=to_dict(draft.job), files=files, code=draft.ticket.code)
         folder = str(Path(name).resolve())
         there = [file for file in _left_by(catalogue.STAGES) if (Path(folder) / file).exists()]
-        return cls(key=folder, fields=saved_job(Path(folder)), files=dict.fromkeys(there, folder))
+        fields = saved_job(Path(folder))
+        code = own_code.recorded(Path(folder))
+        return cls(key=folder, fields=fields, files=dict.fromkeys(there, folder), code=code)
 
     def require(self, needed: Sequence[str], run: str, job: "Job") -> None:
         """Refuse a source that does not leave what is needed, or whose supernet is of another job."""
@@ -271,8 +278,13 @@ def _job_fields(written: Any, place: str) -> Mapping[str, Any]:
         return written
     if written is None:
         raise InvalidJob(["job: missing; give it to the stage or to the whole pipeline"])
-    beside = Path(place) / str(written)
-    return read_source(str(beside) if beside.is_file() else str(written))
+    return read_source(_job_file(str(written), place))
+
+
+def _job_file(written: str, place: str) -> str:
+    """Return the recipe or the path of a job file, which is looked for beside the pipeline first."""
+    beside = Path(place) / written
+    return str(beside) if beside.is_file() else written
 
 
 def _as_setting(value: Any) -> str:

@@ -211,7 +211,7 @@ class Queue:
             if draft.job is not None:
                 from service.job.preparation import job_record
 
-                _write_plain(folder / "job.json", job_record(draft.job, found))
+                _write_plain(folder / "job.json", job_record(draft.job, found, ticket.code))
             _write_plain(folder / TICKET, ticket.to_json())
 
     @contextmanager

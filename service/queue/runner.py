@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from service import own_code
 from service.job.folder import write_json
 from service.queue.executors import distributed, processes
 from service.queue.executors.executor import (
@@ -79,7 +80,7 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
         return OVER
     if int(os.environ.get("RANK", "0")) > 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the first, which decides when
-        _do(folder, read_ticket(folder), lambda event: None)
+        _do(folder, _readied(folder), lambda event: None)
         return OVER
     lock = lock or try_lock(folder, patience_s=1.0)
     if lock is None:
@@ -105,7 +106,7 @@ def _run_locked(folder: Path) -> int:
     try:
         with _Stop(folder).listening() as stop:
             stop.check()
-            ticket = read_ticket(folder)
+            ticket = _readied(folder)
             with distributed.helpers(folder, distributed.process_count(ticket)):
                 result = _do(folder, ticket, stop)
         end(folder, FINISHED, **{name: value for name, value in (result or {}).items() if name != "status"})
@@ -189,6 +190,13 @@ class _Stop:
         noted = {"stage": stage, "done": done, "total": total, "boot_s": now}
         with suppress(OSError):  # it is for people only
             write_json(self.folder / ACTIVITY, {**noted, "first": self.began[1], "since_boot_s": self.began[2]})
+
+
+def _readied(folder: Path) -> Ticket:
+    """Return the ticket of a job; the user's own code that it names can be imported from then on."""
+    ticket = read_ticket(folder)
+    own_code.make_importable(*ticket.code, ticket.directory)
+    return ticket
 
 
 def _do(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:

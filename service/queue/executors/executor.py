@@ -122,6 +122,7 @@ class Ticket:
         priority: Higher starts first.
         resources: What it needs.
         directory: Where relative paths of the job lead from; absolute.
+        code: Folders that it imports the user's own code from, beside the directory; absolute.
         max_attempts: Starts that end without a result before the job counts as lost.
         options: What only a cluster understands, such as its partition.
     """
@@ -139,6 +140,7 @@ class Ticket:
     priority: int = 0
     resources: Resources = field(default_factory=Resources)
     directory: str = "."
+    code: Sequence[str] = ()
     max_attempts: int = 3
     options: Mapping[str, Any] = field(default_factory=dict)
 
