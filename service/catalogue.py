@@ -3,7 +3,6 @@
 What is not listed is named ``package.module:object``, so that anyone can plug in their own.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -324,7 +323,7 @@ def resolve(kind: str, name: str) -> Any:
         ValueError: There is no such name, module or object.
     """
     check(kind, name)
-    return _load(KINDS[kind][name].target) if name in KINDS[kind] else _load_own(name)
+    return own_code.imported(KINDS[kind][name].target) if name in KINDS[kind] else _load_own(name)
 
 
 def entry(name: str) -> Listed | Aggregate | None:
@@ -354,35 +353,7 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
 def _load_own(target: str) -> Any:
     """Return an object of the user's own, which may lie in a file beside the job or in the current folder."""
     own_code.make_importable(".")
-    return _load(target)
-
-
-def _not_found(module_name: str, error: ModuleNotFoundError) -> str:
-    """Return why a module is not there: itself, or one that it imports."""
-    if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-        return own_code.fault(error)
-    places = "the folder of the job file, the current folder and the installed packages"
-    return f"{error}; write it as package.module:object, looked for in {places}"
-
-
-def _load(target: str) -> Any:
-    module_name, _, attribute = target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ValueError as error:
-        raise ValueError(f"{target!r} cannot be imported: {error}; write it as package.module:object") from error
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{target!r} cannot be imported: {_not_found(module_name, error)}") from error
-    except (Exception, SystemExit) as error:  # a fault in code of the user's own
-        raise ValueError(f"{target!r} cannot be imported: {own_code.fault(error)}") from error
-    try:
-        return getattr(module, attribute)
-    except AttributeError as error:
-        where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
-        public = [name for name in vars(module) if not name.startswith("_")]
-        close = get_close_matches(attribute, public, n=1, cutoff=0.7)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}{where}{meant}") from error
+    return own_code.imported(target)
 
 
 def _signature(target: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:

@@ -1,4 +1,4 @@
-"""Where code of one's own is imported from: the folder of the job file, then the current folder.
+"""Code of the user's own: imported from the folder of the job file, then from the current folder.
 
 These folders come after everything that is installed, so that a file of the user that is called `queue.py` or
 `service/` never takes the place of a module of Python or of this package. A job folder keeps the folders in its
@@ -14,6 +14,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,39 @@ def record(job: Mapping[str, Any], folders: Sequence[str]) -> dict[str, list[str
     return {RECORD: list(folders)} if folders and any(_OWN.fullmatch(text) for text in _texts(job)) else {}
 
 
+def imported(target: str) -> Any:
+    """Return the object at ``package.module:object``.
+
+    Raises:
+        ValueError: It cannot be imported; says why in one line.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ValueError as error:
+        raise ValueError(f"{target!r} cannot be imported: {error}; write it as package.module:object") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{target!r} cannot be imported: {_not_found(module_name, error)}") from error
+    except (Exception, SystemExit) as error:  # a fault in code of the user's own
+        raise ValueError(f"{target!r} cannot be imported: {fault(error)}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
+        public = [name for name in vars(module) if not name.startswith("_")]
+        close = get_close_matches(attribute, public, n=1, cutoff=0.7)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}{where}{meant}") from error
+
+
+def _not_found(module_name: str, error: ModuleNotFoundError) -> str:
+    """Return why a module is not there: itself, or one that it imports."""
+    if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+        return fault(error)
+    places = "the folder of the job file, the current folder and the installed packages"
+    return f"{error}; write it as package.module:object, looked for in {places}"
+
+
 def fault(error: BaseException) -> str:
     """Return what went wrong in code of the user's own in one line, with the file and the line where it did."""
     text = (str(error).strip().splitlines() or [""])[0]
@@ -83,8 +117,8 @@ def fault(error: BaseException) -> str:
 
 def _is_installed(file: str) -> bool:
     """Return whether a file belongs to Python, to an installed package or to this one."""
-    path = Path(file)
-    return any(path.is_relative_to(place) for place in (*set(sysconfig.get_paths().values()), Path(__file__).parent))
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return any(Path(file).is_relative_to(place) for place in (*places, Path(__file__).parent))
 
 
 def _resolved(folders: Sequence[Path | str]) -> list[str]:

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from service import catalogue, own_code
+from service.commands.submit import _drafts
 from service.errors import InvalidJob
 from service.job.loading import load_job
 from service.job.preparation import prepare_folder
+from service.queue.executors.executor import Ticket
+from service.queue.queue import Draft
 from tests.service.queues import make_queue
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +58,13 @@ def own_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def nas(place: Path, *arguments: str) -> str:
-    """What `nas` prints where nothing of the current folder is imported by accident."""
+    return python("service.cli", place, *arguments)
+
+
+def python(module: str, place: Path, *arguments: str) -> str:
+    """What a module prints where nothing of the current folder is imported by accident."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "service.cli", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -127,11 +134,19 @@ def test_every_process_of_a_job_finds_own_code(own_job: Path, tmp_path: Path) ->
     nas(elsewhere, "train", str(own_job), "--output", "out")
     nas(tmp_path, "run", str(elsewhere / "out"), "--workers", "2")
     assert json.loads((elsewhere / "out" / "front.json").read_text())["members"]
-    queue = make_queue(tmp_path)
-    sets = ("--set", "search.evaluations=2")
-    nas(elsewhere, "submit", str(own_job), "--gpus", "0", "--queue-folder", str(queue.folder), *sets)
-    (job,) = queue.folders()
-    ticket = json.loads((job / "queue.json").read_text())
-    assert ticket["code"] == [str(own_job.parent), str(elsewhere)]
-    nas(tmp_path, "watch", "--queue-folder", str(queue.folder))
-    assert json.loads((job / "result.json").read_text())["status"] == "finished", (job / "log.txt").read_text()
+    ticket = Ticket(name="own", stages=("train",), directory=str(elsewhere), code=own_code.beside(own_job))
+    (job,) = make_queue(tmp_path).add([Draft(key="0/", ticket=ticket, job=load_job(own_job))])
+    python("service.queue.runner", tmp_path, str(job))
+    assert json.loads((job / "result.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("named", ["file", "pipeline"])
+def test_a_queued_job_takes_the_folders_with_it(own_job: Path, named: str) -> None:
+    here = Path.cwd()
+    source = own_job
+    if named == "pipeline":
+        source = here / "pipeline.yaml"
+        source.write_text(f"{{name: p, job: {own_job}, stages: [{{name: first, run: train}}]}}")
+    ticket = Ticket(name="", directory=str(here), code=own_code.beside(source))
+    (draft,) = _drafts(str(source), [], [], ticket)
+    assert draft.ticket.code == [str(own_job.parent), str(here)]
