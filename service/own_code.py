@@ -117,8 +117,9 @@ def fault(error: BaseException) -> str:
 
 def _is_installed(file: str) -> bool:
     """Return whether a file belongs to Python, to an installed package or to this one."""
-    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return any(Path(file).is_relative_to(place) for place in (*places, Path(__file__).parent))
+    installed = sysconfig.get_paths()
+    places = [installed[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return any(Path(file).is_relative_to(place) for place in (*places, str(Path(__file__).parent)))
 
 
 def _resolved(folders: Sequence[Path | str]) -> list[str]:
