@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.job.folder import candidates, finite, job_name, read_json, read_lines, write_whole
 from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
+from service.report.breakdown_text import breakdown_lines
 from service.report.figures import (
     front_html,
     front_png,
@@ -153,6 +154,7 @@ def summary_lines(folder: Path) -> list[str]:
         cheapest = min(members, key=lambda member: _cheapest(member, shown))
         lines += best_lines(front)
         lines.append(f"{'cheapest:':<14} {_one_line(cheapest, shown)}")
+        lines += breakdown_lines(folder, best_by_quality(front)["key"])
     lines += proxy_lines(folder)
     lines += _prediction_lines(members, shown)
     if front.get("latency"):

@@ -37,11 +37,21 @@ _ACCURACY = """<b>Validation accuracy</b> is the share of images recognised in a
 training. The search chose by it, so the chosen ones look a little better in it than they are.</li><li><b>Test
 accuracy</b> is the same on images that neither training nor search has seen; it was read once, at the end. It is
 what to expect in use, as far as the images there are alike."""
+_BALANCED = """<b>Balanced accuracy</b> is the mean, over the classes, of the share of their images that was
+recognised: each class counts the same, however many images it has.</li><li>The <b>validation</b> value is that of the
+images by which the search chose; the <b>test</b> value was read once, at the end."""
 _LATENCY = """<b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
 of a front in turns on the same machine, many times; the median is shown, with its 95 % interval."""
 _FORMS = {
     "accuracy": Form(
         noun="accuracy", digits=".2f", table_digits=".2f", is_share=True, best="most accurate", meaning=_ACCURACY
+    ),
+    "balanced_accuracy": Form(
+        noun="balanced accuracy",
+        digits=".2f",
+        table_digits=".2f",
+        best="best balanced",
+        meaning=_BALANCED,
     ),
     "latency_ms": Form(noun="latency", digits=".3f", table_digits=".3f", meaning=_LATENCY),
     "macs": Form(noun="MACs", table_digits=".2f", is_count=True, meaning="multiplications in one pass"),

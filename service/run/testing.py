@@ -14,7 +14,9 @@ from service.run.batches import EvaluationBatches
 from service.run.events import Events
 from service.run.weights import save_weights
 from supernets import Task
-from supernets.tasks import Batch, Outcomes
+from supernets.tasks import Batch, Breakdown, Outcomes
+
+_MOST_GROUPS = 50  # metrics that a person can still tell apart in MLflow
 
 
 def test_front(
@@ -51,6 +53,13 @@ def test_front(
     events.progress(len(members), len(members))
 
 
+def _noted(breakdown: Breakdown) -> dict[str, Any]:
+    """Return what `front.json` says of a breakdown: numbers, and values of groups where they are few."""
+    content = breakdown.to_json()
+    few = {name: values for name, values in content["groups"].items() if len(values) <= _MOST_GROUPS}
+    return {name: value for name, value in (("test_numbers", content["numbers"]), ("test_groups", few)) if value}
+
+
 @dataclass(frozen=True)
 class _Judge:
     """Judges networks, and keeps what they give for single examples in the folder of the job."""
@@ -69,8 +78,7 @@ class _Judge:
         names = self.batches.names()
         breakdowns = {name: self.task.breakdown(one, names) for name, one in seen.items() if one is not None}
         write_breakdowns(self.folder, key, breakdowns)
-        numbers = breakdowns["test"].to_json()["numbers"]
-        return {"test_quality": float(tested.scores.mean()), **({"test_numbers": numbers} if numbers else {})}
+        return {"test_quality": float(tested.scores.mean()), **_noted(breakdowns["test"])}
 
     def _outcomes(self, network: nn.Module, key: str, split: str, batches: Iterable[Batch]) -> Outcomes | None:
         """Write and return what a member gives for the examples of a split."""

@@ -45,6 +45,9 @@ def member_metrics(member: Mapping[str, Any], task: TaskFacts) -> dict[str, Any]
     metrics = {**member["values"], f"test_{task.metric.name}": member.get("test_quality")}
     for name, (low, high) in (member.get("intervals") or {}).items():
         metrics |= {f"{name}_low": low, f"{name}_high": high}
+    metrics |= {f"test_{name}": value for name, (value, _) in (member.get("test_numbers") or {}).items()}
+    for name, groups in (member.get("test_groups") or {}).items():
+        metrics |= {f"test_{name}/{group}": value for group, value in groups.items()}
     return metrics
 
 

@@ -40,6 +40,8 @@ def classification_breakdown(target: np.ndarray, predicted: np.ndarray, names: S
             "accuracy": (100.0 * int(right.sum()) / len(target), "%"),
             "balanced_accuracy": (float(shares.mean()), "%"),
         },
+        groups={"accuracy": {str(label): float(share) for label, _, share in rows}},
+        grouped_by="class",
         tables={
             "accuracy by class": Table(["class", "examples", "accuracy [%]"], rows),
             "most frequent mistakes": Table(["class", "taken for", "examples"], _mistakes(counts, labels)),

@@ -66,11 +66,15 @@ class Breakdown:
 
     Args:
         numbers: Name -> value and unit.
+        groups: Name of a quantity -> its value for each group, in the unit of the metric.
+        grouped_by: What the groups are, such as "class".
         tables: Title -> table.
         matrix: None where there is none, or where it is too large to be looked at.
     """
 
     numbers: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    grouped_by: str = "group"
     tables: Mapping[str, Table] = field(default_factory=dict)
     matrix: Matrix | None = None
 
@@ -78,6 +82,8 @@ class Breakdown:
         """Return the breakdown as JSON has it."""
         return {
             "numbers": {name: list(number) for name, number in self.numbers.items()},
+            "groups": {name: dict(values) for name, values in self.groups.items()},
+            "grouped_by": self.grouped_by,
             "tables": {title: table._asdict() for title, table in self.tables.items()},
             "matrix": None if self.matrix is None else self.matrix._asdict(),
         }
@@ -88,6 +94,8 @@ class Breakdown:
         matrix = content.get("matrix")
         return cls(
             numbers={name: (float(value), str(unit)) for name, (value, unit) in content["numbers"].items()},
+            groups=content.get("groups", {}),
+            grouped_by=content.get("grouped_by", "group"),
             tables={title: Table(**table) for title, table in content["tables"].items()},
             matrix=None if matrix is None else Matrix(**matrix),
         )

@@ -429,6 +429,36 @@ def test_a_job_names_its_task_or_takes_that_of_the_data() -> None:
     assert line.startswith("task.options.clases: classification has no such option (got 7); did you mean classes?")
 
 
+def test_a_job_weighs_its_classes_and_is_judged_by_balanced_accuracy() -> None:
+    sets = ["task.options={metric: balanced_accuracy, class_weights: balanced}", "train.examples=balanced"]
+    sets += ["search.objectives=[quality, macs]", "search.constraints.balanced_accuracy=>= 40"]
+    job = load_job("quickstart", sets)
+    task = build_task(job)
+    assert task.metric.name == "balanced_accuracy"
+    counts = data_facts(job.data)["class_counts"]
+    assert task.class_weights == pytest.approx([sum(counts) / (10 * count) for count in counts])
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("task.options.class_weights=[1, 2]", ["task.options.class_weights", "each of the 10 classes", "[1, 2]"]),
+        ("task.options.class_weights=even", ["task.options.class_weights", "balanced or a list of numbers", "'even'"]),
+        ("task.options.metric=recall", ["task.options.metric", "accuracy, balanced_accuracy", "'recall'"]),
+        ("train.examples=even", ["train.examples", "uniform, balanced, importance", "'even'"]),
+    ],
+)
+def test_ways_to_balance_that_are_none_are_refused(setting: str, parts: list[str]) -> None:
+    (line,) = mistakes_of("quickstart", setting)
+    assert all(part in line for part in parts), line
+
+
+def test_balance_needs_classes() -> None:
+    source = Path(__file__).parents[2] / "plugin" / "job.yaml"
+    (line,) = mistakes_of(source, "train.examples=balanced")
+    assert "train.examples: balanced needs a task whose examples have classes" in line
+
+
 def test_objectives_of_the_catalogue_say_what_their_classes_say() -> None:
     for name, entry in OBJECTIVES.items():
         made = resolve("objective", name)
