@@ -1,13 +1,33 @@
 """Which data a job uses, as one validated value."""
 
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from search_spaces.errors import FieldError
 
 
 class InvalidData(ValueError):
     """Data that cannot be used; one line that names the file or field and what is expected of it."""
+
+
+class InvalidExamples(InvalidData):
+    """Examples that cannot be used, all of them; the message names the first ten.
+
+    Attributes:
+        lines: Names each of them, and says why.
+    """
+
+    named = 10
+
+    def __init__(self, summary: str, lines: Sequence[str]) -> None:
+        super().__init__(summary, lines)
+        self.summary, self.lines = summary, tuple(lines)
+
+    def __str__(self) -> str:
+        more = len(self.lines) - self.named
+        shown = [self.summary, *(f"  {line}" for line in self.lines[: self.named])]
+        return "\n".join([*shown, f"  and {more} more"] if more > 0 else shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +56,8 @@ class DataConfig:
         cutout: Side in pixels of the square that is blanked in each training image; 0 for none.
         workers: Processes that decode images which do not fit into memory; 0 decodes in the training process.
         in_memory: Whether all images are decoded once and kept on the device; `null` for up to 4 GiB.
+        on_error: What happens where some images cannot be decoded: `refuse` names them all before anything is trained,
+            `skip` goes on without them and says so.
         download: Whether timm may fetch a dataset that is not at `path` yet.
     """
 
@@ -52,6 +74,7 @@ class DataConfig:
     cutout: int = 0
     workers: int = 2
     in_memory: bool | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
     download: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +86,7 @@ class DataConfig:
             ("crop_padding", self.crop_padding is None or self.crop_padding >= 0, "0 or more pixels, or null"),
             ("cutout", self.cutout >= 0, "0 or more pixels"),
             ("workers", self.workers >= 0, "0 or more"),
+            ("on_error", self.on_error in ("refuse", "skip"), "'refuse' or 'skip'"),
         ]
         for name, holds, allowed in limits:
             if not holds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -61,6 +61,8 @@ class Data:
         preprocessing: What must be done to raw values to make inputs of them, for the card of an exported network;
             ready for JSON.
         targets: What outputs stand for: their `meaning`, the names of `classes`; for the card too, ready for JSON.
+        remarks: What people should know of how the examples were read, a sentence each.
+        left_out: Names each example that cannot be used and is left out, and says why.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Data:
     test: Split
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Any] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -111,4 +115,13 @@ class DataSource(Protocol):
 
     def load(self, device: torch.device, seed: int = 0) -> Data:
         """Return the splits, ready for training on the device; the seed is that of the split."""
+        ...
+
+
+@runtime_checkable
+class WatchedSource(DataSource, Protocol):
+    """Data that may take long to load, so that their loading can be watched."""
+
+    def watched(self, tell: Callable[[int, int], None]) -> DataSource:
+        """Return the same data; while they are loaded, they tell how many of how many examples are read."""
         ...

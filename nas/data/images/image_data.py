@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from nas.data.data import Data, Split
 from nas.data.images.augment import Augmentation, Normalisation
 from nas.data.images.device_images import DeviceImages
 from nas.data.images.preprocessing import Decoding, Preprocessing
+from nas.data.images.reading import ReadImages, read_images, refuse_bad, without_bad
 from nas.data.images.samples import Part, channel_statistics, decode
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages
+from nas.data.images.survey import Survey, Tell
 from nas.data.tensors import send
 
 MEMORY_LIMIT_BYTES = 4 * 2**30
@@ -32,11 +34,13 @@ class ImageData(Data):
         class_names: One a label.
         mean: Of each channel of the training split, on the scale 0 to 1.
         std: Of each channel of the training split, on the scale 0 to 1.
+        surveys: What the images of each split are like, as they are stored.
     """
 
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -76,25 +80,27 @@ class ImageLoader:
         stored: The images.
         splits: Which of them are in which split.
         shape: What they are brought to.
+        tell: Is told how many images are read.
     """
 
     config: DataConfig
     stored: StoredImages
     splits: Mapping[str, Part]
     shape: ImageShape
+    tell: Tell | None = None
 
     def load(self, task: str, facts: Mapping[str, Any], device: torch.device) -> ImageData:
         """Return the three splits on the device.
 
         Raises:
-            InvalidData: An image cannot be decoded.
+            InvalidExamples: Some images cannot be decoded, and the configuration does not say to go on without them.
+            InvalidData: A split or a class has no image that can be decoded.
         """
-        stored, splits, size = self.stored, self.splits, self.shape.image_size
-        whole = Decoding(image_size=size, channels=self.shape.channels)
-        decoded = self._decoded(whole)
-        mean, std = channel_statistics(decoded["train"] if decoded else self._statistics_images(whole))
-        streamed = replace(whole, shorter_side=math.ceil(size * EVALUATION_MARGIN))
-        preprocessing = Preprocessing(decoding=whole if decoded else streamed, mean=mean, std=std)
+        stored, size = self.stored, self.shape.image_size
+        read = self._read(Decoding(image_size=size, channels=self.shape.channels))
+        mean, std = channel_statistics(read.decoded["train"] if read.decoded else self._statistics_images(read))
+        shorter_side = size if read.decoded else math.ceil(size * EVALUATION_MARGIN)
+        preprocessing = Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
         return ImageData(
             name=stored.name,
             task=task,
@@ -102,39 +108,42 @@ class ImageLoader:
             facts=facts,
             mean=mean,
             std=std,
-            fingerprint=_fingerprint(stored.class_names, splits, decoded, (mean, std)),
+            surveys=read.surveys,
+            fingerprint=_fingerprint(stored.class_names, read, (mean, std)),
             preprocessing=preprocessing.to_json(),
             targets={"meaning": MEANING, "classes": list(stored.class_names)},
-            **self._images(decoded, preprocessing, device),
+            remarks=(*stored.remarks, *read.remarks()),
+            left_out=read.left_out,
+            **self._images(read, preprocessing, device),
         )
 
-    def _decoded(self, decoding: Decoding) -> dict[str, np.ndarray]:
-        """Bytes [N, H, W, C] of each split; nothing where they do not fit into memory."""
+    def _read(self, decoding: Decoding) -> ReadImages:
+        """All images that can be used."""
         in_memory = self.config.in_memory
         if in_memory is None:
             count = sum(len(part.indices) for part in self.splits.values())
             in_memory = count * decoding.image_size**2 * decoding.channels <= MEMORY_LIMIT_BYTES
-        if not in_memory:
-            return {}
-        return {name: decode(part, decoding, threads=self.stored.threads) for name, part in self.splits.items()}
+        stored, threads = self.stored, self.stored.threads
+        read = read_images(self.splits, decoding, in_memory=in_memory, threads=threads, tell=self.tell)
+        if self.config.on_error == "refuse":
+            refuse_bad(read.surveys, stored.place)
+        return without_bad(read, stored.place, stored.class_names)
 
-    def _statistics_images(self, decoding: Decoding) -> np.ndarray:
+    def _statistics_images(self, read: ReadImages) -> np.ndarray:
         """Some training images that stand for all; splits are in random order, so these are the first."""
-        train = self.splits["train"]
+        train = read.splits["train"]
         sample = Part(train.samples, train.indices[:STATISTICS_IMAGES])
-        return decode(sample, decoding, threads=self.stored.threads)
+        return decode(sample, read.decoding, threads=self.stored.threads)
 
-    def _images(
-        self, decoded: dict[str, np.ndarray], preprocessing: Preprocessing, device: torch.device
-    ) -> dict[str, Any]:
+    def _images(self, read: ReadImages, preprocessing: Preprocessing, device: torch.device) -> dict[str, Any]:
         """The splits as batches are drawn from them; what is decoded is let go of as it is sent to the device."""
         size = preprocessing.image_size
         normalisation = Normalisation(preprocessing.mean, preprocessing.std, size, device)
         augmentation = self._augmentation(size)
         images: dict[str, Split] = {}
-        for name, part in self.splits.items():
-            if name in decoded:
-                pixels, labels = torch.from_numpy(decoded.pop(name)), torch.from_numpy(part.labels)
+        for name, part in read.splits.items():
+            if name in read.decoded:
+                pixels, labels = torch.from_numpy(read.decoded.pop(name)), torch.from_numpy(part.labels)
                 images[name] = DeviceImages(send(pixels, device), send(labels, device), normalisation, augmentation)
             else:
                 images[name] = StreamedImages(
@@ -158,14 +167,13 @@ class ImageLoader:
 
 def _fingerprint(
     class_names: tuple[str, ...],
-    splits: Mapping[str, Part],
-    decoded: Mapping[str, np.ndarray],
+    read: ReadImages,
     statistics: tuple[tuple[float, ...], ...],
 ) -> str:
     """16 hexadecimal digits that change with any label, with the split and with any decoded image."""
     digest = hashlib.sha256(repr((class_names, statistics)).encode())
-    for name, part in splits.items():
+    for name, part in read.splits.items():
         digest.update(name.encode() + part.indices.astype(np.int64).tobytes() + part.labels.tobytes())
-        if name in decoded:
-            digest.update(decoded[name].reshape(-1).data)
+        if name in read.decoded:
+            digest.update(read.decoded[name].reshape(-1).data)
     return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Images as they are stored, not yet decoded, and how they become arrays of one size."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ class Samples(Protocol):
         """What messages call the image."""
         ...
 
+    def stamp(self, indices: np.ndarray) -> str | None:
+        """What changes when these images or their order change, without reading them; None where nothing tells."""
+        ...
+
 
 class Part(NamedTuple):
     """Some of the samples, in this order."""
@@ -61,6 +66,9 @@ class ArraySamples:
     def name(self, index: int) -> str:
         return f"image {index}"
 
+    def stamp(self, indices: np.ndarray) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class PackedSamples:
@@ -77,6 +85,10 @@ class PackedSamples:
     def name(self, index: int) -> str:
         return f"{self.path}: image {index}"
 
+    def stamp(self, indices: np.ndarray) -> str | None:
+        file = files_stamp([self.path])
+        return file and file + hashlib.sha256(indices.astype(np.int64).tobytes()).hexdigest()
+
 
 @dataclass(frozen=True)
 class FileSamples:
@@ -90,6 +102,21 @@ class FileSamples:
 
     def name(self, index: int) -> str:
         return str(self.paths[index])
+
+    def stamp(self, indices: np.ndarray) -> str | None:
+        return files_stamp([self.paths[index] for index in indices])
+
+
+def files_stamp(paths: Iterable[Path]) -> str | None:
+    """Return what changes when one of the files, or their order, does; None where one cannot be looked at."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            found = path.stat()
+            digest.update(f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
 def opened(samples: Samples, index: int) -> Image.Image:
@@ -119,23 +146,35 @@ def naming(samples: Samples, index: int) -> Iterator[None]:
         raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: {reason}") from error
 
 
-def probe(parts: Sequence[Part]) -> tuple[int, int]:
-    """Channels and image size of the samples, judged by the headers of up to 256 images of each part.
+class Probe(NamedTuple):
+    """What the headers of some images say.
 
-    Returns:
-        1 channel where all images are grey, else 3; and the size that all share, where they are square and at most
-        224 pixels, else 64.
+    Attributes:
+        channels: 1 where all of them are grey, else 3.
+        image_size: The size that all share, where they are square and at most 224 pixels, else 64.
+        bad: Why some of them are no images.
     """
-    modes, sizes = set(), set()
+
+    channels: int
+    image_size: int
+    bad: tuple[str, ...]
+
+
+def probe(parts: Sequence[Part]) -> Probe:
+    """Return what the headers of up to 256 images of each part say."""
+    modes, sizes, bad = set(), set(), []
     for part in parts:
         spread = np.linspace(0, len(part.indices) - 1, min(PROBED, len(part.indices))).astype(np.int64)
         for index in np.sort(part.indices)[spread]:
-            with opened(part.samples, int(index)) as image:
-                modes.add(image.mode)
-                sizes.add(image.size)
-    width, height = min(sizes)
+            try:
+                with opened(part.samples, int(index)) as image:
+                    modes.add(image.mode)
+                    sizes.add(image.size)
+            except InvalidData as error:
+                bad.append(str(error))
+    width, height = min(sizes, default=(0, 1))
     alike = len(sizes) == 1 and width == height <= LARGEST_OWN_SIZE
-    return 1 if modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE
+    return Probe(1 if modes and modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE, tuple(bad))
 
 
 def decode(part: Part, decoding: Decoding, *, threads: int = 2) -> np.ndarray:
@@ -144,20 +183,28 @@ def decode(part: Part, decoding: Decoding, *, threads: int = 2) -> np.ndarray:
     Raises:
         InvalidData: An image cannot be decoded.
     """
-    size, channels = decoding.image_size, decoding.channels
-    decoded = np.empty((len(part.indices), size, size, channels), np.uint8)
+    decoded = np.empty((len(part.indices), decoding.image_size, decoding.image_size, decoding.channels), np.uint8)
+    decode_into(decoded, part, range(len(decoded)), decoding, threads=threads)
+    return decoded
 
-    def fill(rows: range) -> None:
-        for row in rows:
-            index = int(part.indices[row])
+
+def decode_into(decoded: np.ndarray, part: Part, positions: Sequence[int], decoding: Decoding, *, threads: int) -> None:
+    """Fill in the rows of these positions of a part.
+
+    Raises:
+        InvalidData: An image cannot be decoded.
+    """
+
+    def fill(some: Sequence[int]) -> None:
+        for position in some:
+            index = int(part.indices[position])
             with naming(part.samples, index), part.samples.open(index) as image:
-                decoded[row] = decoding.pixels(image)
+                decoded[position] = decoding.pixels(image)
 
-    chunks = [range(first, min(first + 512, len(decoded))) for first in range(0, len(decoded), 512)]
+    chunks = [positions[first : first + 64] for first in range(0, len(positions), 64)]
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(fill, chunks):
             pass
-    return decoded
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

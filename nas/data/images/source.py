@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.data.config import DataConfig
+from nas.data.images.reading import refuse_bad
+from nas.data.images.remembered import remembered_survey
 from nas.data.images.samples import Part, probe
 from nas.data.images.stored import ImageShape, StoredImages
+from nas.data.images.survey import Tell
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +27,13 @@ class ImageSource:
     Args:
         config: Size, augmentation and memory.
         stored: The images.
+        tell: Is told how many images are read.
     """
 
     task = "classification"
 
-    def __init__(self, config: DataConfig, stored: StoredImages) -> None:
-        self.config, self.stored = config, stored
+    def __init__(self, config: DataConfig, stored: StoredImages, tell: Tell | None = None) -> None:
+        self.config, self.stored, self.tell = config, stored, tell
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -45,22 +49,33 @@ class ImageSource:
         """The three parts, as they are split by default."""
         return self.stored.split()
 
+    def watched(self, tell: Tell) -> ImageSource:
+        """Return the same images, which tell how many of them are read."""
+        return ImageSource(self.config, self.stored, tell)
+
     def load(self, device: torch.device, seed: int = 0) -> ImageData:
         """Return the three splits, decoded where they fit into memory.
 
         Raises:
-            InvalidData: An image cannot be decoded.
+            InvalidExamples: Some images cannot be decoded, and the configuration does not say to go on without them.
+            InvalidData: A split or a class has no image that can be decoded.
         """
         from nas.data.images.image_data import ImageLoader  # torch is needed from here on only
 
         splits = self.stored.split(seed)
         shape = self._shape(splits)
-        loader = ImageLoader(config=self.config, stored=self.stored, splits=splits, shape=shape)
+        loader = ImageLoader(config=self.config, stored=self.stored, splits=splits, shape=shape, tell=self.tell)
         return loader.load(self.task, self._facts(shape, splits), device)
 
     def _shape(self, splits: Mapping[str, Part]) -> ImageShape:
-        channels, size = probe(list(splits.values()))
-        return ImageShape(channels, self.config.image_size or size)
+        found = probe(list(splits.values()))
+        if found.bad and self.config.on_error == "refuse":  # then all are looked for, so that all are told at once
+            threads = self.stored.threads
+            refuse_bad(
+                {name: remembered_survey(part, threads=threads, tell=self.tell) for name, part in splits.items()},
+                self.stored.place,
+            )
+        return ImageShape(found.channels, self.config.image_size or found.image_size)
 
     def _facts(self, shape: ImageShape, splits: Mapping[str, Part]) -> dict[str, Any]:
         classes = len(self.stored.class_names)

@@ -1,12 +1,13 @@
 """Images as a source provides them, and their split class by class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from nas.data.config import InvalidData
 from nas.data.images.samples import Part, Samples
+from nas.data.images.survey import usable_threads
 from nas.data.splits import split_positions
 
 
@@ -31,6 +32,7 @@ class StoredImages:
         fractions: Parts to hold out for validation (of the training images) and test (of all) where they are missing.
         flip: Whether a mirrored image keeps its meaning.
         threads: How many threads may decode.
+        remarks: What people should know of how the images were found, a sentence each.
     """
 
     name: str
@@ -41,7 +43,8 @@ class StoredImages:
     test: Samples | None = None
     fractions: tuple[float, float]
     flip: bool = True
-    threads: int = 2
+    threads: int = field(default_factory=usable_threads)
+    remarks: tuple[str, ...] = ()
 
     def split(self, seed: int = 0) -> dict[str, Part]:
         """Return the three disjoint parts by name, each in random order; the same for the same seed.

@@ -43,6 +43,9 @@ class TimmSamples:
     def name(self, index: int) -> str:
         return f"{self.title}: image {index}"
 
+    def stamp(self, indices: np.ndarray) -> None:
+        return None
+
 
 def open_timm(config: DataConfig) -> ImageSource:
     """Return the named dataset.
