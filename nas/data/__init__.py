@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
-    from nas.data.config import DataConfig, InvalidData
-    from nas.data.data import Data, DataSource, Split
+    from nas.data.config import DataConfig, InvalidData, InvalidExamples
+    from nas.data.data import Data, DataSource, Split, WatchedSource
     from nas.data.images.device_images import DeviceImages
     from nas.data.images.image_data import ImageData
     from nas.data.images.preprocessing import Preprocessing
@@ -25,11 +25,13 @@ __all__ = [
     "ImageData",
     "ImageSource",
     "InvalidData",
+    "InvalidExamples",
     "Preprocessing",
     "Split",
     "StreamedImages",
     "TensorData",
     "TensorSource",
+    "WatchedSource",
     "check_data",
     "load_data",
     "open_source",

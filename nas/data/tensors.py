@@ -156,7 +156,7 @@ class TensorSource:
         """Return the three splits on the device."""
         given = {"train": self.train, "validation": self.validation or self.train, "test": self.test or self.train}
         digest = hashlib.sha256(self.name.encode())
-        splits = {}
+        splits: dict[str, Any] = {}
         for name, positions in self._positions(seed).items():
             chosen = torch.from_numpy(positions)
             rows = [tensor.cpu().index_select(0, chosen) for tensor in given[name]]

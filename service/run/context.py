@@ -18,7 +18,7 @@ from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import latency_table
-from service.job.building import build_space, build_task, data_source, look_at
+from service.job.building import build_space, build_task, look_at
 from service.job.folder import write_whole
 from service.job.job import Job
 from service.run.batches import EvaluationBatches, undisturbed
@@ -26,6 +26,7 @@ from service.run.events import Events
 from service.run.offered import Offered
 from service.run.problem import build_problem
 from service.run.proxies import SearchProxies
+from service.run.reading import read_data
 from service.run.stages.outputs import SUPERNET
 from supernets import Processes, Supernet, Task, load_supernet
 
@@ -81,7 +82,7 @@ class JobContext:
 
     @cached_property
     def data(self) -> Data:
-        return data_source(self.job.data).load(self.device)
+        return read_data(self.job.data, self.device, self.folder, self.events)
 
     @cached_property
     def space(self) -> Space:

@@ -14,6 +14,7 @@ from service.report.text import duration
 
 Event = Mapping[str, Any]
 _TITLES = {
+    "data": "reading the data",
     "score": "scoring",
     "export": "exporting",
     "table": "measuring the table",
@@ -177,6 +178,8 @@ def _line(kind: str, event: Event) -> str:
         return _sampler_line(event)
     if kind == "ended":
         return f"search ended: {event['reason']}"
+    if kind == "remark":
+        return f"data: {event['message']}"
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
 
 

@@ -81,6 +81,8 @@ def _run_pending(
         with nullcontext() if was_over else _recorded(folder, events):
             if together.is_first and not (folder / TASK_FILE).exists():
                 write_json(folder / TASK_FILE, described_task(context.task_name, context.task))
+            if any(stage.result == "before" and (together.is_first or stage.together) for stage in pending.values()):
+                context.data  # noqa: B018  # read before anything is trained, so that bad data are known at once
             for name, stage in pending.items():
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from nas.data.config import InvalidData
 from nas.data.images.decoding import GREY_MODES
@@ -140,6 +140,8 @@ def naming(samples: Samples, index: int) -> Iterator[None]:
         yield
     except InvalidData:
         raise
+    except UnidentifiedImageError as error:
+        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: it is none that is known") from error
     # A damaged file may make a decoder raise anything; whatever it is, this image cannot be used.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -152,19 +154,22 @@ class Probe(NamedTuple):
     Attributes:
         channels: 1 where all of them are grey, else 3.
         image_size: The size that all share, where they are square and at most 224 pixels, else 64.
+        looked_at: How many images were looked at.
         bad: Why some of them are no images.
     """
 
     channels: int
     image_size: int
+    looked_at: int
     bad: tuple[str, ...]
 
 
 def probe(parts: Sequence[Part]) -> Probe:
     """Return what the headers of up to 256 images of each part say."""
-    modes, sizes, bad = set(), set(), []
+    modes, sizes, bad, looked_at = set(), set(), [], 0
     for part in parts:
         spread = np.linspace(0, len(part.indices) - 1, min(PROBED, len(part.indices))).astype(np.int64)
+        looked_at += len(spread)
         for index in np.sort(part.indices)[spread]:
             try:
                 with opened(part.samples, int(index)) as image:
@@ -174,7 +179,7 @@ def probe(parts: Sequence[Part]) -> Probe:
                 bad.append(str(error))
     width, height = min(sizes, default=(0, 1))
     alike = len(sizes) == 1 and width == height <= LARGEST_OWN_SIZE
-    return Probe(1 if modes and modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE, tuple(bad))
+    return Probe(1 if modes and modes <= GREY_MODES else 3, width if alike else DEFAULT_SIZE, looked_at, tuple(bad))
 
 
 def decode(part: Part, decoding: Decoding, *, threads: int = 2) -> np.ndarray:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.data.config import DataConfig
-from nas.data.images.reading import refuse_bad
-from nas.data.images.remembered import remembered_survey
+from nas.data.config import DataConfig, InvalidData
 from nas.data.images.samples import Part, probe
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.survey import Tell
@@ -69,12 +67,8 @@ class ImageSource:
 
     def _shape(self, splits: Mapping[str, Part]) -> ImageShape:
         found = probe(list(splits.values()))
-        if found.bad and self.config.on_error == "refuse":  # then all are looked for, so that all are told at once
-            threads = self.stored.threads
-            refuse_bad(
-                {name: remembered_survey(part, threads=threads, tell=self.tell) for name, part in splits.items()},
-                self.stored.place,
-            )
+        if found.looked_at == len(found.bad):  # others are told all at once, when all images are read
+            raise InvalidData(f"{self.stored.place}: none of the images looked at can be decoded, e.g. {found.bad[0]}")
         return ImageShape(found.channels, self.config.image_size or found.image_size)
 
     def _facts(self, shape: ImageShape, splits: Mapping[str, Part]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Published sets often have two splits only. Their second split is the test split 
 validation split that the search sees is held out of the training images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from nas.data.config import DataConfig, InvalidData
+from nas.data.images.samples import files_stamp
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
+from nas.data.images.tree import is_junk
 
 # torchvision's sets by the name of the split that is not for training.
 SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
@@ -26,13 +29,24 @@ STREAMS = {"hfids", "tfds", "wds"}
 
 @dataclass(frozen=True)
 class TimmSamples:
-    """A map-style dataset of timm or torchvision."""
+    """A map-style dataset of timm or torchvision.
+
+    Args:
+        dataset: As timm made it.
+        title: What messages call it.
+        labels: int64 [N].
+        paths: The files of the images, where each is a file of its own; they are opened as they are, because the
+            datasets would turn 16 bits into 8 and lose most of what they show.
+    """
 
     dataset: Any
     title: str
     labels: np.ndarray
+    paths: Sequence[Path] | None = None
 
     def open(self, index: int) -> Image.Image:
+        if self.paths is not None:
+            return Image.open(self.paths[index])
         reader = getattr(self.dataset, "reader", None)
         # timm's own `dataset[index]` answers with a neighbour where an image is damaged.
         image = Image.open(reader[index][0]) if reader is not None else self.dataset[index][0]
@@ -41,10 +55,10 @@ class TimmSamples:
         return image
 
     def name(self, index: int) -> str:
-        return f"{self.title}: image {index}"
+        return f"{self.title}: image {index}" if self.paths is None else str(self.paths[index])
 
-    def stamp(self, indices: np.ndarray) -> None:
-        return None
+    def stamp(self, indices: np.ndarray) -> str | None:
+        return None if self.paths is None else files_stamp([self.paths[index] for index in indices])
 
 
 def open_timm(config: DataConfig) -> ImageSource:
@@ -157,7 +171,26 @@ def _class_names(dataset: Any) -> tuple[str, ...]:
 
 
 def _samples(dataset: Any, name: str, split: str) -> TimmSamples:
-    return TimmSamples(dataset, f"timm dataset {name!r}, {split} split", np.asarray(_labels(dataset), np.int64))
+    title, labels, paths = (
+        f"timm dataset {name!r}, {split} split",
+        np.asarray(_labels(dataset), np.int64),
+        _paths(dataset),
+    )
+    if paths is not None:
+        kept = [index for index, path in enumerate(paths) if not is_junk(path.name)]
+        labels, paths = labels[kept], [paths[index] for index in kept]
+    return TimmSamples(dataset, title, labels, paths)
+
+
+def _paths(dataset: Any) -> list[Path] | None:
+    """Return the files of the images, where each is a file of its own."""
+    from timm.data.readers.reader_image_folder import ReaderImageFolder
+    from torchvision.datasets import DatasetFolder
+
+    reader = getattr(dataset, "reader", None)
+    if isinstance(dataset, DatasetFolder):
+        return [Path(path) for path, _ in dataset.samples]
+    return [Path(path) for path, _ in reader.samples] if isinstance(reader, ReaderImageFolder) else None
 
 
 def _labels(dataset: Any) -> Any:

@@ -111,7 +111,7 @@ def make_folder(root: Path, case: str) -> None:
 def test_unusable_folder_is_refused(tmp_path: Path, case: str, message: str):
     make_folder(tmp_path, case)
     with pytest.raises(InvalidData, match=message):
-        check_data(DataConfig(source="folder", path=str(tmp_path)))
+        load(DataConfig(source="folder", path=str(tmp_path)))
 
 
 @pytest.mark.parametrize("source", ["npz", "folder"])
