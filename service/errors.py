@@ -43,6 +43,11 @@ def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         fail(*str(error).splitlines())
 
 
+def warn(line: str) -> None:
+    """Say what is allowed but probably not meant; the command goes on."""
+    print(f"nas: warning: {line}", file=sys.stderr)
+
+
 def fail(*lines: str, status: int = 2) -> NoReturn:
     for line in lines:
         print(f"nas: {line}", file=sys.stderr)

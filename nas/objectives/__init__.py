@@ -7,7 +7,8 @@ from search_spaces.lazy import lazy
 if TYPE_CHECKING:
     from nas.objectives.cost import Cost, costs_of
     from nas.objectives.latency import Latency
-    from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe, parse_bound
+    from nas.objectives.limits import parse_bound
+    from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe
     from nas.objectives.predicted_latency import PredictedLatency, Roofline
     from nas.objectives.quality import Quality
     from nas.objectives.tabular import Tabular

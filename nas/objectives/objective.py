@@ -112,30 +112,6 @@ class Bound:
         return max(below, above)
 
 
-def parse_bound(text: str) -> Bound:
-    """Return the bound that a job file writes as ``<= 5e6``, ``>= 60`` or both, joined by a comma.
-
-    Raises:
-        ValueError: It is not of that form.
-    """
-    low = high = None
-    for part in str(text).split(","):
-        operator, number = part.strip()[:2], part.strip()[2:]
-        try:
-            value = float(number)
-        except ValueError:
-            operator = ""
-        if operator == "<=" and high is None:
-            high = value
-        elif operator == ">=" and low is None:
-            low = value
-        else:
-            raise ValueError(f"a constraint is written '<= number' or '>= number' (or both with a comma), got {text!r}")
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"no value is both >= {low:g} and <= {high:g}")
-    return Bound(low, high)
-
-
 def describe(objective: Objective, bound: Bound | None) -> dict[str, Any]:
     """Return an objective as journals and reports write it."""
     return {

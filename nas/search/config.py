@@ -17,7 +17,8 @@ class SearchConfig:
         population: Architectures of one generation.
         objectives: What to trade off: catalogue names, costs of the space, `package.module:object`, and `quality` or
             the name of the metric of the task, which is read on the validation split only.
-        constraints: Hard limits, such as ``{macs: "<= 5e6", accuracy: ">= 60"}``.
+        constraints: Hard limits, such as ``{latency_ms: 3, accuracy: "90 %", macs: ">= 1 M, <= 5 M"}``. A number alone
+            limits a cost from above and a quality from below.
         calibration_examples: Training examples that set the batch norm of each subnet.
         per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
             worse half of the parts again and again; `false` searches all parts as one space.
@@ -35,7 +36,7 @@ class SearchConfig:
     evaluations: int = 200
     population: int = 24
     objectives: list[str] = field(default_factory=lambda: ["quality", "latency_ms"])
-    constraints: dict[str, str] = field(default_factory=dict)
+    constraints: dict[str, str | float] = field(default_factory=dict)
     calibration_examples: int = 2000
     per_leaf: bool | Literal["halving"] = False
     remeasured_share: float = 0.25

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from service import catalogue, own_code
-from service.errors import InvalidJob, fail, readable_errors
+from service.errors import InvalidJob, fail, readable_errors, warn
 
 if TYPE_CHECKING:
     from service.job.job import Job
@@ -129,7 +129,7 @@ def console() -> Console:
 def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
     from service.job.loading import load_job
 
-    return load_job(source, with_device(sets, device))
+    return load_job(source, with_device(sets, device), warn=warn)
 
 
 def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:

@@ -32,8 +32,16 @@ def require_supernet_space(job: Job) -> None:
         )
 
 
-def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt]) -> Iterator[str]:
-    """Yield mistakes that show only once single fields are right; wrong ones have their defaults here."""
+def deep_mistakes(
+    checked: Checked[Job], look: Callable[[DataConfig], LookedAt], warn: Callable[[str], None] = lambda line: None
+) -> Iterator[str]:
+    """Yield mistakes that show only once single fields are right; wrong ones have their defaults here.
+
+    Args:
+        checked: The job, as far as its fields are right.
+        look: Looks at the data.
+        warn: Told of what is allowed but probably not meant, one line each.
+    """
     job = checked.tree
     if job is None:
         return
@@ -57,7 +65,7 @@ def deep_mistakes(checked: Checked[Job], look: Callable[[DataConfig], LookedAt])
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
     yield from searchers.mistakes(job.search, space)
-    yield from objectives.mistakes(job, task, space)
+    yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):
         yield from latency_checks.mistakes(job, space)
 

@@ -15,6 +15,7 @@ from service import own_code
 from service.catalogue import recipes, suggestion
 
 _EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
+_LIMIT = re.compile(r"(?P<path>search\.constraints\.[^=<>≤≥]+?)\s*(?P<operator><=|>=|≤|≥)\s*(?P<rest>[^=<>].*)")
 JOB_FILES = (".yaml", ".yml", ".json")
 
 
@@ -146,13 +147,24 @@ def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:
     Raises:
         ValueError: It is not written so.
     """
-    dotted, equals, text = setting.partition("=")
+    if limit := _LIMIT.fullmatch(setting):  # the second = is forgotten easily
+        dotted, equals, text = limit["path"], "=", f"{limit['operator']} {limit['rest']}"
+    else:
+        dotted, equals, text = setting.partition("=")
     path = tuple(part.strip() for part in dotted.split("."))
-    if not equals or not all(path):
-        raise ValueError(f"--set {setting!r}: must be path=value, for example --set train.epochs=5")
+    if not equals or not all(path) or re.search(r"[<>]\s*$", dotted):
+        raise ValueError(f"--set {setting!r}: must be path=value, for example {_right_form(setting)}")
     if text.lstrip().startswith((">", "<")):
         return path, text.strip()
     return path, parse_yaml(text, f"--set {setting!r}")
+
+
+def _right_form(setting: str) -> str:
+    """Return a setting as it is to be written, quoted for the shell where it is a limit."""
+    compared = re.fullmatch(r"(?:search\.constraints\.)?([^<>=\s]+)\s*([<>]?)=?\s*([^<>=]*)", setting)
+    if compared is None or not (compared[2] or setting.startswith("search.constraints.")):
+        return "--set train.epochs=5"
+    return f"--set 'search.constraints.{compared[1].strip()}={compared[2] or '<'}= {compared[3] or 3}'"
 
 
 def with_setting(fields: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -21,12 +21,13 @@ FREE_FORM = {
 }
 
 
-def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
+def load_job(source: str | Path, sets: Sequence[str] = (), *, warn: Callable[[str], None] = lambda line: None) -> Job:
     """Read a job, apply ``path=value`` settings to it and check the whole.
 
     Args:
         source: Name of a recipe, a `.yaml`, `.yml` or `.json` file, or the folder of an earlier job.
         sets: Settings such as ``train.epochs=5``; values are YAML.
+        warn: Told of what is allowed but probably not meant, one line each.
 
     Raises:
         InvalidJob: With all mistakes at once.
@@ -35,7 +36,7 @@ def load_job(source: str | Path, sets: Sequence[str] = ()) -> Job:
         fields = read_fields(job_file(source))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return job_of(fields, sets)
+    return job_of(fields, sets, warn=warn)
 
 
 def job_of(
@@ -43,6 +44,7 @@ def job_of(
     sets: Sequence[str] = (),
     *,
     look: Callable[[DataConfig], LookedAt] = look_at,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Job:
     """Return the job with these fields, as nested mappings, and settings on top of them.
 
@@ -50,6 +52,7 @@ def job_of(
         data: The fields.
         sets: Settings such as ``train.epochs=5``; values are YAML.
         look: Looks at the data; who checks many jobs on the same data remembers what it said.
+        warn: Told of what is allowed but probably not meant, one line each.
 
     Raises:
         InvalidJob: With all mistakes at once.
@@ -57,7 +60,7 @@ def job_of(
     data, mistakes = with_settings(data, sets)
     checked = check_fields(Job, data, PLACEHOLDERS)
     order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *deep_mistakes(checked, look)]
+    found = [*checked.mistakes.values(), *deep_mistakes(checked, look, warn)]
     mistakes += sorted(found, key=lambda line: _place(line, order))
     if mistakes or checked.tree is None:
         raise InvalidJob(mistakes)

@@ -1,6 +1,6 @@
 """What a job can name as an objective, and what is known of it before anything is evaluated."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +27,7 @@ class Known(NamedTuple):
         unit: Of its values.
         low: The least value that any architecture of the space can have, and
         high: the largest.
+        maximise: Whether more is better; None where that is not known yet.
         computed: The objective itself where it needs no network, so that what limits on several leave can be looked
             for.
     """
@@ -35,6 +36,7 @@ class Known(NamedTuple):
     unit: str
     low: float = -inf
     high: float = inf
+    maximise: bool | None = None
     computed: "Computed | None" = None
 
     def meets(self, bound: "Bound") -> bool:
@@ -58,17 +60,17 @@ def known_objectives(task: "Task | None", space: Space | None) -> dict[str, Know
         space: What is searched, where that is known.
     """
     found = {
-        name: Known(one.role, one.unit, one.low)
+        name: Known(one.role, one.unit, one.low, maximise=one.role == "quality")
         for name, one in OBJECTIVES.items()
         if space is None or one.target != COST
     }
     for metric in [task.metric] if task is not None else [catalogue.resolve("task", name).metric for name in TASKS]:
-        quality = Known("quality", metric.unit, metric.low, metric.high)
+        quality = Known("quality", metric.unit, metric.low, metric.high, metric.maximise)
         found |= {metric.name: quality, QUALITY: quality}
     if space is not None:
         from nas.objectives import costs_of
 
-        found |= {cost.name: Known("cost", cost.unit, cost.low, cost.high, computed=cost) for cost in costs_of(space)}
+        found |= {c.name: Known("cost", c.unit, c.low, c.high, False, computed=c) for c in costs_of(space)}
     return found
 
 
@@ -92,12 +94,12 @@ def own_objective(name: str, task: "Task | None", space: Space | None) -> Known 
             raise ValueError(f"{name!r} {_NO_SUBCLASS}")
         computed = made if is_computed(made) else None
         try:
-            role, unit = made.role, made.unit
+            role, unit, _ = made.role, made.unit, made.maximise
         except AttributeError as error:
             raise ValueError(f"{name!r}: {error}; an objective says its name, unit, maximise and role") from error
         if role not in ("quality", "cost"):
             raise ValueError(f"{name!r}: its role must be quality or cost, got {role!r}")
-        return Known(role, unit, made.low, made.high, computed=computed)
+        return Known(role, unit, made.low, made.high, made.maximise, computed=computed)
     if not isinstance(target, type):
         return None
     if Objective not in target.__mro__:
@@ -111,8 +113,10 @@ def _number(value: Any, otherwise: float) -> float:
     return float(value) if isinstance(value, int | float) else otherwise
 
 
-def mistakes(job: Job, task: "Task | None", space: Space | None) -> Iterator[str]:
-    """Yield what is wrong with the objectives and the limits on them, one line each."""
+def mistakes(
+    job: Job, task: "Task | None", space: Space | None, warn: Callable[[str], None] = lambda line: None
+) -> Iterator[str]:
+    """Yield what is wrong with the objectives and the limits on them, one a line, and warn of idle limits."""
     known = known_objectives(task, space)
     for section, names in (("objectives", job.search.objectives), ("constraints", job.search.constraints)):
         for name in names:
@@ -135,13 +139,13 @@ def mistakes(job: Job, task: "Task | None", space: Space | None) -> Iterator[str
     if job.proxies.filter == "auto" and task is not None and not {task.metric.name, QUALITY} & {*job.search.objectives}:
         quality = f"{task.metric.name}, the quality"
         yield f"proxies.filter: auto learns from {quality}, which must be among search.objectives"
-    yield from _limit_mistakes(job, known, space, everything=everything)
+    yield from _limit_mistakes(job, known, space, warn, everything=everything)
 
 
-def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *, everything: bool) -> Iterator[str]:
+def _limit_mistakes(
+    job: Job, known: Mapping[str, Known], space: Space | None, warn: Callable[[str], None], *, everything: bool
+) -> Iterator[str]:
     """Yield a line for each limit on what is no objective, and for each that nothing can keep."""
-    from nas.objectives import parse_bound
-
     computed: dict[str, Bound] = {}
     names = dict.fromkeys([*known, *job.search.objectives])
     for name, text in job.search.constraints.items():
@@ -150,16 +154,47 @@ def _limit_mistakes(job: Job, known: Mapping[str, Known], space: Space | None, *
             yield f"{path}: {name!r} is no objective (got {show(text)}){suggestion(name, names)}"
             continue
         try:
-            bound = parse_bound(text)
+            bound = _bound(text, known.get(name))
         except ValueError as error:
             yield f"{path}: {error}"
             continue
         if name in known and not known[name].meets(bound):
             yield f"{path}: {show(text)} is impossible; {known[name].reach(name, space)}"
-        elif name in known and known[name].computed is not None:
+            continue
+        if name in known and (doubt := _doubt(text, bound, known[name], name, space)):
+            warn(f"{path}: {doubt}")
+        if name in known and known[name].computed is not None:
             computed[name] = bound
     if space is not None and len(computed) > 1:
         yield from _contradiction(job, space, known, computed)
+
+
+def _bound(text: str | float, known: Known | None) -> "Bound":
+    """Return a limit; of one on what is known only once there are networks, as much as can be read without it."""
+    from nas.objectives import Bound, parse_bound
+    from nas.objectives.limits import check_form
+
+    if known is None or known.maximise is None:
+        check_form(text)
+        try:
+            return parse_bound(text)
+        except ValueError:  # a number alone, or a unit: read when its objective is made
+            return Bound()
+    return parse_bound(text, unit=known.unit, maximise=known.maximise)
+
+
+def _doubt(text: str | float, bound: "Bound", known: Known, name: str, space: Space | None) -> str:
+    """Return why a limit is probably not what is meant; empty where nothing speaks against it."""
+    from nas.objectives.limits import looks_like_a_share
+
+    if looks_like_a_share(text, known.unit):
+        operator, value = ("<=", bound.high) if bound.low is None else (">=", bound.low)
+        assert value is not None
+        return f"{show(text)} means {value:g} %; if a share is meant, write '{operator} {100 * value:g} %'"
+    held = (bound.low is None or bound.low <= known.low) and (bound.high is None or bound.high >= known.high)
+    if held and (bound.low is not None or bound.high is not None):
+        return f"{show(text)} says nothing, every network keeps it; {known.reach(name, space)}"
+    return ""
 
 
 def _contradiction(job: Job, space: Space, known: Mapping[str, Known], bounds: "Mapping[str, Bound]") -> Iterator[str]:

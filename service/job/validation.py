@@ -175,6 +175,8 @@ def show(value: Any) -> str:
 
 def _many(hint: Any) -> str:
     element = get_args(hint)[0 if len(get_args(hint)) == 1 or get_args(hint)[-1] is Ellipsis else -1]
+    if get_origin(element) in (Union, types.UnionType):
+        return " or ".join(_many(list[one]) for one in get_args(element))  # type: ignore[valid-type]
     plural = {int: "whole numbers", float: "numbers", str: "text", bool: "true or false"}
     return plural.get(element) or ("lists" if get_origin(element) else "values")
 

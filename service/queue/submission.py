@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from service.errors import InvalidJob
+from service.errors import InvalidJob, warn
 from service.job.files import job_file, read_fields
 from service.job.validation import check_fields
 
@@ -40,6 +40,7 @@ class Checker:
     def __init__(self) -> None:
         self.data: dict[str, LookedAt] = {}
         self.known: dict[str, Job] = {}
+        self.warned: set[str] = set()
 
     def job(self, fields: Mapping[str, Any], sets: Sequence[str]) -> "Job":
         """Return the checked job; its device is where it will run, which may be another machine."""
@@ -54,7 +55,7 @@ class Checker:
         unpinned = {**data, "device": "auto" if device == "cuda" else device}
         alike = repr({**unpinned, "seed": None})
         if alike not in self.known:
-            self.known[alike] = job_of(unpinned, look=self._look)
+            self.known[alike] = job_of(unpinned, look=self._look, warn=self._warn)
         job = self.known[alike]
         if seed != job.seed or type(seed) is not int:
             shallow = check_fields(type(job), {"name": "job", "space": {"name": "any"}, "seed": seed}, {})
@@ -62,6 +63,11 @@ class Checker:
                 raise InvalidJob(list(shallow.mistakes.values()))
             job = replace(job, seed=shallow.tree.seed)
         return replace(job, device=device) if device == "cuda" else job
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warned:
+            self.warned.add(line)
+            warn(line)
 
     def _look(self, config: "DataConfig") -> "LookedAt":
         from service.job.building import look_at

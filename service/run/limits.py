@@ -31,7 +31,7 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     if job.latency.is_remote and not (folder / FRONT).exists():
         _check_other_machine(job, space, device)
     text = job.search.constraints.get(Latency.name)
-    high = parse_bound(text).high if text else None
+    high = None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
     if high is None or (folder / JOURNAL).exists():
         return
     if job.latency.table:

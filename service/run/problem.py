@@ -7,10 +7,11 @@ from typing import Any
 from torch import nn
 
 from nas.hardware.latency_table import LatencyTable
-from nas.objectives import Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
+from nas.objectives import Bound, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
 from nas.search.problem import Problem
 from search_spaces import Architecture, Space
 from service import catalogue
+from service.errors import InvalidJob
 from service.job.job import Job
 from service.job.latency import LatencySection
 from service.job.objectives import QUALITY
@@ -34,12 +35,27 @@ def build_problem(job: Job, offered: Mapping[str, Any], proxies: SearchProxies) 
         if name not in counted
     }
     called = {name: made[name].name if name in made else name for name in names}
+    objectives = {objective.name: objective for objective in (*made.values(), *costs)}
     return Problem(
-        objectives=[*{objective.name: objective for objective in made.values()}.values(), *costs],
+        objectives=list(objectives.values()),
         optimised=[called[name] for name in config.objectives],
-        bounds={called[name]: parse_bound(text) for name, text in config.constraints.items()},
+        bounds={
+            called[name]: _bound(name, text, objectives[called[name]]) for name, text in config.constraints.items()
+        },
         noted=proxies.noted() if job.proxies.names else [],
     )
+
+
+def _bound(name: str, text: str | float, objective: Objective) -> Bound:
+    """Return a limit in the unit and the direction of its objective.
+
+    Raises:
+        InvalidJob: It is not of that unit.
+    """
+    try:
+        return parse_bound(text, unit=objective.unit, maximise=objective.maximise)
+    except ValueError as error:
+        raise InvalidJob([f"search.constraints.{name}: {error}"]) from error
 
 
 def _objective(name: str, offered: Mapping[str, Any]) -> Objective:

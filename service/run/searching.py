@@ -1,7 +1,7 @@
 """The search of a job: its searcher, its journal, and who evaluates its candidates."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from nas.search.earlier_search import EarlierSearch
 from nas.search.journal import Evaluation, Journal, StandardErrors, read_evaluations
 from nas.search.loop import search
 from nas.search.pareto import hypervolume, pareto_front
+from nas.search.problem import Problem
 from nas.search.reachable import nearest_found
 from nas.search.stopping import Stopping
 from nas.searchers import PerPart, Searcher, violation_within
@@ -44,7 +45,20 @@ def search_supernet(context: JobContext, volume_path: Path) -> None:
         reasons = sorted({e.reason or "" for e in evaluations}) or ["the searcher found none within them"]
         reason = nearest_found(evaluations, problem.bounds) or reasons[0]
         raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
+    for warning in _idle_limits(evaluations, problem):
+        context.events({"event": "warning", "time": time.time(), "message": warning})
     write_json(volume_path, hypervolume(evaluations, problem.directions).to_json())
+
+
+def _idle_limits(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[str]:
+    """Yield a line for each limit on what is measured that every evaluated network keeps."""
+    for objective in problem.measured:
+        values = [e.values[objective.name] for e in evaluations if objective.name in e.values]
+        bound = problem.bounds.get(objective.name)
+        if bound is not None and values and all(bound.violation(value) == 0 for value in values):
+            reached = f"{min(values):.4g} to {max(values):.4g} {objective.unit}".rstrip()
+            all_kept = f"all {len(values)} networks kept this limit, they have {reached}"
+            yield f"search.constraints.{objective.name}: {all_kept}"
 
 
 @dataclass

@@ -28,7 +28,7 @@ search:
   searcher: nsga4
   evaluations: ten
   objectives: [accuracy, latency]
-  constraints: {macs: "<5", acuracy: ">= 60", accuracy: ">= 160", params: 5}
+  constraints: {macs: "<5", acuracy: ">= 60", accuracy: ">= 160", params: true}
 latency: {threads: 0}
 tracking: yes
 """
@@ -48,7 +48,7 @@ EXPECTED = {
     "search.constraints.macs": ("'<5'", "<= number"),
     "search.constraints.acuracy": (">= 60", "did you mean accuracy?"),
     "search.constraints.accuracy": (">= 160", "0 to 100"),
-    "search.constraints.params": ("5", "text"),
+    "search.constraints.params": ("true", "text or a number"),
     "latency.threads": ("0", "at least 1"),
     "tracking": ("true", "enabled, uri, experiment"),
 }

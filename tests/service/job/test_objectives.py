@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nas.objectives import Computed, Objective, Role
+from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.loading import load_job
 from service.job.objectives import known_objectives
@@ -98,3 +99,55 @@ def test_costs_that_a_space_does_not_count_are_no_objectives():
     known = known_objectives(None, space)
     assert "area" in known
     assert not {"macs", "params"} & set(known)
+
+
+def warned(*sets: str) -> list[str]:
+    told: list[str] = []
+    load_job("quickstart", sets, warn=told.append)
+    return told
+
+
+@pytest.mark.parametrize("value", ["3", "3 ms", "<= 3", "<=3 ms", "0.003 s"])
+def test_a_limit_on_latency_in_every_writing_says_something(value: str) -> None:
+    assert warned(f"search.constraints.latency_ms={value}") == []
+
+
+def test_a_limit_without_the_second_equals_sign_is_understood() -> None:
+    for setting in ("search.constraints.latency_ms<=3", "search.constraints.latency_ms <= 3"):
+        assert load_job("quickstart", [setting]).search.constraints == {"latency_ms": "<= 3"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "form"),
+    [
+        ("latency_ms<=3", "--set 'search.constraints.latency_ms=<= 3'"),
+        ("search.constraints.latency_ms<3", "--set 'search.constraints.latency_ms=<= 3'"),
+        ("search.constraints.accuracy>60", "--set 'search.constraints.accuracy=>= 60'"),
+        ("search.constraints.latency_ms", "--set 'search.constraints.latency_ms=<= 3'"),
+        ("train.epochs", "--set train.epochs=5"),
+    ],
+)
+def test_a_limit_that_is_not_understood_shows_the_right_form(setting: str, form: str) -> None:
+    with pytest.raises(InvalidJob, match="must be path=value") as refused:
+        load_job("quickstart", [setting])
+    assert form in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("accuracy=>= 0.9", "'>= 0.9' means 0.9 %; if a share is meant, write '>= 90 %'"),
+        ("accuracy=0.9", "0.9 means 0.9 %"),
+        ("accuracy=>= 0", "'>= 0' says nothing, every network keeps it"),
+        ("macs=1 G", "says nothing, every network keeps it; macs of small_mobilenet_v3 reach from"),
+    ],
+)
+def test_a_limit_that_says_nothing_is_warned_of(setting: str, told: str) -> None:
+    (line,) = warned(f"search.constraints.{setting}")
+    assert line.startswith(f"search.constraints.{setting.partition('=')[0]}: ")
+    assert told in line
+
+
+def test_a_limit_in_another_unit_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="'GB' is no unit of this objective; allowed: ns, us"):
+        load_job("quickstart", ["search.constraints.latency_ms=3 GB"])
