@@ -1,11 +1,19 @@
 """Mistakes of the user as one line each on stderr; a fault of the program stays a traceback."""
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+
+_NOTHING_LOST = "; nothing is lost: make room, then the same command goes on where it stopped"
+_OF_THE_MACHINE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NOTHING_LOST),
+    **dict.fromkeys((errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM), ""),
+}
+"""Faults of the operating system that may come without the name of a file -> what to do about them."""
 
 
 class InvalidJob(ValueError):
@@ -24,10 +32,10 @@ def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", status=130)
     except OSError as error:
-        if error.filename is None and not isinstance(error, also):
+        if error.filename is None and error.errno not in _OF_THE_MACHINE and not isinstance(error, also):
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        fail(f"{where}{error.strerror or error}")
+        fail(f"{where}{error.strerror or error}{_OF_THE_MACHINE.get(error.errno or 0, '')}")
     except ImportError as error:
         if not isinstance(error, also):
             raise
@@ -37,8 +45,9 @@ def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     except ValueError as error:
         from nas.data import InvalidData
         from search_spaces import InvalidArchitecture
+        from supernets.whole_file import InvalidFile
 
-        if not isinstance(error, InvalidData | InvalidArchitecture):
+        if not isinstance(error, InvalidData | InvalidArchitecture | InvalidFile):
             raise
         fail(*str(error).splitlines())
 

@@ -7,11 +7,13 @@ from copy import deepcopy
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import extracted, following_layers
+from supernets.whole_file import InvalidFile, written_whole
 
 
 class Supernet(nn.Module):
@@ -70,29 +72,33 @@ class Supernet(nn.Module):
         return copy.train(self.training)
 
     def save(self, path: Path) -> None:
-        """Write all weights as safetensors, with the decisions of the space as metadata."""
+        """Write all weights as safetensors, with the decisions of the space as metadata; whole or not at all."""
         tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, path, metadata=self._metadata())
+        with written_whole(path) as file:
+            file.write(as_safetensors(tensors, metadata=self._metadata()))
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote.
 
         Raises:
-            ValueError: The file is no supernet, or one of another space or split otherwise; nothing was changed.
+            InvalidFile: It is no supernet, or one of another space or split otherwise; nothing was changed.
         """
         saved, ours = read_metadata(path), self._metadata()
-        theirs = json.loads(saved["space"])["name"] if "space" in saved else "no space at all"
+        theirs = _named(saved.get("space"))
         other_space = (
             f"{path} holds a supernet of {theirs}; its decisions or shapes differ from this job's {self.space.name}"
         )
         if "space" not in saved or not _same_space(saved["space"], ours["space"]):
-            raise ValueError(other_space)
+            raise InvalidFile(other_space)
         if saved.get("tree") != ours.get("tree"):
-            raise ValueError(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
+            raise InvalidFile(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
         tensors = load_file(path)
         if not self._fits(tensors):
-            raise ValueError(other_space)
-        self.network.load_state_dict(tensors)
+            raise InvalidFile(other_space)
+        try:
+            self.network.load_state_dict(tensors)
+        except RuntimeError as error:  # names are missing
+            raise InvalidFile(other_space) from error
 
     def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether tensors that we have too have the shapes of ours; others are told of later."""
@@ -124,13 +130,13 @@ def read_metadata(path: Path) -> dict[str, str]:
     """What `Supernet.save` wrote beside the weights.
 
     Raises:
-        ValueError: The file is no safetensors.
+        InvalidFile: It is no safetensors.
     """
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a supernet written by this program: {error}") from error
+        raise InvalidFile(f"{path} is not a supernet written by this program: {error}") from error
 
 
 def _signature(space: Space) -> str:
@@ -138,9 +144,22 @@ def _signature(space: Space) -> str:
     return json.dumps({"name": space.name, "decisions": decisions, "inputs": [one.shape for one in space.inputs]})
 
 
+def _named(saved: str | None) -> str:
+    """Return the name of the space in a signature."""
+    try:
+        return "no space at all" if saved is None else json.loads(saved)["name"]
+    except (ValueError, KeyError, TypeError):
+        return "no space that can be read"
+
+
 def _same_space(saved: str, ours: str) -> bool:
     """Whether two signatures name one space; earlier versions wrote one `input`, and the number of classes."""
-    theirs = json.loads(saved)
+    try:
+        theirs = json.loads(saved)
+    except ValueError:
+        return False
+    if not isinstance(theirs, dict):
+        return False
     theirs.pop("classes", None)
     if "input" in theirs:
         theirs["inputs"] = [theirs.pop("input")]

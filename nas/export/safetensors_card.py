@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas.export.deployable import Deployable
 from search_spaces import Architecture, Space
 from search_spaces.plain import ElasticOnMeta
+from supernets.whole_file import InvalidFile
 
 WEIGHTS = "model.safetensors"
 
@@ -38,13 +40,18 @@ def restored(space: Space, architecture: Architecture, weights: Path) -> nn.Modu
     """The plain network of an architecture with saved weights, in evaluation mode, on the CPU.
 
     Raises:
-        RuntimeError: The weights are of another network.
+        InvalidFile: The weights are damaged or of another network.
     """
     checked = space.architecture(architecture)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten at once
         # the layers of a supernet may differ in detail from those of a network that is built alone
         network = ElasticOnMeta(space.build).subnet(checked) if space.is_elastic else space.subnet(checked)
-    network.load_state_dict(load_file(weights))
+    try:
+        network.load_state_dict(load_file(weights))
+    except SafetensorError as error:
+        raise InvalidFile(f"{weights} is damaged, these weights are lost: {error}") from error
+    except RuntimeError as error:
+        raise InvalidFile(f"{weights} holds the weights of another network: {str(error).splitlines()[0]}") from error
     return network.eval()
 
 

@@ -2,17 +2,23 @@
 
 import json
 import os
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nas.search.evaluators import FULL, Candidate
 from search_spaces import Architecture
 from supernets.estimate import Estimate
+from supernets.whole_file import InvalidFile, LineFile
 
 _NEW_NAMES = ("role", "source")  # of objectives
 Status = Literal["ok", "infeasible", "failed"]
+
+
+class InvalidJournal(InvalidFile):
+    """A journal that is damaged or of another search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +77,13 @@ class Journal:
         header: What the search is; a journal of another search is refused.
 
     Raises:
-        ValueError: The file is of another search, or damaged before its last line.
+        InvalidJournal: The file is of another search, or damaged before its last line.
     """
 
     def __init__(self, path: Path | None, header: dict[str, Any]) -> None:
         self._lines = Records(path, {"journal": 1, **header}, what="search", new_names=_NEW_NAMES)
         self.path, self.header = path, self._lines.header
-        self.evaluations = [Evaluation.from_json(record) for record in self._lines.records]
+        self.evaluations = [_evaluation(record, path) for record in self._lines.records]
         self._lines.records.clear()
 
     def append(self, evaluation: Evaluation) -> None:
@@ -130,7 +136,7 @@ class Records:
         records: Those of the earlier run.
 
     Raises:
-        ValueError: The file has another header, or is damaged before its last line.
+        InvalidJournal: The file has another header, or is damaged before its last line.
     """
 
     def __init__(
@@ -138,35 +144,31 @@ class Records:
     ) -> None:
         self.path, self.header, self.what, self.new_names = path, header, what, new_names
         self.records: list[dict[str, Any]] = []
-        self._file = None
+        self._file: LineFile | None = None
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size:
             self._read()
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the records
+        self._file = LineFile(path)
         if not path.stat().st_size:
-            self._write(self.header)
+            self.append(self.header)
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one record; it is in the file when this returns."""
         if self._file is not None:
-            self._write(record)
+            self._file.append(json.dumps(record))
 
     def sync(self) -> None:
         """Make what was appended survive a power failure too."""
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            self._file.sync()
 
     def close(self) -> None:
         if self._file is not None:
-            self.sync()
-            self._file.close()
-
-    def _write(self, record: dict[str, Any]) -> None:
-        assert self._file is not None
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+            try:
+                self.sync()
+            finally:
+                self._file.close()
 
     def _read(self) -> None:
         assert self.path is not None
@@ -175,7 +177,7 @@ class Records:
         differing = [name for name, ours in self.header.items() if not self._is_same(ours, header.get(name))]
         if differing:
             name = differing[0]
-            raise ValueError(
+            raise InvalidJournal(
                 f"{self.path} is the journal of another {self.what}: its {name} is {header.get(name)}, "
                 f"this one's is {self.header[name]}"
             )
@@ -196,9 +198,44 @@ def _without(value: Any, names: Collection[str]) -> Any:
 
 
 def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:
-    """Return header and evaluations of a journal, whatever its search was."""
-    header, *records = _parse(_complete_lines(path), path)
-    return header, [Evaluation.from_json(record) for record in records]
+    """Return header and evaluations of a journal, whatever its search was.
+
+    Raises:
+        InvalidJournal: It is empty, or damaged before its last line.
+    """
+    lines = [*_parse(_complete_lines(path), path)]
+    if not lines:
+        raise InvalidJournal(f"{path} is empty: what the search has evaluated is lost; remove it to search again")
+    return lines[0], [_evaluation(record, path) for record in lines[1:]]
+
+
+def _evaluation(record: dict[str, Any], path: Path | None) -> Evaluation:
+    try:
+        evaluation = Evaluation.from_json(record)
+        if wrong := _wrong(evaluation):
+            raise ValueError(f"{wrong} is {getattr(evaluation, wrong)!r}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        where = f"{path}: the evaluation with index {json.dumps(record.get('index'))}"
+        raise InvalidJournal(f"{where} is damaged ({error}); to go on without it, remove its line") from error
+    return evaluation
+
+
+def _wrong(evaluation: Evaluation) -> str | None:
+    """Return the first field of an evaluation that holds something else than it should."""
+    ends = [end for interval in evaluation.intervals.values() for end in interval]
+    sound = {
+        "index": _is_number(evaluation.index),
+        "status": evaluation.status in get_args(Status),
+        "values": isinstance(evaluation.values, dict) and all(map(_is_number, evaluation.values.values())),
+        "intervals": all(map(_is_number, ends)),
+        "seconds": _is_number(evaluation.seconds),
+        "fidelity": _is_number(evaluation.fidelity),
+    }
+    return next((name for name, is_sound in sound.items() if not is_sound), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _complete_lines(path: Path) -> bytes:
@@ -208,8 +245,20 @@ def _complete_lines(path: Path) -> bytes:
 
 
 def _parse(content: bytes, path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}, is damaged: {error}") from error
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidJournal(_damage(path, number, str(error))) from error
+        if not isinstance(record, dict):
+            raise InvalidJournal(_damage(path, number, "no object in braces"))
+        yield record
+
+
+def _damage(path: Path, number: int, reason: str) -> str:
+    mend = f"to go on without it, remove this line: sed -i {number}d {shlex.quote(str(path))}"
+    if number == 1:
+        mend = "it says what the search was; put a copy back, or remove the file to search again"
+    return f"{path}, line {number}, is damaged ({reason}); {mend}"

@@ -1,6 +1,5 @@
 """What the commands of `nas` share: reading the job, working in its folder, showing what came of it."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -112,7 +111,8 @@ def show_outcome(done: tuple["Job", Path, dict[str, Any]] | None) -> None:
         return  # not the first of several processes
     job, folder, result = done
     if (folder / "front.json").is_file():
-        show_result(folder)
+        with readable_errors():
+            show_result(folder)
         if job.tracking.enabled:
             typer.echo("in the browser: nas ui")
     elif (folder / "supernet.safetensors").is_file():
@@ -167,16 +167,14 @@ def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
 
 def front(folder: Path) -> dict[str, Any]:
     """Return the front of a finished job, or one line that says why there is none."""
+    from service.job.front_file import read_front_file
     from service.job.preparation import saved_job
 
     saved_job(folder)
-    path = folder / "front.json"
-    if not path.is_file():
+    content = read_front_file(folder)
+    if content is None:
         fail(f"{folder}: this job has no front yet; finish it with: nas run {folder}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        fail(f"{path}: damaged ({error}); make it again with: nas run {folder}")
+    return content
 
 
 def show_result(folder: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from service import own_code
 from service.catalogue import recipes, suggestion
+from service.job.inside import require_inside
 
 _EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
 _LIMIT = re.compile(r"(?P<path>search\.constraints\.[^=<>≤≥]+?)\s*(?P<operator><=|>=|≤|≥)\s*(?P<rest>[^=<>].*)")
@@ -99,6 +100,7 @@ def job_file(source: str | Path) -> Path:
         return known[str(source)]
     if path.is_dir():
         if (path / "job.json").is_file():
+            require_inside(path)
             return path / "job.json"
         raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
     if path.suffix in JOB_FILES:
@@ -117,7 +119,7 @@ def read_fields(path: Path) -> dict[str, Any]:
         ValueError: The file cannot be read, or is no mapping of fields.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file, byte {error.start} is no UTF-8") from error
     except OSError as error:

@@ -7,27 +7,91 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from service.job.damage import DamagedFile, check_shape, refuse, shape_mistake
+from supernets.whole_file import written_whole
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, or None where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """Return the object in a JSON file of a job folder, or None where there is no file.
+
+    Raises:
+        DamagedFile: It cannot be read, or holds something else; says what is lost and how to go on.
+    """
+    if not path.exists():
+        return None
+    if not path.is_file():
+        refuse(path, "it is no file")
+    content = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
+    if not content.strip():
+        refuse(path, "it is empty")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        refuse(path, str(error)[:200])
+    check_shape(path, found)
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty where it is missing or damaged, for files that are only a memory."""
+    try:
+        return read_json(path) or {}
+    except (OSError, DamagedFile):
+        return {}
 
 
 def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Return the complete JSON lines from byte `offset` on, and the offset after them; an unfinished line waits."""
+    """Return the complete JSON lines from byte `offset` on, and the offset after them; an unfinished line waits.
+
+    Raises:
+        DamagedFile: A line holds something else.
+    """
+    content, end = _complete(path, offset)
+    found = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            record = _parsed(line)
+            if record is None:
+                refuse(path, f"{'line' if not offset else 'new line'} {number} holds no object in braces")
+            found.append(record)
+    return found, end
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Return the events in a log, and the offset after them; see `read_lines`. Damaged lines are left out.
+
+    A disk that was full, or a machine that stopped, may have left half a line; a log can do without it.
+    """
+    content, end = _complete(path, offset)
+    found = (_parsed(line) for line in content.split(b"\n"))
+    return [event for event in found if event is not None and shape_mistake("event", event) is None], end
+
+
+def _complete(path: Path, offset: int) -> tuple[bytes, int]:
+    """Return the complete lines of a file from a byte on, and where they end."""
     if not path.exists():
-        return [], 0
+        return b"", 0
+    if not path.is_file():
+        refuse(path, "it is no file")
     with path.open("rb") as file:
-        file.seek(offset if offset <= path.stat().st_size else 0)
-        start = file.tell()
+        start = file.seek(offset if offset <= path.stat().st_size else 0)
         content = file.read()
     complete = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in complete.splitlines() if line.strip()], start + len(complete)
+    return complete.removeprefix(b"" if start else _BYTE_ORDER_MARK), start + len(complete)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Path:
@@ -36,21 +100,8 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Pa
     Without `durable` that holds whenever the process stops, which takes a tenth of the time: for files that can be
     made again.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with written_whole(path, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
-    if not durable:
-        return path
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
     return path
 
 
@@ -87,10 +138,9 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
 
     Interval ends are columns `<objective>_low` and `<objective>_high`; `on_front` says which rows were chosen.
     """
-    records, _ = read_lines(folder / "search" / "journal.jsonl")
+    records = journal_records(folder)
     front = read_json(folder / "front.json") or {}
     chosen = {member["key"] for member in front.get("members", [])}
-    records = [record for record in records if "architecture" in record]
     names = list(dict.fromkeys(name for record in records for name in record.get("values") or {}))
     intervals = list(dict.fromkeys(name for record in records for name in record.get("intervals") or {}))
     rows = []
@@ -105,6 +155,22 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
         row |= {"seconds": finite(record.get("seconds")), "reason": record.get("reason")}
         rows.append(row | {"architecture": json.dumps(record["architecture"])})
     return rows
+
+
+def journal_records(folder: Path) -> list[dict[str, Any]]:
+    """Return the evaluations in the journal of a search; none where there is no journal yet.
+
+    Raises:
+        DamagedFile: One of them is damaged.
+    """
+    path = folder / "search" / "journal.jsonl"
+    records = [record for record in read_lines(path)[0] if "architecture" in record]
+    for record in records:
+        if (wrong := shape_mistake("evaluation", record)) is not None:
+            refuse(path, f"evaluation {record.get('index')}: {wrong}")
+    if not records and (folder / "front.json").exists() and path.exists():
+        refuse(path, "it has no evaluations")
+    return records
 
 
 def job_name(folder: Path) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.job.damage import shape_mistake
 from service.job.folder import read_json, read_lines
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def objectives_of(folder: Path) -> list[dict[str, Any]]:
     front = read_front_file(folder)
     if front and front.get("objectives"):
         return front["objectives"]
-    head = next((line for line in read_lines(folder / "search" / "journal.jsonl")[0] if "objectives" in line), {})
+    lines = read_lines(folder / "search" / "journal.jsonl")[0]
+    head = next((line for line in lines if "objectives" in line and shape_mistake("header", line) is None), {})
     metric = task_of_job(folder).metric.name
     return [_with_role(described, metric) for described in head.get("objectives", [])]
 

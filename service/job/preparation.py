@@ -16,8 +16,9 @@ from service.errors import InvalidJob
 from service.job.building import look_at
 from service.job.environment import environment, version
 from service.job.files import with_todays_names
-from service.job.folder import write_json
+from service.job.folder import read_json, write_json
 from service.job.front_file import read_front_file
+from service.job.inside import require_inside
 from service.job.job import Job, SpaceConfig, to_dict
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
@@ -77,8 +78,9 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a job folder; the lock ends with the process, however that ends.
 
     Raises:
-        InvalidJob: Another process works in the folder.
+        InvalidJob: Another process works in the folder, or a link leads out of it.
     """
+    require_inside(folder)
     with (folder / "lock").open("a+") as file:
         deadline = time.monotonic() + _ORPHANS_END_S
         while not _take(file):
@@ -173,16 +175,10 @@ def saved_job(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidJob: The file is not what a job writes.
     """
-    path = folder / "job.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"]) from error
-    except ValueError as error:
-        repair = "remove the folder to start afresh, or give another --output"
-        raise InvalidJob([f"{path}: damaged ({error}); {repair}"]) from error
-    if not isinstance(content, dict) or not isinstance(content.get("job"), dict):
-        raise InvalidJob([f"{path}: damaged (no `job` in it); remove the folder, or give another --output"])
+    require_inside(folder)
+    content = read_json(folder / "job.json")
+    if content is None:
+        raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"])
     own_code.make_importable(*own_code.recorded_in(content))
     return with_todays_names(content["job"])
 

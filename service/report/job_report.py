@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.job.folder import candidates, finite, job_name, read_json, read_lines, write_whole
+from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
 from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines
 from service.report.figures import (
@@ -50,7 +50,7 @@ def write_report(folder: Path) -> list[Path]:
     volume = read_json(folder / "search" / "hypervolume.json")
     if volume and volume.get("curve"):
         written.append(write_whole(report / "hypervolume.png", hypervolume_png(job_name(folder), volume["curve"])))
-    learned = [event for event in read_lines(folder / "progress.jsonl")[0] if event.get("probabilities")]
+    learned = [event for event in read_events(folder / "progress.jsonl")[0] if event.get("probabilities")]
     if learned:
         written.append(write_whole(report / "probabilities.png", probabilities_png(job_name(folder), learned)))
     return written

@@ -1,17 +1,19 @@
 """Where the events of a job go: the observer, the progress file and, from time to time, MLflow."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.job.folder import read_lines
+from service.job.folder import read_events
 from service.job.job import Job
 from service.job.observer import Observer
 from service.tracking.sync import SyncResult
+from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
     from supernets import Processes
@@ -48,6 +50,7 @@ class Events:
         self.pause_s = _SYNC_EVERY_S
         self.mirror_works = True
         self.running = ""
+        self.writing = threading.Lock()
 
     def __call__(self, event: dict[str, Any]) -> None:
         if not self.processes.is_first:
@@ -69,8 +72,8 @@ class Events:
 
     def keep(self, event: dict[str, Any]) -> None:
         """Append an event to what the job folder holds, and tell nobody; any thread may do that."""
-        with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        with self.writing:
+            append_line(self.folder / "progress.jsonl", json.dumps(event))
 
     def sync(self, *, final: bool = False) -> None:
         """Mirror the folder in MLflow; where that fails, say so once, go on, and try again later and later."""
@@ -119,19 +122,21 @@ class Events:
         except BaseException as error:
             if isinstance(error, Exception):
                 reason = f"{type(error).__name__}: {error}"
-                self({"event": "failed", "time": time.time(), "reason": reason})
-            self.sync(final=True)
+                with suppress(OSError):  # the disk may be full: the error itself says so
+                    self({"event": "failed", "time": time.time(), "reason": reason})
+            with suppress(OSError):
+                self.sync(final=True)
             raise
 
 
 def stage_seconds(folder: Path) -> dict[str, float]:
     """Return seconds that each stage of a job took, those of interrupted runs included, as far as they left events."""
-    events = [event for event in read_lines(folder / "progress.jsonl")[0] if event["event"] != "system"]
+    events = [event for event in read_events(folder / "progress.jsonl")[0] if event["event"] != "system"]
     seconds: dict[str, float] = {}
     stage, since = None, 0.0
     for event in events:
-        if event["event"] == "stage" and event["status"] == "started":
-            stage, since = event["stage"], event["time"]
+        if event["event"] == "stage" and event.get("status") == "started":
+            stage, since = str(event.get("stage")), event["time"]
         elif stage is not None:
             seconds[stage] = seconds.get(stage, 0.0) + event["time"] - since
             since = event["time"]

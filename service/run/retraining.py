@@ -12,9 +12,11 @@ from nas.retraining import retrain
 from search_spaces import Architecture
 from service.catalogue import suggestion
 from service.errors import InvalidJob
+from service.job.folder import read_events
 from service.run.batches import EvaluationBatches
 from service.run.weights import save_weights
 from supernets import Supernet, Task, TrainConfig, calibrate
+from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
     from service.run.context import JobContext
@@ -129,11 +131,10 @@ def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str,
 
 
 def _append(path: Path, event: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event) + "\n")
+    append_line(path, json.dumps(event))
 
 
 def _curve(path: Path, metric: str) -> list[tuple[int, float]]:
     """Quality on the validation split after each step that was looked at; a resumed training repeats some steps."""
-    events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    events = [event for event in read_events(path)[0] if {"step", metric} <= event.keys()]
     return sorted({event["step"]: event[metric] for event in events}.items())

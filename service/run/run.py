@@ -5,8 +5,8 @@ interrupted goes on where it stopped. Everything that reaches a person or MLflow
 that is appended to ``progress.jsonl`` and handed to the observer.
 """
 
-import json
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +21,7 @@ from service.job.job import Job
 from service.job.observer import Observer
 from service.run import machine_load
 from service.run.events import Events, Mirror, stage_seconds
+from service.run.mending import mend
 from service.run.stages.outputs import RESULT
 from service.run.stages.plan import Plan
 from service.tracking import sync
@@ -55,8 +56,10 @@ def run(
         InvalidJob: A stage or an option is wrong, something is missing, or a limit cannot be kept.
     """
     plan = plan or Plan()
+    for message in mend(folder, plan):
+        observer({"event": "warning", "time": time.time(), "message": message})
     if plan.is_over(folder):
-        return json.loads((folder / RESULT).read_text())
+        return read_json(folder / RESULT) or {}
     if not plan.pending(folder):
         return _summary(folder, plan)
     return _run_pending(folder, job, observer, plan, mirror=mirror, workers=workers)
@@ -95,13 +98,17 @@ def _run_pending(
 
 
 def _run_stage(stage: "Stage", context: "JobContext") -> None:
-    """Run a stage; a checkpoint that it cannot go on from is told as a mistake of the job."""
-    from supernets.training.checkpoint import InvalidCheckpoint
+    """Run a stage; files that it cannot go on from, and a training that diverges, are told as mistakes of the job."""
+    from supernets.training.loop import TrainingDiverged
+    from supernets.whole_file import InvalidFile
 
     try:
         stage.run(context)
-    except InvalidCheckpoint as error:
+    except InvalidFile as error:
         raise InvalidJob([str(error)]) from error
+    except TrainingDiverged as error:
+        other = f"try it in a folder of its own: nas run {context.folder} --set train.lr=N --output NEW"
+        raise InvalidJob([f"{error}; train.lr is {context.job.train.lr:g}, {other}"]) from error
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The front of a job judged on the test split."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from service.job.folder import write_json
+from service.job.folder import read_json, write_json
 from service.job.outcomes_file import write_breakdowns, write_outcomes
 from service.run.batches import EvaluationBatches
 from service.run.events import Events
@@ -36,13 +35,14 @@ def test_front(
         batches: Of the data.
         events: Told of progress.
     """
-    front = json.loads(path.read_text(encoding="utf-8"))
+    front = read_json(path)
+    assert front is not None
     members = front["members"]
     (path.parent / "front").mkdir(exist_ok=True)
     judge = _Judge(path.parent, task, batches)
     for number, member in enumerate(members):
         events.progress(number, len(members))
-        if "test_quality" in member:
+        if "test_quality" in member and (path.parent / member.get("weights", "")).is_file():
             continue
         network = subnet(member["architecture"])
         member["weights"] = f"front/{member['key']}.safetensors"

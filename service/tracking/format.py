@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from service.job.folder import finite, read_json, read_lines
+from service.job.folder import finite, journal_records, read_events, read_json
 from service.job.front_file import Quantity, TaskFacts, member_quantities, quality_of, task_of, task_of_job
 
 LONGEST_VALUE = 6000
@@ -55,8 +55,7 @@ def decisions_of(folder: Path, front: Mapping[str, Any]) -> list[str]:
     """The decisions of a search space, in its order: the same for every search of it, whatever its front is."""
     if front.get("decisions"):
         return list(front["decisions"])
-    records, _ = read_lines(folder / "search" / "journal.jsonl")
-    known = [*(record.get("architecture") or {} for record in records)]
+    known = [record["architecture"] for record in journal_records(folder)]
     return list(dict.fromkeys(name for architecture in known for name in architecture))
 
 
@@ -103,16 +102,17 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
     """
     curves = _curves_of(task)
     for record in records:
-        for name, curve in curves.get(record.get("event", ""), {}).items():
-            if name in record and "step" in record:
-                yield curve, record[name], int(record["step"]), int(record["time"] * 1000)
-        if record.get("event") == "system":
+        time_ms, step = int(record["time"] * 1000), finite(record.get("step"))
+        for name, curve in curves.get(record["event"], {}).items():
+            if name in record and step is not None:
+                yield curve, record[name], int(step), time_ms
+        if record["event"] == "system" and step is not None:
             for name, value in record.get("values", {}).items():
-                yield allowed_name(f"{SYSTEM}/{name}"), value, int(record["step"]), int(record["time"] * 1000)
-        if record.get("event") == "sampler":
+                yield allowed_name(f"{SYSTEM}/{name}"), value, int(step), time_ms
+        if record["event"] == "sampler" and finite(record.get("epoch")) is not None:
             for name, prefix in LEARNED.items():
                 for key, value in record.get(name, {}).items():
-                    yield allowed_name(f"{prefix}/{key}"), value, int(record["epoch"]), int(record["time"] * 1000)
+                    yield allowed_name(f"{prefix}/{key}"), value, int(record["epoch"]), time_ms
 
 
 def described_params(job: Mapping[str, Any]) -> dict[str, str]:
@@ -179,10 +179,10 @@ def status_of(folder: Path, *, final: bool) -> str:
     if result is None:
         if final and (folder / "ranking.json").exists():  # trained and ranked is all that was wanted
             return "FINISHED"
-        events = [line["event"] for line in read_lines(folder / "progress.jsonl")[0] if line["event"] != "system"]
+        events = [line["event"] for line in read_events(folder / "progress.jsonl")[0] if line["event"] != "system"]
         ended = "FAILED" if events[-1:] == ["failed"] else "KILLED"
         return ended if final else "RUNNING"
-    return {"finished": "FINISHED", "failed": "FAILED"}.get(result["status"], "KILLED")
+    return {"finished": "FINISHED", "failed": "FAILED"}.get(result.get("status", ""), "KILLED")
 
 
 class Links(NamedTuple):

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from service.job.folder import candidates, finite, read_json, read_lines
+from service.job.folder import candidates, finite, read_events, read_json
 from service.job.front_file import TASK_FILE, member_quantities, read_front_file, task_of, task_of_job
 from service.report.figures import COLOURS
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
@@ -130,7 +130,7 @@ class JobMirror:
         run_id = run.info.run_id
         known = memory.get("run_id") == run_id
         steps = dict(memory.get("steps", {})) if known else self._steps_on_server(run)
-        records, offset = read_lines(self.folder / "progress.jsonl", memory.get("offset", 0) if known else 0)
+        records, offset = read_events(self.folder / "progress.jsonl", memory.get("offset", 0) if known else 0)
         points = []
         for name, value, step, time_ms in [*self._training_points(records), *self._hypervolume_points()]:
             if finite(value) is not None and step > steps.get(name, -1):

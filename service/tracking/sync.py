@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.job.folder import read_json, write_json
+from service.job.folder import read_json, read_object, write_json
 from service.job.store_address import database_of
 from service.job.tracking import TrackingConfig
 from service.tracking.store import default_uri
@@ -53,7 +53,7 @@ def store_of(folder: Path, config: TrackingConfig | None = None) -> tuple[Tracki
         raise FileNotFoundError(f"{folder} is not a job folder: it has no job.json")
     saved = TrackingConfig(**job["job"].get("tracking", {}))
     config = config or saved
-    return config, config.uri or saved.uri or _local_uri(read_json(folder / "tracking.json") or {})
+    return config, config.uri or saved.uri or _local_uri(read_object(folder / "tracking.json"))
 
 
 def _local_uri(memory: Mapping[str, Any]) -> str:
@@ -83,7 +83,7 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
     config, uri = store_of(folder, config)
     if not config.enabled:
         return SyncResult(uri=uri, experiment=config.experiment)
-    known = read_json(folder / "tracking.json") or {}
+    known = read_object(folder / "tracking.json")
     known = {name: known[name] for name in _REMEMBERED if name in known}
     result, known = _mirrored(folder, config.experiment, uri, known, final=final)
     status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
@@ -144,7 +144,7 @@ def _lacks(folder: Path, uri: str) -> bool:
     """Whether a job is to be logged in this store, and is not yet; a damaged folder is not."""
     try:
         config, own_uri = store_of(folder)
-        known = read_json(folder / "tracking.json") or {}
+        known = read_object(folder / "tracking.json")
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return config.enabled and own_uri == uri and not known.get("synced")

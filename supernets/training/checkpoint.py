@@ -1,30 +1,19 @@
 """Checkpoints of a training: written whole or not at all."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from supernets.whole_file import InvalidFile, written_whole
+
 CHECKPOINT = "checkpoint.pt"
+_AGAIN = "the training up to it is lost; delete it to start again from the beginning"
+_ENTRIES = ("step", "phase_index", "lr_scale", "rollbacks", "usual_loss", "first_loss", "seed", "starts", "finished")
 
 
-class InvalidCheckpoint(ValueError):
+class InvalidCheckpoint(InvalidFile):
     """A checkpoint that a training cannot go on from; the message says what to do."""
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, so that a crash at any moment leaves the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -42,7 +31,8 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
-        raise InvalidCheckpoint(f"{path} can't be read as a checkpoint ({error}); delete it to start again") from error
+        reason = "it is empty" if path.is_file() and not path.stat().st_size else str(error).partition("\n")[0][:200]
+        raise InvalidCheckpoint(f"{path} can't be read as a checkpoint ({reason}); {_AGAIN}") from error
 
 
 def read_training(path: Path, device: torch.device) -> dict[str, Any]:
@@ -52,8 +42,10 @@ def read_training(path: Path, device: torch.device) -> dict[str, Any]:
         InvalidCheckpoint: The file is damaged, or an earlier version wrote it.
     """
     checkpoint = read_checkpoint(path, device)
-    if "state" not in checkpoint:
-        raise InvalidCheckpoint(f"{path} is of an earlier version and can't be continued; delete it to start again")
+    if not isinstance(checkpoint, dict) or "state" not in checkpoint:
+        raise InvalidCheckpoint(f"{path} is of an earlier version and can't be continued; {_AGAIN}")
+    if missing := [name for name in _ENTRIES if name not in checkpoint]:
+        raise InvalidCheckpoint(f"{path} is damaged: it has no {missing[0]}; {_AGAIN}")
     return checkpoint
 
 

@@ -23,12 +23,7 @@ from search_spaces import Space
 from supernets.streams import FIRST_SCORING, SCORING, STAGE
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
-from supernets.training.checkpoint import (
-    finished_training,
-    read_checkpoint,
-    write_checkpoint,
-    written_whole,
-)
+from supernets.training.checkpoint import finished_training, read_checkpoint, write_checkpoint
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.examples import TrainingData
@@ -40,6 +35,7 @@ from supernets.training.split_config import SplitConfig
 from supernets.training.supernet_training import default_task, train
 from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible
 from supernets.transforms.split import WHOLE, Part, Partition, described, divided, leaves, spaces
+from supernets.whole_file import InvalidFile, written_whole
 
 
 def train_few_shot(
@@ -232,7 +228,7 @@ class _FewShot:
             self.processes.wait()
         content = _read_json(path)
         if content["settings"] != settings:
-            raise ValueError(f"{path} is of a training with another seed or other settings of the split")
+            raise InvalidFile(f"{path} is of a training with another seed or other settings of the split")
         self.scored += content["passes"]
         self.parts = divided(self.parts, number, content["decision"], content["groups"])
 
@@ -286,6 +282,9 @@ class _Turn:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(content, dict) or {"settings", "passes", "decision", "groups"} - content.keys():
+            raise ValueError("it does not say how to split")
     except ValueError as error:
-        raise ValueError(f"{path} can't be read as a split ({error}); delete it to split again") from error
+        raise InvalidFile(f"{path} can't be read as a split ({error}); delete it to split again") from error
+    return content

@@ -16,7 +16,7 @@ import torch
 
 from supernets.streams import STEP
 from supernets.tasks.task import Batch
-from supernets.training.checkpoint import CHECKPOINT, read_training, write_checkpoint
+from supernets.training.checkpoint import CHECKPOINT, InvalidCheckpoint, read_training, write_checkpoint
 from supernets.training.distributed import Processes
 from supernets.training.examples import TrainingData
 from supernets.training.schedule import Stretch, first_steps, lr_at
@@ -24,6 +24,10 @@ from supernets.training.steps.step import Moment, Step
 
 Observer = Callable[[dict[str, Any]], None]
 CHECK_EVERY = 20  # steps between looks at the loss; the only moments at which the host waits for the device
+
+
+class TrainingDiverged(RuntimeError):
+    """A training whose loss grew without bound again and again; the message says when and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ def train_steps(
         run: Where the training runs; alone, without a folder and with seed 0 by default.
 
     Raises:
-        RuntimeError: The loss diverged more than `config.max_rollbacks` times.
+        TrainingDiverged: The loss diverged more than `config.max_rollbacks` times.
         ValueError: The checkpoint is damaged or of another training.
     """
     loop = _Loop(step=step, schedule=schedule, data=data, config=config, go=run or Run())
@@ -235,7 +239,8 @@ class _Loop:
         self.rollbacks += 1
         reason = f"loss {loss:.4g} after step {self.number}, usual is {self.usual_loss or nan:.4g}"
         if self.rollbacks > self.config.max_rollbacks:
-            raise RuntimeError(f"training diverges: {reason}; rolled back {self.config.max_rollbacks} times, lower lr")
+            times = f"rolled back {self.config.max_rollbacks} times"
+            raise TrainingDiverged(f"training diverges: {reason}; {times}, lower lr")
         lr_scale, rollbacks = self.lr_scale / 2, self.rollbacks
         self._restore(self.snapshot)
         self.lr_scale, self.rollbacks = lr_scale, rollbacks
@@ -286,11 +291,11 @@ class _Loop:
         path = self.go.folder / CHECKPOINT
         snapshot = read_training(path, self.step.device)
         if snapshot["starts"] != self.starts or snapshot["seed"] != self.go.seed:
-            raise ValueError(f"{path} is of a training with another schedule or seed")
+            raise InvalidCheckpoint(f"{path} is of a training with another schedule or seed")
         try:
             self._restore(snapshot)
-        except ValueError as error:
-            raise ValueError(f"{path} can't be continued: {error}") from error
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise InvalidCheckpoint(f"{path} can't be continued: {error}") from error
         self.snapshot = snapshot
         return True
 

@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from service.job.folder import read_object as read_object  # noqa: PLC0414 - what reads a queue reads it by this
 from service.job.folder import write_json
 
 RESULT, TICKET, STATE, PROCESS, ACTIVITY, CANCEL, LOCK, LOG = (
@@ -166,15 +167,6 @@ def read_ticket(folder: Path) -> Ticket:
         return Ticket(**{**content, "resources": Resources(**content.get("resources", {}))})
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path}: damaged or missing ({error})") from error
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty where it is missing or damaged, for files that are only a memory."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def attempts(folder: Path) -> int:

@@ -1,11 +1,11 @@
 """The stage that searches the supernet."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from service.job.folder import read_json
 from service.run.stages.outputs import JOURNAL, SUPERNET
 from service.run.stages.stage import Stage
 
@@ -25,7 +25,8 @@ class Search(Stage):
     result: ClassVar[Literal["before"]] = "before"
 
     def is_done(self, folder: Path) -> bool:
-        return (folder / _HYPERVOLUME).exists()
+        journal = folder / JOURNAL
+        return (folder / _HYPERVOLUME).exists() and journal.is_file() and journal.stat().st_size > 0
 
     def run(self, context: "JobContext") -> None:
         from service.run.searching import search_supernet
@@ -34,5 +35,5 @@ class Search(Stage):
         search_supernet(context, context.folder / _HYPERVOLUME)
 
     def summary(self, folder: Path) -> Mapping[str, Any]:
-        path = folder / _HYPERVOLUME
-        return {"hypervolume": json.loads(path.read_text())["curve"][-1][1]} if path.exists() else {}
+        curve = (read_json(folder / _HYPERVOLUME) or {}).get("curve")
+        return {"hypervolume": curve[-1][1]} if curve else {}

@@ -25,7 +25,6 @@ class Train(Stage):
 
     def run(self, context: "JobContext") -> None:
         from service.run.training import train_supernet
-        from service.run.weights import save_supernet
 
         trained = train_supernet(
             context.job,
@@ -37,5 +36,5 @@ class Train(Stage):
             processes=context.processes,
         )
         if context.processes.is_first:
-            save_supernet(trained, context.folder / SUPERNET)
+            trained.save(context.folder / SUPERNET)
         context.supernet = trained

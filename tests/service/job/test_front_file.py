@@ -22,12 +22,13 @@ EARLIER = {
     "members": [
         {
             "key": "a",
+            "architecture": {},
             "values": {"accuracy": 90.0, "latency_ms": 1.0, "macs": 5, "params": 3, "nwot": 2.0},
             "intervals": {"latency_ms": [0.9, 1.1]},
             "test_accuracy": 89.0,
         }
     ],
-    "dropped": [{"key": "b", "values": {}, "reason": "dominated"}],
+    "dropped": [{"key": "b", "architecture": {}, "values": {}, "reason": "dominated"}],
     "images": {"validation": 300, "test": 360},
 }
 
@@ -63,7 +64,11 @@ def test_front_of_this_version_is_left_as_it_is(tmp_path):
         {"name": "R2", "unit": "", "maximise": True, "role": "quality", "source": "measured"},
         {"name": "energy", "unit": "mJ", "maximise": False, "role": "cost", "source": "predicted"},
     ]
-    content = {"task": task, "objectives": objectives, "members": [{"key": "a", "values": {}, "test_quality": 0.5}]}
+    content = {
+        "task": task,
+        "objectives": objectives,
+        "members": [{"key": "a", "architecture": {}, "values": {}, "test_quality": 0.5}],
+    }
     write_json(tmp_path / "front.json", content)
     assert read_front_file(tmp_path) == content
 

@@ -1,0 +1,27 @@
+"""A job folder keeps everything inside itself: it may come from someone else."""
+
+import os
+import stat
+from pathlib import Path
+
+from service.errors import InvalidJob
+
+
+def require_inside(folder: Path) -> None:
+    """Refuse a job folder with links that lead out of it, through which files elsewhere would be read or written.
+
+    Raises:
+        InvalidJob: Names the first link, or an entry that is neither a file nor a folder.
+    """
+    root = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                target = path.resolve()
+                if not target.is_relative_to(root):
+                    replace = "put the file itself there, or remove the link"
+                    raise InvalidJob([f"{path}: is a link that leads out of the job folder, to {target}; {replace}"])
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise InvalidJob([f"{path}: is neither a file nor a folder; remove it"])
