@@ -125,13 +125,18 @@ def read_fields(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     content = parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
-    own_code.make_importable(*own_code.recorded_in(content), *([] if path in recipes().values() else [path.parent]))
+    own_code.make_importable(*own_code.recorded_in(content), *_own_folder(path))
     if isinstance(content, dict) and isinstance(content.get("job"), dict):
         content = content["job"]
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds {type(content).__name__}"
         raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")
     return with_todays_names({str(name): value for name, value in content.items()})
+
+
+def _own_folder(path: Path) -> list[Path]:
+    """Return the folder of a job file, for code beside it; a job folder may come from someone else and holds none."""
+    return [] if path in recipes().values() or path.name == "job.json" else [path.parent]
 
 
 def with_todays_names(fields: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from service.job.damage import DamagedFile
 from service.job.folder import read_json, write_json, write_whole
 from supernets.tasks.outcomes import Breakdown, Outcomes
 
@@ -32,7 +33,8 @@ def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
     """Return the outcomes of a member on `validation` or `test`; None where the job has none.
 
     Raises:
-        ValueError: The file is damaged, or the key is no name of a file.
+        DamagedFile: The file is damaged.
+        ValueError: The key is no name of a file.
     """
     path = _place(folder, key, f"{split}.npz")
     if not path.exists():
@@ -42,7 +44,7 @@ def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
             arrays = {name: stored[name] for name in stored.files}
         return Outcomes(arrays.pop(_SCORES), arrays)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, AttributeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: damaged outcomes ({error}); delete the file to go on without them") from error
+        raise DamagedFile([f"{path}: damaged outcomes ({error}); delete the file to go on without them"]) from error
 
 
 def write_breakdowns(folder: Path, key: str, breakdowns: Mapping[str, Breakdown]) -> Path:
@@ -55,14 +57,15 @@ def read_breakdown(folder: Path, key: str, split: str = "test") -> Breakdown:
     """Return what the task reads from the outcomes of a member on a split; empty where the job has nothing.
 
     Raises:
-        ValueError: The file is damaged, or the key is no name of a file.
+        DamagedFile: The file is damaged.
+        ValueError: The key is no name of a file.
     """
     path = _place(folder, key, "breakdown.json")
     try:
         content = (read_json(path) or {}).get(split)
         return Breakdown() if content is None else Breakdown.from_json(content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged breakdown ({error}); delete the file to go on without it") from error
+        raise DamagedFile([f"{path}: damaged breakdown ({error}); delete the file to go on without it"]) from error
 
 
 def _place(folder: Path, key: str, ending: str) -> Path:

@@ -179,7 +179,6 @@ def saved_job(folder: Path) -> dict[str, Any]:
     content = read_json(folder / "job.json")
     if content is None:
         raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"])
-    own_code.make_importable(*own_code.recorded_in(content))
     return with_todays_names(content["job"])
 
 
