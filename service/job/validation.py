@@ -55,8 +55,8 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
             return checked
         except ValidationError as error:
             repaired = False
-            for detail in error.errors(include_url=False):
-                path, message = _mistake(cls, detail)
+            found = dict(_mistake(cls, detail) for detail in reversed(error.errors(include_url=False)))
+            for path, message in reversed(found.items()):  # of several on one field the first
                 checked.mistakes.setdefault(path, message)
                 repaired |= _take_out(cls, remaining, path, placeholders)
                 if not repaired:  # the default is no better: the whole section is left out
@@ -187,7 +187,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
     """Return where and what one finding of pydantic is."""
-    path = tuple(str(part) for part in detail["loc"])
+    path = _without_alternatives(cls, tuple(str(part) for part in detail["loc"]))
     kind, value = detail["type"], detail["input"]
     if kind == "value_error":
         return _range_mistake(cls, path, detail["ctx"]["error"])
@@ -199,6 +199,15 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
         return path, f"{'.'.join(path)}: missing; must be {describe(hint)}"
     allowed = "a finite number" if kind == "finite_number" else describe(hint)
     return path, f"{'.'.join(path)}: must be {allowed}, got {show(value)}"
+
+
+def _without_alternatives(cls: type, path: Path) -> Path:
+    """Return a path up to the field whose type is a choice of plain ones; pydantic goes on with which it tried."""
+    for length in range(1, len(path)):
+        alternatives = [one for one in _alternatives(type_at(cls, path[:length])) if one is not type(None)]
+        if len(alternatives) > 1 and not any(is_dataclass(one) for one in alternatives):
+            return path[:length]
+    return path
 
 
 def _owner(cls: type, path: Path) -> type:

@@ -182,6 +182,8 @@ def test_mistakes_of_settings_and_of_values_come_together() -> None:
         ("space.options.channels=3", ["space.options.channels", "3", "has 1"]),
         ("space.options.kernels=[4]", ["space.options.kernels", "4", "odd"]),
         ("data.image_size=100", ["data.image_size", "100", "8 to 64"]),
+        ("search.per_leaf=3", ["search.per_leaf: must be true or false or one of halving, got 3"]),
+        ("search.constraints={macs: null}", ["search.constraints.macs: must be text or a number, got null"]),
         ("search.constraints.macs=<= 10", ["search.constraints.macs", "<= 10", "impossible", "reach from"]),
         ("search.constraints.params=>= 1e12", ["search.constraints.params", ">= 1e12", "reach from"]),
         ("search.constraints.latency_ms=<= 0", ["search.constraints.latency_ms", "more than 0"]),
