@@ -252,9 +252,10 @@ def _score(text: str) -> float:
 
 
 def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return open(path, encoding="utf-8", newline="")
+    # spreadsheets write a byte-order mark before the header
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return open(path, encoding="utf-8-sig", newline="")
 
 
 def read_cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:

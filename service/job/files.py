@@ -103,7 +103,7 @@ def job_file(source: str | Path) -> Path:
             require_inside(path)
             return path / "job.json"
         raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
-    if path.suffix in JOB_FILES:
+    if path.suffix.lower() in JOB_FILES:
         return path
     if path.exists():
         raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
@@ -124,7 +124,7 @@ def read_fields(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a text file, byte {error.start} is no UTF-8") from error
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    content = parse_json(text, str(path)) if path.suffix == ".json" else parse_yaml(text, str(path))
+    content = parse_json(text, str(path)) if path.suffix.lower() == ".json" else parse_yaml(text, str(path))
     own_code.make_importable(*own_code.recorded_in(content), *_own_folder(path))
     if isinstance(content, dict) and isinstance(content.get("job"), dict):
         content = content["job"]

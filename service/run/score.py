@@ -111,7 +111,7 @@ def check_output(output: Path) -> None:
     Raises:
         InvalidJob: Says why.
     """
-    if output.suffix not in SUFFIXES:
+    if output.suffix.lower() not in SUFFIXES:
         raise InvalidJob([f"--output: must end in {' or '.join(SUFFIXES)}, got {output}"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

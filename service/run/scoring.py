@@ -264,7 +264,7 @@ def write_table(path: Path, rows: Rows, known: Mapping[Architecture, Scored], sc
     columns["score_seconds"] = [known[a].seconds for a in rows.architectures]
     columns["score_reason"] = ["; ".join(known[a].reasons.values()) or None for a in rows.architectures]
     temporary = path.with_name(f".{path.name}.writing")
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         import pyarrow
         from pyarrow import parquet
 

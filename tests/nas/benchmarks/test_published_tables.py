@@ -55,6 +55,13 @@ def test_json_and_gzip_and_blank_lines_are_read(tmp_path):
     assert mine.numbers("x").tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "T.CSV", "t.csv.gz", "T.CSV.GZ"])
+def test_a_spreadsheets_mark_and_names_in_capitals_do_not_matter(tmp_path, name):
+    content = "\ufeffab,accuracy\r\n00,50\r\n11,70\r\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert Table.read(tmp_path / name, TINY).numbers("accuracy").tolist() == [50, 70]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -474,3 +474,14 @@ def test_a_job_of_an_earlier_version_keeps_its_meaning(tmp_path):
     written = tmp_path / "earlier.yaml"
     written.write_text("name: a\nspace: {name: small_mobilenet_v3}\nsearch: {calibration_images: 77}\n")
     assert load_job(written).search.calibration_examples == 77
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("J.YAML", "name: mine"), ("j.Yml", "name: mine"), ("J.JSON", '{"name": "mine"}')]
+)
+def test_job_files_in_capitals_and_with_a_byte_order_mark_are_read(tmp_path, name, text):
+    space = (
+        ', "space": {"name": "small_mobilenet_v3"}}' if text.endswith("}") else "\nspace: {name: small_mobilenet_v3}\n"
+    )
+    (tmp_path / name).write_text("\ufeff" + text.removesuffix("}") + space)
+    assert load_job(tmp_path / name).name == "mine"
