@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.job.certainty import CERTAINTY, Judged, Scores, nothing_kept, with_certainty
 from service.job.damage import shape_mistake
 from service.job.folder import read_json, read_lines
 
@@ -91,7 +92,26 @@ def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
     for part in ("members", "dropped"):
         if part in content:
             current[part] = [_with_test_quality(member) for member in content[part]]
+    if "members" in current and CERTAINTY not in current:
+        current = judged_front(current)
     return current
+
+
+def judged_front(front: Mapping[str, Any], scores: Scores = nothing_kept) -> dict[str, Any]:
+    """Return a front, in the terms of this version, with how sure its numbers are and which members differ.
+
+    Args:
+        front: Content of `front.json`.
+        scores: What is kept of single examples.
+    """
+    metric, quantities = task_of(front).metric, member_quantities(front)
+    judged = Judged(
+        metric=metric.name,
+        maximise=metric.maximise,
+        measured=[quantity.name for quantity in quantities if quantity.is_measured_cost],
+        described=any(quantity.name == metric.name for quantity in quantities),
+    )
+    return with_certainty(front, judged, scores)
 
 
 def _with_test_quality(member: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison
-from service.job.folder import finite
-from service.report.figures import interval
+from service.job.certainty import CERTAINTY, LETTERS, TEST, TEST_INTERVAL
 from service.report.fronts import Front
-from service.report.quantities import Axis, form_of
+from service.report.quantities import Axis, test_axis
 from service.report.text import duration, shape_text
 
 _GRID = 3  # axes of an example that is looked at as a whole, such as an image; else they are numbers side by side
@@ -16,14 +15,8 @@ _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input
 
 def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> str:
     """A value with its interval, and unless `bare` what it is."""
-    value = axis.of(member["values"].get(axis.name))
-    if value is None:
-        return "-"
-    ends = interval(member, axis.name)
-    text = f"{value:{axis.digits}}"
-    if ends and max(ends) > 0:
-        text += f" [{value - ends[0] / axis.scale:{axis.digits}}, {value + ends[1] / axis.scale:{axis.digits}}]"
-    if bare:
+    text = axis.sure(member["values"].get(axis.name), (member.get("intervals") or {}).get(axis.name))
+    if bare or text == "-":
         return text
     if axis.unit and axis.scale == 1.0:
         return f"{text} {axis.unit} {axis.noun}"
@@ -31,23 +24,34 @@ def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> 
 
 
 def tested_text(front: Front, member: Mapping[str, Any]) -> str:
-    """The metric of the task on the test split; a share of the examples with its interval, where that is known."""
-    value = finite(member.get("test_quality"))
-    if value is None:
-        return "-"
-    form = form_of(front.task.metric.name)
-    ends = interval_of_share(value, front.tested) if form.is_share else None
-    return f"{value:{form.digits}}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
+    """The metric of the task on the test split, with its interval where that is known."""
+    return test_axis(front.task).sure(member.get(TEST), member.get(TEST_INTERVAL))
 
 
-def interval_of_share(percent: float, count: int | None) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of a share of `count` examples, in percent; None where their number is not known."""
-    if not count:
-        return None
-    from scipy.stats import binomtest
+def lettered(text: str, member: Mapping[str, Any], name: str) -> str:
+    """A number behind which stand the letters of the members that may be equal in it."""
+    letters = (member.get(LETTERS) or {}).get(name)
+    return f"{text} {letters}" if letters else text
 
-    ends = binomtest(round(percent / 100 * count), count).proportion_ci(0.95, method="wilson")
-    return 100 * float(ends.low), 100 * float(ends.high)
+
+def letters_lines(front: Mapping[str, Any], examples: str) -> list[str]:
+    """What the letters behind numbers mean, in one or two sentences; nothing where there are none.
+
+    Args:
+        front: Content of a `front.json` in the terms of this version.
+        examples: What one example of the data is called, in the plural.
+    """
+    members = front.get("members", [])
+    names = {name for member in members for name in member.get(LETTERS) or {}}
+    if not names:
+        return []
+    by = (front.get(CERTAINTY) or {}).get("compared_by") or {}
+    paired = any(by.get(name) == "same examples" for name in names)
+    lines = ["Numbers of a column that share a letter cannot be told apart (95 % for all pairs together)"]
+    lines[0] += f"; quality is compared on the same {examples}." if paired else "."
+    if len(members) > 1 and all("a" in (member.get(LETTERS) or {}).get(TEST, "") for member in members):
+        lines.append(f"The {len(members)} networks cannot be told apart on the test {examples}.")
+    return lines
 
 
 def searched_sentences(front: Front, result: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> list[str]:

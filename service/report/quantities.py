@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.job.folder import finite
+from service.report.text import with_interval
 from service.job.front_file import PREDICTED, Quantity, TaskFacts, member_quantities, quality_of, task_of
 
 _PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
@@ -18,8 +19,8 @@ class Form:
         noun: What it is called in a sentence and on an axis.
         digits: Format of a value in a text.
         table_digits: The same in a table of the terminal, where counts stand below each other.
+        error_digits: Format of the ends of its interval; that of the value by default.
         is_count: Whether values are scaled to thousands, millions or billions, so that they need no unit.
-        is_share: Whether it is a percentage of the examples, whose sampling error follows from their number.
         best: What the network that is best by it is called.
         meaning: What it is, as HTML; empty where only the user knows.
     """
@@ -27,8 +28,8 @@ class Form:
     noun: str
     digits: str = ".4g"
     table_digits: str = ".4g"
+    error_digits: str = ""
     is_count: bool = False
-    is_share: bool = False
     best: str = ""
     meaning: str = ""
 
@@ -44,7 +45,12 @@ _LATENCY = """<b>Latency</b> is the time of one pass through the network, measur
 of a front in turns on the same machine, many times; the median is shown, with its 95 % interval."""
 _FORMS = {
     "accuracy": Form(
-        noun="accuracy", digits=".2f", table_digits=".2f", is_share=True, best="most accurate", meaning=_ACCURACY
+        noun="accuracy",
+        digits=".2f",
+        table_digits=".2f",
+        error_digits=".1f",
+        best="most accurate",
+        meaning=_ACCURACY,
     ),
     "balanced_accuracy": Form(
         noun="balanced accuracy",
@@ -88,6 +94,7 @@ class Axis:
         noun: The label without the unit.
         digits: Format of a value in a text.
         table_digits: The same in a table of the terminal.
+        error_digits: Format of the ends of its interval, where it is another one.
     """
 
     name: str
@@ -97,6 +104,7 @@ class Axis:
     noun: str = ""
     digits: str = ".4g"
     table_digits: str = ".4g"
+    error_digits: str = ""
 
     def of(self, value: Any) -> float | None:
         """The scaled value, None where it is no finite number."""
@@ -107,6 +115,15 @@ class Axis:
         """The scaled value in a table of the terminal; a dash where it is no finite number."""
         number = self.of(value)
         return "-" if number is None else format(number, self.table_digits)
+
+    def sure(self, value: Any, ends: Sequence[Any] | None, *, in_table: bool = False) -> str:
+        """The scaled value with its interval, where there is one; a dash where it is no finite number."""
+        number, digits = self.of(value), self.table_digits if in_table else self.digits
+        if number is None:
+            return "-"
+        low, high = (self.of(end) for end in ends or (None, None))
+        scaled = None if low is None or high is None else (low, high)
+        return with_interval(number, scaled, digits, self.error_digits)
 
 
 def axis_of(quantity: Quantity, values: Sequence[Any], *, before: str = "") -> Axis:
@@ -126,7 +143,7 @@ def axis_of(quantity: Quantity, values: Sequence[Any], *, before: str = "") -> A
         unit = ""
     label = f"{noun} ({unit})" if unit else noun
     named = Axis(name=quantity.name, label=label, scale=scale, unit=unit, noun=noun)
-    return replace(named, digits=form.digits, table_digits=form.table_digits)
+    return replace(named, digits=form.digits, table_digits=form.table_digits, error_digits=form.error_digits)
 
 
 def predicted_axis(axis: Axis) -> Axis:
@@ -144,6 +161,7 @@ class Shown:
         quality: What they are judged by, on the validation split where that is the metric of the task.
         test: The metric of the task on the test split.
         costs: What they cost, in the order in which that is shown.
+        searched: What they cost, what the search traded off first: the cheapest are the cheapest by these.
         measured: Names of the costs that were measured.
     """
 
@@ -152,6 +170,7 @@ class Shown:
     maximise: bool
     test: Axis
     costs: tuple[Axis, ...]
+    searched: tuple[Axis, ...]
     measured: frozenset[str]
 
 
@@ -161,12 +180,15 @@ def shown_of(front: dict[str, Any]) -> Shown:
     judged = quality_of(quantities, task)
     values = [member["values"] for member in front.get("members", [])]
     costs = [quantity for quantity in in_order(quantities) if quantity.name != judged.name]
+    axes = {cost.name: axis_of(cost, [value.get(cost.name) for value in values]) for cost in costs}
+    traded = [quantity.name for quantity in quantities if quantity.name in axes and quantity.optimised]
     return Shown(
         task=task,
         quality=quality_axis(judged, task),
         maximise=judged.maximise,
         test=test_axis(task),
-        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in costs),
+        costs=tuple(axes.values()),
+        searched=tuple(axes[name] for name in dict.fromkeys([*traded, *axes])),
         measured=frozenset(quantity.name for quantity in costs if quantity.is_measured_cost),
     )
 

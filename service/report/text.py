@@ -12,6 +12,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {int(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
 
 
+def with_interval(value: float, ends: tuple[float, float] | None, digits: str, error_digits: str = "") -> str:
+    """A value with its interval: behind ± where both ends are equally far, as far as is printed, else [low, high]."""
+    text, digits = f"{value:{digits}}", error_digits or digits
+    if ends is None or not ends[1] > ends[0]:
+        return text
+    down, up = (f"{abs(end - value):{digits}}" for end in ends)
+    return f"{text} ± {up}" if down == up else f"{text} [{ends[0]:{digits}}, {ends[1]:{digits}}]"
+
+
 def shape_text(shape: Sequence[Any]) -> str:
     """The shape of an example, or those of its several inputs, in a few words."""
     if shape and isinstance(shape[0], list | tuple):
