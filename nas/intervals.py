@@ -142,7 +142,7 @@ def _ends(intervals: Sequence[Ends | None]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def differing(p_values: np.ndarray) -> np.ndarray:
-    """Return which of many tests [...] hold together: in all of them, one false claim is made in 5 % of cases (Holm)."""
+    """Return which of many tests [...] hold together: any claim among them is false in 5 % of cases (Holm)."""
     flat = p_values.ravel()
     order = np.argsort(flat, kind="stable")
     holds = np.logical_and.accumulate(flat[order] <= ERROR / np.arange(len(flat), 0, -1))

@@ -3,11 +3,11 @@
 *Paper*: coverage of two sets, C(A, B), is that of Zitzler and Thiele, "Multiobjective evolutionary algorithms: a
 comparative case study and the strength Pareto approach" (1999): the share of B that some member of A equals or beats in
 every objective. C(A, B) and C(B, A) are both needed; neither follows from the other.
-*Differs*: beside it stands the share that is still covered when each measured value is taken at the end of its interval
-that speaks against A.
+*Differs*: beside it stands the share that is covered beyond the measuring error: some member of A is then surely better
+in every objective that has an error, and no worse in the others. All pairs are tested together by Holm's method.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -15,10 +15,13 @@ from typing import Any
 import moocore
 import numpy as np
 
+from nas import intervals
 from nas.search.pareto import Direction
 
 Member = Mapping[str, Any]
 """A member of a front as front.json has it: `values` and `intervals` by the name of the objective."""
+PValues = Callable[[str, Sequence[Member], str, Sequence[Member]], np.ndarray]
+"""A front and N members of it, another one and M of it -> how likely differences as theirs are by chance [N, M]."""
 _MARGIN = 0.1
 
 
@@ -28,7 +31,7 @@ class Coverage:
 
     Attributes:
         share: Members that are equalled or beaten in every objective.
-        beyond_error: The same where intervals of measured values are held against the covering front.
+        beyond_error: Members that are surely beaten in every objective whose values have errors.
     """
 
     share: float
@@ -63,6 +66,7 @@ def compare_fronts(
     directions: Sequence[Direction],
     *,
     reference: Mapping[str, float] | None = None,
+    errors: Mapping[str, PValues] | None = None,
 ) -> FrontComparison:
     """Compare fronts under the same objectives.
 
@@ -71,6 +75,8 @@ def compare_fronts(
         directions: What they are compared by.
         reference: Objective -> worst value that counts; by default the worst value of all fronts, and a tenth of their
             range beyond it, so that the members at the ends count too.
+        errors: Objective -> how sure differences in it are. Others are compared by the `intervals` of their members;
+            values without one are exact.
 
     Raises:
         ValueError: A front has no member with all values, or the reference is not beyond the best value.
@@ -95,35 +101,44 @@ def compare_fronts(
         ideal=_named(directions, signs * best),
         hypervolume={name: _share(found[inside[name]], best, corner) for name, found in points.items()},
         outside={name: int((~kept).sum()) for name, kept in inside.items()},
-        coverage={(a, b): _coverage(fronts[a], fronts[b], directions) for a in fronts for b in fronts if a != b},
+        coverage={
+            (a, b): _coverage((a, fronts[a]), (b, fronts[b]), directions, errors or {})
+            for a in fronts
+            for b in fronts
+            if a != b
+        },
         members={name: len(found) for name, found in points.items()},
     )
 
 
-def losses_of(members: Sequence[Member], directions: Sequence[Direction], *, pessimistic: float = 0.0) -> np.ndarray:
-    """Return values as numbers to minimise [N, K], of the members that have all of them.
+def losses_of(members: Sequence[Member], directions: Sequence[Direction]) -> np.ndarray:
+    """Return values as numbers to minimise [N, K], of the members that have all of them."""
+    rows = [
+        [(-1 if maximise else 1) * _value(member, name) for name, maximise in directions]
+        for member in _complete(members, directions)
+    ]
+    return np.array(rows, dtype=float).reshape(len(rows), len(directions))
 
-    Args:
-        members: Of a front.
-        directions: The objectives, and whether each is maximised.
-        pessimistic: 1 takes the bad end of each interval, -1 the good one, 0 the value itself.
-    """
-    rows = [[_loss(member, name, maximise, pessimistic) for name, maximise in directions] for member in members]
-    found = np.array(rows, dtype=float).reshape(len(members), len(directions))
-    return found[np.isfinite(found).all(axis=1)]
+
+def _complete(members: Sequence[Member], directions: Sequence[Direction]) -> list[Member]:
+    """Return the members that have a value of every objective."""
+    return [member for member in members if all(isfinite(_value(member, name)) for name, _ in directions)]
 
 
 def best_within(members: Sequence[Member], quality: Direction, cost: str, budget: float) -> Member | None:
-    """Return the best member that costs no more than the budget, the cheaper of equals; None where none does."""
+    """Return the best member that costs no more than the budget, the cheaper of equals; None where none does.
+
+    A measured cost keeps a budget as it keeps a limit of the search: with the upper end of its interval.
+    """
     name, maximise = quality
     sign = -1.0 if maximise else 1.0
-    within = [m for m in members if _value(m, cost) <= budget and isfinite(_value(m, name))]
+    within = [m for m in members if upper_end(m, cost) <= budget and isfinite(_value(m, name))]
     return min(within, key=lambda m: (sign * _value(m, name), _value(m, cost)), default=None)
 
 
 def round_budgets(fronts: Mapping[str, Sequence[Member]], cost: str, *, count: int = 6) -> list[float]:
     """Return budgets of two digits from the cost of the cheapest member to the dearest, evenly spaced in ratio."""
-    costs = np.array([value for members in fronts.values() for m in members if isfinite(value := _value(m, cost))])
+    costs = np.array([end for members in fronts.values() for m in members if isfinite(end := upper_end(m, cost))])
     if not len(costs) or costs.min() <= 0:
         return []
     steps = np.geomspace(costs.min(), costs.max(), count)
@@ -141,13 +156,16 @@ def _value(member: Member, name: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _loss(member: Member, name: str, maximise: bool, pessimistic: float) -> float:
-    value = _value(member, name)
-    low, high = (member.get("intervals") or {}).get(name) or (value, value)
-    low, high = (value if end is None or not isfinite(end) else end for end in (low, high))
-    if pessimistic:
-        value = low if (pessimistic > 0) == maximise else high
-    return -value if maximise else value
+def ends_of(member: Member, name: str) -> tuple[float, float] | None:
+    """Return the interval of a value of a member, None where it has none."""
+    low, high = (member.get("intervals") or {}).get(name) or (None, None)
+    return None if low is None or high is None or not isfinite(low) or not isfinite(high) else (low, high)
+
+
+def upper_end(member: Member, name: str) -> float:
+    """Return the largest value that a member may have within its interval; not a number where it has none."""
+    value, ends = _value(member, name), ends_of(member, name)
+    return value if ends is None else max(value, ends[1])
 
 
 def _share(points: np.ndarray, best: np.ndarray, corner: np.ndarray) -> float:
@@ -157,17 +175,43 @@ def _share(points: np.ndarray, best: np.ndarray, corner: np.ndarray) -> float:
     return float(moocore.hypervolume((points - best) / (corner - best), ref=np.ones(len(best))))
 
 
-def _coverage(ours: Sequence[Member], theirs: Sequence[Member], directions: Sequence[Direction]) -> Coverage:
-    shares = [
-        _covered(losses_of(ours, directions, pessimistic=sign), losses_of(theirs, directions, pessimistic=-sign))
-        for sign in (0.0, 1.0)
-    ]
-    return Coverage(share=shares[0], beyond_error=shares[1])
+def _coverage(
+    ours: tuple[str, Sequence[Member]],
+    theirs: tuple[str, Sequence[Member]],
+    directions: Sequence[Direction],
+    errors: Mapping[str, PValues],
+) -> Coverage:
+    (a, first), (b, second) = ((name, _complete(members, directions)) for name, members in (ours, theirs))
+    losses, others = losses_of(first, directions)[:, None], losses_of(second, directions)[None]
+    covers, p_values = (losses <= others).all(axis=2), []
+    for k, (name, _) in enumerate(directions):
+        if name not in errors and not any(ends_of(member, name) for member in [*first, *second]):
+            continue
+        find = errors.get(name) or by_intervals(name)
+        p_values.append(np.where(losses[..., k] < others[..., k], find(a, first, b, second), 1.0))
+    sure = covers
+    if p_values:
+        sure = covers & intervals.differing(np.where(covers, np.max(p_values, axis=0), 1.0))
+    return Coverage(share=float(covers.any(axis=0).mean()), beyond_error=float(sure.any(axis=0).mean()))
 
 
-def _covered(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the share of rows of `theirs` [M, K] that a row of `ours` [N, K] equals or beats in every column."""
-    return float((ours[:, None, :] <= theirs[None, :, :]).all(axis=2).any(axis=0).mean())
+def by_intervals(name: str, *, exact_without: bool = True) -> PValues:
+    """Return how sure differences in an objective are, by the intervals of its values alone.
+
+    Args:
+        name: Of the objective.
+        exact_without: Whether a value without an interval is exact; else nothing is sure of it.
+    """
+
+    def ends(members: Sequence[Member]) -> list[intervals.Ends | None]:
+        exact = ((value, value) if exact_without else None for value in (_value(member, name) for member in members))
+        return [ends_of(member, name) or otherwise for member, otherwise in zip(members, exact)]
+
+    def p_values(a: str, ours: Sequence[Member], b: str, theirs: Sequence[Member]) -> np.ndarray:
+        values = np.array([_value(member, name) for member in [*ours, *theirs]])
+        return intervals.independent_p_values(ends(ours), ends(theirs), values)
+
+    return p_values
 
 
 def _named(directions: Sequence[Direction], values: np.ndarray) -> dict[str, float]:

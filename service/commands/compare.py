@@ -126,6 +126,7 @@ class _Asked(NamedTuple):
 def _findings(runs: Sequence[str], asked: _Asked) -> Iterator["Findings"]:
     """Fronts and how they compare; what comes from MLflow is there as long as this is open."""
     from nas.benchmarks.front_comparison import compare_fronts
+    from service.report.differences import errors_of
     from service.report.fronts import fronts_of, terms_of
     from service.report.fronts_figure import axes_of
     from service.report.page import Findings
@@ -138,7 +139,10 @@ def _findings(runs: Sequence[str], asked: _Asked) -> Iterator["Findings"]:
         terms = terms_of(fronts, names, anyway=asked.anyway)
         corner = _reference(asked.reference, [name for name, _ in terms.directions])
         try:
-            found = compare_fronts({f.name: f.members for f in fronts}, terms.directions, reference=corner)
+            errors = errors_of(fronts, terms.directions)
+            found = compare_fronts(
+                {f.name: f.members for f in fronts}, terms.directions, reference=corner, errors=errors
+            )
         except ValueError as error:
             fail(f"--reference: {error}" if corner else str(error))
         yield Findings(fronts=fronts, terms=terms, axes=axes_of(fronts, terms), comparison=found, budgets=budgets)

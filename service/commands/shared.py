@@ -181,6 +181,6 @@ def show_result(folder: Path) -> None:
     from service.report.job_report import front_table, summary_lines
 
     out = console()
-    out.print(front_table(folder))
+    out.print(front_table(folder, out.width))
     for line in summary_lines(folder):
         out.print(line, markup=False, highlight=False, soft_wrap=True)

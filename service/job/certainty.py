@@ -58,9 +58,7 @@ def with_certainty(front: Mapping[str, Any], judged: Judged, scores: Scores = no
         judged: What is known of its numbers.
         scores: What members gave for single examples.
     """
-    members = [
-        {**member, "intervals": dict(member.get("intervals") or {}), LETTERS: {}} for member in front["members"]
-    ]
+    members = [{**member, "intervals": dict(member.get("intervals") or {}), LETTERS: {}} for member in front["members"]]
     examples, how = front.get("examples") or {}, {}
     if judged.described:
         how[judged.metric] = _judge(members, "validation", judged, scores, examples.get("validation"))
@@ -114,7 +112,7 @@ def _mark(members: Sequence[Member], name: str, values: np.ndarray, p_values: np
     """Give members their letters; those without a value have none."""
     there = np.flatnonzero(np.isfinite(values))
     letters = intervals.equals(values[there], p_values[np.ix_(there, there)], maximise=maximise)
-    for place, letter in zip(there, letters):
+    for place, letter in zip(there.tolist(), letters):
         if letter:
             members[place][LETTERS][name] = letter
 

@@ -6,8 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from nas.benchmarks.front_comparison import best_within
+from service.job.certainty import TEST
+from service.report.differences import how_compared
 from service.report.fronts import measured_costs
-from service.report.fronts_text import condition_lines, tested_text, value_text, verdict
+from service.report.fronts_text import condition_lines, value_text, verdict
 from service.report.page import Findings
 from service.report.quantities import form_of
 from service.report.terminal import numbers_table
@@ -24,6 +26,7 @@ def parts(findings: Findings) -> Iterator[Any]:
         if count:
             yield f"{name}: {count} of {found.members[name]} members lie beyond the reference and count for nothing"
     yield _coverage(findings)
+    yield f"in brackets: surely better, beyond the measuring errors; {how_compared(findings.fronts)}"
     yield verdict(found)
     yield from _attainable(findings)
     if measured := measured_costs(findings.fronts, findings.terms.directions):
@@ -47,10 +50,9 @@ def _summary(findings: Findings) -> Table:
 
 
 def _coverage(findings: Findings) -> Table:
-    """Lines cover columns; in brackets what holds beyond the measuring error."""
+    """Lines cover columns; in brackets what is surely better."""
     names = [front.name for front in findings.fronts]
     table = numbers_table("Share that the line equals or beats", "search", *names)
-    table.caption, table.caption_justify = "in brackets: beyond measuring error", "left"
     for ours in names:
         cells = []
         for theirs in names:
@@ -71,7 +73,7 @@ def _attainable(findings: Findings) -> Iterator[Table]:
         for front in findings.fronts:
             member = best_within(front.members, findings.quality, cost.name, budget)
             cells.append("-" if member is None else value_text(member, findings.axes.quality, bare=True))
-            if member is not None and (tested := tested_text(front, member)) != "-":
-                cells[-1] += f" ({tested.partition(' [')[0]}) {member['key']}"
+            if member is not None and (tested := findings.axes.test.cell(member.get(TEST))) != "-":
+                cells[-1] += f" ({tested}) {member['key']}"
         table.add_row(f"{cost.of(budget):g}", *cells)
     yield table

@@ -17,7 +17,7 @@ Record = Mapping[str, Any]
 _MOST_NAMED = 16  # more curves than that have no legend
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
 """Of the fronts of several searches, one each."""
-FRONT, CANDIDATE, INFEASIBLE = "#c2410c", "#64748b", "#cbd5e1"
+FRONT, CANDIDATE, INFEASIBLE, QUIET = "#c2410c", "#64748b", "#cbd5e1", "#fdba74"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +113,13 @@ class _Cloud:
             "error_x.visible": any(ends),
         }
 
+    def sureness(self, picture: Picture) -> dict[str, Any]:
+        """Error bars of the quality."""
+        ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in self.members]
+        up, down = [high / picture.quality.scale for _, high in ends], [low / picture.quality.scale for low, _ in ends]
+        bars = {"array": up, "arrayminus": down, "visible": any(map(any, ends))}
+        return {"type": "data", "symmetric": False, "color": QUIET, "thickness": 0.8, "width": 0, **bars}
+
 
 def _clouds(picture: Picture) -> list[_Cloud]:
     def rows(name: str, status: str, **marker: Any) -> _Cloud:
@@ -149,6 +156,7 @@ def front_html(picture: Picture) -> str:
             text=cloud.texts,
             hovertemplate="%{text}<extra></extra>",
             error_x={"type": "data", "symmetric": False, "color": FRONT, "thickness": 1.2, "width": 3},
+            error_y=cloud.sureness(picture),
         )
     line = {"shape": "hv", "color": FRONT, "width": 1.5}
     figure.add_scatter(mode="lines", line=line, hoverinfo="skip", showlegend=False)
@@ -226,6 +234,8 @@ def front_png(picture: Picture) -> bytes:
         drawn = [(m, p) for m in picture.members if (p := picture.point(m["values"], cost))]
         for member, (x, y) in drawn:
             down, up = interval(member, cost.name) or (0.0, 0.0)
+            below, above = interval(member, picture.quality.name) or (0.0, 0.0)
+            axes.errorbar(x, y, yerr=[[below], [above]], color=QUIET, linewidth=0.8, zorder=1)
             axes.errorbar(x, y, xerr=[[down / cost.scale], [up / cost.scale]], color=FRONT, capsize=2.5, linewidth=1.1)
         if drawn:
             points = [p for _, p in drawn]

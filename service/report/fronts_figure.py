@@ -91,7 +91,15 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
         text=[_text(picture, member) for member in picture.members],
         hovertemplate="%{text}<extra></extra>",
         error_x={"type": "data", "symmetric": False, "color": colour, "thickness": 1.2, "width": 3},
+        error_y=_sureness(picture, colour),
     )
+
+
+def _sureness(picture: Picture, colour: str) -> dict[str, Any]:
+    """Error bars of the quality, thinner than those of the cost."""
+    ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in picture.members]
+    arrays = {"array": [high for _, high in ends], "arrayminus": [low for low, _ in ends]}
+    return {"type": "data", "symmetric": False, "color": colour, "thickness": 0.5, "width": 0, **arrays}
 
 
 def _text(picture: Picture, member: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison
 from service.job.certainty import CERTAINTY, LETTERS, TEST, TEST_INTERVAL
+from service.job.folder import finite
 from service.report.fronts import Front
 from service.report.quantities import Axis, test_axis
 from service.report.text import duration, shape_text

@@ -10,17 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.job.certainty import TEST, TEST_INTERVAL
 from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
 from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines
-from service.report.figures import (
-    front_html,
-    front_png,
-    hypervolume_png,
-    interval,
-    picture_of,
-    probabilities_png,
-)
+from service.report.figures import front_html, front_png, hypervolume_png, picture_of, probabilities_png
+from service.report.fronts_text import lettered, letters_lines
 from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of
 from service.report.text import conditions_line, duration
 
@@ -28,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Record = Mapping[str, Any]
+_NARROW = 80  # columns of a terminal
 
 
 def write_report(folder: Path) -> list[Path]:
@@ -65,11 +61,12 @@ def _candidates_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def front_table(source: Path | Record) -> "Table":
-    """The front as a table for the terminal, cheapest first.
+def front_table(source: Path | Record, width: int = _NARROW) -> "Table":
+    """The front as a table for the terminal, cheapest first by the cost that was searched for.
 
     Args:
         source: A job folder, or the content of its front.json.
+        width: Columns of the terminal; where they are too few, intervals stand below their values.
     """
     from rich.table import Table
 
@@ -81,17 +78,40 @@ def front_table(source: Path | Record) -> "Table":
     own = [cost for cost in shown.costs if cost not in listed]
     table = Table(title="Pareto front", title_justify="left")
     table.add_column("key", style="bold", no_wrap=True)
-    for label in (*_quality_labels(shown), *(cost.label for cost in listed)):
-        table.add_column(label.replace(" (", "\n("), justify="right", no_wrap=True)
-    for axis in predicted:
-        table.add_column(f"predicted\n({axis.unit or axis.noun})", justify="right", no_wrap=True)
-    for cost in own:
-        table.add_column(f"{cost.name}\n({cost.unit})" if cost.unit else cost.name, justify="right", no_wrap=True)
-    for member in sorted(members, key=lambda m: _cheapest(m, shown)):
-        qualities = (shown.quality.cell(member["values"].get(shown.quality.name)), _tested(member, shown))
-        numbers = (_with_error(member, axis) for axis in (*listed, *predicted, *own))
-        table.add_row(member["key"], *qualities, *numbers)
+    headers = [label.replace(" (", "\n(") for label in (*_quality_labels(shown), *(cost.label for cost in listed))]
+    headers += [f"predicted\n({axis.unit or axis.noun})" for axis in predicted]
+    headers += [f"{cost.name}\n({cost.unit})" if cost.unit else cost.name for cost in own]
+    for header in headers:
+        table.add_column(header, justify="right")
+    axes = (*listed, *predicted, *own)
+    rows = [_front_row(member, shown, axes) for member in sorted(members, key=lambda m: _cheapest(m, shown))]
+    if _width([["key", *headers], *rows]) > width:
+        rows = [[_below(cell) for cell in row] for row in rows]
+    for row in rows:
+        table.add_row(*row)
+    if lines := letters_lines(front, shown.task.examples):
+        table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
+
+
+def _front_row(member: Record, shown: Shown, axes: Sequence[Axis]) -> list[str]:
+    """The key of a member and its numbers: validation, test, then costs."""
+    searched = lettered(shown.quality.cell(member["values"].get(shown.quality.name)), member, shown.quality.name)
+    tested = lettered(_tested(member, shown), member, TEST)
+    return [member["key"], searched, tested, *(lettered(_with_error(member, a), member, a.name) for a in axes)]
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal that a table of these cells takes."""
+    widest = [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows)]
+    return sum(widest) + 3 * len(widest) + 1
+
+
+def _below(cell: str) -> str:
+    """A number with its letters, and its interval on a line of its own."""
+    value, bracket, rest = cell.partition(" [")
+    ends, _, letters = rest.partition("]")
+    return f"{value}{letters}\n[{ends}]" if bracket else cell
 
 
 def _quality_labels(shown: Shown) -> tuple[str, str]:
@@ -103,18 +123,18 @@ def _quality_labels(shown: Shown) -> tuple[str, str]:
 
 
 def _tested(member: Record, shown: Shown) -> str:
-    return shown.test.cell(member.get("test_quality"))
+    return shown.test.sure(member.get(TEST), member.get(TEST_INTERVAL), in_table=True)
 
 
 def _cheapest(member: Record, shown: Shown) -> tuple[float, ...]:
-    values = (finite(member["values"].get(cost.name)) for cost in shown.costs)
+    values = (finite(member["values"].get(cost.name)) for cost in shown.searched)
     return tuple(math.inf if value is None else value for value in values)
 
 
 def _with_error(member: Record, axis: Axis) -> str:
     """A value, and how far it may be off where that is known."""
-    ends, text = interval(member, axis.name), axis.cell(member["values"].get(axis.name))
-    return f"{text} ± {max(ends) / axis.scale:{axis.table_digits}}" if ends else text
+    ends = (member.get("intervals") or {}).get(axis.name)
+    return axis.sure(member["values"].get(axis.name), ends, in_table=True)
 
 
 def best_by_quality(front: Record) -> Record:
@@ -209,11 +229,12 @@ def proxy_lines(folder: Path) -> list[str]:
 def _one_line(member: Record, shown: Shown) -> str:
     metric = shown.task.metric
     parts = [f"{_tested(member, shown)} {metric.unit}".strip() + " test"]
-    value = shown.quality.cell(member["values"].get(shown.quality.name))
+    value = _with_error(member, shown.quality)
     judged = "validation" if shown.quality.name == metric.name else shown.quality.noun
     parts.append(f"{value} {shown.quality.unit}".strip() + f" {judged}")
-    for cost in shown.costs:
-        if cost.name in shown.measured and finite(member["values"].get(cost.name)) is not None:
+    for cost in dict.fromkeys([*shown.searched[:1], *shown.costs]):
+        wanted = cost.name in shown.measured or cost == shown.searched[0]
+        if wanted and finite(member["values"].get(cost.name)) is not None:
             parts.append(f"{_with_error(member, cost)} {cost.unit or cost.noun}")
     return f"{member['key']}  {', '.join(parts)}"
 

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
+from nas.intervals import interval_of_share
+from service.job.certainty import SHARES, TEST
 from service.job.folder import candidates, finite, read_json
+from service.report.differences import how_compared
 from service.report.fronts import Front, Terms
 from service.report.fronts_figure import Axes, figure_of, pictures_of
 from service.report.fronts_text import (
     condition_lines,
-    interval_of_share,
+    lettered,
+    letters_lines,
     searched_sentences,
     tested_text,
     value_text,
@@ -52,8 +56,11 @@ _WORDS = """<h2>Words</h2><dl>
 something in another.</dd>
 <dt>supernet</dt><dd>One large network that contains every architecture of the space; its parts share weights.</dd>
 <dt>hypervolume</dt><dd>One number for a whole front: how much of the desirable region it reaches.</dd>
-<dt>interval</dt><dd>Where the true value lies in 95 of 100 cases; networks whose intervals overlap may be equally
-fast.</dd></dl>"""
+<dt>interval</dt><dd>Where the true value lies in 95 of 100 cases, [low, high]; ± where both ends are equally far.</dd>
+<dt>letters behind numbers</dt><dd>Networks that share a letter may be equal in that column: what was measured does not
+tell them apart. Networks that share none differ. All pairs of a column are compared at once, so that only one column in
+20 has a difference that is none (tests of McNemar or Student on the same examples, corrected by Holm's method).</dd>
+</dl>"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +151,8 @@ def _choice(findings: Findings) -> Iterable[str]:
         return
     yield (
         f"<p>Find the line whose budget, the largest {cost.noun} that you can afford, is the last one within "
-        "reach. The network named there is the best that was found for it.</p>"
+        "reach. The network named there is the best that was found for it. A network keeps a budget if the upper end "
+        "of its interval does, as with a limit of the search.</p>"
     )
     several = len(findings.fronts) > 1
     header = [f"{cost.label} at most", *(["search"] if several else []), "network"]
@@ -178,7 +186,7 @@ def _figure(findings: Findings) -> Iterable[str]:
         "<p>Every dot is a network that was tried; the large ones are the <b>front</b>. Further left is cheaper, "
         f"{better} is better. A network is on the front if no other one found is better in one respect without being "
         "worse in another, so everything worth having lies on the line, and what lies behind it can be had cheaper or "
-        "better. Bars are 95 % intervals of the measurement. Point at a dot to see what it is; the list above the "
+        "better. Bars are 95 % intervals. Point at a dot to see what it is; the list above the "
         "figure changes the horizontal axis.</p>"
     )
     figure = figure_of(pictures_of(findings.fronts, findings.axes), findings.axes)
@@ -202,8 +210,8 @@ def _compared(findings: Findings) -> Iterable[str]:
     yield _table(["search", "networks on the front", "hypervolume"], rows)
     yield (
         "<p><b>Who beats whom</b>: the share of the networks in the column that some network in the line equals or "
-        "beats in every respect. In brackets: the share for which that holds even if the measuring errors are held "
-        "against the line.</p>"
+        "beats in every respect. In brackets: the share that is surely beaten, beyond the "
+        f"measuring errors of both; {_text(how_compared(findings.fronts))}, and all pairs together.</p>"
     )
     lines = [[a, *("" if a == b else _covered(found, a, b) for b in names)] for a in names]
     yield _table(["", *names], lines)
@@ -250,10 +258,10 @@ def _judged(findings: Findings) -> Iterable[str]:
     names = {"validation": _capital(quality_axis(task.metric, task).noun), "test": _capital(axes.test.noun)}
     yield f"<li>{form.meaning or _HOW_JUDGED.format(**_escaped(names | {'examples': task.examples}))}"
     for front in findings.fronts:
-        if form.is_share and front.tested and (ends := interval_of_share(50.0, front.tested)):
-            error = (ends[1] - ends[0]) / 2
+        if front.task.metric.name in SHARES and front.tested:
+            low, high = interval_of_share(50.0, front.tested)
             yield f" With {front.tested:,} test {_text(task.examples)} ({_text(front.name)}) it is sure to"
-            yield f" ±{error:.1f} points or better."
+            yield f" ±{(high - low) / 2:.1f} points or better."
     yield "</li>"
 
 
@@ -300,9 +308,14 @@ def _networks(findings: Findings) -> Iterable[str]:
         first = findings.cost.name if findings.cost else findings.quality[0]
         costs, rows = _with_predictions(findings.axes, front), []
         for member in sorted(front.members, key=lambda m: _known(m, first)):
-            numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *costs)]
-            rows.append([str(member["key"]), numbers[0], tested_text(front, member), *numbers[1:]])
+            numbers = [
+                lettered(value_text(member, axis, bare=True), member, axis.name)
+                for axis in (findings.axes.quality, *costs)
+            ]
+            tested = lettered(tested_text(front, member), member, TEST)
+            rows.append([str(member["key"]), numbers[0], tested, *numbers[1:]])
         yield _table(_header(findings.axes, costs), rows)
+        yield "".join(f"<p>{_text(line)}</p>" for line in letters_lines(front.content, front.task.examples))
 
 
 def _with_predictions(axes: Axes, front: Front) -> list[Axis]:

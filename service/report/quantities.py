@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.job.folder import finite
-from service.report.text import with_interval
 from service.job.front_file import PREDICTED, Quantity, TaskFacts, member_quantities, quality_of, task_of
+from service.report.text import with_interval
 
 _PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 

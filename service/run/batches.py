@@ -61,6 +61,10 @@ class EvaluationBatches:
         data = self.load()
         return {"validation": len(data.validation), "test": len(data.test)}
 
+    def fingerprint(self) -> str:
+        """Return what changes with the examples and with their split."""
+        return self.load().fingerprint
+
     def names(self) -> tuple[str, ...]:
         """Return what the data call the groups of their examples, such as classes; empty where they have none."""
         return tuple(str(name) for name in self.load().targets.get("classes", ()))

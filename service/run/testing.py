@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from service.job.folder import read_json, write_json
-from service.job.outcomes_file import write_breakdowns, write_outcomes
+from service.job.front_file import judged_front
+from service.job.outcomes_file import read_outcomes, write_breakdowns, write_outcomes
 from service.run.batches import EvaluationBatches
 from service.run.events import Events
 from service.run.weights import save_weights
@@ -48,8 +51,8 @@ def test_front(
         member["weights"] = f"front/{member['key']}.safetensors"
         save_weights(network, path.parent / member["weights"])
         member.update(judge.tested(network, member["key"]))
-    front["examples"] = batches.sizes()
-    write_json(path, front)
+    front |= {"examples": batches.sizes(), "data_fingerprint": batches.fingerprint()}
+    write_json(path, judged_front(front, partial(_scores, path.parent)))
     events.progress(len(members), len(members))
 
 
@@ -58,6 +61,12 @@ def _noted(breakdown: Breakdown) -> dict[str, Any]:
     content = breakdown.to_json()
     few = {name: values for name, values in content["groups"].items() if len(values) <= _MOST_GROUPS}
     return {name: value for name, value in (("test_numbers", content["numbers"]), ("test_groups", few)) if value}
+
+
+def _scores(folder: Path, key: str, split: str) -> np.ndarray | None:
+    """Return what a member gave for each example of a split, as its files keep it."""
+    outcomes = read_outcomes(folder, key, split)
+    return None if outcomes is None else outcomes.scores
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,13 @@ def test_members_without_a_value_are_left_out():
         compare_fronts({"b": broken}, GOALS)
 
 
+def test_a_budget_is_kept_by_the_upper_end_as_a_limit_of_the_search_is():
+    members = front((90, 1.0), (95, 2.0), width=0.1)
+    chosen = [best_within(members, GOALS[0], "latency_ms", budget) for budget in (1.0, 1.1, 2.0, 2.1)]
+    assert [member and member["key"] for member in chosen] == [None, "90@1", "90@1", "95@2"]
+    assert round_budgets({"a": members}, "latency_ms")[-1] == 2.1
+
+
 def test_budget_buys_the_best_that_fits_and_the_cheaper_of_equals():
     members = front((90, 1.0), (95, 3.0), (95, 2.0), (99, 9.0))
     chosen = [best_within(members, GOALS[0], "latency_ms", budget) for budget in (0.5, 1.0, 8.9, 9)]

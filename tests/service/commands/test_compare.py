@@ -3,14 +3,17 @@
 import html
 import re
 
+import numpy as np
 import pytest
 
+from nas.intervals import interval_of_share
 from service.errors import InvalidJob
 from service.job.folder import read_json, write_json
+from service.job.outcomes_file import write_outcomes
 from service.job.tracking import TrackingConfig
 from service.report.fronts import fronts_of, terms_of
-from service.report.fronts_text import interval_of_share
 from service.tracking.sync import sync
+from supernets.tasks import Outcomes
 from tests.service.synthetic_job import complete_job, start_job
 from tests.service.test_cli import lines_of_failure, nas
 
@@ -22,10 +25,15 @@ def change(folder, file, edit):
     return folder
 
 
+MANY = {"validation": 200_000, "test": 200_000}
+
+
 def worse(content):
-    """The same networks, each slower beyond the error and less accurate."""
+    """The same networks, each slower and less accurate beyond the errors."""
+    content["examples"] = MANY
     for member in content["members"]:
         member["values"]["accuracy"] -= 2
+        member["test_quality"] -= 2
         member["values"]["latency_ms"] *= 2
         member["intervals"]["latency_ms"] = [2 * end for end in member["intervals"]["latency_ms"]]
 
@@ -39,6 +47,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def two(tmp_path):
     first = complete_job(tmp_path / "first", name="first")
+    change(first, "front.json", lambda content: content.update(examples=MANY))
     return first, change(complete_job(tmp_path / "second", name="second", job_id="1" * 32), "front.json", worse)
 
 
@@ -51,9 +60,51 @@ def test_fronts_are_shown_with_hypervolume_coverage_and_what_budgets_buy(two):
     assert "100 % (100 %)" in done.stdout
     assert "0 % (0 %)" in done.stdout
     assert "first equals or beats everything on the other fronts." in done.stdout
+    assert "accuracy by its intervals on the test images" in done.stdout
     best = max(read_json(two[0] / "front.json")["members"], key=lambda m: m["values"]["accuracy"])
-    assert f"{best['values']['accuracy']:.2f} ({best['test_quality']:.2f}) {best['key']}" in done.stdout
+    assert f"{best['values']['accuracy']:.2f} ± 0.1 ({best['test_quality']:.2f}) {best['key']}" in done.stdout
     assert "latency: AMD EPYC, torch 2.10, fp32, batch 1, 1 thread" in done.stdout
+
+
+def test_accuracy_is_never_taken_as_exact(two):
+    """Of few images, or of nobody knows how many, a higher accuracy at half the latency is not surely better."""
+    for examples in ({"validation": 161, "test": 161}, {}):
+        for folder in two:
+            change(folder, "front.json", lambda content, of=examples: content.update(examples=of))
+        done = nas("compare", "first", "second")
+        assert "100 % (0 %)" in done.stdout
+        assert "though not by more than the measuring error everywhere" in done.stdout
+
+
+def test_quality_is_compared_on_the_same_images_where_they_are_kept(two):
+    """Each network of one front is right wherever that of the other is, and on a few images more."""
+    generator = np.random.default_rng(0)
+    keys = [member["key"] for member in read_json(two[0] / "front.json")["members"]]
+    for key in keys:
+        right = np.where(generator.random(1000) < 0.9, 100.0, 0.0)
+        write_outcomes(two[0], key, "test", Outcomes(right))
+        write_outcomes(two[1], key, "test", Outcomes(np.where(np.arange(1000) < 40, 0.0, right)))
+    for folder in two:
+        change(folder, "front.json", lambda content: content.update(examples={"test": 1000}))
+    assert "100 % (100 %)" not in nas("compare", "first", "second").stdout
+    for folder in two:
+        change(folder, "front.json", lambda content: content.update(data_fingerprint="0123456789abcdef"))
+    done = nas("compare", "first", "second").stdout
+    assert "accuracy example by example on the same 1,000 test images" in done
+    assert "100 % (100 %)" in done
+    change(two[1], "front.json", lambda content: content.update(data_fingerprint="f" * 16))
+    assert "accuracy by its intervals on the test images" in nas("compare", "first", "second").stdout
+
+
+def test_a_network_is_named_for_a_budget_that_the_upper_end_of_its_interval_keeps(two):
+    members = read_json(two[0] / "front.json")["members"]
+    middle = members[len(members) // 2]
+    value, high = middle["values"]["latency_ms"], middle["intervals"]["latency_ms"][1]
+    for budget, named in ((value, False), (high + 1e-6, True)):
+        assert nas("report", "first", "--budgets", f"{budget!r}").exit_code == 0
+        text = (two[0] / "report" / "report.html").read_text()
+        choice = text.split("Which network to take")[1].split("The figure")[0]
+        assert (middle["key"] in choice) == named
 
 
 def test_equal_names_are_told_apart_by_their_folders(tmp_path):
@@ -78,7 +129,9 @@ def test_jobs_in_mlflow_are_compared_by_name_id_and_member(two, tmp_path, uri):
 
 
 def test_report_of_one_job_goes_into_its_folder_and_tells_the_whole_story(two):
-    change(two[0], "front.json", lambda front: front.update(images={"test": 360}, space={"architectures": 2 * 10**19}))
+    change(
+        two[0], "front.json", lambda front: front.update(examples={"test": 360}, space={"architectures": 2 * 10**19})
+    )
     done = nas("report", "first")
     assert done.stdout == "report: first/report/report.html\n"
     text = html.unescape((two[0] / "report" / "report.html").read_text())
@@ -233,4 +286,3 @@ def test_three_fronts_with_one_ahead(two, tmp_path):
 def test_interval_of_a_share_is_wilsons():
     low, high = interval_of_share(95.0, 400)
     assert (low, high) == (pytest.approx(92.41, abs=0.02), pytest.approx(96.74, abs=0.02))
-    assert interval_of_share(95.0, None) is None

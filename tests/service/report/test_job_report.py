@@ -115,13 +115,14 @@ def test_table_lists_the_front_cheapest_first(job):
     members = json.loads((job / "front.json").read_text())["members"]
     console = Console(file=StringIO(), width=140)
     console.print(front_table(job))
-    lines = [line for line in console.file.getvalue().splitlines() if "±" in line]
-    assert [line.split()[1] for line in lines] == [member["key"] for member in members]
+    rows = [line.split() for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    assert [row[1] for row in rows] == [member["key"] for member in members]
     text = console.file.getvalue()
     assert all(word in text for word in ("MACs", "(M)", "parameters", "(k)"))
     assert max(len(line) for line in text.splitlines()) <= 80
     first = members[0]
-    assert f"{first['values']['latency_ms']:.3f} ± {first['values']['latency_ms'] * 0.05:.3f}" in lines[0]
+    low, high = first["intervals"]["latency_ms"]
+    assert f"{first['values']['latency_ms']:.3f} [{low:.3f}, {high:.3f}]" in " ".join(rows[0])
 
 
 def test_summary_names_size_best_and_device(job):
