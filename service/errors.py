@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import typer
 
+from service.job.store_address import without_secrets
+
 _NOTHING_LOST = "; nothing is lost: make room, then the same command goes on where it stopped"
 _OF_THE_MACHINE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NOTHING_LOST),
@@ -20,8 +22,8 @@ class InvalidJob(ValueError):
     """A job that cannot be run; `mistakes` has one line for each thing that is wrong."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = list(mistakes)
+        self.mistakes = [without_secrets(mistake) for mistake in mistakes]
+        super().__init__("\n".join(self.mistakes))
 
 
 @contextmanager
@@ -59,5 +61,5 @@ def warn(line: str) -> None:
 
 def fail(*lines: str, status: int = 2) -> NoReturn:
     for line in lines:
-        print(f"nas: {line}", file=sys.stderr)
+        print(f"nas: {without_secrets(line)}", file=sys.stderr)
     raise typer.Exit(status)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from service import catalogue
-from service.commands.shared import console
+from service.commands.shared import console, store_address
 from service.errors import fail, readable_errors
 
 if TYPE_CHECKING:
@@ -155,9 +155,9 @@ def _folder(run: str, uri: str | None, fetched: Path) -> Path:
     if Path(run).exists():
         fail(f"{run}: is a file; must be a job folder, or the id or name of a job in MLflow")
     from service.tracking.fetching import fetch_job
-    from service.tracking.store import default_uri
+    from service.tracking.place import default_uri
 
-    return fetch_job(run, uri or default_uri(), fetched)
+    return fetch_job(run, store_address(uri) if uri else default_uri(), fetched)
 
 
 def _numbers(option: str, text: str | None) -> list[float]:

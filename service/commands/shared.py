@@ -100,7 +100,12 @@ def _working_folder(job: "Job", place: Path | None, code: Sequence[str]) -> Iter
         yield await_folder(place)
         return
     folder = prepare_folder(job, place, code=code)
+    from service.tracking.place import place_of_job
+
+    logged = place_of_job(folder, job.tracking)
     Console().print(f"job folder: {folder}", highlight=False, soft_wrap=True)
+    logs = f"logged in MLflow: {logged}" if logged.enabled else "not logged in MLflow (tracking.enabled is false)"
+    Console().print(logs, highlight=False, soft_wrap=True, markup=False)
     with locked(folder):
         yield folder
 
@@ -109,12 +114,14 @@ def show_outcome(done: tuple["Job", Path, dict[str, Any]] | None) -> None:
     """Show what a finished command leaves behind, and what to do next."""
     if done is None:
         return  # not the first of several processes
-    job, folder, result = done
+    _, folder, result = done
     if (folder / "front.json").is_file():
         with readable_errors():
             show_result(folder)
-        if job.tracking.enabled:
-            typer.echo("in the browser: nas ui")
+        from service.tracking.place import browser_lines
+
+        for line in browser_lines(folder):
+            typer.echo(line)
     elif (folder / "supernet.safetensors").is_file():
         typer.echo(f"trained: {folder / 'supernet.safetensors'}\nsearch it: nas run {folder}")
     if result.get("status") == "failed":
@@ -160,9 +167,26 @@ def log_benchmark(runs: Iterable["FinishedRun"]) -> None:
     """Log a benchmark in MLflow, or say why not: everything is in the folder of the benchmark."""
     from service.job.tracking import TrackingConfig
     from service.tracking.finished import log_finished
+    from service.tracking.format import links
+    from service.tracking.place import ui_command
 
-    logged = log_finished(runs, TrackingConfig(experiment="benchmarks"))
-    typer.echo(f"not in MLflow: {logged.error}" if logged.error else "in the browser: nas ui --experiment benchmarks")
+    logged = log_finished(runs, TrackingConfig(), experiment="benchmarks")
+    if logged.error:
+        typer.echo(f"not in MLflow: {logged.error}")
+    elif logged.uri.startswith("http") and logged.experiment_id:
+        typer.echo(f"in the browser: {links(logged.uri, logged.experiment_id).runs}")
+    else:
+        typer.echo(f"in the browser: {ui_command(logged.uri, logged.experiment)}")
+
+
+def store_address(uri: str) -> str:
+    """Return the address of a store that was typed, without a password in it, or one line that says what is wrong."""
+    from service.job.store_address import typed
+    from service.job.tracking import address_mistake
+
+    if mistake := address_mistake(uri):
+        fail(f"--uri: {mistake.removesuffix(', or null')}")
+    return typed(uri)
 
 
 def front(folder: Path) -> dict[str, Any]:

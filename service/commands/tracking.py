@@ -5,16 +5,22 @@ from typing import Annotated
 
 import typer
 
+from service.commands.shared import store_address
 from service.errors import InvalidJob, fail, readable_errors
 from service.job.store_address import without_secrets
 
 
 def ui(
     *,
-    uri: Annotated[str | None, typer.Option(help="Tracking store. [dim]Default: runs/mlflow.db here[/]")] = None,
+    uri: Annotated[
+        str | None, typer.Option(help="Tracking store. [dim]Default: $MLFLOW_TRACKING_URI, or runs/mlflow.db[/]")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
-    experiment: Annotated[str, typer.Option(help="Experiment that the printed link opens.")] = "espalier",
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Experiment that the link opens. [dim]Default: $MLFLOW_EXPERIMENT_NAME, or espalier[/]"),
+    ] = None,
     allowed_hosts: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names of this machine by which others may ask for the pages.")
     ] = None,
@@ -33,21 +39,24 @@ def ui(
     """
     with readable_errors(also=(OSError, ImportError)):
         from service.tracking.pages import serve
-        from service.tracking.store import Serving, default_uri
+        from service.tracking.place import default_experiment, default_uri
+        from service.tracking.store import Serving
         from service.tracking.sync import catch_up
 
-        store = uri or default_uri()
+        store = store_address(uri) if uri else default_uri()
         serving = Serving(host=host, port=port, allowed_hosts=allowed_hosts, auth=auth)
         if not store.startswith("http"):
             serving.check()
         for folder in catch_up(Path("runs"), store):
             typer.echo(f"logged: {folder}")
-        status = serve(store, serving, experiment=experiment, echo=typer.echo)
+        status = serve(store, serving, experiment=experiment or default_experiment(), echo=typer.echo)
     raise typer.Exit(status)
 
 
 def sync(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of jobs.")],
+    *,
+    uri: Annotated[str | None, typer.Option(help="Another store than that of the jobs.")] = None,
 ) -> None:
     """Log job folders in MLflow, now; what is there already is left alone.
 
@@ -58,7 +67,8 @@ def sync(
       nas sync runs/my
       nas sync runs/*/
     """
-    done = [_synced(folder) for folder in folders if not _is_ours(folder)]
+    store = store_address(uri) if uri else None
+    done = [_synced(folder, store) for folder in folders if not _is_ours(folder)]
     if not done:
         fail("sync: no job folder is named")
     if failed := [line for line, _ in done if line]:
@@ -74,7 +84,7 @@ def _is_ours(folder: Path) -> bool:
     return False
 
 
-def _synced(folder: Path) -> tuple[str | None, bool]:
+def _synced(folder: Path, uri: str | None) -> tuple[str | None, bool]:
     """Log one folder; return why it is not logged, and whether it is no job at all."""
     from service.job.preparation import locked, saved_job
     from service.tracking import sync
@@ -82,7 +92,7 @@ def _synced(folder: Path) -> tuple[str | None, bool]:
     try:
         saved_job(folder)
         with locked(folder):
-            result = sync.sync(folder, final=True)
+            result = sync.sync(folder, final=True, uri=uri)
     except InvalidJob as error:
         return f"sync: {error}", True
     except (OSError, ImportError, ValueError, KeyError, TypeError) as error:

@@ -14,6 +14,7 @@ import yaml
 from service import own_code
 from service.catalogue import recipes, suggestion
 from service.job.inside import require_inside
+from service.job.tracking import without_password
 
 _EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
 _LIMIT = re.compile(r"(?P<path>search\.constraints\.[^=<>≤≥]+?)\s*(?P<operator><=|>=|≤|≥)\s*(?P<rest>[^=<>].*)")
@@ -127,7 +128,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     content = parse_json(text, str(path)) if path.suffix.lower() == ".json" else parse_yaml(text, str(path))
     own_code.make_importable(*own_code.recorded_in(content), *_own_folder(path))
     if isinstance(content, dict) and isinstance(content.get("job"), dict):
-        content = content["job"]
+        content = without_password(content["job"])
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds {type(content).__name__}"
         raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")

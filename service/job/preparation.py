@@ -20,8 +20,11 @@ from service.job.folder import read_json, write_json
 from service.job.front_file import read_front_file
 from service.job.inside import require_inside
 from service.job.job import Job, SpaceConfig, to_dict
+from service.job.store_address import environment_store
+from service.job.tracking import without_password
 
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
+_SAME = {'tracking.experiment: "espalier" there, null now'}  # earlier versions wrote the default
 _LEFT_BY_A_START = {"lock"}
 _ORPHANS_END_S = 10.0
 _LEADER_STARTS_S = 120.0
@@ -129,6 +132,7 @@ def job_record(job: Job, here: Mapping[str, Any], code: Sequence[str] = ()) -> d
         code: Folders that the job imports the user's own code from.
     """
     fields = to_dict(job)
+    store = environment_store()
     return {
         "job": fields,
         "id": uuid.uuid4().hex,
@@ -136,6 +140,7 @@ def job_record(job: Job, here: Mapping[str, Any], code: Sequence[str] = ()) -> d
         "espalier": version(),
         "environment": dict(here),
         **own_code.record(fields, code),
+        **({"tracking": store} if store else {}),
     }
 
 
@@ -179,7 +184,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
     content = read_json(folder / "job.json")
     if content is None:
         raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"])
-    return with_todays_names(content["job"])
+    return without_password(with_todays_names(content["job"]))
 
 
 def front_members(folder: Path) -> list[dict[str, Any]]:
@@ -207,7 +212,7 @@ def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
 def _check_same(job: Job, folder: Path) -> None:
     here, unset = (json.loads(json.dumps(to_dict(j))) for j in (job, Job(name="job", space=SpaceConfig(name="any"))))
     there = _completed(saved_job(folder), unset)
-    different = differences(there, here)
+    different = [line for line in differences(there, here) if line not in _SAME]
     if different:
         advice = f"give another --output, or go on with that job: nas run {folder}"
         raise InvalidJob([f"--output: {folder} holds another job; {advice}", *different])

@@ -46,6 +46,22 @@ def with_password(uri: str) -> str:
     return given if given and plain(given) == uri else uri
 
 
+def environment_store() -> dict[str, str]:
+    """Return what the environment says of the store (`uri`, without its password) and of the `experiment`."""
+    uri, experiment = (os.environ.get(name, "").strip() for name in (URI_VARIABLE, EXPERIMENT_VARIABLE))
+    database = database_of(uri)
+    if database is not None and not _OPTIONS.search(uri):
+        uri = address_of(database.absolute())
+    return {name: value for name, value in (("uri", plain(uri)), ("experiment", experiment)) if value}
+
+
+def typed(uri: str) -> str:
+    """Return an address of a command line without its password, which goes into the environment of this process."""
+    if plain(uri) != uri:
+        os.environ[URI_VARIABLE] = uri
+    return plain(uri)
+
+
 def without_secrets(text: str) -> str:
     """Return a text without the passwords of addresses in it, and without those that the environment holds."""
     text = _QUERY.sub(r"\1***", _ADDRESS.sub(r"\1***@", text))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from service.job.tracking import TrackingConfig
+from service.job.tracking import EXPERIMENT, TrackingConfig
 from service.tracking.connection import (
     add_missing,
     add_points,
@@ -18,7 +18,7 @@ from service.tracking.connection import (
     tagged_runs,
 )
 from service.tracking.format import source_tags
-from service.tracking.store import default_uri
+from service.tracking.place import place_of
 from service.tracking.sync import SyncResult
 
 
@@ -51,23 +51,28 @@ def identity_of(kind: str, folder: Path, params: Mapping[str, Any]) -> dict[str,
     return {"nas.kind": kind, "nas.benchmark": sha256(content.encode()).hexdigest()[:32]}
 
 
-def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig) -> SyncResult:
-    """Brings MLflow up to date with runs that are over; called again, it adds only what is not there yet.
+def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig, *, experiment: str = EXPERIMENT) -> SyncResult:
+    """Bring MLflow up to date with runs that are over; called again, it adds only what is not there yet.
+
+    Args:
+        runs: What is over.
+        config: Where to log.
+        experiment: For a configuration and an environment that name none.
 
     Returns:
         What was done; why not, where MLflow cannot be used. `members` are the runs by their names.
     """
-    uri = config.uri or default_uri()
-    if not config.enabled:
-        return SyncResult(uri=uri, experiment=config.experiment)
+    place = place_of(config, experiment)
+    uri, name = place.uri, place.experiment
+    if not place.enabled:
+        return SyncResult(uri=uri, experiment=name)
     try:
         client = connect(uri)
-        experiment = experiment_of(client, config.experiment, uri)
-        logged = {run.name: _log(client, experiment, run) for run in runs}
+        found = experiment_of(client, name, uri)
+        logged = {run.name: _log(client, found, run) for run in runs}
     except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the work
-        return SyncResult(uri=uri, experiment=config.experiment, error=error_line(error))
-    number = experiment.experiment_id
-    return SyncResult(uri=uri, experiment=config.experiment, synced=True, experiment_id=number, members=logged)
+        return SyncResult(uri=uri, experiment=name, error=error_line(error))
+    return SyncResult(uri=uri, experiment=name, synced=True, experiment_id=found.experiment_id, members=logged)
 
 
 def _log(client: Any, experiment: Any, run: FinishedRun) -> str:

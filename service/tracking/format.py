@@ -198,6 +198,11 @@ def links(base: str, experiment_id: str) -> Links:
     return Links(charts=f"{runs}&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}", runs=runs)
 
 
+def run_link(base: str, experiment_id: str, run_id: str) -> str:
+    """Return the address of one run on the MLflow server at `base`."""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -> str:
     """The charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel coordinates.
 

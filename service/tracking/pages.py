@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from service.job.store_address import database_of
-from service.tracking.connection import connect
+from service.tracking.connection import connect, error_line
 from service.tracking.format import Links, links
 from service.tracking.store import LOOPBACK, Serving, run_server
+
+_MOST_NAMED = 12
 
 
 def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
@@ -21,9 +23,16 @@ def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
         OSError: The store cannot be reached.
         LookupError: It has no such experiment.
     """
-    found = connect(uri).get_experiment_by_name(experiment)
-    if found is None:
-        raise LookupError(f"{uri} has no experiment {experiment!r} yet")
+    from mlflow.exceptions import MlflowException
+
+    client = connect(uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            names = [known.name for known in client.search_experiments(max_results=_MOST_NAMED)]
+            raise LookupError(f"{uri} has no experiment {experiment!r} yet; it has {', '.join(names) or 'none'}")
+    except MlflowException as error:
+        raise OSError(f"MLflow at {uri}: {error_line(error)}") from error
     return links(base or (uri if uri.startswith("http") else "http://127.0.0.1:5000"), found.experiment_id)
 
 
@@ -50,8 +59,8 @@ def serve(
     try:
         found = view_link(uri, experiment, base=base)
         echo(f"charts: {found.charts}\nruns:   {found.runs}")
-    except LookupError:
-        echo(base)
+    except LookupError as error:
+        echo(f"{error}\npages:  {base}")
     if elsewhere:
         return 0
     if serving.host not in LOOPBACK and not serving.auth:

@@ -8,18 +8,20 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.export.card_file import CARD, EXAMPLE, inputs_in, metric_in, plain, quality_in, text_of
 from service.export.export_members import Exported
 from service.job.folder import finite
-from service.job.store_address import database_of
+from service.job.store_address import openable
+from service.job.tracking import TrackingConfig
 from service.report.quantities import form_of
 from service.tracking.connection import connect, error_line
 from service.tracking.format import allowed_name
-from service.tracking.sync import store_of, sync
+from service.tracking.place import place_of_job
+from service.tracking.sync import sync
 
 REGISTERED = {"onnx": "", "int8": "-int8"}
 """Formats that are registered -> what the alias ends with."""
@@ -63,8 +65,9 @@ def register(folder: Path, exported: Sequence[Exported], name: str) -> list[Regi
         OSError: The store cannot be reached or written.
         ImportError: MLflow is not installed.
     """
-    config, uri = store_of(folder)
-    logged = sync(folder, replace(config, enabled=True, uri=uri), final=True)
+    place = place_of_job(folder)
+    uri, experiment = place.uri, place.experiment
+    logged = sync(folder, TrackingConfig(uri=uri, experiment=experiment), final=True)
     if logged.error:
         raise OSError(f"MLflow at {uri}: {logged.error}")
     from mlflow.exceptions import MlflowException
@@ -207,5 +210,4 @@ def _installed(package: str) -> str:
 
 def loading_line(registered: Registered) -> str:
     """What loads a version, as a line of Python."""
-    store = registered.store if database_of(registered.store) is None else f"sqlite:///{database_of(registered.store)}"
-    return f"mlflow.set_tracking_uri({store!r}); mlflow.pyfunc.load_model({registered.uri!r})"
+    return f"mlflow.set_tracking_uri({openable(registered.store)!r}); mlflow.pyfunc.load_model({registered.uri!r})"

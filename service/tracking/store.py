@@ -14,7 +14,6 @@ from pathlib import Path
 
 from service.job.store_address import (
     URI_VARIABLE,
-    address_of,
     database_of,
     login_of,
     openable,
@@ -37,11 +36,6 @@ SERVER_ENVIRONMENT = {
 }
 AUTH_ENVIRONMENT = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def default_uri() -> str:
-    """Return the local store: `runs/mlflow.db` in the working directory; made when first used."""
-    return address_of(Path.cwd() / "runs" / "mlflow.db")
 
 
 def log_in(uri: str) -> None:

@@ -5,16 +5,14 @@ MLflow draws no charts for nested runs. The job folder stays the truth; `sync` m
 times, and adds only what the server does not have yet.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.job.folder import read_json, read_object, write_json
-from service.job.store_address import database_of
+from service.job.folder import read_object, write_json
 from service.job.tracking import TrackingConfig
-from service.tracking.store import default_uri
+from service.tracking.place import Place, place_of_job
 
 _REMEMBERED = ("run_id", "offset", "steps")
 
@@ -42,35 +40,14 @@ class SyncResult:
     members: dict[str, str] = field(default_factory=dict)
 
 
-def store_of(folder: Path, config: TrackingConfig | None = None) -> tuple[TrackingConfig, str]:
-    """How and where a job is logged: as `config` says, else as the job does, else where it was logged before.
-
-    Raises:
-        FileNotFoundError: The folder holds no job.
-    """
-    job = read_json(folder / "job.json")
-    if job is None:
-        raise FileNotFoundError(f"{folder} is not a job folder: it has no job.json")
-    saved = TrackingConfig(**job["job"].get("tracking", {}))
-    config = config or saved
-    return config, config.uri or saved.uri or _local_uri(read_object(folder / "tracking.json"))
-
-
-def _local_uri(memory: Mapping[str, Any]) -> str:
-    """The store where the job was logged before, if there still is one; else the local one."""
-    remembered = memory.get("uri")
-    if remembered and ((database := database_of(remembered)) is None or database.exists()):
-        return remembered
-    return default_uri()
-
-
-def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> SyncResult:
-    """Brings MLflow up to date with a job folder.
+def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool, uri: str | None = None) -> SyncResult:
+    """Bring MLflow up to date with a job folder.
 
     Args:
         folder: The job folder.
         config: Where to log; by default as the job says. Without a `uri` the store of the job is used.
         final: Whether nobody works on the job any more. A job without a result is then logged as killed.
+        uri: Another store than that of the job.
 
     Returns:
         What was done. MLflow that is missing, away or read-only is an `error` there, never an exception: the mirror is
@@ -80,33 +57,33 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool) -> 
         FileNotFoundError: The folder holds no job.
     """
     folder = Path(folder)
-    config, uri = store_of(folder, config)
-    if not config.enabled:
-        return SyncResult(uri=uri, experiment=config.experiment)
+    place = place_of_job(folder, config, uri=uri)
+    if not place.enabled:
+        return SyncResult(uri=place.uri, experiment=place.experiment)
     known = read_object(folder / "tracking.json")
     known = {name: known[name] for name in _REMEMBERED if name in known}
-    result, known = _mirrored(folder, config.experiment, uri, known, final=final)
-    status = {"uri": uri, "experiment": config.experiment, "synced": result.synced, "error": result.error}
+    result, known = _mirrored(folder, place, known, final=final)
+    status: dict[str, Any] = {"uri": place.uri, "experiment": place.experiment, "experiment_id": result.experiment_id}
+    status |= {"synced": result.synced, "error": result.error}
     write_json(folder / "tracking.json", {**status, **known})
     return result
 
 
-def _mirrored(
-    folder: Path, experiment: str, uri: str, known: dict[str, Any], *, final: bool
-) -> tuple[SyncResult, dict[str, Any]]:
+def _mirrored(folder: Path, place: Place, known: dict[str, Any], *, final: bool) -> tuple[SyncResult, dict[str, Any]]:
     """Log what a store does not have yet; what was done, and what to remember for the next time."""
     from service.tracking.connection import connect, error_line, experiment_of
     from service.tracking.job_runs import JobMirror
 
+    uri, name = place.uri, place.experiment
     try:
         client = connect(uri)
-        mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, experiment, uri))
+        mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, name, uri))
         known, members = mirror.bring_up_to_date(known, final=final)
     except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the job
-        return SyncResult(uri=uri, experiment=experiment, error=error_line(error)), known
+        return SyncResult(uri=uri, experiment=name, error=error_line(error)), known
     result = SyncResult(
         uri=uri,
-        experiment=experiment,
+        experiment=name,
         synced=mirror.over(final),
         experiment_id=mirror.experiment.experiment_id,
         run_id=known["run_id"],
@@ -143,8 +120,8 @@ def catch_up(jobs: Path, uri: str) -> list[Path]:
 def _lacks(folder: Path, uri: str) -> bool:
     """Whether a job is to be logged in this store, and is not yet; a damaged folder is not."""
     try:
-        config, own_uri = store_of(folder)
+        place = place_of_job(folder)
         known = read_object(folder / "tracking.json")
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return config.enabled and own_uri == uri and not known.get("synced")
+    return place.enabled and place.uri == uri and not known.get("synced")

@@ -22,7 +22,7 @@ def first_use(once: Once) -> tuple[Path, str, str]:
     def make(folder: Path) -> None:
         start_job(folder / "job")
         code = (
-            "from service.tracking.store import default_uri as u; from service.tracking.sync import sync;"
+            "from service.tracking.place import default_uri as u; from service.tracking.sync import sync;"
             "r = sync('job', final=False); print(r.error, u() == r.uri, end='')"
         )
         environment = {**os.environ, "PYTHONPATH": str(Path(service.__file__).parents[1])}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.job.folder import read_json, write_json
 from service.job.tracking import TrackingConfig
-from service.tracking.store import default_uri
+from service.tracking.place import default_uri
 from service.tracking.sync import catch_up, sync
 from tests.service.mlflow_server import MlflowServer
 from tests.service.synthetic_job import complete_job, finish, start_job, train, wide_search

@@ -21,7 +21,8 @@ from service.queue.worker import is_to_be_logged
 from service.report.job_report import write_report
 from service.tracking.format import LONGEST_VALUE
 from service.tracking.pages import serve, view_link
-from service.tracking.store import Serving, default_uri, server_command
+from service.tracking.place import default_uri
+from service.tracking.store import Serving, server_command
 from service.tracking.sync import sync
 from tests.service.synthetic_job import (
     append_lines,
