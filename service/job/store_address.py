@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
-_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
+_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SECRET_OPTION = re.compile(r"pass|pwd|token|secret|key|auth|cred|sig", re.IGNORECASE)
-_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"]*[^\s@'\"]*@)")
+_ADDRESS = re.compile(r"\b(?!sqlite)([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"]*[^\s@'\"]*@)")
 _QUERY = re.compile(r"([?&][A-Za-z_.-]*(?:pass|pwd|token|secret|key|auth|cred|sig)[A-Za-z_.-]*=)[^\s&'\")]+", re.I)
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
 _OPTIONS = re.compile(r"\?([A-Za-z_]+=[^?/]*)$")
@@ -67,7 +67,7 @@ def without_secrets(text: str) -> str:
     text = _QUERY.sub(r"\1***", _ADDRESS.sub(r"\1***@", text))
     given = os.environ.get(URI_VARIABLE, "")
     raw = _split_login(given.partition("://")[2])[0].partition(":")[2]
-    known = {raw, unquote(raw), *(os.environ.get(name, "") for name in _SECRET_VARIABLES[:2])}
+    known = {raw, unquote(raw), *(os.environ.get(name, "") for name in _SECRET_VARIABLES)}
     for secret in sorted((one for one in known if len(one) >= _SHORTEST), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text

@@ -32,11 +32,11 @@ class TrackingConfig:
         if self.uri is not None and (mistake := address_mistake(self.uri)):
             raise FieldError("uri", mistake)
         if self.uri is not None and plain(self.uri) != self.uri:
-            kept = "jobs are kept, queued and logged; put the whole address into MLFLOW_TRACKING_URI, or the login into"
-            names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            raise FieldError(
-                "uri", f"must hold no login or password, for {kept} {names}, got {plain(self.uri)!r} with one"
+            logins = (
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address in MLFLOW_TRACKING_URI"
             )
+            why = f"must hold no password, because jobs are kept and logged: set {logins}"
+            raise FieldError("uri", f"{why}; got {plain(self.uri)!r} with a login")
 
 
 def address_mistake(uri: str) -> str | None:

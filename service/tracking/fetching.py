@@ -8,7 +8,7 @@ from service import catalogue
 from service.errors import InvalidJob
 from service.job.front_file import TASK_FILE
 from service.job.store_address import database_of
-from service.tracking.connection import connect
+from service.tracking.connection import connect, error_line
 
 _FILES = ("job.json", TASK_FILE, "front.json", "result.json", "search/journal.jsonl", "search/proxies.json")
 _NEEDED = ("job.json", "front.json")
@@ -33,6 +33,15 @@ def fetch_job(run: str, uri: str, folder: Path) -> Path:
         missing = f"and there is no MLflow store at {database} to look for a run of this name (--uri)"
         raise InvalidJob([f"{run}: is no job folder, {missing}"])
     client = connect(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _downloaded(client, run, uri, folder)
+    except MlflowException as error:
+        raise OSError(f"MLflow at {uri}: {error_line(error)}") from error
+
+
+def _downloaded(client: Any, run: str, uri: str, folder: Path) -> Path:
     found = _summary(client, run, uri)
     folder.mkdir(parents=True, exist_ok=True)
     present = {entry.path for place in (None, "search") for entry in client.list_artifacts(found.info.run_id, place)}

@@ -23,9 +23,9 @@ def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
         OSError: The store cannot be reached.
         LookupError: It has no such experiment.
     """
+    client = connect(uri)
     from mlflow.exceptions import MlflowException
 
-    client = connect(uri)
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:

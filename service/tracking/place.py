@@ -81,9 +81,8 @@ def place_of_job(folder: Path, config: TrackingConfig | None = None, *, uri: str
     stores = {"": uri or said.uri or saved.uri, URI_VARIABLE: made.get("uri") or now.get("uri")}
     names = {"": said.experiment or saved.experiment}
     names[EXPERIMENT_VARIABLE] = made.get("experiment") or now.get("experiment")
-    origin = tuple(
-        variable for value in (stores, names) if not value[""] for variable in value if variable and value[variable]
-    )
+    unsaid = [value for value in (stores, names) if not value[""]]
+    origin = tuple(variable for value in unsaid for variable, found in value.items() if found)
     store = stores[""] or stores[URI_VARIABLE] or _remembered(before) or local_uri()
     experiment = names[""] or names[EXPERIMENT_VARIABLE] or EXPERIMENT
     return Place(uri=store, experiment=experiment, enabled=said.enabled, origin=origin)
@@ -103,11 +102,9 @@ def browser_lines(folder: Path) -> list[str]:
     if left.get("error") or not left.get("run_id"):
         return [f"not in MLflow yet ({left.get('error') or 'nothing was logged'}); log it with: nas sync {folder}"]
     if place.is_server and left.get("experiment_id"):
-        shown = links(place.uri, left["experiment_id"])
-        return [
-            f"in the browser: {run_link(place.uri, left['experiment_id'], left['run_id'])}",
-            f"all fronts: {shown.charts}",
-        ]
+        number = left["experiment_id"]
+        run, fronts = run_link(place.uri, number, left["run_id"]), links(place.uri, number).charts
+        return [f"in the browser: {run}", f"all fronts: {fronts}"]
     return [f"in the browser: {ui_command(place.uri, place.experiment)}"]
 
 
