@@ -32,9 +32,7 @@ class TrackingConfig:
         if self.uri is not None and (mistake := address_mistake(self.uri)):
             raise FieldError("uri", mistake)
         if self.uri is not None and plain(self.uri) != self.uri:
-            logins = (
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address in MLFLOW_TRACKING_URI"
-            )
+            logins = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it in MLFLOW_TRACKING_URI"
             why = f"must hold no password, because jobs are kept and logged: set {logins}"
             raise FieldError("uri", f"{why}; got {plain(self.uri)!r} with a login")
 
