@@ -14,6 +14,7 @@ from service.commands import (
     benchmark_latency,
     benchmark_ranking,
     benchmark_searchers,
+    check,
     compare,
     export,
     list_tables,
@@ -69,6 +70,7 @@ def top(
     [bold]Start here[/]
       nas run                    the quickstart: minutes on a laptop, no download
       nas ui                     look at the result in the browser
+      nas check photos/          what your data are like, and what may spoil the results
       nas list                   what there is: recipes, spaces, proxies, …
       nas score --help           score architectures without training
 
@@ -196,6 +198,7 @@ def search(
     show_outcome(execute(request, plan, again=f"nas search {{folder}}{more}"))
 
 
+app.command(rich_help_panel="Run")(check.check)
 app.command(rich_help_panel="Run")(profile.profile)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from nas.data.duplicates import Listing
 from supernets.training.examples import TrainingData
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Data:
         targets: What outputs stand for: their `meaning`, the names of `classes`; for the card too, ready for JSON.
         remarks: What people should know of how the examples were read, a sentence each.
         left_out: Names each example that cannot be used and is left out, and says why.
+        about: Title -> what the examples are like, or what is done to them, in words for people.
+        listings: What the examples of each split are recognised by; none where they cannot be told apart.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Data:
     targets: Mapping[str, Any] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.data.config import DataConfig, InvalidData
 from nas.data.data import Data
+from nas.data.duplicates import Listing, digest_of
 from nas.data.order import Share, order_of, random_subset, shares, steps
 from nas.data.splits import Positions, split_positions
 from supernets.tasks import Batch
@@ -110,6 +111,17 @@ class TensorData:
         return few
 
 
+def _listing(tensors: Batch, chosen: Tensor, labels: np.ndarray | None) -> Listing:
+    """Return what the chosen rows are recognised by."""
+
+    def digest() -> np.ndarray:
+        rows = [tensor.cpu().index_select(0, chosen).reshape(len(chosen), -1) for tensor in tensors]
+        parts = [tensor.view(torch.uint8).numpy() for tensor in rows]
+        return np.array([digest_of(b"".join(part[i].tobytes() for part in parts)) for i in range(len(chosen))], "u8")
+
+    return Listing(digest, lambda position: f"row {int(chosen[position])}", labels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSource:
     """Tensors in memory as a `nas.data.data.DataSource`, ready to be returned by a source of one's own.
@@ -157,6 +169,7 @@ class TensorSource:
         given = {"train": self.train, "validation": self.validation or self.train, "test": self.test or self.train}
         digest = hashlib.sha256(self.name.encode())
         splits: dict[str, Any] = {}
+        listings = {}
         for name, positions in self._positions(seed).items():
             chosen = torch.from_numpy(positions)
             rows = [tensor.cpu().index_select(0, chosen) for tensor in given[name]]
@@ -164,6 +177,7 @@ class TensorSource:
             for tensor in rows:
                 digest.update(str(tensor.dtype).encode() + tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
             splits[name] = TensorData(*(send(tensor, device) for tensor in rows))
+            listings[name] = _listing(given[name], chosen, self._classes(name, positions))
         return Data(
             name=self.name,
             fingerprint=digest.hexdigest()[:16],
@@ -171,8 +185,15 @@ class TensorSource:
             facts=self.facts,
             preprocessing=self.preprocessing,
             targets=self.targets,
+            about={"facts": ", ".join(f"{name} {value}" for name, value in self.facts.items())} if self.facts else {},
+            listings=listings,
             **splits,
         )
+
+    def _classes(self, split: str, positions: np.ndarray) -> np.ndarray | None:
+        """Return the classes of the examples of a split that was held out of the training examples."""
+        published = {"train": None, "validation": self.validation, "test": self.test}[split]
+        return None if self.classes is None or published is not None else self.classes.cpu().numpy()[positions]
 
     def _positions(self, seed: int) -> Positions:
         count = len(self.train[0])

@@ -178,8 +178,8 @@ def _line(kind: str, event: Event) -> str:
         return _sampler_line(event)
     if kind == "ended":
         return f"search ended: {event['reason']}"
-    if kind == "remark":
-        return f"data: {event['message']}"
+    if kind == "check":
+        return "\n".join(event["lines"])
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
 
 

@@ -1,4 +1,4 @@
-"""Reading the data of a job before anything is trained: how far that is, what people should know, what is unusable."""
+"""Reading the data of a job before anything is trained: how far that is, what is unusable."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def read_data(config: DataConfig, device: torch.device, folder: Path, events: Ev
         config: Which data.
         device: Where batches are wanted.
         folder: Of the job.
-        events: Are told how far the reading is, and what people should know of the data.
+        events: Are told how far the reading is.
 
     Raises:
         InvalidJob: Some examples cannot be used, and the job does not say to go on without them.
@@ -43,8 +43,6 @@ def read_data(config: DataConfig, device: torch.device, folder: Path, events: Ev
         _keep(folder, error.lines, events)
         raise InvalidJob([*str(error).splitlines(), f"  all of them: {folder / UNUSABLE}"]) from error
     _keep(folder, data.left_out, events)
-    for remark in data.remarks:
-        events({"event": "remark", "time": time.time(), "message": remark})
     return data
 
 

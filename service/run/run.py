@@ -70,6 +70,7 @@ def _run_pending(
 ) -> dict[str, Any]:
     """Run what is not done yet; what makes networks is imported only here."""
     from service.run.context import JobContext
+    from service.run.data_check import check_data
     from service.run.limits import check_limits
     from supernets import processes
 
@@ -85,7 +86,8 @@ def _run_pending(
             if together.is_first and not (folder / TASK_FILE).exists():
                 write_json(folder / TASK_FILE, described_task(context.task_name, context.task))
             if any(stage.result == "before" and (together.is_first or stage.together) for stage in pending.values()):
-                context.data  # noqa: B018  # read before anything is trained, so that bad data are known at once
+                # Read before anything is trained, so that bad data are known at once.
+                check_data(context.data, job, context.task, folder, events)
             for name, stage in pending.items():
                 if together.is_first or stage.together:
                     with events.stage(name, stage.title):

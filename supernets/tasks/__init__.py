@@ -7,7 +7,7 @@ from search_spaces.lazy import lazy
 if TYPE_CHECKING:
     from supernets.tasks.classification import Classification, top1_percent
     from supernets.tasks.outcomes import Breakdown, Matrix, Outcomes, Table
-    from supernets.tasks.task import Batch, Metric, Task
+    from supernets.tasks.task import Batch, Metric, Resolution, Task
 
 __all__ = [
     "Batch",
@@ -16,6 +16,7 @@ __all__ = [
     "Matrix",
     "Metric",
     "Outcomes",
+    "Resolution",
     "Table",
     "Task",
     "top1_percent",

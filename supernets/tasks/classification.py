@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
-from supernets.tasks.confusion import balanced_scores, classification_breakdown
+from supernets.tasks.confusion import balanced_scores, classification_breakdown, resolution_of_accuracy
 from supernets.tasks.outcomes import Breakdown, Outcomes
-from supernets.tasks.task import Batch, Metric, Task
+from supernets.tasks.task import Batch, Metric, Resolution, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,6 +155,10 @@ class Classification(Task):
         found = classification_breakdown(outcomes.columns["target"], outcomes.columns["predicted"], names)
         others = {name: number for name, number in found.numbers.items() if name != self.metric.name}
         return replace(found, numbers=others)
+
+    def resolution(self, counts: Sequence[int]) -> Resolution:
+        """Return which differences in the metric can be told from chance, see `resolution_of_accuracy`."""
+        return resolution_of_accuracy(counts, balanced=self.metric.name == "balanced_accuracy")
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the norm of softmax(logits) - onehot(labels) of each example [B], times the weight of its class."""

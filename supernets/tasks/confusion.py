@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from supernets.tasks.outcomes import Breakdown, Matrix, Table
+from supernets.tasks.task import Resolution
 
 if TYPE_CHECKING:
     import numpy as np
 
+_NORMAL_95 = 1.959964
+_DISAGREEMENT = 0.25
+_LEAST_DECIDED = 6
 _SHOWN_CLASSES = 50  # a matrix of more classes cannot be read
 _SHOWN_MISTAKES = 20
 
@@ -62,6 +67,32 @@ def balanced_scores(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     examples = np.bincount(target)
     share = len(target) / (np.count_nonzero(examples) * examples[target])
     return np.where(target == predicted, 100.0 * share, 0.0)
+
+
+def resolution_of_accuracy(counts: Sequence[int], *, balanced: bool) -> Resolution:
+    """Return which differences in accuracy between two networks that see the same examples can be told from chance.
+
+    Only examples on which one network is right and the other is wrong count: b for the one, c for the other. Without a
+    real difference, b - c has the variance b + c (McNemar). With b + c = q n of n examples a difference has to exceed
+    1.96 sqrt(q / n). How much networks disagree is not known before; q = 1/4 is taken, which gives the same number as
+    the half width of the interval of one accuracy of 50 %. However little they disagree, five examples are not enough:
+    that all of b + c examples favour the same network has the probability 2 / 2^(b + c), below 5 % from 6 on.
+
+    The balanced accuracy is a mean over C classes of n_c examples: (1.96 / C) sqrt(sum of q / n_c).
+
+    Args:
+        counts: Number of examples of each class.
+        balanced: Whether each class counts the same.
+    """
+    there = [count for count in counts if count]
+    if balanced:
+        likely = 100 * _NORMAL_95 * math.sqrt(sum(_DISAGREEMENT / count for count in there)) / len(there)
+        least = 100 * _LEAST_DECIDED / (len(there) * max(there))
+    else:
+        likely = 100 * _NORMAL_95 * math.sqrt(_DISAGREEMENT / sum(there))
+        least = 100 * _LEAST_DECIDED / sum(there)
+    least = min(100.0, least)
+    return Resolution(min(100.0, max(likely, least)), least, "points", "that disagree on a quarter of the examples")
 
 
 def confusion(target: np.ndarray, predicted: np.ndarray, classes: int = 0) -> np.ndarray:

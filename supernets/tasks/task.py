@@ -35,6 +35,22 @@ class Metric(NamedTuple):
     high: float = math.inf
 
 
+class Resolution(NamedTuple):
+    """Which differences of the metric between two networks can be told from chance, at 95 %.
+
+    Attributes:
+        likely: Smaller ones usually cannot, see `assuming`.
+        least: Smaller ones never can.
+        unit: Of both, such as "points".
+        assuming: What `likely` rests on, to follow "two networks".
+    """
+
+    likely: float
+    least: float
+    unit: str
+    assuming: str
+
+
 class Task(Protocol):
     """What networks are trained for and judged by.
 
@@ -118,6 +134,16 @@ class Task(Protocol):
             names: What the data call their groups in the order of their numbers, such as names of classes.
         """
         return Breakdown()
+
+    def resolution(self, counts: Sequence[int]) -> Resolution | None:
+        """Return which differences between two networks examples can show, before there are any networks.
+
+        By default None: it is not known.
+
+        Args:
+            counts: Number of examples of each group, such as a class; one number where there are no groups.
+        """
+        return None
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return how far the output of each example was off [B]: the gradient norm of its loss by the output."""

@@ -11,11 +11,13 @@ import torch
 
 from nas.data.config import DataConfig
 from nas.data.data import Data, Split
+from nas.data.duplicates import Listing
 from nas.data.images.augment import Augmentation, Normalisation
+from nas.data.images.description import described
 from nas.data.images.device_images import DeviceImages
 from nas.data.images.preprocessing import Decoding, Preprocessing
 from nas.data.images.reading import ReadImages, read_images, refuse_bad, without_bad
-from nas.data.images.samples import Part, channel_statistics, decode
+from nas.data.images.samples import Part, channel_statistics, decode, listing
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages
 from nas.data.images.survey import Survey, Tell
@@ -114,6 +116,8 @@ class ImageLoader:
             targets={"meaning": MEANING, "classes": list(stored.class_names)},
             remarks=(*stored.remarks, *read.remarks()),
             left_out=read.left_out,
+            about=described(read.surveys.values(), preprocessing, self._augmentation(size), streamed=not read.decoded),
+            listings=self._listings(read),
             **self._images(read, preprocessing, device),
         )
 
@@ -128,6 +132,12 @@ class ImageLoader:
         if self.config.on_error == "refuse":
             refuse_bad(read.surveys, stored.place)
         return without_bad(read, stored.place, stored.class_names)
+
+    def _listings(self, read: ReadImages) -> dict[str, Listing]:
+        """What the images of each split are recognised by; nothing where that is not known of all."""
+        found = {name: listing(part, threads=self.stored.threads) for name, part in read.splits.items()}
+        known = {name: one for name, one in found.items() if one is not None}
+        return known if len(known) == len(found) else {}
 
     def _statistics_images(self, read: ReadImages) -> np.ndarray:
         """Some training images that stand for all; splits are in random order, so these are the first."""

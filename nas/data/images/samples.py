@@ -13,12 +13,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nas.data.config import InvalidData
+from nas.data.duplicates import Listing, digest_of
 from nas.data.images.decoding import GREY_MODES
 from nas.data.images.preprocessing import Decoding
 
 PROBED = 256
 LARGEST_OWN_SIZE = 224
 DEFAULT_SIZE = 64
+_READ_WHOLE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2**18
+_CHUNK = 512
 
 
 class Samples(Protocol):
@@ -35,6 +39,10 @@ class Samples(Protocol):
 
     def name(self, index: int) -> str:
         """What messages call the image."""
+        ...
+
+    def content(self, index: int) -> bytes | None:
+        """What is the same for two images only if they are copies of each other; None where nothing tells."""
         ...
 
     def stamp(self, indices: np.ndarray) -> str | None:
@@ -66,6 +74,9 @@ class ArraySamples:
     def name(self, index: int) -> str:
         return f"image {index}"
 
+    def content(self, index: int) -> bytes:
+        return self.pixels[index].tobytes()
+
     def stamp(self, indices: np.ndarray) -> None:
         return None
 
@@ -80,10 +91,13 @@ class PackedSamples:
     labels: np.ndarray
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(BytesIO(self.packed[self.offsets[index] : self.offsets[index + 1]].tobytes()))
+        return Image.open(BytesIO(self.content(index)))
 
     def name(self, index: int) -> str:
         return f"{self.path}: image {index}"
+
+    def content(self, index: int) -> bytes:
+        return self.packed[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def stamp(self, indices: np.ndarray) -> str | None:
         file = files_stamp([self.path])
@@ -103,8 +117,41 @@ class FileSamples:
     def name(self, index: int) -> str:
         return str(self.paths[index])
 
+    def content(self, index: int) -> bytes:
+        return file_content(self.paths[index])
+
     def stamp(self, indices: np.ndarray) -> str | None:
         return files_stamp([self.paths[index] for index in indices])
+
+
+def file_content(path: Path) -> bytes:
+    """Return a file, or of one that is large its size, beginning, middle and end."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        if size <= _READ_WHOLE_BYTES:
+            return file.read()
+        pieces = [size.to_bytes(8, "little")]
+        for start in (0, (size - _PIECE_BYTES) // 2, size - _PIECE_BYTES):
+            file.seek(start)
+            pieces.append(file.read(_PIECE_BYTES))
+    return b"".join(pieces)
+
+
+def listing(part: Part, *, threads: int) -> Listing | None:
+    """Return what the images of a part are recognised by; None where nothing tells."""
+    samples, indices = part
+    if samples.content(int(indices[0])) is None:
+        return None
+
+    def digests(chosen: np.ndarray) -> list[int]:
+        return [digest_of(samples.content(int(index)) or b"") for index in chosen]
+
+    def digest() -> np.ndarray:
+        chunks = [indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK)]
+        with ThreadPoolExecutor(threads) as pool:
+            return np.array([found for chunk in pool.map(digests, chunks) for found in chunk], np.uint64)
+
+    return Listing(digest, lambda position: samples.name(int(indices[position])), part.labels)
 
 
 def files_stamp(paths: Iterable[Path]) -> str | None:

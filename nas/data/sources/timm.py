@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.config import DataConfig, InvalidData
-from nas.data.images.samples import files_stamp
+from nas.data.images.samples import file_content, files_stamp
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import is_junk
@@ -56,6 +56,12 @@ class TimmSamples:
 
     def name(self, index: int) -> str:
         return f"{self.title}: image {index}" if self.paths is None else str(self.paths[index])
+
+    def content(self, index: int) -> bytes | None:
+        if self.paths is not None:
+            return file_content(self.paths[index])
+        rows = getattr(self.dataset, "data", None)  # of the sets of torchvision
+        return np.asarray(rows[index]).tobytes() if rows is not None and len(rows) == len(self.labels) else None
 
     def stamp(self, indices: np.ndarray) -> str | None:
         return None if self.paths is None else files_stamp([self.paths[index] for index in indices])

@@ -1,0 +1,109 @@
+"""The command that looks at data before anything is trained: `nas check`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service import catalogue
+from service.commands.options import Sets
+from service.errors import InvalidJob, fail, readable_errors
+
+if TYPE_CHECKING:
+    from nas.data.report import DataReport
+    from service.job.job import Job
+
+_ANY_SPACE: Mapping[str, Any] = {"name": "check", "space": {"name": "small_mobilenet_v3"}}
+_JOB_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def check(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of images, an npz file, a source (see nas list data), or a job, whose data are meant.",
+        ),
+    ],
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", help="A recipe, a job file or a job folder that says what is done with them."),
+    ] = None,
+    *,
+    sets: Sets = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything that was found, for programs.")] = False,
+) -> None:
+    """Look at data before anything is trained: what is there, what is done to it, what may spoil the results.
+
+    All images are read once. Bad files are refused together; copies of an image in two
+    splits, imbalanced or small classes, and too few images are warned of. Every job says
+    the same when it starts, and keeps it in its folder as data.json.
+
+    [bold]Examples[/]
+      nas check photos/                             a folder of images
+      nas check photos/ my.yaml                     as that job would use them
+      nas check my.yaml --json
+      nas check digits --set data.image_size=16
+    """
+    with readable_errors():
+        report = _report(_job(data, job, sets or []))
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        return
+    for line in report.lines():
+        typer.echo(line)
+
+
+def _report(job: "Job") -> "DataReport":
+    import torch
+
+    from nas.data import InvalidExamples
+    from service.job.building import build_task, data_source
+    from service.run.data_check import report_on_data
+
+    source = data_source(job.data)
+    try:
+        return report_on_data(source.load(torch.device("cpu")), job, build_task(job))
+    except InvalidExamples as error:
+        raise InvalidJob([error.summary, *(f"  {line}" for line in error.lines)]) from error
+
+
+def _job(data: str, job: str | None, sets: list[str]) -> "Job":
+    """Return the job that says what is done with the data."""
+    from service.job.files import job_file, read_fields
+    from service.job.loading import job_of
+
+    if _is_job(data):
+        if job is not None:
+            fail(f"DATA: {data} is a job, and {job} another one; give data and a job, or one of them")
+        data, job = "", data
+    try:
+        fields: Mapping[str, Any] = _ANY_SPACE if job is None else read_fields(job_file(job))
+    except ValueError as error:
+        raise InvalidJob([str(error)]) from error
+    if data:
+        own = fields.get("data")
+        fields = {**fields, "data": {**(own if isinstance(own, Mapping) else {}), **_data_fields(data)}}
+    return job_of(fields, sets)
+
+
+def _is_job(text: str) -> bool:
+    path = Path(text)
+    known = text in catalogue.recipes() and text not in catalogue.DATA
+    return known or path.suffix in _JOB_SUFFIXES or (path / "job.json").is_file()
+
+
+def _data_fields(text: str) -> dict[str, Any]:
+    """Return the fields of `data` for a folder, a file or the name of a source."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        source = "npz" if any(path.glob("*train*.npz")) else "folder"
+        return {"source": source, "path": str(path)}
+    if path.suffix == ".npz":
+        return {"source": "npz", "path": str(path)}
+    if text in catalogue.DATA or ":" in text:
+        return {"source": text}
+    there = "no such folder" if "/" in text or "." in text else "no folder, and no source"
+    fail(f"DATA: {text!r}: {there}; give a folder of images, an npz file, one of {', '.join(catalogue.DATA)}, or a job")

@@ -1,0 +1,37 @@
+"""What people should know of the data of a job: shown before anything is trained, kept in its folder."""
+
+import time
+from pathlib import Path
+
+from nas.data import Data
+from nas.data.report import DataReport, report_on, subject_of
+from service.job.folder import write_json
+from service.job.job import Job
+from service.run.events import Events
+from supernets import Task
+
+DATA_FILE = "data.json"
+"""What `nas check` says of the data of a job, for reports; see `DataReport.to_json`."""
+
+
+def report_on_data(data: Data, job: Job, task: Task) -> DataReport:
+    """Return what people should know of loaded data."""
+    balanced = job.train.examples == "balanced" or not {"metric", "class_weights"}.isdisjoint(job.task.options)
+    return report_on(subject_of(data, task), task, job.train.batch_size, balanced=balanced)
+
+
+def check_data(data: Data, job: Job, task: Task, folder: Path, events: Events) -> None:
+    """Tell and keep what people should know of the data of a job: once, not whenever the job goes on.
+
+    Args:
+        data: As they were loaded.
+        job: What is done with them.
+        task: What they are for.
+        folder: Of the job.
+        events: Receives the lines.
+    """
+    if not events.processes.is_first or (folder / DATA_FILE).exists():
+        return
+    report = report_on_data(data, job, task)
+    events({"event": "check", "time": time.time(), "lines": report.lines()})
+    write_json(folder / DATA_FILE, {**report.to_json(), "targets": dict(data.targets)})
