@@ -3,7 +3,6 @@
 Nothing heavy is imported before a command needs it, so that help is there at once.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ from service.commands import (
 )
 from service.commands.options import Device, Output, Sets, Source, Workers, named_options
 from service.commands.shared import Request, console, execute, front, load, show_outcome, show_result
-from service.errors import fail, readable_errors
+from service.errors import fail, readable_errors, warn
 from service.run import threads
 from service.run.stages.outputs import SUPERNET
 from service.run.stages.plan import Plan, stages_of, whole_job
@@ -53,7 +52,7 @@ def main() -> None:
     threads.wait_briefly()
     ignored = threads.drop_unreadable()
     if ignored:
-        print(f"nas: {ignored}", file=sys.stderr)
+        warn(ignored)
     app(prog_name="nas")
 
 

@@ -93,15 +93,33 @@ def imported(target: str) -> Any:
         public = [name for name in vars(module) if not name.startswith("_")]
         close = get_close_matches(attribute, public, n=1, cutoff=0.7)
         meant = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}{where}{meant}") from error
+        told = _hidden(module_name) or f"{where}{meant}"
+        raise ValueError(f"{target!r}: module {module_name} has no {attribute!r}{told}") from error
 
 
 def _not_found(module_name: str, error: ModuleNotFoundError) -> str:
     """Return why a module is not there: itself, or one that it imports."""
     if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
         return fault(error)
+    hidden = _hidden(module_name)
+    if hidden:
+        return f"{error}{hidden}"
     places = "the folder of the job file, the current folder and the installed packages"
     return f"{error}; write it as package.module:object, looked for in {places}"
+
+
+def _hidden(module_name: str) -> str:
+    """Return a clause that says which file or folder of the user's own another module hides; empty where none is."""
+    name = module_name.partition(".")[0]
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None or spec.origin is None:
+        return ""
+    where = Path(spec.origin).resolve()
+    there = [Path(entry) / found for entry in sys.path for found in (name, f"{name}.py")]
+    others = [path for path in there if path.exists() and not where.is_relative_to(path.resolve())]
+    own = [path for path in others if not _is_installed(str(path))]
+    what = where.parent if where.name == "__init__.py" else where
+    return f"; {own[-1]} is hidden by {what}: give yours another name" if own else ""
 
 
 def fault(error: BaseException) -> str:

@@ -26,7 +26,9 @@ from nas.hardware.config import LatencyConfig, ssh_address
 
 SENT = ("timing", "power", "runtimes", "agent")
 START = """
-import json, sys, types
+import sys
+sys.path[:] = [entry for entry in sys.path if entry]
+import json, types
 for name, source in json.loads(sys.stdin.buffer.readline()):
     module = sys.modules[name] = types.ModuleType(name)
     exec(compile(source, name, "exec"), module.__dict__)

@@ -344,5 +344,8 @@ def _keep_settings(where: Queue, **given: Any) -> None:
         Slots(settings_of(settings)).gpus  # noqa: B018 - it says which of them do not exist
     except ValueError as error:
         fail(f"--{error}")
+    cores = len(os.sched_getaffinity(0))
+    if (given["cpus"] or 0) > cores:
+        fail(f"--cpus: must be {cores} or less, the cores that this process may use, got {given['cpus']}")
     if settings != known:
         write_json(where.folder / SETTINGS, settings)

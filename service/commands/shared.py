@@ -12,6 +12,7 @@ from rich.console import Console
 
 from service import catalogue, own_code
 from service.errors import InvalidJob, fail, readable_errors, warn
+from service.run import threads
 
 if TYPE_CHECKING:
     from service.job.job import Job
@@ -60,6 +61,9 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
             own_folder = None  # a search of its own, in a folder of its own
         place = request.output or own_folder
         _check_inputs(job, plan, place)
+        slow = threads.too_many()
+        if slow:
+            warn(slow)
         with _working_folder(job, place, own_code.beside(request.source)) as folder:
             try:
                 from service.run.run import run

@@ -138,7 +138,8 @@ class Queue:
             if create:
                 (folder / _LOCK).touch()
         except OSError as error:
-            raise InvalidJob([f"--queue-folder: {folder}: {error.strerror or error}"]) from error
+            why = error.strerror or error
+            raise InvalidJob([f"--queue-folder: {folder}: {why}; give a folder that you can write"]) from error
         return cls(folder)
 
     def folders(self) -> list[Path]:

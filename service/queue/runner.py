@@ -202,8 +202,6 @@ def _readied(folder: Path) -> Ticket:
 def _do(folder: Path, ticket: Ticket, stop: Observer) -> dict[str, Any] | None:
     """Do what the ticket says; return what goes into the result."""
     os.chdir(ticket.directory)
-    if ticket.directory not in sys.path:
-        sys.path.append(ticket.directory)  # code of one's own, after everything else
     if ticket.call is not None:
         return _called(ticket.call)(folder, stop, **ticket.arguments)
     from rich.console import Console

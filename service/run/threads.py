@@ -30,6 +30,14 @@ def drop_unreadable() -> str | None:
     return f"{_THREADS}={text!r} is no number of threads; it is ignored"
 
 
+def too_many() -> str | None:
+    """Return a line where `OMP_NUM_THREADS` asks for more threads than this process has cores, which slows it down."""
+    asked, cores = chosen() or 0, len(os.sched_getaffinity(0))
+    if asked <= cores:
+        return None
+    return f"{_THREADS} is {asked}, but this process may use {cores} of the cores: threads will wait for each other"
+
+
 def chosen() -> int | None:
     """Return how many threads `OMP_NUM_THREADS` asks for, at the outermost level where it lists several."""
     found = re.fullmatch(r"\s*\+?0*([1-9][0-9]{0,8})\s*(,.*)?", os.environ.get(_THREADS, ""))

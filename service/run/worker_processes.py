@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -110,8 +110,9 @@ def _undisturbed() -> Iterator[None]:
 
     Ctrl-C reaches the whole group; the process that asked decides. It waits until the process is started.
     """
-    before, isolated = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), os.environ.get(_ISOLATED)
-    os.environ[_ISOLATED] = "1"
+    isolated, os.environ[_ISOLATED] = os.environ.get(_ISOLATED), "1"
+    resource_tracker.ensure_running()  # where it is not there yet, starting it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

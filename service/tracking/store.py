@@ -136,7 +136,7 @@ class Serving:
 def server_command(uri: str, serving: Serving) -> list[str]:
     """Return the command that shows a database, with artifacts beside it; `run_server` gives it a password."""
     shown = ["--backend-store-uri", openable(uri)] if with_password(uri) == uri else []
-    command = [sys.executable, "-m", "mlflow", "server", *shown, *serving.options()]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", *shown, *serving.options()]
     database = database_of(uri)
     if database is not None:
         command += ["--artifacts-destination", (database.resolve().parent / "mlartifacts").as_uri()]
@@ -148,7 +148,7 @@ def run_server(uri: str, serving: Serving) -> int:
 
     The server starts processes of its own: it gets a process group, which ends with this process.
     """
-    environment = {**os.environ, **SERVER_ENVIRONMENT}
+    environment = {**os.environ, **SERVER_ENVIRONMENT, "PYTHONSAFEPATH": "1"}  # it starts processes of its own
     if (whole := with_password(uri)) != uri:
         environment["MLFLOW_BACKEND_STORE_URI"] = whole  # lists of processes show commands to everybody
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -150,3 +150,17 @@ def test_a_queued_job_takes_the_folders_with_it(own_job: Path, named: str) -> No
     ticket = Ticket(name="", directory=str(here), code=own_code.beside(source))
     (draft,) = _drafts(str(source), [], [], ticket)
     assert draft.ticket.code == [str(own_job.parent), str(here)]
+
+
+@pytest.mark.parametrize(("own", "target"), [("service/mine.py", "service.mine:space"), ("queue.py", "queue:space")])
+def test_own_code_that_something_installed_hides_is_told_by_both_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, target: str
+) -> None:
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_text("def space(): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ValueError, match=r" is hidden by .*: give yours another name$") as caught:
+        catalogue.check("space", target)
+    assert str(tmp_path / own.partition("/")[0]) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

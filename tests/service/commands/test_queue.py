@@ -249,6 +249,7 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_queued(tmp_path):
         (["retry", "nothing"], "job 'nothing': no such job in"),
         (["logs", "nothing"], "job 'nothing': no such job in"),
         (["gc", "--states", "finish"], "'finish' is no state of a job that is over; did you mean finished?"),
+        (["worker", "--cpus", "9999"], "--cpus: must be "),
         (["worker", "--gpus", "7", "--pretend-gpus", "0"], "--gpus: '7' is no GPU that jobs may use here"),
     ],
 )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.run.threads import chosen, drop_unreadable, wait_briefly
+from service.run.threads import chosen, drop_unreadable, too_many, wait_briefly
 
 LOADED = "import sys, service.cli, service.queue.executors.slurm_task; print('torch' in sys.modules)"
 
@@ -43,6 +43,14 @@ def test_a_number_of_threads_that_none_can_read_is_dropped_and_said(unsaid, text
     assert (line is None) == ("OMP_NUM_THREADS" in os.environ) == (number is not None)
     assert line is None or repr(text) in line
     assert drop_unreadable() is None
+
+
+def test_more_threads_than_cores_are_warned_of(unsaid):
+    cores = len(os.sched_getaffinity(0))
+    unsaid.setenv("OMP_NUM_THREADS", str(cores))
+    assert too_many() is None
+    unsaid.setenv("OMP_NUM_THREADS", str(cores + 1))
+    assert f"is {cores + 1}, but this process may use {cores} of the cores" in too_many()
 
 
 @pytest.mark.integration
