@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -15,12 +16,13 @@ _STARTS_S = 500.0  # on a busy machine
 
 
 class MlflowServer:
-    """Shows an SQLite database over HTTP."""
+    """Shows an SQLite database over HTTP, or over HTTPS with a key and a certificate."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, tls: tuple[Path, Path] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self.tls = tls
         self.database = database
         self.log = database.with_suffix(".log")
 
@@ -34,6 +36,9 @@ class MlflowServer:
     def start(self) -> None:
         """Starts the server, and waits until it answers."""
         command = server_command(f"sqlite:///{self.database}", Serving(port=self.port))
+        if self.tls:
+            more = f" --ssl-keyfile {self.tls[0]} --ssl-certfile {self.tls[1]}"
+            command[command.index("--uvicorn-opts") + 1] += more
         with self.log.open("ab") as log:
             environment = {**os.environ, **SERVER_ENVIRONMENT}
             self.process = subprocess.Popen(
@@ -53,7 +58,8 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
+            trusting = ssl._create_unverified_context() if self.tls else None
+            urllib.request.urlopen(f"{self.uri}/health", timeout=5, context=trusting).close()
         except (OSError, urllib.error.URLError):
             return False
         return True
