@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from service import own_code
-from service.entries import Aggregate, Entry, ExportFormat, Listed, ObjectiveEntry
+from service.entries import Aggregate, Entry, Listed, ObjectiveEntry
+from service.export_formats import EXPORT_FORMATS
 
 
 class Parameter(NamedTuple):
@@ -186,35 +187,6 @@ STAGES = {
     "measure": Entry("service.run.stages.measure:Measure", "measures the best again and decides on the front"),
     "test": Entry("service.run.stages.test:Test", "judges the front on the test split, and reports"),
     "retrain": Entry("service.run.stages.retrain:Retrain", "fine-tunes members of the front; not part of a whole job"),
-}
-_ONNX = ("onnx", "onnxruntime", "onnxscript")
-EXPORT_FORMATS = {
-    "onnx": ExportFormat(
-        "nas.export.onnx:write_onnx",
-        "ONNX, for ONNX Runtime and most others",
-        "model.onnx",
-        _ONNX,
-        "onnxruntime.InferenceSession('model.onnx').run(None, {{{feed}}}); needs onnxruntime alone",
-    ),
-    "pt2": ExportFormat(
-        "nas.export.exported_program:write_exported_program",
-        "torch.export, needs torch alone",
-        "model.pt2",
-        opened_by="torch.export.load('model.pt2').module()({inputs}); needs torch alone",
-    ),
-    "safetensors": ExportFormat(
-        "nas.export.safetensors_card:write_safetensors",
-        "weights, to rebuild the torch module",
-        "model.safetensors",
-        opened_by="nas.export.load_network('card.json') gives the module; needs torch and this package",
-    ),
-    "int8": ExportFormat(
-        "nas.export.quantised:write_int8",
-        "ONNX in 8 bits, calibrated on training examples",
-        "model.int8.onnx",
-        _ONNX,
-        "the same, in 8 bits",
-    ),
 }
 KINDS: dict[str, Mapping[str, Listed]] = {
     "data": DATA,

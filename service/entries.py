@@ -47,9 +47,15 @@ class Aggregate(NamedTuple):
 class ExportFormat(NamedTuple):
     """A file format that trained networks are written in.
 
-    `target` is a function of a `nas.export.Deployable` and the path of the file; `needs` are packages beside those that
-    every installation has. `opened_by` says how the file is opened: `{feed}` stands for the inputs as a mapping by
-    name, `{inputs}` for their names.
+    Attributes:
+        target: A function of a `nas.export.Deployable` and the path of the file.
+        summary: What it is in one line.
+        file: What the file is called.
+        needs: Packages beside those that every installation has.
+        opened_by: How the file is opened: `{feed}` stands for the inputs as a mapping by name, `{inputs}` for their
+            names.
+        install: What brings what it needs.
+        companions: Endings of further files that the function writes beside the first.
     """
 
     target: str
@@ -57,6 +63,8 @@ class ExportFormat(NamedTuple):
     file: str
     needs: tuple[str, ...] = ()
     opened_by: str = ""
+    install: str = ""
+    companions: tuple[str, ...] = ()
 
 
 Listed = Entry | ObjectiveEntry | ExportFormat

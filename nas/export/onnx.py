@@ -22,7 +22,7 @@ def write_onnx(deployable: Deployable, path: Path) -> dict[str, Any]:
     import onnxruntime
 
     model = onnx.load_model_from_string(deployable.onnx)
-    _forget_sources(model)
+    forget_sources(model)
     onnx.helper.set_model_props(model, {"card": json.dumps(deployable.card)})
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -49,7 +49,7 @@ def runtime(path: Path) -> Callable[..., Tensor]:
     return run
 
 
-def _forget_sources(model: Any) -> None:
+def forget_sources(model: Any) -> None:
     """Remove what the exporter notes about the code of the network: large, and it names folders of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -15,6 +15,8 @@ from service.export import export_table
 if TYPE_CHECKING:
     from service.export.export_members import Exported, ExportRequest
 
+FROM_IMAGE = "onnx_from_image"
+
 
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished job.")],
@@ -27,6 +29,13 @@ def export(
     formats: Annotated[
         str, typer.Option("--format", metavar="A,B,…", help="Formats; see nas list format.")
     ] = "onnx,pt2,safetensors",
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Also ONNX that takes bytes of an image and gives probabilities: the format onnx_from_image.",
+        ),
+    ] = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -53,13 +62,14 @@ def export(
     [bold]Examples[/]
       nas export runs/my                            the best member
       nas export runs/my --all --format onnx,int8
+      nas export runs/my --with-preprocessing       an image in, probabilities out
       nas export runs/my --member 0a1b2c3d4e --output deploy
       nas export runs/my --weights inherited        not the retrained ones
       nas export runs/my --all --register digits    in MLflow's model registry
     """
     with readable_errors(also=(OSError, ImportError)):
         content = front(folder)
-        names = _formats(formats, register)
+        names = _formats(f"{formats},{FROM_IMAGE}" if with_preprocessing else formats, register)
         keys = _keys(content, member, every)
         _check_rest(weights, output, register)
         from service.export.export_members import ExportRequest
@@ -115,9 +125,8 @@ def _formats(text: str, register: str | None) -> list[str]:
             continue
         listed = catalogue.EXPORT_FORMATS.get(name)
         missing = [package for package in (listed.needs if listed else ()) if find_spec(package) is None]
-        if missing:
-            install = "pip install 'espalier-nas[onnx]'"
-            mistakes.append(f"--format: {name} needs {', '.join(missing)}, not installed: {install}")
+        if listed and missing:
+            mistakes.append(f"--format: {name} needs {', '.join(missing)}, not installed: {listed.install}")
     if register is not None and not {"onnx", "int8"} & set(names):
         mistakes.append(f"--register: needs the format onnx or int8, got --format {text}")
     if mistakes:

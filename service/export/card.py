@@ -4,7 +4,7 @@ It lies as `card.json` beside the files, and inside those that can hold text. No
 machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ class Subject:
         task: What the network was trained for.
         inputs: Example inputs, each [N, ...].
         output: What the network makes of them, [N, ...].
+        formats: Names of the formats that are written.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Subject:
     task: Task
     inputs: Example
     output: Tensor
+    formats: Sequence[str] = ()
 
 
 def card_of(subject: Subject) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def card_of(subject: Subject) -> dict[str, Any]:
         "costs": _costs(space, architecture),
         "measured": _measured(subject.folder, member, space, architecture),
         "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
-        "use": _use(input_names(len(subject.inputs))),
+        "use": use_of(subject.formats, input_names(len(subject.inputs))),
     }
 
 
@@ -99,12 +101,11 @@ def _inputs(subject: Subject) -> dict[str, Any]:
     return {"inputs": described, "preprocessing": preprocessing}
 
 
-def _use(inputs: Sequence[str]) -> dict[str, str]:
-    """What each file is opened with."""
+def use_of(formats: Iterable[str], inputs: Sequence[str]) -> dict[str, str]:
+    """What the files of some formats are opened with, by the name of the file."""
     feed = ", ".join(f"'{name}': {name}" for name in inputs)
-    opened = {
-        one.file: one.opened_by.format(feed=feed, inputs=", ".join(inputs)) for one in catalogue.EXPORT_FORMATS.values()
-    }
+    listed = [one for name, one in catalogue.EXPORT_FORMATS.items() if name in set(formats)]
+    opened = {one.file: one.opened_by.format(feed=feed, inputs=", ".join(inputs)) for one in listed}
     return {
         **opened,
         EXAMPLE: "numpy.load('example.npz'): inputs and the output that every exact file must give for them",

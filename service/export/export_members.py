@@ -27,7 +27,7 @@ from nas.hardware.examples import Example
 from search_spaces import Space
 from service import catalogue
 from service.errors import InvalidJob
-from service.export.card import Subject, card_of
+from service.export.card import Subject, card_of, use_of
 from service.export.card_file import CARD, EXAMPLE, plain, read_card
 from service.job.building import build_space, build_task, data_source, space_options
 from service.job.folder import write_json, write_whole
@@ -185,6 +185,7 @@ class _Source:
             task=self.task,
             inputs=self.examples,
             output=_output(network, self.examples),
+            formats=self.request.formats,
         )
         return Deployable(
             network=network,
@@ -232,7 +233,8 @@ def _export_member(source: _Source, member: dict[str, Any], observer: Observer, 
                 made.append(name)
             except Exception as error:  # an exporter may raise anything; the other formats can do without it
                 failed[name] = _reason(error)
-            card = {**deployable.card, "formats": plain(records)}
+            use = use_of(records, deployable.input_names)
+            card = {**deployable.card, "use": use, "formats": plain(records)}
             write_json(place / CARD, card)
     _remove_outdated(place, records)
     return Exported(key=member["key"], place=place, card=card, made=made, there=there, failed=failed)
@@ -247,32 +249,45 @@ def _kept(place: Path, made_from: str) -> dict[str, Any]:
         for name, record in records.items()
         if whole
         and record.get("made_from") == made_from
-        and (place / record["file"]).is_file()
-        and _digest(place / record["file"]) == record["sha256"]
+        and all(
+            (place / file).is_file() and _digest(place / file) == digest
+            for file, digest in {record["file"]: record["sha256"], **record.get("companions", {})}.items()
+        )
     }
 
 
 def _remove_outdated(place: Path, records: dict[str, Any]) -> None:
     """Remove files of other weights, made before: beside the card they would be taken for what it describes."""
-    named = {record["file"] for record in records.values()}
-    for listed in catalogue.EXPORT_FORMATS.values():
-        if listed.file not in named:
-            (place / listed.file).unlink(missing_ok=True)
+    named = {file for record in records.values() for file in (record["file"], *record.get("companions", ()))}
+    for name in catalogue.EXPORT_FORMATS:
+        for file in files_of(name):
+            if file not in named:
+                (place / file).unlink(missing_ok=True)
 
 
 def _write(deployable: Deployable, name: str, place: Path) -> dict[str, Any]:
-    """Write one file, whole or not at all; returns what the card says of it."""
-    file = file_of(name)
-    writing = place / f".writing-{file}"
+    """Write the files of one format, whole or not at all; returns what the card says of them."""
+    written = {file: place / f".writing-{file}" for file in files_of(name)}
+    main, *companions = written
     try:
-        record = catalogue.resolve("format", name)(deployable, writing)
-        with writing.open("rb") as written:
-            os.fsync(written.fileno())
-        size, digest = writing.stat().st_size, _digest(writing)
-        writing.replace(place / file)
+        record = catalogue.resolve("format", name)(deployable, written[main])
+        for path in written.values():
+            with path.open("rb") as content:
+                os.fsync(content.fileno())
+        size, digests = written[main].stat().st_size, {file: _digest(path) for file, path in written.items()}
+        for file in (*companions, main):
+            written[file].replace(place / file)
     finally:
-        writing.unlink(missing_ok=True)
-    return {"file": file, "bytes": size, "sha256": digest, **record}
+        for path in written.values():
+            path.unlink(missing_ok=True)
+    more = {"companions": {file: digests[file] for file in companions}} if companions else {}
+    return {"file": main, "bytes": size, "sha256": digests[main], **more, **record}
+
+
+def files_of(name: str) -> list[str]:
+    """What the files of a format are called; the one that is opened is the first."""
+    file, listed = file_of(name), catalogue.EXPORT_FORMATS.get(name)
+    return [file, *(f"{Path(file).stem}{ending}" for ending in (listed.companions if listed else ()))]
 
 
 def file_of(name: str) -> str:

@@ -51,6 +51,7 @@ class Classification(Task):
     class_weights: tuple[float, ...] | None = None
 
     examples = "images"
+    predicts = "the probability of each class"
 
     def __init__(
         self,
@@ -159,6 +160,10 @@ class Classification(Task):
     def resolution(self, counts: Sequence[int]) -> Resolution:
         """Return which differences in the metric can be told from chance, see `resolution_of_accuracy`."""
         return resolution_of_accuracy(counts, balanced=self.metric.name == "balanced_accuracy")
+
+    def prediction(self, output: Tensor) -> Tensor:
+        """Return the probabilities [B, classes] of logits."""
+        return output.softmax(dim=1)
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the norm of softmax(logits) - onehot(labels) of each example [B], times the weight of its class."""

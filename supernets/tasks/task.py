@@ -59,10 +59,12 @@ class Task(Protocol):
     Attributes:
         metric: What `evaluate` gives.
         examples: What the examples of a batch are called in messages, such as "images".
+        predicts: What `prediction` gives, for people.
     """
 
     metric: Metric
     examples: str = "examples"
+    predicts: str = "the output of the network"
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return what the model is called with, `model(*task.inputs(batch))`: by default all but the last tensor."""
@@ -144,6 +146,10 @@ class Task(Protocol):
             counts: Number of examples of each group, such as a class; one number where there are no groups.
         """
         return None
+
+    def prediction(self, output: Tensor) -> Tensor:
+        """Return what applications read of an output [B, ...]; by default the output itself."""
+        return output
 
     def output_errors(self, output: Tensor, batch: Batch) -> Tensor:
         """Return how far the output of each example was off [B]: the gradient norm of its loss by the output."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,10 @@ def states(entry: Exported) -> tuple[list[str], list[str], list[str]]:
 
 
 def test_all_formats_of_a_member_and_a_card_that_says_what_they_are(folder: Path) -> None:
-    (entry,) = exported(folder, *catalogue.EXPORT_FORMATS)
-    assert states(entry) == (["onnx", "pt2", "safetensors", "int8"], [], [])
+    formats = [name for name, listed in catalogue.EXPORT_FORMATS.items() if all(map(find_spec, listed.needs))]
+    assert set(formats) >= {"onnx", "pt2", "safetensors", "int8", "onnx_from_image"}
+    (entry,) = exported(folder, *formats)
+    assert states(entry) == (formats, [], [])
     member = json.loads((folder / "front.json").read_text())["members"][0]
     card = json.loads((entry.place / "card.json").read_text())
     data = load_data(DataConfig(source="digits"), device=torch.device("cpu"))
@@ -229,3 +232,28 @@ def test_the_example_lets_any_runtime_check_itself(folder: Path) -> None:
     with np.load(entry.place / "example.npz") as example:
         logits = runtime(entry.place / "model.onnx")(torch.from_numpy(example["input"]))
         assert np.abs(logits.numpy() - example["output"]).max() < 1e-4
+
+
+def test_openvino_s_two_files_are_kept_and_made_together(folder: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    (entry,) = exported(folder, "openvino")
+    assert states(entry) == (["openvino"], [], [])
+    example = np.load(entry.place / "example.npz")
+    compiled = openvino.Core().compile_model(str(entry.place / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert compiled([example["input"]])[0] == pytest.approx(example["output"], abs=1e-3)
+    assert entry.card["formats"]["openvino"]["companions"].keys() == {"model.bin"}
+    (entry.place / "model.bin").write_bytes(b"damaged")
+    (entry,) = exported(folder, "openvino")
+    assert states(entry) == (["openvino"], [], [])
+    (entry,) = exported(folder, "openvino")
+    assert states(entry) == ([], ["openvino"], [])
+
+
+def test_with_preprocessing_is_an_option_and_the_card_says_how_the_file_is_opened(folder: Path) -> None:
+    key = keys_of(folder)[0]
+    result = nas("export", str(folder), "--member", key, "--format", "safetensors", "--with-preprocessing")
+    assert result.exit_code == 0, result.output
+    card = json.loads((folder / "export" / key / "card.json").read_text())
+    assert card["use"].keys() == {"model.safetensors", "model.from_image.onnx", "example.npz"}
+    assert card["formats"]["onnx_from_image"]["output"] == "the probability of each class"
+    assert card["formats"]["onnx_from_image"]["input"]["shape"] == ["batch", "height", "width", 1]
