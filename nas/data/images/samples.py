@@ -1,6 +1,7 @@
 """Images as they are stored, not yet decoded, and how they become arrays of one size."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -115,13 +116,18 @@ class FileSamples:
         return Image.open(self.paths[index])
 
     def name(self, index: int) -> str:
-        return str(self.paths[index])
+        return shown(self.paths[index])
 
     def content(self, index: int) -> bytes:
         return file_content(self.paths[index])
 
     def stamp(self, indices: np.ndarray) -> str | None:
         return files_stamp([self.paths[index] for index in indices])
+
+
+def shown(path: Path) -> str:
+    """Return a path as it can be printed, also where its bytes are no text."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def file_content(path: Path) -> bytes:

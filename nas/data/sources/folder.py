@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.data.config import DataConfig, InvalidData
 from nas.data.images.layout import Layout, find_layout
-from nas.data.images.samples import FileSamples
+from nas.data.images.samples import FileSamples, shown
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import Folder, has_images, read_folder
@@ -106,10 +106,10 @@ def _check_classes(train: _Found, names: tuple[str, ...]) -> None:
 def _remarks(layout: Layout, found: Iterable[_Found]) -> Iterator[str]:
     """Yield what was found and is not used."""
     if layout.unused:
-        yield f"not used, as it belongs to no split: {_some([str(path) for path in layout.unused])}"
+        yield f"not used, as it belongs to no split: {_some([shown(path) for path in layout.unused])}"
     others = [path for split in found for path in split.others]
     if others:
-        yield f"not used, as it is of another kind or in no class folder: {_kinds(others)}, e.g. {others[0]}"
+        yield f"not used, as it is of another kind or in no class folder: {_kinds(others)}, e.g. {shown(others[0])}"
 
 
 def _advice(others: Iterable[Path]) -> str:

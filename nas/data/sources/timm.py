@@ -13,16 +13,22 @@ import numpy as np
 from PIL import Image
 
 from nas.data.config import DataConfig, InvalidData
-from nas.data.images.samples import file_content, files_stamp
+from nas.data.images.layout import find_layout
+from nas.data.images.samples import file_content, files_stamp, shown
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
-from nas.data.images.tree import is_junk
+from nas.data.images.tree import is_junk, read_folder
 
 # torchvision's sets by the name of the split that is not for training.
 SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
 SECOND_SPLIT |= {"qmnist": "test", "imagenet": "validation", "places365": "validation"}
 SECOND_SPLIT |= {"inaturalist": "validation", "inat": "validation"}
-FOLDERS = {"validation": ("validation", "val", "valid", "eval", "evaluation"), "test": ("test",)}
+IMAGE_FOLDERS = {"", "torch/image_folder", "torch/folder"}
+FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "eval", "evaluation"),
+    "test": ("test",),
+}
 SYMBOLS = ("/mnist", "kmnist", "qmnist", "svhn")
 STREAMS = {"hfids", "tfds", "wds"}
 
@@ -55,7 +61,7 @@ class TimmSamples:
         return image
 
     def name(self, index: int) -> str:
-        return f"{self.title}: image {index}" if self.paths is None else str(self.paths[index])
+        return f"{self.title}: image {index}" if self.paths is None else shown(self.paths[index])
 
     def content(self, index: int) -> bytes | None:
         if self.paths is not None:
@@ -78,6 +84,7 @@ def open_timm(config: DataConfig) -> ImageSource:
     config.refuse("test_path")
     name = config.dataset or ""
     _check_root(name, config.path)
+    _check_splits(name, Path(config.path or ""))
     dataset = _create(config, "train")
     names = _class_names(dataset)
     train = _samples(dataset, name, "train")
@@ -125,12 +132,29 @@ def _check_root(name: str, path: str | None) -> None:
         raise InvalidData(f"{path}: no such folder; expected the images of timm dataset {name!r}")
 
 
+def _check_splits(name: str, root: Path) -> None:
+    """Refuse folders of splits whose names timm does not know: it would take them for classes.
+
+    Raises:
+        InvalidData: There are such folders, or folders that look like splits and are not understood.
+    """
+    if name not in IMAGE_FOLDERS or not root.is_dir():
+        return
+    layout = find_layout(read_folder(root))
+    splits = {"train": layout.train, "validation": layout.validation, "test": layout.test}
+    for split, folder in splits.items():
+        if folder is not None and folder.path not in (root, *(root / known for known in FOLDERS[split])):
+            asked = f"timm does not find the {split} split there"
+            raise InvalidData(f"{folder.path}: {asked}; use source: folder, or call it {root / FOLDERS[split][0]}")
+
+
 def _published_splits(config: DataConfig) -> list[str]:
     """Splits besides `train` that can be there."""
     name = config.dataset or ""
     if _in_folders(name):
         root = Path(config.path or "")
-        return [split for split, folders in FOLDERS.items() if any((root / folder).is_dir() for folder in folders)]
+        held_out = {split: folders for split, folders in FOLDERS.items() if split != "train"}
+        return [split for split, folders in held_out.items() if any((root / folder).is_dir() for folder in folders)]
     if _prefix(name) == "hfds":
         return ["validation", "test"]
     return [SECOND_SPLIT.get(name.lower().removeprefix("torch/"), "test")]

@@ -1,6 +1,7 @@
 """Images that cannot be decoded are named together before anything is trained, or left out."""
 
 import json
+import os
 import pickle
 import shutil
 import zlib
@@ -220,6 +221,15 @@ def test_loading_can_be_watched(tmp_path: Path):
     assert told == sorted(told)
     assert told[-1] == (180, 180)
     assert len(told) > 3
+
+
+def test_names_that_are_no_text_can_be_printed(tmp_path: Path):
+    root = write_folder(tmp_path, {"a": 5, "b": 5})
+    (root / "a" / os.fsdecode(b"caf\xe9.png")).write_text("no image")
+    (root / "b" / os.fsdecode(b"th\xe9.txt")).write_text("no image")
+    data = load(DataConfig(source="folder", path=str(root), on_error="skip"))
+    assert r"caf\xe9.png cannot be decoded" in data.left_out[0].encode("ascii").decode()
+    assert r"th\xe9.txt" in data.remarks[0].encode("ascii").decode()
 
 
 def test_damage_behind_the_first_frame_does_not_matter(tmp_path: Path):

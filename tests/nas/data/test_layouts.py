@@ -114,6 +114,19 @@ def test_doubtful_folders_are_refused_with_one_line(tmp_path: Path, places: list
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dataset", ["", "torch/image_folder"])
+@pytest.mark.parametrize(
+    "names", [("Train", "Test"), ("train", "Testing"), ("seg_train/seg_train", "seg_test/seg_test")]
+)
+def test_timm_does_not_take_splits_for_classes(tmp_path: Path, names: tuple[str, str], dataset: str):
+    for name in names:
+        write_folder(tmp_path / name, CLASSES)
+    with pytest.raises(
+        InvalidData, match=r"timm does not find the (train|test) split there; use source: folder, or call"
+    ):
+        open_source(DataConfig(source="timm", dataset=dataset, path=str(tmp_path)))
+
+
 def test_what_systems_leave_is_no_data(tmp_path: Path):
     root = write_folder(tmp_path, CLASSES)
     expected = opened(root).stored.train
