@@ -58,6 +58,8 @@ class DataConfig:
         in_memory: Whether all images are decoded once and kept on the device; `null` for up to 4 GiB.
         on_error: What happens where some images cannot be decoded: `refuse` names them all before anything is trained,
             `skip` goes on without them and says so.
+        changed: What becomes of a job whose data are not those that it began with: `refuse` to go on, or `keep`, where
+            every example that is left stays in its split, new ones are trained on, and the classes are the same.
         download: Whether timm may fetch a dataset that is not at `path` yet.
     """
 
@@ -76,6 +78,7 @@ class DataConfig:
     in_memory: bool | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     download: bool = False
+    changed: Literal["refuse", "keep"] = "refuse"
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, bool, str]] = [
@@ -87,6 +90,7 @@ class DataConfig:
             ("cutout", self.cutout >= 0, "0 or more pixels"),
             ("workers", self.workers >= 0, "0 or more"),
             ("on_error", self.on_error in ("refuse", "skip"), "'refuse' or 'skip'"),
+            ("changed", self.changed in ("refuse", "keep"), "refuse or keep"),
         ]
         for name, holds, allowed in limits:
             if not holds:
@@ -119,5 +123,5 @@ class DataConfig:
         Raises:
             FieldError: Another field is not at its default.
         """
-        used = {"source", "options", *names}
+        used = {"source", "options", "changed", *names}
         self.refuse(*(item.name for item in fields(self) if item.name not in used))

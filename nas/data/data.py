@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nas.data.kept_split import KeptSplit
+    from nas.data.members import Division
+    from nas.data.splits import Positions
     from supernets.tasks import Batch
 
 
@@ -129,4 +132,22 @@ class WatchedSource(DataSource, Protocol):
 
     def watched(self, tell: Callable[[int, int], None]) -> DataSource:
         """Return the same data; while they are loaded, they tell how many of how many examples are read."""
+        ...
+
+
+@runtime_checkable
+class DividedSource(DataSource, Protocol):
+    """A source that can tell its examples apart, so that a job keeps their split whatever becomes of the data."""
+
+    def division(self, seed: int = 0) -> Division:
+        """Return the examples of all parts and how they are split; the seed is that of the split."""
+        ...
+
+    def with_split(self, kept: KeptSplit, positions: Positions) -> DataSource:
+        """Return the same data with other splits, for networks that were made for a kept one.
+
+        Args:
+            kept: What the data were when the networks were made.
+            positions: The splits now.
+        """
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,8 @@ from torch import Tensor
 from nas.data.config import DataConfig, InvalidData
 from nas.data.data import Data
 from nas.data.duplicates import Listing, digest_of
+from nas.data.kept_split import KeptSplit
+from nas.data.members import Division, members_of_rows
 from nas.data.order import Share, order_of, random_subset, shares, steps
 from nas.data.splits import Positions, split_positions
 from supernets.tasks import Batch
@@ -122,6 +124,11 @@ def _listing(tensors: Batch, chosen: Tensor, labels: np.ndarray | None) -> Listi
     return Listing(digest, lambda position: f"row {int(chosen[position])}", labels)
 
 
+def _row_bytes(tensors: list[Tensor], index: int) -> bytes:
+    """Return one example as bytes."""
+    return b"".join(tensor[index].reshape(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSource:
     """Tensors in memory as a `nas.data.data.DataSource`, ready to be returned by a source of one's own.
@@ -137,6 +144,7 @@ class TensorSource:
         classes: Class of each training example, int64 [N], of which every split gets its share; None for none.
         preprocessing: See `nas.data.data.Data`.
         targets: See `nas.data.data.Data`.
+        positions: The three splits, where they were made before.
 
     Raises:
         FieldError: The configuration says what these data have no use for.
@@ -153,6 +161,7 @@ class TensorSource:
     classes: Tensor | None = None
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Any] = field(default_factory=dict)
+    positions: Positions | None = None
 
     def __post_init__(self) -> None:
         self.config.refuse_all_but("validation_fraction", "test_fraction")
@@ -195,7 +204,24 @@ class TensorSource:
         published = {"train": None, "validation": self.validation, "test": self.test}[split]
         return None if self.classes is None or published is not None else self.classes.cpu().numpy()[positions]
 
+    def division(self, seed: int = 0) -> Division:
+        """Return what the examples of each part are recognised by, and their split."""
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        parts = {}
+        for name, tensors in given.items():
+            if tensors is not None:
+                rows = [tensor.cpu() for tensor in tensors]
+                labels = np.zeros(len(rows[0]), np.int64)
+                parts[name] = members_of_rows(labels, partial(_row_bytes, rows))
+        return Division(classes=(), parts=parts, positions=self._positions(seed))
+
+    def with_split(self, kept: KeptSplit, positions: Positions) -> TensorSource:
+        """Return the same examples with other splits."""
+        return replace(self, positions=positions)
+
     def _positions(self, seed: int) -> Positions:
+        if self.positions is not None:
+            return self.positions
         count = len(self.train[0])
         return split_positions(
             np.zeros(count, np.int64) if self.classes is None else self.classes.cpu().numpy(),

@@ -81,7 +81,7 @@ def profile(
             if (folder / "front.json").is_file():
                 rows = profiling.profile_front(folder, job, observer)
             else:
-                rows = profiling.profile(job, observer, samples=samples)
+                rows = profiling.profile(job, folder, observer, samples=samples)
         console().print(profile_tables.latency_table(rows))
 
 

@@ -61,6 +61,7 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
             own_folder = None  # a search of its own, in a folder of its own
         place = request.output or own_folder
         _check_inputs(job, plan, place)
+        _check_data(job, plan, place)
         slow = threads.too_many()
         if slow:
             warn(slow)
@@ -91,6 +92,15 @@ def _check_inputs(job: "Job", plan: "Plan", place: Path | None) -> None:
             front_members(folder)
         elif not (folder / name).is_file():
             raise InvalidJob([f"{folder}: holds no {name}, which is needed"])
+
+
+def _check_data(job: "Job", plan: "Plan", place: Path | None) -> None:
+    """Refuse data that are not those that the networks of the job were trained on, before any work."""
+    if (place is None and not plan.inputs) or (place is not None and not plan.pending(place)):
+        return
+    from service.job.kept_data import job_data
+
+    job_data(job, Path() / "runs" / job.name if place is None else place, plan.inputs.values())
 
 
 @contextmanager

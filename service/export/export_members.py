@@ -29,9 +29,10 @@ from service import catalogue
 from service.errors import InvalidJob
 from service.export.card import Subject, card_of, use_of
 from service.export.card_file import CARD, EXAMPLE, plain, read_card
-from service.job.building import build_space, build_task, data_source, space_options
+from service.job.building import build_space, build_task, space_options
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
+from service.job.kept_data import JobData, job_data
 from service.job.observer import Observer
 from service.job.preparation import front_members
 from supernets.tasks import Task
@@ -138,20 +139,25 @@ class _Source:
     request: ExportRequest
 
     @cached_property
+    def found_data(self) -> JobData:
+        """The data, found but not loaded, split as the networks were trained."""
+        return job_data(self.request.job, self.request.folder)
+
+    @cached_property
     def options(self) -> dict[str, Any]:
-        return space_options(self.request.job)
+        return space_options(self.request.job, self.found_data.looked_at.facts)
 
     @cached_property
     def space(self) -> Space:
-        return build_space(self.request.job)
+        return build_space(self.request.job, self.found_data.looked_at.facts)
 
     @cached_property
     def data(self) -> Data:
-        return data_source(self.request.job.data).load(torch.device("cpu"))
+        return self.found_data.load(torch.device("cpu"))
 
     @cached_property
     def task(self) -> Task:
-        return build_task(self.request.job)
+        return build_task(self.request.job, self.found_data.looked_at)
 
     @cached_property
     def examples(self) -> Example:

@@ -41,7 +41,15 @@ def look_at(config: DataConfig) -> LookedAt:
     Raises:
         ValueError: As `data_source`.
     """
-    source = data_source(config)
+    return look_into(config, data_source(config))
+
+
+def look_into(config: DataConfig, source: DataSource) -> LookedAt:
+    """Return what is known of data that are found already.
+
+    Raises:
+        ValueError: They are no source of data.
+    """
     if not isinstance(source, DataSource):
         what = f"it returned {type(source).__name__}, which has not all of task, facts, sizes and load"
         raise ValueError(f"{config.source} is no source of data: {what}")

@@ -20,11 +20,15 @@ from service.job.folder import read_json, write_json
 from service.job.front_file import read_front_file
 from service.job.inside import require_inside
 from service.job.job import Job, SpaceConfig, to_dict
+from service.job.kept_data import SPLIT, job_data
 from service.job.store_address import environment_store
 from service.job.tracking import without_password
 
+_PLACES = ("data.path", "data.test_path", "data.changed")
+"""Fields that may differ when a job goes on: its data are recognised by their content."""
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
 _SAME = {'tracking.experiment: "espalier" there, null now'}  # earlier versions wrote the default
+_SAME_DATA = {"source", "options", "dataset", "image_size", "validation_fraction", "test_fraction"}
 _LEFT_BY_A_START = {"lock"}
 _ORPHANS_END_S = 10.0
 _LEADER_STARTS_S = 120.0
@@ -50,7 +54,7 @@ def prepare_folder(job: Job, output: str | Path | None = None, *, code: Sequence
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if (folder / "job.json").exists():
-                _check_same(job, folder)
+                check_same(job, folder)
             elif foreign := _foreign(folder):
                 here = f"{folder} has other files in it ({foreign}) and no job.json"
                 raise InvalidJob([f"--output: {here}; {_ALLOWED}"])
@@ -167,7 +171,7 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
         ours["task"], task = (one | {"name": one["name"] or by_default} for one in (ours["task"], task))
     theirs = {**theirs, "task": task}
     for name in ("space", "data", "task"):
-        wanted = {"source", "options", "dataset", "image_size"} if name == "data" else None
+        wanted = _SAME_DATA if name == "data" else None
         for line in differences(theirs.get(name, {}), ours[name], (name,)):
             if wanted is None or line.split(":")[0].split(".")[1] in wanted:
                 found.append(line)
@@ -209,13 +213,29 @@ def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
     return [f"{'.'.join(path)}: {json.dumps(there)} there, {json.dumps(here)} now"]
 
 
-def _check_same(job: Job, folder: Path) -> None:
+def check_same(job: Job, folder: Path) -> None:
+    """Refuse to go on with another job than that of a folder; data may have moved, if their content is the same.
+
+    Raises:
+        InvalidJob: It is another job, or its data are not those that it began with.
+    """
     here, unset = (json.loads(json.dumps(to_dict(j))) for j in (job, Job(name="job", space=SpaceConfig(name="any"))))
     there = _completed(saved_job(folder), unset)
     different = [line for line in differences(there, here) if line not in _SAME]
+    if different and (folder / SPLIT).exists() and all(line.split(":")[0] in _PLACES for line in different):
+        job_data(job, folder)  # whatever they are called now, they must be the same
+        _remember_places(job, folder)
+        return
     if different:
         advice = f"give another --output, or go on with that job: nas run {folder}"
         raise InvalidJob([f"--output: {folder} holds another job; {advice}", *different])
+
+
+def _remember_places(job: Job, folder: Path) -> None:
+    """Note where the data are now, for whoever goes on with the folder."""
+    content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    content["job"]["data"] = {**content["job"].get("data", {}), "path": job.data.path, "test_path": job.data.test_path}
+    write_json(folder / "job.json", content)
 
 
 def _completed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the stages of one job use, each part made when a stage first asks for it."""
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from nas.subnets import Subnets
 from search_spaces import Architecture, Space
 from service.errors import InvalidJob
 from service.job import latency_table
-from service.job.building import build_space, build_task, look_at
+from service.job.building import build_space, build_task
 from service.job.folder import write_whole
 from service.job.job import Job
+from service.job.kept_data import JobData, job_data
 from service.run.batches import EvaluationBatches, undisturbed
 from service.run.events import Events
 from service.run.offered import Offered
@@ -81,12 +83,21 @@ class JobContext:
     # ---- what is searched -------------------------------------------------------------------------------------------
 
     @cached_property
+    def found_data(self) -> JobData:
+        """The data, found but not loaded, split as the networks of the job were trained."""
+        first = {SUPERNET: self.inputs[SUPERNET]} if SUPERNET in self.inputs else {}
+        return job_data(self.job, self.folder, {**first, **self.inputs}.values())
+
+    @cached_property
     def data(self) -> Data:
-        return read_data(self.job.data, self.device, self.folder, self.events)
+        data = read_data(self.found_data, self.device, self.events)
+        if self.processes.is_first and (told := self.found_data.keep(data)):
+            self.events({"event": "warning", "time": time.time(), "message": told})
+        return data
 
     @cached_property
     def space(self) -> Space:
-        return build_space(self.job)
+        return build_space(self.job, self.found_data.looked_at.facts)
 
     @cached_property
     def supernet(self) -> Supernet:
@@ -102,12 +113,12 @@ class JobContext:
     @property
     def task_name(self) -> str:
         """What a job calls its task."""
-        return self.job.task.name or look_at(self.job.data).task
+        return self.job.task.name or self.found_data.looked_at.task
 
     @cached_property
     def task(self) -> Task:
         """What networks are trained for and judged by."""
-        return build_task(self.job)
+        return build_task(self.job, self.found_data.looked_at)
 
     @cached_property
     def batches(self) -> EvaluationBatches:

@@ -13,13 +13,22 @@ from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.device import torch_device
 from service.job.job import Job
+from service.job.kept_data import job_data
 from service.job.observer import Observer
 from service.job.preparation import front_members
 
 
-def profile(job: Job, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
-    """Measure the smallest, the largest and random architectures of the space of a job."""
-    return profile_samples(build_space(job), job, observer, samples=samples)
+def profile(job: Job, folder: Path, observer: Observer, *, samples: int = 10) -> list[dict[str, Any]]:
+    """Measure the smallest, the largest and random architectures of the space of a job.
+
+    Args:
+        job: Whose space.
+        folder: Of the job, where it has one.
+        observer: Told of progress.
+        samples: How many random ones.
+    """
+    space = build_space(job, job_data(job, folder).looked_at.facts)
+    return profile_samples(space, job, observer, samples=samples)
 
 
 def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int) -> list[dict[str, Any]]:
@@ -36,7 +45,7 @@ def profile_samples(space: Space, job: Job, observer: Observer, *, samples: int)
 def profile_front(folder: Path, job: Job, observer: Observer) -> list[dict[str, Any]]:
     """Measure the front members of a finished job, now."""
     members = front_members(folder)
-    space = build_space(job)
+    space = build_space(job, job_data(job, folder).looked_at.facts)
     architectures = [space.architecture(member["architecture"]) for member in members]
     observer({"event": "measure", "done": 0, "total": len(members)})
     measured = measure_architectures(space, architectures, job, torch_device(job.device))

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from nas.data import Data, DataConfig, InvalidExamples, WatchedSource
+from nas.data import Data, InvalidExamples, WatchedSource
 from service.errors import InvalidJob
-from service.job.building import data_source
 from service.job.folder import write_whole
+from service.job.kept_data import JobData
 from service.run.events import Events
 
 UNUSABLE = "unusable_examples.txt"
@@ -17,13 +18,12 @@ _QUICK_S = 2.0
 """Nobody is told how far something is that takes less."""
 
 
-def read_data(config: DataConfig, device: torch.device, folder: Path, events: Events) -> Data:
+def read_data(found: JobData, device: torch.device, events: Events) -> Data:
     """Return the data of a job; a file in its folder names each example that cannot be used.
 
     Args:
-        config: Which data.
+        found: Which data.
         device: Where batches are wanted.
-        folder: Of the job.
         events: Are told how far the reading is.
 
     Raises:
@@ -36,9 +36,10 @@ def read_data(config: DataConfig, device: torch.device, folder: Path, events: Ev
         if time.monotonic() - start > _QUICK_S:
             events.tell({"event": "data", "done": done, "total": total})
 
-    source = data_source(config)
+    folder, source = found.folder, found.source
     try:
-        data = (source.watched(tell) if isinstance(source, WatchedSource) else source).load(device)
+        watched = replace(found, source=source.watched(tell)) if isinstance(source, WatchedSource) else found
+        data = watched.load(device)
     except InvalidExamples as error:
         _keep(folder, error.lines, events)
         raise InvalidJob([*str(error).splitlines(), f"  all of them: {folder / UNUSABLE}"]) from error

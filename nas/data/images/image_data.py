@@ -26,6 +26,7 @@ from nas.data.tensors import send
 MEMORY_LIMIT_BYTES = 4 * 2**30
 STATISTICS_IMAGES = 2000
 MEANING = "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities"
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class ImageLoader:
         splits: Which of them are in which split.
         shape: What they are brought to.
         tell: Is told how many images are read.
+        kept: Mean and standard deviation that networks were made with, if they were made already.
     """
 
     config: DataConfig
@@ -90,6 +92,7 @@ class ImageLoader:
     splits: Mapping[str, Part]
     shape: ImageShape
     tell: Tell | None = None
+    kept: Statistics | None = None
 
     def load(self, task: str, facts: Mapping[str, Any], device: torch.device) -> ImageData:
         """Return the three splits on the device.
@@ -100,7 +103,9 @@ class ImageLoader:
         """
         stored, size = self.stored, self.shape.image_size
         read = self._read(Decoding(image_size=size, channels=self.shape.channels))
-        mean, std = channel_statistics(read.decoded["train"] if read.decoded else self._statistics_images(read))
+        mean, std = self.kept or channel_statistics(
+            read.decoded["train"] if read.decoded else self._statistics_images(read)
+        )
         shorter_side = size if read.decoded else math.ceil(size * EVALUATION_MARGIN)
         preprocessing = Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
         return ImageData(

@@ -17,6 +17,7 @@ from nas.data.config import InvalidData
 from nas.data.duplicates import Listing, digest_of
 from nas.data.images.decoding import GREY_MODES
 from nas.data.images.preprocessing import Decoding
+from nas.data.members import Members, members_of_files, members_of_rows
 
 PROBED = 256
 LARGEST_OWN_SIZE = 224
@@ -50,6 +51,10 @@ class Samples(Protocol):
         """What changes when these images or their order change, without reading them; None where nothing tells."""
         ...
 
+    def members(self) -> Members:
+        """What the images are recognised by."""
+        ...
+
 
 class Part(NamedTuple):
     """Some of the samples, in this order."""
@@ -81,6 +86,9 @@ class ArraySamples:
     def stamp(self, indices: np.ndarray) -> None:
         return None
 
+    def members(self) -> Members:
+        return members_of_rows(self.labels, self.content)
+
 
 @dataclass(frozen=True)
 class PackedSamples:
@@ -104,11 +112,15 @@ class PackedSamples:
         file = files_stamp([self.path])
         return file and file + hashlib.sha256(indices.astype(np.int64).tobytes()).hexdigest()
 
+    def members(self) -> Members:
+        return members_of_rows(self.labels, self.content)
+
 
 @dataclass(frozen=True)
 class FileSamples:
-    """One file an image."""
+    """One file an image, all below one folder."""
 
+    root: Path
     paths: Sequence[Path]
     labels: np.ndarray
 
@@ -123,6 +135,9 @@ class FileSamples:
 
     def stamp(self, indices: np.ndarray) -> str | None:
         return files_stamp([self.paths[index] for index in indices])
+
+    def members(self) -> Members:
+        return members_of_files(self.root, self.paths, self.labels)
 
 
 def shown(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from nas.data.config import DataConfig, InvalidData
 from nas.data.images.samples import Part, probe
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.survey import Tell
+from nas.data.kept_split import KeptSplit
+from nas.data.members import Division
+from nas.data.splits import Positions
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +30,19 @@ class ImageSource:
         config: Size, augmentation and memory.
         stored: The images.
         tell: Is told how many images are read.
+        kept: What the images were when networks were made for them, whose shape and normalisation hold.
     """
 
     task = "classification"
 
-    def __init__(self, config: DataConfig, stored: StoredImages, tell: Tell | None = None) -> None:
-        self.config, self.stored, self.tell = config, stored, tell
+    def __init__(
+        self,
+        config: DataConfig,
+        stored: StoredImages,
+        tell: Tell | None = None,
+        kept: KeptSplit | None = None,
+    ) -> None:
+        self.config, self.stored, self.tell, self.kept = config, stored, tell, kept
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -49,7 +60,15 @@ class ImageSource:
 
     def watched(self, tell: Tell) -> ImageSource:
         """Return the same images, which tell how many of them are read."""
-        return ImageSource(self.config, self.stored, tell)
+        return ImageSource(self.config, self.stored, tell, self.kept)
+
+    def division(self, seed: int = 0) -> Division:
+        """Return what the images are recognised by, and their split."""
+        return self.stored.division(seed)
+
+    def with_split(self, kept: KeptSplit, positions: Positions) -> ImageSource:
+        """Return the same images with other splits, for networks that were made for a kept one."""
+        return ImageSource(self.config, replace(self.stored, positions=positions), self.tell, kept)
 
     def load(self, device: torch.device, seed: int = 0) -> ImageData:
         """Return the three splits, decoded where they fit into memory.
@@ -62,10 +81,24 @@ class ImageSource:
 
         splits = self.stored.split(seed)
         shape = self._shape(splits)
-        loader = ImageLoader(config=self.config, stored=self.stored, splits=splits, shape=shape, tell=self.tell)
+        loader = ImageLoader(
+            config=self.config,
+            stored=self.stored,
+            splits=splits,
+            shape=shape,
+            tell=self.tell,
+            kept=self._statistics(),
+        )
         return loader.load(self.task, self._facts(shape, splits), device)
 
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and standard deviation of the channels that networks were made with."""
+        known = {} if self.kept is None else self.kept.preprocessing
+        return (tuple(known["mean"]), tuple(known["std"])) if {"mean", "std"} <= known.keys() else None
+
     def _shape(self, splits: Mapping[str, Part]) -> ImageShape:
+        if self.kept is not None and {"channels", "image_size"} <= self.kept.facts.keys():
+            return ImageShape(self.kept.facts["channels"], self.kept.facts["image_size"])
         found = probe(list(splits.values()))
         if found.looked_at == len(found.bad):  # others are told all at once, when all images are read
             raise InvalidData(f"{self.stored.place}: none of the images looked at can be decoded, e.g. {found.bad[0]}")

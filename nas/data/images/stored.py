@@ -8,7 +8,8 @@ import numpy as np
 from nas.data.config import InvalidData
 from nas.data.images.samples import Part, Samples
 from nas.data.images.survey import usable_threads
-from nas.data.splits import split_positions
+from nas.data.members import Division
+from nas.data.splits import Positions, split_positions
 
 
 class ImageShape(NamedTuple):
@@ -33,6 +34,7 @@ class StoredImages:
         flip: Whether a mirrored image keeps its meaning.
         threads: How many threads may decode.
         remarks: What people should know of how the images were found, a sentence each.
+        positions: The three splits, where they were made before.
     """
 
     name: str
@@ -45,6 +47,7 @@ class StoredImages:
     flip: bool = True
     threads: int = field(default_factory=usable_threads)
     remarks: tuple[str, ...] = ()
+    positions: Positions | None = None
 
     def split(self, seed: int = 0) -> dict[str, Part]:
         """Return the three disjoint parts by name, each in random order; the same for the same seed.
@@ -53,10 +56,29 @@ class StoredImages:
             InvalidData: Too few classes or images.
         """
         _check(self)
+        given = self._given()
+        return {name: Part(given.get(name, self.train), chosen) for name, chosen in self._positions(seed).items()}
+
+    def division(self, seed: int = 0) -> Division:
+        """Return what the images of each part are known by, and their split.
+
+        Raises:
+            InvalidData: Too few classes or images.
+        """
+        _check(self)
+        parts = {name: samples.members() for name, samples in self._given().items()}
+        return Division(classes=self.class_names, parts=parts, positions=self._positions(seed), examples="images")
+
+    def _given(self) -> dict[str, Samples]:
+        """The parts that are there."""
         given = {"train": self.train, "validation": self.validation, "test": self.test}
-        sizes = {name: None if part is None else len(part.labels) for name, part in given.items() if name != "train"}
-        positions = split_positions(self.train.labels, **sizes, fractions=self.fractions, seed=seed)
-        return {name: Part(given[name] or self.train, chosen) for name, chosen in positions.items()}
+        return {name: samples for name, samples in given.items() if samples is not None}
+
+    def _positions(self, seed: int) -> Positions:
+        if self.positions is not None:
+            return self.positions
+        sizes = {name: len(samples.labels) for name, samples in self._given().items() if name != "train"}
+        return split_positions(self.train.labels, **sizes, fractions=self.fractions, seed=seed)
 
 
 def _check(stored: StoredImages) -> None:

@@ -79,7 +79,7 @@ class _Found:
         return cls(folder, paths, labels, others)
 
     def samples(self) -> FileSamples:
-        return FileSamples(self.paths, np.array(self.labels, np.int64))
+        return FileSamples(self.folder.path, self.paths, np.array(self.labels, np.int64))
 
 
 def _given_folder(path: Path) -> Folder:

@@ -4,6 +4,7 @@ Published sets often have two splits only. Their second split is the test split 
 validation split that the search sees is held out of the training images.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from nas.data.images.samples import file_content, files_stamp, shown
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import is_junk, read_folder
+from nas.data.members import Members, members_of_files, members_of_rows
 
 # torchvision's sets by the name of the split that is not for training.
 SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
@@ -71,6 +73,16 @@ class TimmSamples:
 
     def stamp(self, indices: np.ndarray) -> str | None:
         return None if self.paths is None else files_stamp([self.paths[index] for index in indices])
+
+    def members(self) -> Members:
+        """Return what the images are recognised by: files, arrays, or else their places and labels."""
+        if self.paths:
+            root = Path(os.path.commonpath([path.parent.parent for path in self.paths]))
+            return members_of_files(root, self.paths, self.labels)
+        rows = getattr(self.dataset, "data", None)
+        if rows is not None and len(rows) == len(self.labels):
+            return members_of_rows(self.labels, lambda i: np.asarray(rows[i]).tobytes())
+        return members_of_rows(self.labels, lambda i: f"{i} {self.labels[i]}".encode())
 
 
 def open_timm(config: DataConfig) -> ImageSource:
