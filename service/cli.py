@@ -16,6 +16,7 @@ from service.commands import (
     check,
     compare,
     export,
+    init,
     list_tables,
     profile,
     queue,
@@ -77,6 +78,9 @@ def top(
       nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
       nas watch                                    what becomes of them
 
+    [bold]Your own images[/]
+      nas init photos --latency '2 ms'     a job for a folder of images, chosen for this machine
+
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
       nas run my.yaml                      run it
@@ -115,6 +119,12 @@ def run(
         list[str] | None,
         typer.Option("--option", metavar="STAGE.NAME=VALUE", help="Of one of --stages; may be given many times."),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="PATH", help="Run the job on these images instead of its own.")
+    ] = None,
+    latency: init.Latency = None,
+    size: init.Size = None,
+    budget: init.Budget = "30m",
 ) -> None:
     """Run a whole job: train, search, measure, test, report.
 
@@ -123,13 +133,19 @@ def run(
     [bold]Examples[/]
       nas run                                       the quickstart
       nas run cifar10 --set data.path=cifar10.npz   a recipe on your copy of the data
+      nas run photos --latency '2 ms'               your images: writes a job as nas init does, and runs it
+      nas run quickstart --data photos              a recipe on your images
       nas run my.yaml --output runs/my --device cuda
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
       nas run runs/my                               resume, or show what came out
       nas run runs/my --stages my_package.stages:Quantize    a stage of your own
     """
     names = stages_of(stages) if stages else whole_job()
-    request = Request(source=source, sets=sets or [], output=output, device=device, workers=workers)
+    request = Request(source=source, sets=sets or [], output=output, device=device, workers=workers, data=data)
+    if init.is_data(source):
+        request = init.first_request(request, latency=latency, size=size, budget=budget)
+    elif latency is not None or size is not None:
+        fail("--latency, --size: are for a folder of images; of a job they are --set search.constraints.latency_ms=2")
     more = f" --stages {stages}" if stages else ""
     plan = Plan(stages=names, options=named_options(option, flag="--option"))
     show_outcome(execute(request, plan, again=f"nas run {{folder}}{more}"))
@@ -197,6 +213,7 @@ def search(
     show_outcome(execute(request, plan, again=f"nas search {{folder}}{more}"))
 
 
+app.command(rich_help_panel="Run")(init.init)
 app.command(rich_help_panel="Run")(check.check)
 app.command(rich_help_panel="Run")(profile.profile)
 

@@ -30,6 +30,7 @@ class Request:
         output: The folder to work in; by default that of the source, or a new one.
         device: Where to work; of the job by default.
         workers: Candidates evaluated at the same time.
+        data: What the job is run on instead of its own data.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Request:
     output: Path | None = None
     device: str | None = None
     workers: int = 1
+    data: str | None = None
 
 
 def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path, dict[str, Any]] | None:
@@ -51,7 +53,7 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
         None in processes after the first.
     """
     with readable_errors():
-        job = load(request.source, request.sets, request.device)
+        job = load(request.source, request.sets, request.device, request.data)
         from service.job.checks import require_supernet_space
 
         require_supernet_space(job)
@@ -147,10 +149,10 @@ def console() -> Console:
     return Console() if Console().is_terminal else Console(width=140)
 
 
-def load(source: str, sets: Sequence[str] | None, device: str | None) -> "Job":
+def load(source: str, sets: Sequence[str] | None, device: str | None, data: str | None = None) -> "Job":
     from service.job.loading import load_job
 
-    return load_job(source, with_device(sets, device), warn=warn)
+    return load_job(source, with_device(sets, device), data=data, warn=warn)
 
 
 def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from service.errors import InvalidJob
 from service.job.building import LookedAt, look_at
 from service.job.checks import deep_mistakes
 from service.job.files import job_file, read_fields, split_setting, with_setting
+from service.job.given_data import on_other_data
 from service.job.job import Job
 from service.job.validation import check_fields, field_paths
 
@@ -21,12 +22,19 @@ FREE_FORM = {
 }
 
 
-def load_job(source: str | Path, sets: Sequence[str] = (), *, warn: Callable[[str], None] = lambda line: None) -> Job:
+def load_job(
+    source: str | Path,
+    sets: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Job:
     """Read a job, apply ``path=value`` settings to it and check the whole.
 
     Args:
         source: Name of a recipe, a `.yaml`, `.yml` or `.json` file, or the folder of an earlier job.
         sets: Settings such as ``train.epochs=5``; values are YAML.
+        data: Data on the command line that take the place of those of the job.
         warn: Told of what is allowed but probably not meant, one line each.
 
     Raises:
@@ -36,7 +44,7 @@ def load_job(source: str | Path, sets: Sequence[str] = (), *, warn: Callable[[st
         fields = read_fields(job_file(source))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return job_of(fields, sets, warn=warn)
+    return job_of(fields if data is None else on_other_data(fields, data), sets, warn=warn)
 
 
 def job_of(

@@ -12,9 +12,10 @@ ARROWS = {
     "export": {OUTSIDE, "job"},
     "tracking": {OUTSIDE, "job", "report", "export"},
     "run": {OUTSIDE, "job", "report", "tracking"},
+    "starting": {OUTSIDE, "job", "run"},
     "queue": {OUTSIDE, "job", "run", "tracking"},
     "benchmarks": {OUTSIDE, "job", "report", "run", "tracking"},
-    "commands": {OUTSIDE, "job", "report", "export", "tracking", "run", "queue", "benchmarks"},
+    "commands": {OUTSIDE, "job", "report", "export", "tracking", "run", "starting", "queue", "benchmarks"},
     OUTSIDE: {"commands", "job", "report", "run"},
 }
 """Room of `service` -> the rooms that it imports."""

@@ -159,7 +159,7 @@ def test_commands_on_a_folder_say_what_it_lacks(command: str, in_empty_folder: P
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("a fault")
 
     monkeypatch.setattr("service.job.loading.load_job", broken)

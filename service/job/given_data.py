@@ -1,0 +1,57 @@
+"""Data named on a command line: a folder, an npz file, or a dataset of timm."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service import catalogue
+from service.errors import InvalidJob
+
+_TIMM = ("torch/", "hfds/", "hfids/", "tfds/", "wds/")
+
+
+def data_fields(text: str, option: str) -> dict[str, Any]:
+    """Return the fields of the section `data` that stand for what was named.
+
+    Args:
+        text: A folder with images, an npz file, a dataset of timm such as `hfds/owner/name`, or the name of a source.
+        option: What messages call it.
+
+    Raises:
+        InvalidJob: There is no such thing.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return {"source": "npz" if any(path.glob("*train*.npz")) else "folder", "path": str(path)}
+    if path.is_file() and path.suffix == ".npz":
+        return {"source": "npz", "path": str(path)}
+    if text.startswith(_TIMM):
+        return {"source": "timm", "dataset": text}
+    if text in catalogue.DATA or ":" in text:
+        return {"source": text}
+    allowed = (
+        "a folder with one folder of images for each class, an .npz file or a dataset of timm such as hfds/OWNER/NAME"
+    )
+    wrong = f"{text} is no data" if path.exists() else f"{text!r}: no such folder or file"
+    raise InvalidJob([f"{option}: {wrong}; give {allowed}"])
+
+
+def on_other_data(fields: Mapping[str, Any], text: str, option: str = "--data") -> dict[str, Any]:
+    """Return the fields of a job on other data.
+
+    What a job says of data belongs to its source: it is kept where the other data are of the same source.
+
+    Raises:
+        InvalidJob: There are no such data.
+    """
+    named, own = data_fields(text, option), fields.get("data")
+    kept = dict(own) if isinstance(own, Mapping) and own.get("source") == named["source"] else {}
+    for name in ("path", "test_path", "dataset"):
+        kept.pop(name, None)
+    return {**fields, "data": {**kept, **named}}
+
+
+def is_data(text: str) -> bool:
+    """Return whether a folder that is named as a job holds data instead: it is no job folder, and no recipe."""
+    path = Path(text).expanduser()
+    return text not in catalogue.recipes() and path.is_dir() and not (path / "job.json").exists()

@@ -1,0 +1,201 @@
+"""The first job for data: which space, how long a training, how many evaluations, and why."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nas.data import DataConfig
+from search_spaces.errors import FieldError
+from service.errors import InvalidJob
+from service.job.building import look_at
+from service.job.given_data import data_fields
+from service.job.job import Job
+from service.job.loading import job_of
+from service.starting import measuring
+from service.starting.budget import Shares, Speed, enough, shared_out
+from service.starting.spaces import OfferedSpace, offered_spaces
+from supernets.estimate import Estimate
+
+_ROOM = 0.8  # of the limit that the smallest network may take, so that there is something to search
+_TOO_LONG = 1.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a person asks for.
+
+    Args:
+        data: A folder of images, an npz file, or a dataset of timm.
+        latency_ms: The limit on the latency of one image; None for no limit.
+        size: Side of the square images in pixels; None for that of the data.
+        budget_s: Seconds that the whole job may take.
+        device: Where it runs; None for the best there is.
+    """
+
+    data: str
+    latency_ms: float | None = None
+    size: int | None = None
+    budget_s: float = 1800.0
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstJob:
+    """A job, and what it was chosen by.
+
+    Args:
+        wish: What was asked for.
+        job: The job.
+        space: Its space.
+        facts: What is known of the data.
+        sizes: Examples of each split.
+        speed: What was measured.
+        shares: How the budget is spent.
+        latencies: Of the smallest and of the largest network, in ms.
+    """
+
+    wish: Wish
+    job: Job
+    space: OfferedSpace
+    facts: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    speed: Speed
+    shares: Shares
+    latencies: tuple[Estimate, Estimate]
+
+
+def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
+    """Return a job for data, chosen by a short measurement on this machine.
+
+    Args:
+        wish: What is asked for.
+        say: Told what is being done.
+
+    Raises:
+        InvalidJob: The data cannot be used, or a limit or the budget cannot be kept.
+        InvalidData: The data are missing or damaged.
+    """
+    fields = _common_fields(wish)
+    spaces = offered_spaces(_image_size(fields["data"]))
+    say("reading the data")
+    data, load_s = measuring.read_data(_job(fields, spaces[0]))
+    fields["train"] = _training(len(data.train))
+    fields["search"]["calibration_examples"] = min(1000, len(data.train))
+    say("measuring the latency of the smallest and the largest networks")
+    for fitting in _fitting(wish, fields, spaces):
+        say(f"measuring training steps and evaluations: {fitting.space.about}")
+        chosen = fitting
+        speed = measuring.measured_speed(chosen.job, data, load_s)
+        shares = shared_out(speed, wish.budget_s)
+        if enough(shares):
+            break
+    if shares.total_s > _TOO_LONG * wish.budget_s:
+        least = f"{shares.epochs:g} epochs and {shares.evaluations} networks take {shares.total_s / 60:.1f} min"
+        raise InvalidJob([f"--budget: {wish.budget_s / 60:g} min are too short for these data here: {least}"])
+    return FirstJob(
+        wish=wish,
+        job=_budgeted(fields, chosen.space, shares),
+        space=chosen.space,
+        facts=data.facts,
+        sizes=data.sizes,
+        speed=speed,
+        shares=shares,
+        latencies=chosen.latencies,
+    )
+
+
+def _image_size(data: Mapping[str, Any]) -> int:
+    """Return the side of the images of data as networks get them.
+
+    Raises:
+        InvalidJob: A field has a value that it cannot have, or the data are no images.
+    """
+    try:
+        facts = look_at(DataConfig(**data)).facts
+    except FieldError as error:
+        raise InvalidJob([f"data.{error.field}: {error.text}"]) from error
+    if "image_size" not in facts:
+        raise InvalidJob([f"DATA: {data['source']} has no images; write the job by hand, from: nas show quickstart"])
+    return facts["image_size"]
+
+
+def _common_fields(wish: Wish) -> dict[str, Any]:
+    """Return the fields of a job that do not depend on what is measured."""
+    data = data_fields(wish.data, "DATA")
+    if wish.size is not None:
+        data["image_size"] = wish.size
+    limit = {} if wish.latency_ms is None else {"constraints": {"latency_ms": f"<= {wish.latency_ms:g}"}}
+    return {
+        "name": job_name(wish.data),
+        "data": data,
+        "search": {"objectives": ["accuracy", "latency_ms"], **limit},
+        **({} if wish.device is None else {"device": wish.device}),
+    }
+
+
+def job_name(data: str) -> str:
+    """Return a name for a job on data, from the last part of their path."""
+    last = Path(data).expanduser().resolve().name if not data.startswith(("torch/", "hf")) else data
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last.removesuffix(".npz")).strip("-._")[:80] or "photos"
+
+
+def _training(examples: int) -> dict[str, Any]:
+    batch = 64 if examples >= 512 else 32 if examples >= 64 else max(2, examples // 4)
+    return {"sampler": "sandwich", "subnets_per_step": 3, "batch_size": batch, "lr": round(0.1 * batch / 64, 4)}
+
+
+def _job(fields: Mapping[str, Any], space: OfferedSpace) -> Job:
+    return job_of({**fields, "space": {"name": space.name, "options": space.options}})
+
+
+class _Fitting(NamedTuple):
+    """A space, a job of it, and the latencies of its smallest and its largest network."""
+
+    space: OfferedSpace
+    job: Job
+    latencies: tuple[Estimate, Estimate]
+
+
+def _fitting(wish: Wish, fields: Mapping[str, Any], spaces: list[OfferedSpace]) -> list[_Fitting]:
+    """Return the spaces with networks that keep the limit, the one with the largest networks first.
+
+    Raises:
+        InvalidJob: Even the smallest network of all is slower than the limit.
+    """
+    unlimited = {**fields, "search": {**fields["search"], "constraints": {}}}
+    measured: list[_Fitting] = []
+    for space in spaces:
+        latencies = measuring.latency_range(_job(unlimited, space))
+        measured.append(_Fitting(space, _job(fields, space), latencies))
+    limit = wish.latency_ms
+    if limit is None:
+        return measured
+    roomy = [one for one in measured if one.latencies[0].value <= _ROOM * limit]
+    kept = roomy or [one for one in measured if (one.latencies[0].high or one.latencies[0].value) <= limit]
+    if not kept:
+        last = measured[-1]
+        takes = f"the smallest network offered ({last.space.about}) takes {last.latencies[0].value:.3g} ms here"
+        smaller = f"smaller images are faster: --size {_smaller(look_at(last.job.data).facts['image_size'])}"
+        raise InvalidJob([f"--latency: {limit:g} ms can't be met: {takes}; {smaller}"])
+    return kept
+
+
+def _smaller(size: int) -> int:
+    return max(8, size // 2)
+
+
+def _budgeted(fields: Mapping[str, Any], space: OfferedSpace, shares: Shares) -> Job:
+    population = max(6, min(24, shares.evaluations // 8))
+    search = {**fields["search"], "evaluations": shares.evaluations, "population": population}
+    train = {**fields["train"], "epochs": shares.epochs}
+    try:
+        return _job({**fields, "search": search, "train": train}, space)
+    except FieldError as error:
+        raise InvalidJob([str(error)]) from error
+
+
+def with_data_path(job: Job, path: str) -> Job:
+    """Return the job with its data at another path, such as one that leads from the job file."""
+    return replace(job, data=replace(job.data, path=path))

@@ -1,0 +1,162 @@
+"""A first job for a folder of images is chosen by what was measured here, and every line of it says why."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.commands.init import seconds_of, wish_of
+from service.errors import InvalidJob
+from service.job.given_data import data_fields, is_data
+from service.job.loading import load_job
+from service.starting.budget import Speed, enough, predicted, shared_out
+from service.starting.spaces import offered_spaces
+
+SPEED = Speed(load_s=1, step_s=0.1, look_s=1, quality_s=0.5, latency_s=0.2, epoch_steps=10, test_share=2)
+
+
+def write_photos(folder: Path, count: int = 40, side: int = 16) -> Path:
+    """Images of two classes that differ in brightness."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        place = folder / ("dark", "light")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 120, (side, side, 3)) + 120 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("budget_s", [120, 600, 1800, 7200])
+def test_training_and_search_fill_the_budget(budget_s: float) -> None:
+    shares = shared_out(SPEED, budget_s)
+    assert 0.9 * budget_s <= shares.total_s <= 1.03 * budget_s or (shares.epochs, shares.evaluations) == (200, 400)
+    assert shares == predicted(SPEED, shares.epochs, shares.evaluations)
+
+
+def test_a_budget_that_is_too_short_gets_the_least_that_makes_sense() -> None:
+    shares = shared_out(SPEED, 10)
+    assert (shares.epochs, shares.evaluations) == (3, 30)
+    assert shares.total_s > 13
+    assert not enough(shares)
+
+
+@pytest.mark.parametrize("size", [8, 16, 28, 32, 48, 64, 65, 96, 224])
+def test_every_offered_space_is_one_and_they_go_from_large_to_small(size: int) -> None:
+    costs = []
+    for offered in offered_spaces(size):
+        data = f"data={{source: noise, image_size: {size}}}"
+        job = load_job("quickstart", [data, f"space={{name: {offered.name}, options: {offered.options}}}"])
+        from service.job.building import build_space
+
+        space = build_space(job)
+        costs.append(space.costs([space.largest()])["macs"][0])
+    assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1800), ("1.5h", 5400), ("90s", 90), ("2 hours", 7200), ("5 min", 300)]
+)
+def test_budgets_are_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["30", "-3m", "0m", "soon", "1e9h", ""])
+def test_what_is_no_budget_is_refused(text: str) -> None:
+    with pytest.raises(InvalidJob, match="--budget: must be a time such as 30m"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("2 ms", 2), ("2", 2), ("<= 2 ms", 2), ("2000 us", 2), ("0.002 s", 2)])
+def test_a_limit_is_a_time(text: str, limit: float) -> None:
+    wish = wish_of("photos", latency=text, size=None, budget="30m", device=None)
+    assert wish.latency_ms == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("text", ["2 GB", ">= 2 ms", "fast", "-1 ms", "0"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(InvalidJob, match="--latency: "):
+        wish_of("photos", latency=text, size=None, budget="30m", device=None)
+
+
+def test_data_are_told_from_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "quickstart", "job"):
+        Path(folder).mkdir()
+    Path("job/job.json").touch()
+    assert [is_data(name) for name in ("photos", "photos/", "quickstart", "job", "my.yaml")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+
+
+def test_what_is_no_data_is_refused_with_what_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    for text, told in (("nowhere", "no such folder or file"), (str(tmp_path / "notes.txt"), "is no data")):
+        with pytest.raises(InvalidJob, match=f"DATA: .*{told}; give a folder with one folder of images"):
+            data_fields(text, "DATA")
+    assert data_fields("hfds/owner/name", "DATA") == {"source": "timm", "dataset": "hfds/owner/name"}
+
+
+def test_a_recipe_runs_on_other_data(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
+    job = load_job("quickstart", data=str(photos))
+    assert (job.data.source, job.data.path, job.data.crop_padding) == ("folder", str(photos), None)
+    assert job.space == load_job("quickstart").space
+    again = load_job("quickstart", ["data.image_size=16"], data=str(photos))
+    assert again.data.image_size == 16
+    own = tmp_path / "my.yaml"
+    own.write_text("{name: my, data: {source: folder, path: gone, flip: false}, space: {name: small_mobilenet_v3}}")
+    assert load_job(own, data=str(photos)).data.flip is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["init", "empty"], "no images"),
+        (["init", "nowhere"], "no such folder"),
+        (["init", "photos", "--latency", "2 GB"], "'GB' is no unit"),
+        (["init", "photos", "--output", "there.yaml"], "is there already"),
+        (["init", "photos", "--output", "job.txt"], "must be a .yaml file"),
+        (["run", "empty"], "no images"),
+        (["run", "quickstart", "--latency", "2 ms"], "search.constraints.latency_ms=2"),
+        (["run", "photos", "--data", "photos"], "is data already"),
+        (["run", "quickstart", "--data", "nowhere"], "--data: 'nowhere': no such folder or file"),
+    ],
+)
+def test_what_cannot_be_a_first_job_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    Path("empty").mkdir()
+    Path("there.yaml").touch()
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert told in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "photos", "there.yaml"]
+
+
+@pytest.mark.integration
+def test_a_folder_becomes_a_job_that_says_why_and_an_impossible_limit_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    refused = CliRunner().invoke(app, ["init", "photos", "--latency", "1 us"])
+    assert refused.exit_code == 2
+    assert "--latency: 0.001 ms can't be met: the smallest network offered" in refused.stderr
+    assert not Path("photos.yaml").exists()
+    done = CliRunner().invoke(app, ["init", "photos", "--latency", "1 s", "--budget", "10m"])
+    assert done.exit_code == 0, done.stderr
+    assert "next       nas run photos.yaml --output runs/photos" in done.stdout
+    text = Path("photos.yaml").read_text()
+    assert all("#" in line for line in text.splitlines() if line)
+    job = load_job("photos.yaml")
+    assert (job.data.path, job.data.image_size) == ("photos", 16)
+    assert job.search.constraints == {"latency_ms": "<= 1000"}
+    assert job.train.epochs >= 3
