@@ -73,6 +73,7 @@ def _report(job: "Job") -> "DataReport":
 def _job(data: str, job: str | None, sets: list[str]) -> "Job":
     """Return the job that says what is done with the data."""
     from service.job.files import job_file, read_fields
+    from service.job.given_data import data_fields
     from service.job.loading import job_of
 
     if _is_job(data):
@@ -85,7 +86,7 @@ def _job(data: str, job: str | None, sets: list[str]) -> "Job":
         raise InvalidJob([str(error)]) from error
     if data:
         own = fields.get("data")
-        fields = {**fields, "data": {**(own if isinstance(own, Mapping) else {}), **_data_fields(data)}}
+        fields = {**fields, "data": {**(own if isinstance(own, Mapping) else {}), **data_fields(data, "DATA")}}
     return job_of(fields, sets)
 
 
@@ -93,17 +94,3 @@ def _is_job(text: str) -> bool:
     path = Path(text)
     known = text in catalogue.recipes() and text not in catalogue.DATA
     return known or path.suffix in _JOB_SUFFIXES or (path / "job.json").is_file()
-
-
-def _data_fields(text: str) -> dict[str, Any]:
-    """Return the fields of `data` for a folder, a file or the name of a source."""
-    path = Path(text).expanduser()
-    if path.is_dir():
-        source = "npz" if any(path.glob("*train*.npz")) else "folder"
-        return {"source": source, "path": str(path)}
-    if path.suffix == ".npz":
-        return {"source": "npz", "path": str(path)}
-    if text in catalogue.DATA or ":" in text:
-        return {"source": text}
-    there = "no such folder" if "/" in text or "." in text else "no folder, and no source"
-    fail(f"DATA: {text!r}: {there}; give a folder of images, an npz file, one of {', '.join(catalogue.DATA)}, or a job")

@@ -29,10 +29,9 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
         return {"source": "timm", "dataset": text}
     if text in catalogue.DATA or ":" in text:
         return {"source": text}
-    allowed = (
-        "a folder with one folder of images for each class, an .npz file or a dataset of timm such as hfds/OWNER/NAME"
-    )
-    wrong = f"{text} is no data" if path.exists() else f"{text!r}: no such folder or file"
+    others = f"a dataset of timm such as hfds/OWNER/NAME, or one of {', '.join(catalogue.DATA)}"
+    allowed = f"a folder with one folder of images for each class, an .npz file, {others}"
+    wrong = f"{text} is no data" if path.exists() else f"{text!r}: no such folder, file or source"
     raise InvalidJob([f"{option}: {wrong}; give {allowed}"])
 
 

@@ -95,7 +95,7 @@ def test_data_are_told_from_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_no_data_is_refused_with_what_is(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    for text, told in (("nowhere", "no such folder or file"), (str(tmp_path / "notes.txt"), "is no data")):
+    for text, told in (("nowhere", "no such folder, file or source"), (str(tmp_path / "notes.txt"), "is no data")):
         with pytest.raises(InvalidJob, match=f"DATA: .*{told}; give a folder with one folder of images"):
             data_fields(text, "DATA")
     assert data_fields("hfds/owner/name", "DATA") == {"source": "timm", "dataset": "hfds/owner/name"}
@@ -124,7 +124,7 @@ def test_a_recipe_runs_on_other_data(tmp_path: Path) -> None:
         (["run", "empty"], "no images"),
         (["run", "quickstart", "--latency", "2 ms"], "search.constraints.latency_ms=2"),
         (["run", "photos", "--data", "photos"], "is data already"),
-        (["run", "quickstart", "--data", "nowhere"], "--data: 'nowhere': no such folder or file"),
+        (["run", "quickstart", "--data", "nowhere"], "--data: 'nowhere': no such folder, file or source"),
     ],
 )
 def test_what_cannot_be_a_first_job_is_one_line(
