@@ -24,7 +24,7 @@ from service.commands import (
     submit,
     tracking,
 )
-from service.commands.options import Device, Output, Sets, Source, Workers, named_options
+from service.commands.options import DataSets, Device, Output, Sets, Source, Workers, named_options
 from service.commands.shared import Request, console, execute, front, load, show_outcome, show_result
 from service.errors import fail, readable_errors, warn
 from service.run import threads
@@ -231,6 +231,7 @@ def retrain(
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. [dim]Default: a fifth of the supernet's[/]")
     ] = None,
+    sets: DataSets = None,
 ) -> None:
     """Fine-tune members of the front from the weights that they inherited.
 
@@ -240,12 +241,13 @@ def retrain(
       nas show runs/my                              the keys of the front
       nas retrain runs/my --epochs 10               every member
       nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
+      nas retrain runs/my --set data.path=/new/place     the data were moved
     """
     chosen = {"members": member or None, "epochs": epochs, "lr": lr}
     with readable_errors():
         front(folder)
         plan = Plan(stages=("retrain",), options={"retrain": chosen})
-        execute(Request(source=str(folder)), plan, again="nas retrain {folder}")
+        execute(Request(source=str(folder), sets=sets or []), plan, again="nas retrain {folder}")
         from service.job.front_file import task_of
         from service.report.terminal import retrain_table
 

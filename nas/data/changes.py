@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nas.data.kept_split import KeptMembers, KeptSplit, content_fingerprint
-from nas.data.members import Division, Members
+from nas.data.members import Division, Members, as_text
 from nas.data.splits import Positions
 
 _NAMED = 3
@@ -225,5 +225,4 @@ def _partners(
 
 def _some(names: Sequence[str]) -> str:
     """Return the first names, whatever bytes they are made of."""
-    told = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    return told.encode("utf-8", "backslashreplace").decode()
+    return ", ".join(map(as_text, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")

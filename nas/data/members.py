@@ -67,6 +67,11 @@ class Division:
         return split if split in self.parts else "train"
 
 
+def as_text(name: str | Path) -> str:
+    r"""Return the name of a file as text that can be written anywhere; bytes that are no text become ``\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def members_of_rows(labels: np.ndarray, content: Callable[[int], bytes]) -> Members:
     """Return examples that lie in memory.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service import catalogue
+from service.commands.options import DataSets
 from service.commands.shared import console, display, front, load, resumable
 from service.errors import fail, readable_errors
 from service.export import export_table
@@ -52,6 +53,7 @@ def export(
         str | None,
         typer.Option("--register", metavar="NAME", help="Register the ONNX files in MLflow under this name."),
     ] = None,
+    sets: DataSets = None,
 ) -> None:
     """Export networks of the front: ONNX, torch.export, safetensors, 8 bits.
 
@@ -65,6 +67,7 @@ def export(
       nas export runs/my --with-preprocessing       an image in, probabilities out
       nas export runs/my --member 0a1b2c3d4e --output deploy
       nas export runs/my --weights inherited        not the retrained ones
+      nas export runs/my --set data.path=/new/place the data were moved
       nas export runs/my --all --register digits    in MLflow's model registry
     """
     with readable_errors(also=(OSError, ImportError)):
@@ -73,8 +76,10 @@ def export(
         keys = _keys(content, member, every)
         _check_rest(weights, output, register)
         from service.export.export_members import ExportRequest
+        from service.job.preparation import check_same
 
-        job = load(str(folder), None, None)
+        job = load(str(folder), sets, None)
+        check_same(job, folder)
         request = ExportRequest(folder=folder, job=job, members=keys, formats=names, weights=weights, output=output)
         exported = _exported(request, register)
     failures = [f"{entry.key}: {name}: {why}" for entry in exported for name, why in entry.failed.items()]

@@ -15,6 +15,10 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change one field of the job; may be given many times."),
 ]
+DataSets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Where the data are now, such as data.path=DIR; or data.changed."),
+]
 Output = Annotated[
     Path | None,
     typer.Option(

@@ -13,6 +13,7 @@ import yaml
 
 from service import own_code
 from service.catalogue import recipes, suggestion
+from service.job import places
 from service.job.inside import require_inside
 from service.job.tracking import without_password
 
@@ -114,6 +115,7 @@ def job_file(source: str | Path) -> Path:
 def read_fields(path: Path) -> dict[str, Any]:
     """Return the fields of a job file; a `job.json` of a job folder gives the job in it.
 
+    Relative paths in it are whole paths from then on, see `service.job.places`.
     Code of the user's own beside the file can be imported from then on, or what the job folder records of it.
 
     Raises:
@@ -127,12 +129,14 @@ def read_fields(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     content = parse_json(text, str(path)) if path.suffix.lower() == ".json" else parse_yaml(text, str(path))
     own_code.make_importable(*own_code.recorded_in(content), *_own_folder(path))
+    moved = None
     if isinstance(content, dict) and isinstance(content.get("job"), dict):
-        content = without_password(content["job"])
+        moved, content = content.get(places.BESIDE), without_password(content["job"])
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds {type(content).__name__}"
         raise ValueError(f"{path}: {kind}; a job is a mapping of fields such as `name: first` and `space: …`")
-    return with_todays_names({str(name): value for name, value in content.items()})
+    fields = with_todays_names({str(name): value for name, value in content.items()})
+    return places.placed(fields, path.parent, moved if isinstance(moved, dict) else None)
 
 
 def _own_folder(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 from nas.data import DataConfig
 from service.catalogue import suggestion
 from service.errors import InvalidJob
+from service.job import places
 from service.job.building import LookedAt, look_at
 from service.job.checks import deep_mistakes
 from service.job.files import job_file, read_fields, split_setting, with_setting
@@ -66,9 +67,10 @@ def job_of(
         InvalidJob: With all mistakes at once.
     """
     data, mistakes = with_settings(data, sets)
+    data = places.placed(data, Path())
     checked = check_fields(Job, data, PLACEHOLDERS)
     order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *deep_mistakes(checked, look, warn)]
+    found = [*checked.mistakes.values(), *places.mistakes(data), *deep_mistakes(checked, look, warn)]
     mistakes += sorted(found, key=lambda line: _place(line, order))
     if mistakes or checked.tree is None:
         raise InvalidJob(mistakes)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from service import own_code
 from service.errors import InvalidJob
+from service.job import places
 from service.job.building import look_at
 from service.job.environment import environment, version
 from service.job.files import with_todays_names
@@ -124,7 +125,9 @@ def _alive(process: str) -> bool:
 
 def save_job(job: Job, folder: Path, code: Sequence[str] = ()) -> None:
     """Write `job.json`: the job, a fresh id, and where and with what it runs."""
-    write_json(folder / "job.json", job_record(job, environment(), code))
+    seen_from_here = places.beside(to_dict(job), folder)
+    record = job_record(job, environment(), code)
+    write_json(folder / "job.json", {**record, **({places.BESIDE: seen_from_here} if seen_from_here else {})})
 
 
 def job_record(job: Job, here: Mapping[str, Any], code: Sequence[str] = ()) -> dict[str, Any]:
@@ -188,7 +191,8 @@ def saved_job(folder: Path) -> dict[str, Any]:
     content = read_json(folder / "job.json")
     if content is None:
         raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"])
-    return without_password(with_todays_names(content["job"]))
+    fields = without_password(with_todays_names(content["job"]))
+    return places.placed(fields, folder, content.get(places.BESIDE))
 
 
 def front_members(folder: Path) -> list[dict[str, Any]]:
@@ -235,6 +239,7 @@ def _remember_places(job: Job, folder: Path) -> None:
     """Note where the data are now, for whoever goes on with the folder."""
     content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     content["job"]["data"] = {**content["job"].get("data", {}), "path": job.data.path, "test_path": job.data.test_path}
+    content[places.BESIDE] = places.beside(to_dict(job), folder)
     write_json(folder / "job.json", content)
 
 

@@ -1,0 +1,72 @@
+"""Files and folders that a job names: found from wherever the job is started, and also where they were moved along.
+
+A relative path in a job file is meant from the folder of that file; if nothing is there, from the current folder, as on
+the command line. `~` and `$NAME` are what they are in a shell.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+FIELDS = (("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start"))
+BESIDE = "places"
+"""In a `job.json`: dotted field -> path from the job folder."""
+
+
+def placed(fields: Mapping[str, Any], base: Path, moved: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the fields of a job with whole paths.
+
+    Args:
+        fields: As they are written.
+        base: The folder that relative paths are meant from.
+        moved: Dotted field -> path from `base`, where nothing is at the whole path any more.
+    """
+    found = dict(fields)
+    for section, name in FIELDS:
+        written = _written(found, section, name)
+        if written is None:
+            continue
+        path = _whole(written, base)
+        beside = (moved or {}).get(f"{section}.{name}")
+        if isinstance(beside, str) and not os.path.exists(path) and (base / beside).exists():
+            path = os.path.abspath(base / beside)
+        found[section] = {**found[section], name: path}
+    return found
+
+
+def beside(fields: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Return the paths of a job as they are seen from its folder, by dotted field."""
+    found = {}
+    for section, name in FIELDS:
+        written = _written(fields, section, name)
+        if written is not None and os.path.isabs(written):
+            found[f"{section}.{name}"] = os.path.relpath(written, folder.resolve())
+    return found
+
+
+def mistakes(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each path with a variable that is not set, or a user that does not exist."""
+    for section, name in FIELDS:
+        written = _written(fields, section, name)
+        if written is None or os.path.exists(written):
+            continue
+        if variable := re.search(r"\$(\w+|\{[^}]*\})", written):
+            yield f"{section}.{name}: {written}: the environment variable {variable[1].strip('{}')} is not set"
+
+
+def _written(fields: Mapping[str, Any], section: str, name: str) -> str | None:
+    """Return what is written in a field, if it is text at all."""
+    inside = fields.get(section)
+    written = inside.get(name) if isinstance(inside, Mapping) else None
+    return written if isinstance(written, str) and written and "://" not in written else None
+
+
+def _whole(written: str, base: Path) -> str:
+    """Return the whole path, or what is written where nothing is found."""
+    for text in (written, os.path.expandvars(os.path.expanduser(written))):
+        for root in (base, Path()):
+            if os.path.exists(root / text):
+                return os.path.abspath(root / text)
+    return text
