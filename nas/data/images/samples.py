@@ -1,7 +1,6 @@
 """Images as they are stored, not yet decoded, and how they become arrays of one size."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from nas.data.config import InvalidData
 from nas.data.duplicates import Listing, digest_of
 from nas.data.images.decoding import GREY_MODES
 from nas.data.images.preprocessing import Decoding
-from nas.data.members import Members, members_of_files, members_of_rows
+from nas.data.members import Members, as_text, members_of_files, members_of_rows
 
 PROBED = 256
 LARGEST_OWN_SIZE = 224
@@ -128,7 +127,7 @@ class FileSamples:
         return Image.open(self.paths[index])
 
     def name(self, index: int) -> str:
-        return shown(self.paths[index])
+        return as_text(self.paths[index])
 
     def content(self, index: int) -> bytes:
         return file_content(self.paths[index])
@@ -138,11 +137,6 @@ class FileSamples:
 
     def members(self) -> Members:
         return members_of_files(self.root, self.paths, self.labels)
-
-
-def shown(path: Path) -> str:
-    """Return a path as it can be printed, also where its bytes are no text."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def file_content(path: Path) -> bytes:

@@ -9,10 +9,11 @@ import numpy as np
 
 from nas.data.config import DataConfig, InvalidData
 from nas.data.images.layout import Layout, find_layout
-from nas.data.images.samples import FileSamples, shown
+from nas.data.images.samples import FileSamples
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import Folder, has_images, read_folder
+from nas.data.members import as_text
 
 _NAMED = 3
 
@@ -37,9 +38,9 @@ def open_folder(config: DataConfig) -> ImageSource:
     found = {split: _Found.of(folder, names) for split, folder in splits.items() if folder is not None}
     _check_classes(found["train"], names)
     stored = StoredImages(
-        name=root.resolve().name,
-        place=str(root),
-        class_names=names,
+        name=as_text(root.resolve().name),
+        place=as_text(root),
+        class_names=tuple(map(as_text, names)),
         train=found["train"].samples(),
         validation=found["validation"].samples() if "validation" in found else None,
         test=found["test"].samples() if "test" in found else None,
@@ -106,10 +107,10 @@ def _check_classes(train: _Found, names: tuple[str, ...]) -> None:
 def _remarks(layout: Layout, found: Iterable[_Found]) -> Iterator[str]:
     """Yield what was found and is not used."""
     if layout.unused:
-        yield f"not used, as it belongs to no split: {_some([shown(path) for path in layout.unused])}"
+        yield f"not used, as it belongs to no split: {_some([as_text(path) for path in layout.unused])}"
     others = [path for split in found for path in split.others]
     if others:
-        yield f"not used, as it is of another kind or in no class folder: {_kinds(others)}, e.g. {shown(others[0])}"
+        yield f"not used, as it is of another kind or in no class folder: {_kinds(others)}, e.g. {as_text(others[0])}"
 
 
 def _advice(others: Iterable[Path]) -> str:

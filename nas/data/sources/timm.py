@@ -15,11 +15,11 @@ from PIL import Image
 
 from nas.data.config import DataConfig, InvalidData
 from nas.data.images.layout import find_layout
-from nas.data.images.samples import file_content, files_stamp, shown
+from nas.data.images.samples import file_content, files_stamp
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import is_junk, read_folder
-from nas.data.members import Members, members_of_files, members_of_rows
+from nas.data.members import Members, as_text, members_of_files, members_of_rows
 
 # torchvision's sets by the name of the split that is not for training.
 SECOND_SPLIT = {"cifar10": "test", "cifar100": "test", "mnist": "test", "kmnist": "test", "fashion_mnist": "test"}
@@ -63,7 +63,7 @@ class TimmSamples:
         return image
 
     def name(self, index: int) -> str:
-        return f"{self.title}: image {index}" if self.paths is None else shown(self.paths[index])
+        return f"{self.title}: image {index}" if self.paths is None else as_text(self.paths[index])
 
     def content(self, index: int) -> bytes | None:
         if self.paths is not None:

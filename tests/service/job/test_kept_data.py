@@ -87,11 +87,7 @@ def test_home_and_variables_are_followed(text: str, finished: Path, monkeypatch:
 
 
 def test_a_variable_that_is_not_set_is_named(finished: Path):
-    code, output = (
-        nas("show", str(finished / "job.yaml"), *())
-        if False
-        else nas("run", str(finished / "job.yaml"), "--set", "data.path=$NOT_SET/photos")
-    )
+    code, output = nas("run", str(finished / "job.yaml"), "--set", "data.path=$NOT_SET/photos")
     assert code == 2
     assert "the environment variable NOT_SET is not set" in output
 
@@ -202,6 +198,6 @@ def test_a_class_folder_with_a_name_that_is_no_text_trains_and_exports(tmp_path:
     code, output = nas("export", str(tmp_path / "run"), "--format", "safetensors")
     assert code == 0, output
     (card,) = (tmp_path / "run").glob("export/*/card.json")
-    assert "caf\\xe9" in json.loads(card.read_text())["output"]["classes"] or "caf\\\\xe9" in card.read_text()
+    assert "caf\\\\xe9" in card.read_text()
     kept = KeptSplit.from_bytes((tmp_path / "run" / SPLIT).read_bytes())
     assert np.unique(kept.splits["test"].labels).tolist() == [0, 1]
