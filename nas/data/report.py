@@ -40,6 +40,7 @@ class Subject:
         listings: The examples of each split; none where they cannot be told apart.
         about: Title -> what the examples are like, or what is done to them.
         remarks: Sentences on how the data were read.
+        fingerprint: See `nas.data.Data`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Subject:
     listings: Mapping[str, Listing] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    fingerprint: str = ""
 
     @property
     def counts(self) -> dict[str, np.ndarray]:
@@ -70,6 +72,7 @@ def subject_of(data: Data, task: Task) -> Subject:
         listings=data.listings,
         about=data.about,
         remarks=data.remarks,
+        fingerprint=data.fingerprint,
     )
 
 
@@ -104,6 +107,7 @@ class DataReport:
         counts = {split: dict(zip(subject.classes, found.tolist())) for split, found in subject.counts.items()}
         return {
             "name": subject.name,
+            "fingerprint": subject.fingerprint,
             "examples": subject.examples,
             "sizes": dict(subject.sizes),
             "classes": list(subject.classes),

@@ -48,7 +48,8 @@ def check(
       nas check digits --set data.image_size=16
     """
     with readable_errors():
-        report = _report(_job(data, job, sets or []))
+        folder = next((Path(named) for named in (job, data) if named and _is_folder(named)), None)
+        report = _report(_job(data, job, sets or []), folder)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
         return
@@ -56,14 +57,16 @@ def check(
         typer.echo(line)
 
 
-def _report(job: "Job") -> "DataReport":
+def _report(job: "Job", folder: Path | None) -> "DataReport":
+    """Return what people should know of the data of a job, split as in its folder where there is one."""
     import torch
 
     from nas.data import InvalidExamples
     from service.job.building import build_task, data_source
+    from service.job.kept_data import job_data
     from service.run.data_check import report_on_data
 
-    source = data_source(job.data)
+    source = data_source(job.data) if folder is None else job_data(job, folder)
     try:
         return report_on_data(source.load(torch.device("cpu")), job, build_task(job))
     except InvalidExamples as error:
@@ -93,4 +96,9 @@ def _job(data: str, job: str | None, sets: list[str]) -> "Job":
 def _is_job(text: str) -> bool:
     path = Path(text)
     known = text in catalogue.recipes() and text not in catalogue.DATA
-    return known or path.suffix in _JOB_SUFFIXES or (path / "job.json").is_file()
+    return known or path.suffix in _JOB_SUFFIXES or _is_folder(text)
+
+
+def _is_folder(text: str) -> bool:
+    """Return whether this is the folder of a job."""
+    return (Path(text) / "job.json").is_file()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nas.data import Data
 from nas.data.report import DataReport, report_on, subject_of
-from service.job.folder import write_json
+from service.job.folder import read_json, write_json
 from service.job.job import Job
 from service.run.events import Events
 from supernets import Task
@@ -21,7 +21,7 @@ def report_on_data(data: Data, job: Job, task: Task) -> DataReport:
 
 
 def check_data(data: Data, job: Job, task: Task, folder: Path, events: Events) -> None:
-    """Tell and keep what people should know of the data of a job: once, not whenever the job goes on.
+    """Tell and keep what people should know of the data of a job: once, not whenever the job goes on with them.
 
     Args:
         data: As they were loaded.
@@ -30,8 +30,16 @@ def check_data(data: Data, job: Job, task: Task, folder: Path, events: Events) -
         folder: Of the job.
         events: Receives the lines.
     """
-    if not events.processes.is_first or (folder / DATA_FILE).exists():
+    if not events.processes.is_first or _told(folder / DATA_FILE) == data.fingerprint:
         return
     report = report_on_data(data, job, task)
     events({"event": "check", "time": time.time(), "lines": report.lines()})
     write_json(folder / DATA_FILE, {**report.to_json(), "targets": dict(data.targets)})
+
+
+def _told(path: Path) -> str | None:
+    """Return the fingerprint of the data that were told of; None where the file is missing or damaged."""
+    try:
+        return (read_json(path) or {}).get("fingerprint")
+    except (ValueError, AttributeError):
+        return None  # it is written again

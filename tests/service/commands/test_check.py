@@ -1,6 +1,7 @@
 """`nas check`, and the same lines at the start of a job."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,15 @@ def test_a_job_says_it_once_and_keeps_it(photos: Path, tmp_path: Path) -> None:
     assert event["lines"] == kept["lines"]
     assert [line.partition(":")[0] for line in kept["lines"][:6]] == TOPICS
     assert kept["targets"]["classes"] == ["cat", "dog"]
+
+
+def test_it_is_said_again_where_the_data_have_changed(photos: Path, tmp_path: Path) -> None:
+    job = load_job("quickstart", ["data.source=folder", f"data.path={photos}", "device=cpu"])
+    task, told = build_task(job), list[dict]()
+    events = Events(tmp_path, job, told.append, Processes())
+    check_data(data_source(job.data).load(torch.device("cpu")), job, task, tmp_path, events)
+    shutil.copy(next((photos / "cat").iterdir()), photos / "dog" / "another.png")
+    for _ in range(2):
+        check_data(data_source(job.data).load(torch.device("cpu")), job, task, tmp_path, events)
+    assert [event["lines"][0].split(":")[0] for event in told] == ["data", "data"]
+    assert any("are in more than one class" in line for line in told[1]["lines"])
