@@ -203,7 +203,7 @@ def naming(samples: Samples, index: int) -> Iterator[None]:
     except InvalidData:
         raise
     except UnidentifiedImageError as error:
-        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: it is none that is known") from error
+        raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: its kind is not known") from error
     # A damaged file may make a decoder raise anything; whatever it is, this image cannot be used.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
