@@ -26,7 +26,6 @@ from nas.data.tensors import send
 MEMORY_LIMIT_BYTES = 4 * 2**30
 STATISTICS_IMAGES = 2000
 MEANING = "logits: one unnormalised score a class; no softmax is applied, that of them is probabilities"
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class ImageLoader:
         splits: Which of them are in which split.
         shape: What they are brought to.
         tell: Is told how many images are read.
-        kept: Mean and standard deviation that networks were made with, if they were made already.
+        kept: What was done to images when networks were made for them, if they were made already.
     """
 
     config: DataConfig
@@ -92,7 +91,7 @@ class ImageLoader:
     splits: Mapping[str, Part]
     shape: ImageShape
     tell: Tell | None = None
-    kept: Statistics | None = None
+    kept: Preprocessing | None = None
 
     def load(self, task: str, facts: Mapping[str, Any], device: torch.device) -> ImageData:
         """Return the three splits on the device.
@@ -102,12 +101,10 @@ class ImageLoader:
             InvalidData: A split or a class has no image that can be decoded.
         """
         stored, size = self.stored, self.shape.image_size
-        read = self._read(Decoding(image_size=size, channels=self.shape.channels))
-        mean, std = self.kept or channel_statistics(
-            read.decoded["train"] if read.decoded else self._statistics_images(read)
-        )
-        shorter_side = size if read.decoded else math.ceil(size * EVALUATION_MARGIN)
-        preprocessing = Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
+        decoding = Decoding(image_size=size, channels=self.shape.channels)
+        read = self._read(self.kept.decoding if self.kept else decoding)
+        preprocessing = self.kept or self._preprocessing(read)
+        mean, std = preprocessing.mean, preprocessing.std
         return ImageData(
             name=stored.name,
             task=task,
@@ -133,7 +130,8 @@ class ImageLoader:
             count = sum(len(part.indices) for part in self.splits.values())
             in_memory = count * decoding.image_size**2 * decoding.channels <= MEMORY_LIMIT_BYTES
         stored, threads = self.stored, self.stored.threads
-        read = read_images(self.splits, decoding, in_memory=in_memory, threads=threads, tell=self.tell)
+        options: dict[str, Any] = {"in_memory": in_memory, "threads": threads, "tell": self.tell}
+        read = read_images(self.splits, decoding, levels=self.kept.decoding.levels if self.kept else None, **options)
         if self.config.on_error == "refuse":
             refuse_bad(read.surveys, stored.place)
         return without_bad(read, stored.place, stored.class_names)
@@ -143,6 +141,14 @@ class ImageLoader:
         found = {name: listing(part, threads=self.stored.threads) for name, part in read.splits.items()}
         known = {name: one for name, one in found.items() if one is not None}
         return known if len(known) == len(found) else {}
+
+    def _preprocessing(self, read: ReadImages) -> Preprocessing:
+        """What is done to the images, as follows from the training split."""
+        images = read.decoded["train"] if read.decoded else self._statistics_images(read)
+        mean, std = channel_statistics(images)
+        size = read.decoding.image_size
+        shorter_side = size if read.decoded else math.ceil(size * EVALUATION_MARGIN)
+        return Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
 
     def _statistics_images(self, read: ReadImages) -> np.ndarray:
         """Some training images that stand for all; splits are in random order, so these are the first."""

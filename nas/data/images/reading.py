@@ -59,7 +59,13 @@ class ReadImages:
 
 
 def read_images(
-    splits: Parts, decoding: Decoding, *, in_memory: bool, threads: int, tell: Tell | None = None
+    splits: Parts,
+    decoding: Decoding,
+    *,
+    in_memory: bool,
+    threads: int,
+    levels: Levels | None = None,
+    tell: Tell | None = None,
 ) -> ReadImages:
     """Return all images, those that cannot be used included; the surveys name them.
 
@@ -68,6 +74,7 @@ def read_images(
         decoding: What they are decoded to.
         in_memory: Whether they are decoded for good.
         threads: How many decode.
+        levels: Of images of more than 8 bits; those of the training split by default.
         tell: Is told how far it is.
     """
     surveys, decoded = {}, {}
@@ -79,7 +86,7 @@ def read_images(
         else:
             surveys[name] = remembered_survey(part, threads=threads, tell=told)
         before += len(part.indices)
-    decoding = replace(decoding, levels=_levels(surveys["train"]))
+    decoding = replace(decoding, levels=levels or _levels(surveys["train"]))
     for name, pixels in decoded.items():
         decode_into(pixels, splits[name], surveys[name].deep, decoding, threads=threads)
     return ReadImages(splits=splits, surveys=surveys, decoding=decoding, decoded=decoded)

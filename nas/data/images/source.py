@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.data.config import DataConfig, InvalidData
+from nas.data.images.preprocessing import Preprocessing
 from nas.data.images.samples import Part, probe
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.survey import Tell
@@ -87,14 +88,18 @@ class ImageSource:
             splits=splits,
             shape=shape,
             tell=self.tell,
-            kept=self._statistics(),
+            kept=self._preprocessing(),
         )
         return loader.load(self.task, self._facts(shape, splits), device)
 
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Return mean and standard deviation of the channels that networks were made with."""
-        known = {} if self.kept is None else self.kept.preprocessing
-        return (tuple(known["mean"]), tuple(known["std"])) if {"mean", "std"} <= known.keys() else None
+    def _preprocessing(self) -> Preprocessing | None:
+        """Return what was done to images when networks were made for them."""
+        if self.kept is None or not self.kept.preprocessing:
+            return None
+        try:
+            return Preprocessing.from_json(self.kept.preprocessing)
+        except ValueError as error:
+            raise InvalidData(f"{self.stored.place}: the kept preprocessing cannot be used: {error}") from error
 
     def _shape(self, splits: Mapping[str, Part]) -> ImageShape:
         if self.kept is not None and {"channels", "image_size"} <= self.kept.facts.keys():

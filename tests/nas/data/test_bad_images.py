@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data import DataConfig, InvalidData, InvalidExamples, WatchedSource, check_data, open_source
+from nas.data import DataConfig, ImageSource, InvalidData, InvalidExamples, WatchedSource, check_data, open_source
+from nas.data.changes import changes
 from nas.data.images import remembered
 from nas.data.images.samples import Part
+from nas.data.kept_split import kept_split
 from tests.nas.data.odd_pictures import DEEP, GREYS, deep_png, frames, photo, saved
 from tests.nas.data.pictures import CPU, SIZE, contents, everything, load, picture, write_folder
 
@@ -186,6 +188,26 @@ def test_images_of_many_bits_are_neither_white_nor_black(tmp_path: Path, kind: s
     assert data.std == pytest.approx((12**-0.5,) * data.channels, abs=0.02)
     levels = data.preprocessing["levels"]
     assert any(f"{levels[kind][1]:g} is white" in data.remarks[0] for kind in levels)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_kept_split_keeps_what_is_done_to_images(tmp_path: Path, in_memory: bool):
+    """Networks were made for 12 bits from memory; what comes later is shown to them in the same way."""
+    config = write_deep(tmp_path, "folder", "12 bits in 16")
+    first = open_source(config)
+    assert isinstance(first, ImageSource)
+    data = first.load(CPU)
+    kept = kept_split(first.division(), fingerprint="", facts=data.facts, preprocessing=data.preprocessing)
+    brighter = np.full((8, 8), 60_000, np.uint16)
+    for name in "ab":
+        (tmp_path / name / "new.tif").write_bytes(saved(Image.fromarray(brighter), "TIFF"))
+    again = open_source(DataConfig(**{**vars(config), "in_memory": in_memory, "workers": 0}))
+    assert isinstance(again, ImageSource)
+    found = changes(kept, again.division())
+    later = again.with_split(found.before, found.positions).load(CPU)
+    assert later.sizes["train"] == data.sizes["train"] + 2
+    assert later.preprocessing == data.preprocessing
+    assert "4095 is white" in later.remarks[0]
 
 
 def test_a_set_of_files_that_did_not_change_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from service.errors import InvalidJob
+from service.job.kept_data import job_data
 from service.job.loading import job_of
 from service.job.preparation import prepare_folder
 from service.run import reading
@@ -48,7 +49,7 @@ def test_unusable_examples_are_all_named_before_anything_is_trained(photos: Path
 def test_a_job_without_them_says_so_and_names_them(photos: Path, tmp_path: Path):
     job = job_on(photos, on_error="skip")
     events = Events(tmp_path, job, lambda event: None, Processes())
-    data = read_data(job.data, torch.device("cpu"), tmp_path, events)
+    data = read_data(job_data(job, tmp_path), torch.device("cpu"), events)
     assert sum(data.sizes.values()) == 13
     assert list(data.remarks) == [
         "12 of 25 images cannot be used and are left out",
@@ -57,7 +58,7 @@ def test_a_job_without_them_says_so_and_names_them(photos: Path, tmp_path: Path)
     assert "bad11.jpg" in (tmp_path / UNUSABLE).read_text()
     for path in photos.rglob("bad*.jpg"):
         picture(0, int(path.stem[3:]) + 50).save(path)
-    assert sum(read_data(job.data, torch.device("cpu"), tmp_path, events).sizes.values()) == 25
+    assert sum(read_data(job_data(job, tmp_path), torch.device("cpu"), events).sizes.values()) == 25
     assert not (tmp_path / UNUSABLE).exists()
 
 
@@ -65,6 +66,7 @@ def test_long_reading_tells_how_far_it_is(photos: Path, tmp_path: Path, monkeypa
     told: list[dict[str, Any]] = []
     job = job_on(photos, on_error="skip")
     monkeypatch.setattr(reading, "_QUICK_S", -1.0)
-    read_data(job.data, torch.device("cpu"), tmp_path, Events(tmp_path, job, told.append, Processes()))
+    events = Events(tmp_path, job, told.append, Processes())
+    read_data(job_data(job, tmp_path), torch.device("cpu"), events)
     assert {"event": "data", "done": 25, "total": 25} in told
     assert not (tmp_path / "progress.jsonl").exists(), "that is for displays alone"
