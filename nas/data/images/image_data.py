@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from nas.data.images.preprocessing import Decoding, Preprocessing
 from nas.data.images.reading import ReadImages, read_images, refuse_bad, without_bad
 from nas.data.images.samples import Part, channel_statistics, decode, listing
 from nas.data.images.stored import ImageShape, StoredImages
-from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages
+from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages, usable_workers
 from nas.data.images.survey import Survey, Tell
 from nas.data.tensors import send
 
@@ -116,12 +116,18 @@ class ImageLoader:
             fingerprint=_fingerprint(stored.class_names, read, (mean, std)),
             preprocessing=preprocessing.to_json(),
             targets={"meaning": MEANING, "classes": list(stored.class_names)},
-            remarks=(*stored.remarks, *read.remarks()),
+            remarks=(*stored.remarks, *read.remarks(), *self._remarks(read)),
             left_out=read.left_out,
             about=described(read.surveys.values(), preprocessing, self._augmentation(size), streamed=not read.decoded),
             listings=self._listings(read),
             **self._images(read, preprocessing, device),
         )
+
+    def _remarks(self, read: ReadImages) -> Iterator[str]:
+        """Yield that images are decoded in this process, where others were asked for and cannot be had."""
+        asked = 0 if read.decoded else self.config.workers
+        if usable_workers(asked) < asked:
+            yield f"no room in /dev/shm for {asked} processes (data.workers): the training process decodes the images"
 
     def _read(self, decoding: Decoding) -> ReadImages:
         """All images that can be used."""
@@ -173,7 +179,7 @@ class ImageLoader:
                     normalisation=normalisation,
                     augmentation=augmentation,
                     device=device,
-                    workers=self.config.workers,
+                    workers=usable_workers(self.config.workers),
                 )
         return images
 

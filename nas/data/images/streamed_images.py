@@ -1,8 +1,10 @@
 """Images that do not fit into memory: decoded, cropped and rescaled by worker processes while the device trains."""
 
 import math
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from supernets.tasks import Batch
 Key = tuple[int, tuple[int, ...] | None]
 SMALLEST_AREA = 0.08
 LARGEST_ASPECT = 4 / 3
+_SEMAPHORES = 5  # that the queues of a worker need, each a file in /dev/shm
 EVALUATION_MARGIN = 1 / 0.875
 
 
@@ -40,14 +43,14 @@ def random_crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[
 
 
 @dataclass(frozen=True)
-class _Decoder(Dataset[Tensor | InvalidData]):
+class _Decoder(Dataset[np.ndarray | InvalidData]):
     """What a worker does for one image. A bad image is returned, not raised: workers garble messages."""
 
     part: Part
     decoding: Decoding
     flip: bool
 
-    def __getitem__(self, key: Key) -> Tensor | InvalidData:
+    def __getitem__(self, key: Key) -> np.ndarray | InvalidData:
         position, entropy = key
         samples, index = self.part.samples, int(self.part.indices[position])
         try:
@@ -60,7 +63,7 @@ class _Decoder(Dataset[Tensor | InvalidData]):
         else:
             image = self._augmented(image, AUGMENTATION.generator(*entropy, position))
         size = self.decoding.image_size
-        return torch.from_numpy(np.array(image)).view(size, size, self.decoding.channels)
+        return np.array(image).reshape(size, size, self.decoding.channels)
 
     def _augmented(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         size = self.decoding.image_size
@@ -71,10 +74,34 @@ class _Decoder(Dataset[Tensor | InvalidData]):
         return image
 
 
-def _stack(items: list[Tensor | InvalidData]) -> Tensor | InvalidData:
-    tensors = [item for item in items if isinstance(item, Tensor)]
+def _stack(items: list[np.ndarray | InvalidData]) -> np.ndarray | InvalidData:
+    """Return one batch, as an array: tensors would go through /dev/shm, and a worker hangs where that is full."""
+    arrays = [item for item in items if isinstance(item, np.ndarray)]
     bad = [item for item in items if isinstance(item, InvalidData)]
-    return bad[0] if bad else torch.stack(tensors)
+    return bad[0] if bad else np.stack(arrays)
+
+
+def _batches(decoder: _Decoder, keys: list[list[Key]], workers: int) -> Iterator[np.ndarray | InvalidData]:
+    """Yield the images of each batch; this process decodes them where the system allows no worker processes."""
+    common: dict[str, Any] = {"batch_sampler": keys, "collate_fn": _stack, "generator": torch.Generator()}
+    try:
+        batches = iter(DataLoader(decoder, num_workers=workers, **common))
+    except OSError:
+        if workers == 0:
+            raise
+        batches = iter(DataLoader(decoder, num_workers=0, **common))
+    yield from batches
+
+
+def usable_workers(workers: int) -> int:
+    """Return how many worker processes there can be: none where the system has no room for what they wait by."""
+    held: list[Any] = []
+    try:
+        for _ in range(_SEMAPHORES * (workers + 1) if workers else 0):
+            held.append(multiprocessing.get_context().Lock())
+    except OSError:
+        return 0
+    return workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,17 +188,10 @@ class StreamedImages:
 
     def _decoded(self, keys: list[list[Key]]) -> Iterator[Batch]:
         """Normalised images float32 [B, H, W, C] and labels of the images to read, on the device."""
-        loader = DataLoader(
-            _Decoder(self.part, self.decoding, self.augmentation.flip),
-            batch_sampler=keys,
-            num_workers=min(self.workers, len(keys)),
-            collate_fn=_stack,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),
-        )
+        decoder = _Decoder(self.part, self.decoding, self.augmentation.flip)
         labels = torch.from_numpy(self.part.labels)
-        for batch, images in zip(keys, loader):
+        for batch, images in zip(keys, _batches(decoder, keys, min(self.workers, len(keys)))):
             if isinstance(images, InvalidData):
                 raise images
-            bytes_ = images.to(self.device, non_blocking=True)
+            bytes_ = send(torch.from_numpy(images), self.device)
             yield self.normalisation(bytes_), send(labels[[position for position, _ in batch]], self.device)
