@@ -10,14 +10,14 @@ from service.job.environment import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OTHERS = {"pip", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch", "mlflow[auth]"}
+OTHERS = {"pip", "litert-torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch", "mlflow[auth]"}
 """What the texts name beside this project: packages whose names were looked up."""
 FOLDERS = ("nas", "supernets", "proxies", "search_spaces", "service", "docs", "examples", "tests/slurm")
 KINDS = (".py", ".md", ".yaml", ".sh")
 TEXTS = [*ROOT.glob("*.md"), ROOT / "Makefile"] + [
     path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS
 ]
-COMMAND = re.compile(r"""pip install\s+(?:--?\w+\s+)*(?P<what>'[^']+'|"[^"]+"|[\w.\[\],-]*\w)""")
+COMMAND = re.compile(r"""pip install\s+(?:--?[\w-]+\s+)*(?P<what>'[^']+'|"[^"]+"|[\w.\[\],-]*\w)""")
 LINES = [
     (path.relative_to(ROOT).as_posix(), found["what"].strip("'\""))
     for path in TEXTS
