@@ -76,7 +76,7 @@ def _report(job: "Job", folder: Path | None) -> "DataReport":
 def _job(data: str, job: str | None, sets: list[str]) -> "Job":
     """Return the job that says what is done with the data."""
     from service.job.files import job_file, read_fields
-    from service.job.given_data import data_fields
+    from service.job.given_data import on_other_data
     from service.job.loading import job_of
 
     if _is_job(data):
@@ -87,10 +87,7 @@ def _job(data: str, job: str | None, sets: list[str]) -> "Job":
         fields: Mapping[str, Any] = _ANY_SPACE if job is None else read_fields(job_file(job))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    if data:
-        own = fields.get("data")
-        fields = {**fields, "data": {**(own if isinstance(own, Mapping) else {}), **data_fields(data, "DATA")}}
-    return job_of(fields, sets)
+    return job_of(on_other_data(fields, data, "DATA") if data else fields, sets)
 
 
 def _is_job(text: str) -> bool:
