@@ -21,11 +21,12 @@ from service.commands import (
     profile,
     queue,
     score,
+    show,
     submit,
     tracking,
 )
 from service.commands.options import DataSets, Device, Output, Sets, Source, Workers, named_options
-from service.commands.shared import Request, console, execute, front, load, show_outcome, show_result
+from service.commands.shared import Request, console, execute, front, show_outcome
 from service.errors import fail, readable_errors, warn
 from service.run import threads
 from service.run.stages.outputs import SUPERNET
@@ -297,43 +298,7 @@ def list_names(
     console().print(list_tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
 
 
-@app.command(rich_help_panel="Look")
-def show(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME | DIR | FILE", help="A listed name, a job folder or a job file.")
-    ],
-) -> None:
-    """Show a recipe, a search space, the front of a job, or a job file with every default.
-
-    Nothing is run and nothing is written.
-
-    [bold]Examples[/]
-      nas show quickstart > my.yaml       the recipe, to copy
-      nas show small_mobilenet_v3         size, cost and options of a space
-      nas show my.yaml                    check a job file and print all of its fields
-      nas show runs/my                    the front of a job
-    """
-    with readable_errors():
-        if name in catalogue.recipes():
-            typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
-        elif name in catalogue.SPACES:
-            console().print(list_tables.space_facts(name))
-        elif (entry := catalogue.entry(name)) is not None:
-            typer.echo(f"{name}: {entry.summary}\n{entry.target}")
-        elif Path(name).is_dir():
-            front(Path(name))
-            show_result(Path(name))
-        elif Path(name).exists():
-            import yaml
-
-            from service.job.job import to_dict
-
-            typer.echo(yaml.safe_dump(to_dict(load(name, None, None)), sort_keys=False), nl=False)
-        else:
-            known = [*catalogue.recipes(), *(key for table in catalogue.KINDS.values() for key in table)]
-            fail(f"show: {name!r} is no listed name, job folder or file{catalogue.suggestion(name, known)}")
-
-
+app.command(rich_help_panel="Look")(show.show)
 app.command(rich_help_panel="Look")(compare.compare)
 app.command(rich_help_panel="Look")(compare.report)
 app.command(rich_help_panel="Look")(tracking.ui)

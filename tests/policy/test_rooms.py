@@ -12,10 +12,11 @@ ARROWS = {
     "export": {OUTSIDE, "job"},
     "tracking": {OUTSIDE, "job", "report", "export"},
     "run": {OUTSIDE, "job", "report", "tracking"},
+    "reference": {OUTSIDE, "job"},
     "starting": {OUTSIDE, "job", "run"},
     "queue": {OUTSIDE, "job", "run", "tracking"},
     "benchmarks": {OUTSIDE, "job", "report", "run", "tracking"},
-    "commands": {OUTSIDE, "job", "report", "export", "tracking", "run", "starting", "queue", "benchmarks"},
+    "commands": {OUTSIDE, "job", "report", "export", "tracking", "run", "starting", "reference", "queue", "benchmarks"},
     OUTSIDE: {"commands", "job", "report", "run"},
 }
 """Room of `service` -> the rooms that it imports."""

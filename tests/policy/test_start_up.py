@@ -42,6 +42,14 @@ def test_a_job_is_read_checked_described_and_recorded_without_torch() -> None:
     assert imported_by(code) == set()
 
 
+@pytest.mark.parametrize("names", [["train"], ["data.image_size"], ["sampler", "path_adaptive"], ["--schema"]])
+def test_fields_and_names_are_explained_without_torch(names: list[str]) -> None:
+    code = (
+        f"from typer.testing import CliRunner; from service.cli import app; CliRunner().invoke(app, ['show', *{names}])"
+    )
+    assert imported_by(code) == set()
+
+
 @pytest.mark.parametrize("space", catalogue.SPACES)
 def test_the_spaces_of_a_job_are_checked_without_torch(space: str) -> None:
     sets = [f"space={{name: {space}}}", "data={source: noise, image_size: 32}"]
