@@ -30,12 +30,12 @@ _OFFERED = {
 def field(one: JobField) -> Group:
     """Return a field: what it may be, its default, what it means, and how it is set."""
     default = "must be given" if one.default is None else f"default {one.default}"
-    lines: list[Text | Padding] = [Text.assemble((one.path, "bold"), f": {one.type}, {default}")]
+    lines: list[Text | Padding] = [Text.assemble((one.path, "bold"), f": {one.allowed}, {default}")]
     lines.append(Padding(Text(one.about), (0, 0, 0, 2)))
     if names := listed_names(one.path):
         lines.append(Padding(Text(f"listed: {', '.join(names)}; see: nas show {NAMES[one.path]} NAME"), (0, 0, 0, 2)))
     value = one.default if one.default not in (None, "null", "{}", "[]") else "VALUE"
-    path = f"{one.path}.NAME" if one.type.startswith("a mapping") else one.path
+    path = f"{one.path}.NAME" if one.allowed.startswith("a mapping") else one.path
     lines.append(Padding(Text(f"in a command: --set {path}={value}", style="dim"), (0, 0, 0, 2)))
     written = "".join(f"{name}: {{" for name in path.split(".")[:-1])
     in_file = f"{written}{path.rpartition('.')[2]}: {value}{'}' * written.count('{')}"

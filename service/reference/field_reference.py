@@ -26,5 +26,5 @@ def _table(found: list[JobField], above: str) -> Iterator[str]:
         default = "must be given" if one.default is None else f"`{one.default}`"
         names = listed_names(one.path)
         listed = f" Listed: {', '.join(f'`{name}`' for name in names)}." if names else ""
-        cells = (f"`{one.path.removeprefix(above)}`", one.type, default, one.about + listed)
+        cells = (f"`{one.path.removeprefix(above)}`", one.allowed, default, one.about + listed)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

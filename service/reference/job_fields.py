@@ -30,14 +30,14 @@ class JobField(NamedTuple):
 
     Attributes:
         path: Such as `data.image_size`.
-        type: What it may be, in words.
+        allowed: What it may be, in words.
         default: As YAML writes it; None where it has to be given.
         about: What it means.
         inside: The dataclass of a section; None for a field that is no section.
     """
 
     path: str
-    type: str
+    allowed: str
     default: str | None
     about: str
     inside: type | None
