@@ -39,7 +39,7 @@ def show(
     """
     with readable_errors():
         if schema:
-            from service.reference.schema import job_schema
+            from service.reference.job_schema import job_schema
 
             typer.echo(json.dumps(job_schema(), indent=1, ensure_ascii=False))
         elif not names or len(names) > 2:

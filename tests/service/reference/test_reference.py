@@ -17,7 +17,7 @@ from service.job.validation import field_paths
 from service.reference.docstrings import definition, parsed
 from service.reference.field_reference import field_reference
 from service.reference.job_fields import NAMES, job_fields
-from service.reference.schema import job_schema
+from service.reference.job_schema import job_schema
 
 KINDS = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
 KINDS |= {"array": list, "object": dict}
