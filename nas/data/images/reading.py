@@ -41,13 +41,14 @@ class ReadImages:
         of = f"of {found.images} images"
         if self.left_out:
             total = found.images + len(self.left_out)
-            yield f"{len(self.left_out)} of {total} images cannot be used and are left out"
+            yield f"{len(self.left_out)} of {total} images cannot be used and {_be(len(self.left_out))} left out"
         if found.turned:
-            yield f"{found.turned} {of} are turned upright, as EXIF says"
+            yield f"{found.turned} {of} {_be(found.turned)} turned upright, as EXIF says"
         if found.transparent:
-            yield f"{found.transparent} {of} are transparent in places and are laid over white"
+            yield f"{found.transparent} {of} {_be(found.transparent)} transparent in places and laid over white"
         if found.several:
-            yield f"{found.several} {of} have several frames or pages, of which the first is used"
+            have = "has" if found.several == 1 else "have"
+            yield f"{found.several} {of} {have} several frames or pages, of which the first is used"
         levels = self.decoding.levels
         if found.integers:
             yield _depth(found.integers, levels.integers, "whole numbers of more than 8 bits")
@@ -55,7 +56,7 @@ class ReadImages:
             yield _depth(found.floats, levels.floats, "floating-point numbers")
         coloured = sum(count for mode, count in found.modes.items() if mode not in GREY_MODES)
         if self.decoding.channels == 1 and coloured:
-            yield f"{coloured} {of} are in colour and are made grey, as the images are that were looked at first"
+            yield f"{coloured} {of} {_be(coloured)} in colour and made grey, as those looked at first are"
 
 
 def read_images(
@@ -129,6 +130,10 @@ def without_bad(read: ReadImages, place: str, class_names: tuple[str, ...]) -> R
         name = class_names[missing[0]]
         raise InvalidData(f"{place}: no training image of class {name!r} can be used, e.g. {left_out[0]}")
     return replace(read, splits=splits, decoded=decoded, left_out=left_out)
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _lines(surveys: Mapping[str, Survey]) -> tuple[str, ...]:

@@ -135,8 +135,8 @@ def test_what_was_done_to_images_is_said_once(tmp_path: Path, way: str):
     data = load(DataConfig(source="folder", path=str(root), test_fraction=0.05, validation_fraction=0.05, **WAYS[way]))
     assert data.remarks[:3] == (
         "4 of 28 images are turned upright, as EXIF says",
-        "1 of 28 images are transparent in places and are laid over white",
-        "1 of 28 images have several frames or pages, of which the first is used",
+        "1 of 28 images is transparent in places and laid over white",
+        "1 of 28 images has several frames or pages, of which the first is used",
     )
     assert "0 is black and 4095 is white, by the training split" in data.remarks[3]
     assert sum(survey.images for survey in data.surveys.values()) == 28

@@ -53,7 +53,7 @@ def test_a_job_without_them_says_so_and_names_them(photos: Path, tmp_path: Path)
     assert sum(data.sizes.values()) == 13
     assert list(data.remarks) == [
         "12 of 25 images cannot be used and are left out",
-        "1 of 13 images are turned upright, as EXIF says",
+        "1 of 13 images is turned upright, as EXIF says",
     ]
     assert "bad11.jpg" in (tmp_path / UNUSABLE).read_text()
     for path in photos.rglob("bad*.jpg"):
