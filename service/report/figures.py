@@ -10,6 +10,9 @@ from typing import Any
 
 from service.job.folder import candidates, finite, job_name
 from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of_job
+from service.report.limit_lines import COLOUR as LIMIT
+from service.report.limit_lines import Limit, limits_of, line_of, trace
+from service.report.markup import page_of, text
 from service.report.quantities import Axis, axis_of, quality_axis, test_axis
 
 Record = Mapping[str, Any]
@@ -22,7 +25,7 @@ FRONT, CANDIDATE, INFEASIBLE, QUIET = "#c2410c", "#64748b", "#cbd5e1", "#fdba74"
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What the figures of a job draw: the quality upwards, one of the costs sideways."""
+    """What the figures of a job draw: the quality upwards, one of the costs sideways, limits as lines."""
 
     title: str
     quality: Axis
@@ -31,6 +34,7 @@ class Picture:
     maximise: bool
     rows: list[dict[str, Any]]
     members: list[dict[str, Any]]
+    limits: Sequence[Limit] = ()
 
     def staircase(self, cost: Axis) -> list[tuple[float, float]]:
         """Members that no other beats in this cost and the quality, cheapest first, as (cost, quality)."""
@@ -48,30 +52,41 @@ class Picture:
         x, y = cost.of(values.get(cost.name)), self.quality.of(values.get(self.quality.name))
         return None if x is None or y is None else (x, y)
 
+    def points(self, cost: Axis) -> list[tuple[float, float]]:
+        """Return where the candidates and the members lie, and the ends of their intervals of quality."""
+        values = [*self.rows, *(member["values"] for member in self.members)]
+        for member in self.members:
+            ends = (member.get("intervals") or {}).get(self.quality.name) or ()
+            values += [{**member["values"], self.quality.name: end} for end in ends]
+        return [point for one in values if (point := self.point(one, cost))]
+
 
 def picture_of(folder: Path) -> Picture | None:
     """What there is to draw, None where no candidate has values of two quantities."""
     front, rows = read_front_file(folder) or {}, candidates(folder)
-    members, task = front.get("members", []), task_of_job(folder)
+    members, task, objectives = front.get("members", []), task_of_job(folder), objectives_of(folder)
     values = [*rows, *(member["values"] for member in members)]
     known = {name for value in values for name, entry in value.items() if finite(entry) is not None}
     measured = {name for member in members for name in member.get("intervals") or {}}
     measured |= {name for name in known if {f"{name}_low", f"{name}_high"} & known}
-    quantities = quantities_of(objectives_of(folder), values, measured)
+    quantities = quantities_of(objectives, values, measured)
     judged = quality_of(quantities, task)
     if judged.name not in known:
         judged = next((q for q in quantities if q.maximise and q.name in known), judged)
     costs = [quantity for quantity in quantities if quantity.name in known and quantity.name != judged.name]
     if judged.name not in known or not costs:
         return None
+    axes = [axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in costs]
+    quality = quality_axis(judged, task)
     return Picture(
         title=job_name(folder),
-        quality=quality_axis(judged, task),
+        quality=quality,
         test=test_axis(task),
-        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in costs),
+        costs=tuple(axes),
         maximise=judged.maximise,
         rows=rows,
         members=members,
+        limits=limits_of(objectives, [quality, *axes]),
     )
 
 
@@ -160,13 +175,17 @@ def front_html(picture: Picture) -> str:
         )
     line = {"shape": "hv", "color": FRONT, "width": 1.5}
     figure.add_scatter(mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    for limit in picture.limits:
+        figure.add_scatter(**trace(limit))
     buttons = [_button(picture, clouds, cost) for cost in picture.costs]
     for name, values in buttons[0]["args"][0].items():
-        for trace, value in zip(figure.data, values):
-            trace.update({name.replace(".", "_"): value})
-    _lay_out(figure, picture, buttons)
+        for drawn, value in zip(figure.data, values):
+            drawn.update({name.replace(".", "_"): value})
+    figure.update_layout(**layout_of(picture.costs, picture.quality, buttons))
     config = {"displaylogo": False, "responsive": True}
-    return figure.to_html(include_plotlyjs=True, full_html=True, default_height="88vh", config=config)
+    drawn = figure.to_html(include_plotlyjs=True, full_html=False, default_height="80vh", config=config)
+    title = f"{picture.title}: Pareto front"
+    return page_of(title, [f"<h1>{text(title)}</h1>", drawn])
 
 
 def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any]:
@@ -174,30 +193,28 @@ def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any
     steps = picture.staircase(cost)
     views = [cloud.view(picture, cost) for cloud in clouds]
     views.append({"x": [x for x, _ in steps], "y": [y for _, y in steps], "error_x.visible": False})
+    points = picture.points(cost)
+    views += [line_of(limit, cost, picture.quality, points) for limit in picture.limits]
     names = ("x", "y", "error_x.array", "error_x.arrayminus", "error_x.visible")
-    data = {name: [view.get(name, []) for view in views] for name in names}
+    data = {name: [view.get(name, False if name == names[-1] else []) for view in views] for name in names}
     layout = {"xaxis.title.text": cost.label, "xaxis.autorange": True, "yaxis.autorange": True}
     return {"label": cost.label, "method": "update", "args": [data, layout]}
 
 
-def _lay_out(figure: Any, picture: Picture, buttons: list[dict[str, Any]]) -> None:
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom", "bgcolor": "white"}
-    figure.update_layout(
-        template="plotly_white",
-        title={"text": f"{picture.title}: Pareto front", "x": 0.02, "y": 0.97, "yanchor": "top"},
-        font={"family": "system-ui, sans-serif", "size": 14},
-        xaxis={
-            "title": {"text": picture.costs[0].label},
-            "rangemode": "normal",
-            "showline": True,
-            "linecolor": "#94a3b8",
-        },
-        yaxis={"title": {"text": picture.quality.label}, "showline": True, "linecolor": "#94a3b8"},
-        legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
-        updatemenus=[menu] if len(buttons) > 1 else [],
-        hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 12}},
-        margin={"l": 70, "r": 30, "t": 110, "b": 60},
-    )
+def layout_of(costs: Sequence[Axis], quality: Axis, buttons: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the layout of an interactive figure: the list of costs above it, the legend below it."""
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "white"}
+    line = {"showline": True, "linecolor": "#94a3b8", "automargin": True}
+    return {
+        "template": "plotly_white",
+        "font": {"family": "system-ui, sans-serif", "size": 14},
+        "xaxis": {"title": {"text": costs[0].label if costs else ""}, "rangemode": "normal", **line},
+        "yaxis": {"title": {"text": quality.label}, **line},
+        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        "updatemenus": [menu] if len(buttons) > 1 else [],
+        "hoverlabel": {"bgcolor": "white", "align": "left", "font": {"size": 12}},
+        "margin": {"l": 60, "r": 20, "t": 60, "b": 60},
+    }
 
 
 def _png(draw: Callable[[Any], None]) -> bytes:
@@ -237,6 +254,7 @@ def front_png(picture: Picture) -> bytes:
             below, above = interval(member, picture.quality.name) or (0.0, 0.0)
             axes.errorbar(x, y, yerr=[[below], [above]], color=QUIET, linewidth=0.8, zorder=1)
             axes.errorbar(x, y, xerr=[[down / cost.scale], [up / cost.scale]], color=FRONT, capsize=2.5, linewidth=1.1)
+        _draw_limits(axes, picture, cost)
         if drawn:
             points = [p for _, p in drawn]
             axes.scatter(*zip(*points), color=FRONT, s=42, zorder=3, edgecolors="white", label=f"front ({len(drawn)})")
@@ -246,6 +264,15 @@ def front_png(picture: Picture) -> bytes:
             axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
 
     return _png(draw)
+
+
+def _draw_limits(axes: Any, picture: Picture, cost: Axis) -> None:
+    """Draw the limits on this cost and on the quality, as far as they lie within reach."""
+    points = picture.points(cost)
+    for limit in picture.limits:
+        if line_of(limit, cost, picture.quality, points)["x"]:
+            draw = axes.axvline if limit.axis.name == cost.name else axes.axhline
+            draw(limit.value, color=LIMIT, linewidth=1.2, linestyle="--", label=f"limit: {limit.text}")
 
 
 def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:

@@ -28,6 +28,7 @@ class Front:
         conditions: Under which costs were measured.
         job: The settings.
         content: All of front.json.
+        is_here: Whether the folder is where people work, and not a copy that was fetched.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Front:
     conditions: dict[str, Any]
     job: dict[str, Any]
     content: dict[str, Any]
+    is_here: bool = True
 
     @property
     def tested(self) -> int | None:
@@ -87,7 +89,9 @@ def fronts_of(folders: Mapping[str, Path]) -> list[Front]:
     Raises:
         InvalidJob: One of them is no job with a front.
     """
-    found = [(called, read_front(folder)) for called, folder in folders.items()]
+    found = [
+        (called, replace(read_front(folder), is_here=Path(called) == folder)) for called, folder in folders.items()
+    ]
     names = [front.name for _, front in found]
     return [
         front if names.count(front.name) == 1 else replace(front, name=f"{front.name} ({Path(called).name})")

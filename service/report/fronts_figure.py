@@ -6,8 +6,9 @@ from typing import Any
 
 from service.job.folder import candidates, finite
 from service.job.front_file import quality_of
-from service.report.figures import COLOURS, Picture, interval
+from service.report.figures import COLOURS, Picture, interval, layout_of
 from service.report.fronts import Front, Terms
+from service.report.limit_lines import Limit, limits_of, line_of, trace
 from service.report.quantities import Axis, axis_of, in_order, quality_axis, test_axis
 
 _MOST_CANDIDATES = 3000
@@ -16,12 +17,13 @@ _SHOWN_DECISIONS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """What is drawn upwards, what it became on the test split, and what can be drawn sideways."""
+    """What is drawn upwards, what it became on the test split, what can be drawn sideways, and limits on them."""
 
     quality: Axis
     maximise: bool
     test: Axis
     costs: tuple[Axis, ...]
+    limits: Sequence[Limit] = ()
 
 
 def axes_of(fronts: Sequence[Front], terms: Terms) -> Axes:
@@ -35,11 +37,14 @@ def axes_of(fronts: Sequence[Front], terms: Terms) -> Axes:
     rest = in_order([quantity for quantity in known.values() if quantity.name not in directions])
     shared = [q for q in (*compared, *rest) if q != judged and all(_has(front, q.name) for front in fronts)]
     values = [member["values"] for front in fronts for member in front.members]
+    costs = [axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in shared]
+    quality = quality_axis(judged, task)
     return Axes(
-        quality=quality_axis(judged, task),
+        quality=quality,
         maximise=judged.maximise,
         test=test_axis(task),
-        costs=tuple(axis_of(quantity, [value.get(quantity.name) for value in values]) for quantity in shared),
+        costs=tuple(costs),
+        limits=limits_of((objective for front in fronts for objective in front.objectives), [quality, *costs]),
     )
 
 
@@ -70,11 +75,13 @@ def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
     figure = go.Figure()
     for place, picture in enumerate(pictures):
         _draw(figure, picture, COLOURS[place % len(COLOURS)])
-    views = [_views(pictures, cost) for cost in axes.costs]
-    for trace, view in zip(figure.data, views[0] if views else []):
-        trace.update(view)
+    for limit in axes.limits:
+        figure.add_scatter(**trace(limit))
+    views = [_views(pictures, cost, axes) for cost in axes.costs]
+    for drawn, view in zip(figure.data, views[0] if views else []):
+        drawn.update(view)
     buttons = [_button(cost, view) for cost, view in zip(axes.costs, views)]
-    _lay_out(figure, axes, buttons)
+    figure.update_layout(height=560, **layout_of(axes.costs, axes.quality, buttons))
     return figure
 
 
@@ -110,9 +117,11 @@ def _text(picture: Picture, member: dict[str, Any]) -> str:
     return "<br>".join([f"<b>{picture.title} {member.get('key', '')}</b>", *numbers, *lines])
 
 
-def _views(pictures: Sequence[Picture], cost: Axis) -> list[dict[str, Any]]:
+def _views(pictures: Sequence[Picture], cost: Axis, axes: Axes) -> list[dict[str, Any]]:
     """Coordinates of every trace when `cost` is the horizontal axis."""
-    return [view for picture in pictures for view in _view(picture, cost)]
+    points = [point for picture in pictures for point in picture.points(cost)]
+    limits = [line_of(limit, cost, axes.quality, points) for limit in axes.limits]
+    return [view for picture in pictures for view in _view(picture, cost)] + limits
 
 
 def _view(picture: Picture, cost: Axis) -> list[dict[str, Any]]:
@@ -136,19 +145,3 @@ def _button(cost: Axis, views: Sequence[dict[str, Any]]) -> dict[str, Any]:
         data[f"error_x.{part}"] = [view.get("error_x", {}).get(part) for view in views]
     layout = {"xaxis.title.text": cost.label, "xaxis.autorange": True, "yaxis.autorange": True}
     return {"label": cost.label, "method": "update", "args": [data, layout]}
-
-
-def _lay_out(figure: Any, axes: Axes, buttons: list[dict[str, Any]]) -> None:
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "white"}
-    line = {"showline": True, "linecolor": "#94a3b8"}
-    figure.update_layout(
-        template="plotly_white",
-        height=540,
-        font={"family": "system-ui, sans-serif", "size": 14},
-        xaxis={"title": {"text": axes.costs[0].label if axes.costs else ""}, **line},
-        yaxis={"title": {"text": axes.quality.label}, **line},
-        legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
-        updatemenus=[menu] if len(buttons) > 1 else [],
-        hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 12}},
-        margin={"l": 70, "r": 30, "t": 60, "b": 60},
-    )

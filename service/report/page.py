@@ -3,10 +3,10 @@
 A file of its own, free of the network: style and drawing code are in it.
 """
 
-import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
@@ -25,18 +25,9 @@ from service.report.fronts_text import (
     value_text,
     verdict,
 )
+from service.report.job_sections import best_networks, data_sections, steps, training
+from service.report.markup import capital, listed, page_of, table, text
 from service.report.quantities import Axis, form_of, predicted_axis, quality_axis
-
-_STYLE = """
-body{font-family:system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1e293b;line-height:1.5}
-h1{font-size:1.7em;margin-bottom:.2em}h2{margin-top:2em;border-bottom:1px solid #e2e8f0;padding-bottom:.2em}
-p,li{max-width:52em}.lead{font-size:1.15em}.quiet{color:#64748b}.mark{background:#fef3c7;padding:.6em .9em}
-table{border-collapse:collapse;margin:1em 0;font-size:.93em;display:block;overflow-x:auto}
-th,td{padding:.35em .65em;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
-th{color:#475569;font-weight:600}th:first-child,td:first-child{text-align:left}
-code{background:#f1f5f9;padding:.1em .3em}dt{font-weight:600;margin-top:.6em}dd{margin-left:1.2em}
-""".strip()
-
 
 _SUBTITLE = "Neural architecture search: which network for which budget"
 _HOW_SEARCHED = """<p>A neural network can be built in many ways: more or fewer layers, wider or narrower ones,
@@ -97,17 +88,18 @@ class Findings:
 def page(findings: Findings) -> str:
     """The whole page as HTML."""
     names = [front.name for front in findings.fronts]
-    title = _listed(names)
+    title = listed(names)
     parts = [
-        f"<h1>{_text(title)}</h1>",
+        f"<h1>{text(title)}</h1>",
         f"<p class='quiet'>{_SUBTITLE}</p>",
     ]
     parts += _lead(findings)
-    parts += [f"<p class='mark'>Take care when comparing: {_text(mark)}.</p>" for mark in findings.terms.marks]
-    parts += [*_choice(findings), *_figure(findings), *_compared(findings), *_searched(findings)]
-    parts += [*_measured(findings), *_networks(findings), _WORDS]
-    head = f"<meta charset='utf-8'><title>{_text(title)}: networks found</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    parts += [f"<p class='mark'>Take care when comparing: {text(mark)}.</p>" for mark in findings.terms.marks]
+    fronts = findings.fronts
+    parts += [*_choice(findings), *_figure(findings), *_compared(findings), *best_networks(fronts), *steps(fronts)]
+    parts += [*data_sections(fronts), *_searched(findings), *training(fronts), *_measured(findings)]
+    parts += [*_networks(findings), _WORDS]
+    return page_of(f"{title}: networks found", parts)
 
 
 # ---- the sections ---------------------------------------------------------------------------------------------------
@@ -118,16 +110,16 @@ def _lead(findings: Findings) -> Iterable[str]:
     everyone = [(front, member) for front in findings.fronts for member in front.members]
     everyone = [pair for pair in everyone if finite(pair[1]["values"].get(name)) is not None]
     front, best = (max if maximise else min)(everyone, key=lambda pair: pair[1]["values"][name])
-    sentences = [f"The best network by {findings.axes.quality.noun} is <code>{_text(best['key'])}</code>"]
-    sentences[0] += f" of {_text(front.name)}: {_text(_numbers(findings, front, best))}."
+    sentences = [f"The best network by {findings.axes.quality.noun} is <code>{text(best['key'])}</code>"]
+    sentences[0] += f" of {text(front.name)}: {text(_numbers(findings, front, best))}."
     if cost := findings.cost:
         front, cheap = min(everyone, key=lambda pair: _known(pair[1], cost.name))
-        sentences.append(f"The cheapest by {cost.noun} is <code>{_text(cheap['key'])}</code>")
-        sentences[1] += f" of {_text(front.name)}: {_text(_numbers(findings, front, cheap))}."
+        sentences.append(f"The cheapest by {cost.noun} is <code>{text(cheap['key'])}</code>")
+        sentences[1] += f" of {text(front.name)}: {text(_numbers(findings, front, cheap))}."
         sentences.append("Between the two lies a choice; the table below says what each budget buys.")
     yield f"<p class='lead'>{' '.join(sentences)}</p>"
     if len(findings.fronts) > 1:
-        yield f"<p class='lead'>{_text(verdict(findings.comparison))}</p>"
+        yield f"<p class='lead'>{text(verdict(findings.comparison))}</p>"
 
 
 def _numbers(findings: Findings, front: Front, member: Mapping[str, Any]) -> str:
@@ -160,10 +152,11 @@ def _choice(findings: Findings) -> Iterable[str]:
         findings.axes.quality.label,
         findings.axes.test.label,
         *(axis.label for axis in findings.axes.costs),
-        "weights",
     ]
     rows = [row for budget in findings.budgets_of(cost) if (row := _budget_row(findings, cost, budget, several))]
-    yield _table(header, rows)
+    if not findings.budgets:  # of round budgets, those that buy nothing new say nothing
+        rows = [row for before, row in pairwise([[""], *rows]) if row[1:] != before[1:]]
+    yield table(header, rows)
 
 
 def _budget_row(findings: Findings, cost: Axis, budget: float, several: bool) -> list[str] | None:
@@ -176,7 +169,7 @@ def _budget_row(findings: Findings, cost: Axis, budget: float, several: bool) ->
     front, member = min(found, key=lambda pair: (sign * pair[1]["values"][name], pair[1]["values"][cost.name]))
     numbers = [value_text(member, axis, bare=True) for axis in (findings.axes.quality, *findings.axes.costs)]
     row = [f"{cost.of(budget):g}", *([front.name] if several else []), str(member["key"])]
-    return [*row, numbers[0], tested_text(front, member), *numbers[1:], str(member.get("weights") or "-")]
+    return [*row, numbers[0], tested_text(front, member), *numbers[1:]]
 
 
 def _figure(findings: Findings) -> Iterable[str]:
@@ -186,9 +179,12 @@ def _figure(findings: Findings) -> Iterable[str]:
         "<p>Every dot is a network that was tried; the large ones are the <b>front</b>. Further left is cheaper, "
         f"{better} is better. A network is on the front if no other one found is better in one respect without being "
         "worse in another, so everything worth having lies on the line, and what lies behind it can be had cheaper or "
-        "better. Bars are 95 % intervals. Point at a dot to see what it is; the list above the "
-        "figure changes the horizontal axis.</p>"
+        "better. Bars are 95 % intervals. Point at a dot to see what it is; the list above "
+        "the figure changes the horizontal axis.</p>"
     )
+    if limits := findings.axes.limits:
+        shown = ", ".join(limit.text for limit in limits)
+        yield f"<p>Dashed: the limits of the search ({text(shown)}), where they are near enough.</p>"
     figure = figure_of(pictures_of(findings.fronts, findings.axes), findings.axes)
     config = {"displaylogo": False, "responsive": True}
     yield figure.to_html(include_plotlyjs=True, full_html=False, config=config, div_id="fronts")
@@ -203,25 +199,25 @@ def _compared(findings: Findings) -> Iterable[str]:
     ideal = ", ".join(f"{name} {value:.4g}" for name, value in found.ideal.items())
     yield (
         "<p><b>Hypervolume</b> says how far a front reaches as a whole: the share of the box between the worst values "
-        f"that count ({_text(corner)}) and the best ones found ({_text(ideal)}) in which the front has something "
+        f"that count ({text(corner)}) and the best ones found ({text(ideal)}) in which the front has something "
         "better to offer. The box is the same for all.</p>"
     )
     rows = [[name, str(found.members[name]), f"{100 * found.hypervolume[name]:.1f} %"] for name in names]
-    yield _table(["search", "networks on the front", "hypervolume"], rows)
+    yield table(["search", "networks on the front", "hypervolume"], rows)
     yield (
         "<p><b>Who beats whom</b>: the share of the networks in the column that some network in the line equals or "
         "beats in every respect. In brackets: the share that is surely beaten, beyond the "
-        f"measuring errors of both; {_text(how_compared(findings.fronts))}, and all pairs together.</p>"
+        f"measuring errors of both; {text(how_compared(findings.fronts))}, and all pairs together.</p>"
     )
     lines = [[a, *("" if a == b else _covered(found, a, b) for b in names)] for a in names]
-    yield _table(["", *names], lines)
+    yield table(["", *names], lines)
     if cost := findings.cost:
         yield f"<p>The best {findings.axes.quality.noun} that each search has for a budget:</p>"
         best = [
             [f"{cost.of(b):g}", *(_best(findings, f, cost, b) for f in findings.fronts)]
             for b in findings.budgets_of(cost)
         ]
-        yield _table([f"{cost.label} at most", *names], best)
+        yield table([f"{cost.label} at most", *names], best)
 
 
 def _covered(found: FrontComparison, a: str, b: str) -> str:
@@ -240,7 +236,7 @@ def _searched(findings: Findings) -> Iterable[str]:
     for front in findings.fronts:
         result = read_json(front.folder / "result.json") or {}
         tried = candidates(front.folder)
-        yield f"<p><b>{_text(front.name)}</b>: {_text(' '.join(searched_sentences(front, result, tried)))}</p>"
+        yield f"<p><b>{text(front.name)}</b>: {text(' '.join(searched_sentences(front, result, tried)))}</p>"
 
 
 def _measured(findings: Findings) -> Iterable[str]:
@@ -255,12 +251,12 @@ def _judged(findings: Findings) -> Iterable[str]:
     """What the quality is, and how sure it is."""
     axes, task = findings.axes, findings.fronts[0].task
     form = form_of(task.metric.name)
-    names = {"validation": _capital(quality_axis(task.metric, task).noun), "test": _capital(axes.test.noun)}
+    names = {"validation": capital(quality_axis(task.metric, task).noun), "test": capital(axes.test.noun)}
     yield f"<li>{form.meaning or _HOW_JUDGED.format(**_escaped(names | {'examples': task.examples}))}"
     for front in findings.fronts:
         if front.task.metric.name in SHARES and front.tested:
             low, high = interval_of_share(50.0, front.tested)
-            yield f" With {front.tested:,} test {_text(task.examples)} ({_text(front.name)}) it is sure to"
+            yield f" With {front.tested:,} test {text(task.examples)} ({text(front.name)}) it is sure to"
             yield f" ±{(high - low) / 2:.1f} points or better."
     yield "</li>"
 
@@ -272,10 +268,10 @@ def _measured_costs(findings: Findings) -> Iterable[str]:
     quantities = {q.name: q for front in findings.fronts for q in front.quantities if q.is_measured_cost}
     for name in quantities:
         form = form_of(name)
-        yield f"<li>{form.meaning or _HOW_MEASURED.format(noun=_text(_capital(form.noun)))}"
+        yield f"<li>{form.meaning or _HOW_MEASURED.format(noun=text(capital(form.noun)))}"
         yield _WHERE_MEASURED
         for line in condition_lines(findings.fronts):
-            yield f"<li>{_text(line)}</li>"
+            yield f"<li>{text(line)}</li>"
         yield "</ul></li>"
 
 
@@ -284,27 +280,19 @@ def _computed_costs(findings: Findings) -> Iterable[str]:
     computed = {q.name for front in findings.fronts for q in front.quantities if q.source == "computed"}
     forms = [form_of(axis.name) for axis in reversed(findings.axes.costs) if axis.name in computed]
     if forms:
-        nouns = _listed([form.noun for form in forms])
+        nouns = listed([form.noun for form in forms])
         meaning = "".join(f" ({form.meaning})" for form in forms if form.meaning)
-        yield f"<li><b>{_text(_capital(nouns))}</b>{meaning} are counted, exactly.</li>"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        yield f"<li><b>{text(capital(nouns))}</b>{meaning} are counted, exactly.</li>"
 
 
 def _escaped(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: _text(text) for name, text in texts.items()}
+    return {name: text(one) for name, one in texts.items()}
 
 
 def _networks(findings: Findings) -> Iterable[str]:
     yield "<h2>All networks of the front</h2>"
     for front in findings.fronts:
-        yield f"<h3>{_text(front.name)}</h3>"
+        yield f"<h3>{text(front.name)}</h3>"
         first = findings.cost.name if findings.cost else findings.quality[0]
         costs, rows = _with_predictions(findings.axes, front), []
         for member in sorted(front.members, key=lambda m: _known(m, first)):
@@ -314,8 +302,8 @@ def _networks(findings: Findings) -> Iterable[str]:
             ]
             tested = lettered(tested_text(front, member), member, TEST)
             rows.append([str(member["key"]), numbers[0], tested, *numbers[1:]])
-        yield _table(_header(findings.axes, costs), rows)
-        yield "".join(f"<p>{_text(line)}</p>" for line in letters_lines(front.content, front.task.examples))
+        yield table(_header(findings.axes, costs), rows)
+        yield "".join(f"<p>{text(line)}</p>" for line in letters_lines(front.content, front.task.examples))
 
 
 def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
@@ -334,19 +322,6 @@ def _header(axes: Axes, costs: Sequence[Axis]) -> list[str]:
     return ["network", axes.quality.label, axes.test.label, *(axis.label for axis in costs)]
 
 
-# ---- small things ---------------------------------------------------------------------------------------------------
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def _known(member: Mapping[str, Any], name: str) -> float:
     value = finite(member["values"].get(name))
     return math.inf if value is None else value
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

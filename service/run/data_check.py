@@ -6,12 +6,10 @@ from pathlib import Path
 from nas.data import Data
 from nas.data.report import DataReport, report_on, subject_of
 from service.job.folder import read_json, write_json
+from service.job.front_file import DATA_FILE
 from service.job.job import Job
 from service.run.events import Events
 from supernets import Task
-
-DATA_FILE = "data.json"
-"""What `nas check` says of the data of a job, for reports; see `DataReport.to_json`."""
 
 
 def report_on_data(data: Data, job: Job, task: Task) -> DataReport:

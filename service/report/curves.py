@@ -1,0 +1,98 @@
+"""How a training went, as an interactive figure: the loss, what networks reached meanwhile, the learning rate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.job.folder import finite, read_events
+from service.report.figures import COLOURS
+
+_MOST_POINTS = 1500
+_VALIDATED = ("largest", "random", "smallest")
+_DASHES = ("solid", "dash", "dot")
+_FEW = 30  # points of a curve, each of which is marked
+Curve = list[tuple[float, float]]
+
+
+def curves_of(events: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """Return the curves of a training over its steps: panel -> name -> points, without panels that have none.
+
+    A resumed training repeats some steps, of which the last counts.
+
+    Args:
+        events: Lines of `progress.jsonl`.
+    """
+    trained = {
+        "loss": {"loss": _curve(events, "train", "loss")},
+        "learning rate": {"lr": _curve(events, "train", "lr")},
+    }
+    reached = {name: _curve(events, "validate", name) for name in _VALIDATED}
+    panels = {"loss": trained["loss"], "validation": reached, "learning rate": trained["learning rate"]}
+    kept = {panel: {name: curve for name, curve in curves.items() if curve} for panel, curves in panels.items()}
+    return {panel: curves for panel, curves in kept.items() if curves}
+
+
+def _curve(events: Sequence[Mapping[str, Any]], event: str, name: str) -> Curve:
+    """Return a number of one kind of event by its step, thinned out where there are very many."""
+    points: dict[float, float] = {}
+    for line in events:
+        step, value = finite(line.get("step")), finite(line.get(name))
+        if line["event"] == event and step is not None and value is not None:
+            points[step] = value
+    curve = sorted(points.items())
+    return curve[:: max(1, len(curve) // _MOST_POINTS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """One curve of the figure; `job` is empty where there is one job only."""
+
+    job: str
+    what: str
+    place: int
+    which: int
+    panel: str
+
+    def trace(self, curve: Curve) -> dict[str, Any]:
+        """Return what plotly draws."""
+        is_reached = self.panel == "validation"
+        colour = COLOURS[(self.place if self.job else self.which) % len(COLOURS)]
+        return {
+            "x": [x for x, _ in curve],
+            "y": [y for _, y in curve],
+            "mode": "lines" if len(curve) > _FEW else "lines+markers",
+            "name": f"{self.job} {self.what}{' network' if is_reached else ''}".strip(),
+            "line": {"color": colour, "dash": _DASHES[self.which]},
+            "showlegend": is_reached or (bool(self.job) and self.panel == "loss"),
+        }
+
+
+def curves_html(folders: Mapping[str, Path], metric: str) -> str:
+    """Return the curves of the trainings of several jobs as a figure; empty where none of them left any.
+
+    Args:
+        folders: Name of each job -> its folder.
+        metric: What networks are judged by, with its unit.
+    """
+    found = {name: curves_of(read_events(folder / "progress.jsonl")[0]) for name, folder in folders.items()}
+    panels = [panel for panel in ("loss", "validation", "learning rate") if any(panel in one for one in found.values())]
+    if not panels:
+        return ""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=1, cols=len(panels), horizontal_spacing=0.09)
+    for place, (name, curves) in enumerate(found.items()):
+        for panel, named in curves.items():
+            for which, (what, curve) in enumerate(named.items()):
+                one = _Line(job=name if len(found) > 1 else "", what=what, place=place, which=which, panel=panel)
+                figure.add_scatter(**one.trace(curve), row=1, col=panels.index(panel) + 1)
+    titles = {"loss": "training loss", "validation": f"validation {metric}", "learning rate": "learning rate"}
+    for column, panel in enumerate(panels, start=1):
+        figure.update_xaxes(title_text="step", row=1, col=column)
+        figure.update_yaxes(title_text=titles[panel], row=1, col=column)
+    layout = {"template": "plotly_white", "height": 360, "margin": {"l": 60, "r": 20, "t": 20, "b": 60}}
+    figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.25, "yanchor": "top"}, **layout)
+    figure.update_layout(font={"family": "system-ui, sans-serif", "size": 13})
+    config = {"displaylogo": False, "responsive": True}
+    return figure.to_html(include_plotlyjs=False, full_html=False, config=config, div_id="curves")
