@@ -241,7 +241,14 @@ def make(
     if missing:
         there = f"offered are {', '.join(offered)}" if offered else "nothing is offered"
         raise ValueError(f"{kind} {name} needs a value for {', '.join(missing)}; {there}, the rest must be options")
-    return target(**given)
+    try:
+        return target(**given)
+    except (ValueError, TypeError, OSError):
+        raise
+    except Exception as error:
+        if name in KINDS[kind]:
+            raise  # a fault of the program
+        raise ValueError(f"{kind} {name} failed: {own_code.fault(error)}") from error
 
 
 def parameters(kind: str, name: str, *, hidden: Collection[str] = ()) -> dict[str, Parameter]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.data import DataConfig, DataSource
 from search_spaces import Space
+from search_spaces.counted_costs import with_counted_costs
 from service import catalogue
 from service.job.job import Job
 
@@ -95,6 +96,8 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     """Return the search space of a job; what it takes of the facts of the data is given unless its options say it.
 
+    Costs that it does not say are counted on its networks.
+
     Args:
         job: Whose space.
         facts: What follows from the data, where that is known already; see `data_facts`.
@@ -105,7 +108,7 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     made = catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
     if not isinstance(made, Space):
         raise ValueError(f"{job.space.name} is no space: it returned {type(made).__name__}, not search_spaces.Space")
-    return made
+    return with_counted_costs(made)
 
 
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nas.data import DataConfig
 from search_spaces import Space
 from search_spaces.errors import FieldError
-from service import catalogue
+from service import catalogue, own_code
 from service.errors import InvalidJob
 from service.job import latency_checks, objectives, samplers, searchers, splits
 from service.job import proxies as job_proxies
@@ -148,10 +148,29 @@ def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]
     options, found = _fitting(job.space.options, data, "space.options")
     try:
         space = build_space(replace(job, space=replace(job.space, options=options)), data.facts)
+        if ":" in job.space.name and (wrong := _own_space_mistake(space)):
+            return None, [*found, f"space: {job.space.name}: {wrong}"]
         space.costs([space.largest()])
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         return None, [*found, placed(error, "space", _places("space", options, data))]
     return space, [*found, *_input_mistakes(job, space, data.facts)]
+
+
+def _own_space_mistake(space: Space) -> str:
+    """Return what is wrong with a space of the user's own that shows on its networks; empty where nothing is."""
+    from search_spaces.counted_costs import wrong_costs
+
+    try:
+        wrong = wrong_costs(space)
+    except Exception as error:  # whatever networks of the user's own raise
+        return f"one of its networks can't be made or run: {own_code.fault(error)}"
+    if wrong is None:
+        return ""
+    said = f"says {wrong.said:,.0f} {wrong.name} for the network {wrong.architecture.key}"
+    advice = (
+        "leave out cost and places to have them counted" if space.places is None else "correct the blocks of its places"
+    )
+    return f"{said}, which has {wrong.counted:,.0f}; {advice} (its decisions: {dict(wrong.architecture)})"
 
 
 def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator[str]:

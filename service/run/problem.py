@@ -60,7 +60,17 @@ def _bound(name: str, text: str | float, objective: Objective) -> Bound:
 
 def _objective(name: str, offered: Mapping[str, Any]) -> Objective:
     """Return the objective of a name; the metric of the task stands for its quality."""
-    return catalogue.make("objective", QUALITY if name == offered["task"].metric.name else name, offered=offered)
+    if name == offered["task"].metric.name:
+        name = QUALITY
+    if name in catalogue.OBJECTIVES:
+        return catalogue.make("objective", name, offered=offered)
+    try:
+        made = catalogue.make("objective", name, offered=offered)
+    except (ValueError, TypeError) as error:
+        raise InvalidJob([f"search.objectives: {name}: {error}"]) from error
+    if Objective not in type(made).__mro__:
+        raise InvalidJob([f"search.objectives: {name} gave {type(made).__name__}, no subclass of nas.Objective"])
+    return made
 
 
 def latency_objective(

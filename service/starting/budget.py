@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 _FIXED_S = 15.0  # imports, the first look at the limit, report and log
-_FRONT = 12  # members that are tested, about
-_REMEASURED, _ROUNDS = 0.25, 4 * 1.3  # share of the candidates that is measured again, for so many rounds
+_FRONT = 10  # members that are measured again and tested, about
+_REMEASURED, _ROUNDS = 0.25, 2.5  # share of the candidates measured again, each for so many times as long
 _SEARCH_SHARE = 0.35
 _EVALUATIONS, _EPOCHS = (30, 400), (3.0, 200.0)
 _VALIDATED_EVERY = 20  # steps at least between two looks at the supernet

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from nas.objectives import Computed, Estimate
-from search_spaces import Architecture, Space
+from search_spaces import Architecture, Columns, Space
 from service.errors import InvalidJob
+from service.job.building import build_space
 from service.job.loading import load_job
 from supernets import Sampler
 from supernets.samplers.sampler import exact_cost
@@ -83,7 +84,12 @@ def a_number() -> int:
 def uncounted() -> Space:
     """Return a space that counts no multiply-accumulates."""
     own = vector_space()
-    return replace(own, places=None, cost=lambda columns: {"params": columns["width"].astype(int)})
+
+    def cost(columns: Columns) -> dict[str, Any]:
+        rows = zip(columns["width"], columns["depth"])
+        return {"params": own.costs([own.architecture({"width": int(w), "depth": int(d)}) for w, d in rows])["params"]}
+
+    return replace(own, places=None, cost=cost)
 
 
 @pytest.mark.parametrize(
@@ -116,4 +122,49 @@ def test_a_cost_that_a_space_does_not_count_is_not_taken_for_the_score_of_that_n
 
 def test_shift_goes_by_the_cost_that_a_space_counts() -> None:
     space = uncounted()
-    assert exact_cost(space)(space.largest()) == 16
+    assert exact_cost(space)(space.largest()) == 1009
+
+
+def costless() -> Space:
+    """Return a space that says no cost."""
+    return replace(vector_space(), places=None)
+
+
+def dear() -> Space:
+    """Return a space whose cost is wrong."""
+    own = vector_space()
+    return replace(own, places=None, cost=lambda columns: {"params": columns["width"].astype(int)})
+
+
+def broken() -> Space:
+    """Return a space whose networks cannot run."""
+    return replace(vector_space(), inputs=(replace(vector_space().inputs[0], shape=(3,)),))
+
+
+def failing() -> Space:
+    """Return nothing."""
+    raise KeyError("width")
+
+
+def test_costs_that_a_space_does_not_say_are_counted(plain: Path) -> None:
+    job = load_job(plain, [f"space.name={HERE}:costless", "search.constraints.params=<= 300"])
+    space, known = build_space(job), vector_space()
+    ends = [space.smallest(), space.largest()]
+    assert {name: list(column) for name, column in space.costs(ends).items()} == {
+        name: list(column) for name, column in known.costs(ends).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("dear", ["says 4 params for the network", "which has 69", "leave out cost"]),
+        ("broken", ["one of its networks can't be made or run: RuntimeError", "vectors.py, line"]),
+        ("failing", ["failed: KeyError: 'width'", "test_wrong_plug_ins.py, line"]),
+    ],
+)
+def test_a_space_that_is_wrong_is_one_line(plain: Path, name: str, parts: list[str]) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        load_job(plain, [f"space.name={HERE}:{name}"])
+    (line,) = [line for line in refused.value.mistakes if line.startswith("space")]
+    assert all(part in line for part in parts), line
