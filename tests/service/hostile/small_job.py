@@ -17,7 +17,7 @@ JOB = {
     "name": "small",
     "seed": 3,
     "device": "cpu",
-    "data": {"source": "noise"},
+    "data": {"source": "noise", "image_size": 8},
     "space": {
         "name": "small_mobilenet_v3",
         "options": {
@@ -25,9 +25,9 @@ JOB = {
             **{"kernels": [3, 5], "expands": [1, 2], "last_width": 16, "feature_width": 16},
         },
     },
-    "train": {"epochs": 0.5, "batch_size": 32},
+    "train": {"epochs": 1, "batch_size": 64},
     "search": {
-        **{"searcher": "random", "evaluations": 6, "population": 4, "objectives": ["accuracy", "macs"]},
+        **{"searcher": "random", "evaluations": 5, "population": 4, "objectives": ["accuracy", "macs"]},
         "calibration_examples": 64,
     },
     "latency": {"repeats": 5, "warmup_s": 0.0, "min_time_ms": 0.0},
