@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -150,6 +150,40 @@ class _Memory(_Shape):
     steps: dict[str, int] | None = None
 
 
+class _Milliseconds(_Shape):
+    ms: Annotated[float, Field(gt=0, lt=1e9)]
+    low: Annotated[float, Field(ge=0, lt=1e9)] | None
+    high: Annotated[float, Field(ge=0, lt=1e9)] | None
+
+
+Count = Annotated[int, Field(ge=0, lt=2**60)]
+
+
+class _Block(_Milliseconds):
+    key: str
+    params: Count
+    layers: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
+
+
+class _Network(_Milliseconds):
+    architecture: dict[str, bool | int | float | str | None]
+    part: Literal["fit", "held_out"]
+
+
+class _TableSpace(_Shape):
+    name: str
+    options: Facts
+    digest: str
+
+
+class _Table(_Shape):
+    space: _TableSpace
+    conditions: Facts
+    blocks: list[_Block]
+    networks: list[_Network]
+    seconds: float
+
+
 _SHAPES: dict[str, Any] = {
     "job.json": _Job,
     "front.json": _Front,
@@ -162,6 +196,7 @@ _SHAPES: dict[str, Any] = {
     "evaluation": _Evaluation,
     "header": _Header,
     "event": _Event,
+    "latency table": _Table,
 }
 
 

@@ -7,6 +7,14 @@ from pathlib import Path
 from service.errors import InvalidJob
 
 
+def _target(link: Path) -> Path:
+    """Return where a link leads."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to each other
+        raise InvalidJob([f"{link}: is a link that leads nowhere; remove it"]) from error
+
+
 def require_inside(folder: Path) -> None:
     """Refuse a job folder with links that lead out of it, through which files elsewhere would be read or written.
 
@@ -19,7 +27,7 @@ def require_inside(folder: Path) -> None:
             path = Path(place, name)
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                target = path.resolve()
+                target = _target(path)
                 if not target.is_relative_to(root):
                     replace = "put the file itself there, or remove the link"
                     raise InvalidJob([f"{path}: is a link that leads out of the job folder, to {target}; {replace}"])

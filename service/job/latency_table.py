@@ -11,6 +11,7 @@ from nas.hardware import DeviceUnreachable, Meter
 from nas.hardware.latency_table import LatencyTable
 from search_spaces import Space
 from service.errors import InvalidJob
+from service.job.damage import shape_mistake
 from service.job.device import torch_device
 from service.job.job import Job
 
@@ -62,13 +63,15 @@ def least_limit(table: LatencyTable) -> float:
 
 def table_content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"no latency table ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"no latency table (it holds {type(content).__name__})")
+    if "latency_table" in content and (wrong := shape_mistake("latency table", content)) is not None:
+        raise ValueError(f"damaged ({wrong})")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Faults at a file operation of the own choice: in a process of its own, every operation that changes a folder counts."""
+"""Faults at a chosen file operation: in a process of its own, every operation that changes a folder counts."""
 
 import builtins
 import errno
