@@ -59,12 +59,12 @@ def main() -> None:
 
 
 def plan_of(problem: BenchmarkProblem, searcher: str) -> dict:
-    """Evaluations and options as in `nas benchmark search`."""
+    """Return the evaluations and options that `nas benchmark search` uses."""
     return Plan(problems=[problem], searchers=[searcher]).settings(problem, searcher)
 
 
 def run(problem: BenchmarkProblem, name: str, seed: int, seconds: tuple[float, ...] | None) -> Found:
-    """One search, on workers of these speeds; on one after the other where there are none."""
+    """Run one search on workers of these speeds, or evaluate one after the other where there are none."""
     settings = plan_of(problem, name)
     searcher = make_searcher(name, problem, seed=seed, **settings)
     workers = None if seconds is None else SimulatedWorkers(problem.problem.measured, seconds)
@@ -80,7 +80,7 @@ def run(problem: BenchmarkProblem, name: str, seed: int, seconds: tuple[float, .
 
 
 def report(alone: list[Found], together: list[Found], evaluations: int) -> list[str]:
-    """The cells of a row."""
+    """Return the cells of a row."""
     shares = np.array([[one.share for one in runs] for runs in (alone, together)])
     difference = shares[1] - shares[0]
     least = evaluations / sum(1 / seconds for seconds in SECONDS)

@@ -97,7 +97,7 @@ class Training:
         path: Draws architectures.
         examples: Draws images.
         lr: Peak of the cosine.
-        seed: Of paths.
+        seed: Seed of paths.
     """
 
     kind: str
@@ -111,7 +111,7 @@ class Training:
     seed: int
 
     def epochs(self, epochs: int) -> Iterator[tuple[int, float]]:
-        """Trains; gives (epoch, tau) when an epoch is over and the distributions for the next one are there."""
+        """Train; yield (epoch, tau) when an epoch is over and the distributions for the next one are there."""
         steps = len(self.labels) // self.batch
         weights = list(self.supernet.parameters())
         optimizer = torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=2.5e-4, foreach=True)
@@ -140,7 +140,7 @@ class Training:
 
 
 def make_training(arguments: argparse.Namespace, kind: str, seed: int) -> Training:
-    """The training of a kind that a command line asks for."""
+    """Return the training of a kind that a command line asks for."""
     device = torch.device(arguments.device)
     config = DataConfig(source="npz", path=str(arguments.data), image_size=arguments.image_size)
     split = load_data(config, device=device).train.subset(arguments.images, seed=seed)
@@ -176,7 +176,7 @@ def make_training(arguments: argparse.Namespace, kind: str, seed: int) -> Traini
 
 
 def measured(training: Training, draws: int, entropy: tuple[int, int]) -> dict[str, list[str]]:
-    """Each measure under uniform sampling, then its ratio for each other kind, without and with weights."""
+    """Return each measure under uniform sampling, then its ratio for each other kind, without and with weights."""
     uniform = products(training, "uniform", draws, weighted=False, entropy=entropy)
     ones = np.ones(draws)
     rows = {name: [f"{measure(uniform, ones):.4g}"] for name, measure in MEASURES.items()}
@@ -190,7 +190,7 @@ def measured(training: Training, draws: int, entropy: tuple[int, int]) -> dict[s
 
 
 def compare_trainings(arguments: argparse.Namespace, chosen: set[int]) -> list[Table]:
-    """Each measure in the own training of each kind, as a ratio to that of uniform sampling with the same seed."""
+    """Return each measure in the own training of each kind, as a ratio to uniform sampling with the same seed."""
     found: dict[tuple[str, str, int], list[float]] = {}
     for seed, kind in product(range(arguments.trainings), KINDS):
         training = make_training(arguments, kind, seed)
@@ -213,7 +213,7 @@ def compare_trainings(arguments: argparse.Namespace, chosen: set[int]) -> list[T
 
 
 def over_seeds(ratios: np.ndarray) -> str:
-    """Geometric mean of positive ratios [K] with its 95 % interval."""
+    """Return the geometric mean of positive ratios [K] with its 95 % interval."""
     logs = np.log(ratios)
     reach = student_half(logs) if len(logs) > 1 else np.nan
     low, high = np.exp(logs.mean() - reach), np.exp(logs.mean() + reach)
@@ -221,14 +221,14 @@ def over_seeds(ratios: np.ndarray) -> str:
 
 
 def products(training: Training, kind: str, draws: int, *, weighted: bool, entropy: tuple[int, int]) -> np.ndarray:
-    """Inner products [K, K] of K gradients of single steps."""
+    """Return the inner products [K, K] of K gradients of single steps."""
     generator = np.random.default_rng((*entropy, KINDS.index(kind), int(weighted)))
     gradients = torch.stack([gradient(training, kind, weighted, generator) for _ in range(draws)])
     return (gradients @ gradients.T).double().cpu().numpy()
 
 
 def gradient(training: Training, kind: str, weighted: bool, generator: np.random.Generator) -> Tensor:
-    """The gradient of one step by all weights of the supernet, one behind the other."""
+    """Return the gradient of one step by all weights of the supernet, joined into one vector."""
     supernet, device = training.supernet, training.labels.device
     paths = training.path if "path" in kind else Uniform(space=supernet.space, subnets=1)
     architecture = paths.draw(generator)[0]
@@ -246,21 +246,21 @@ def gradient(training: Training, kind: str, weighted: bool, generator: np.random
 
 
 def path_weight(path: PathAdaptive, architecture: Architecture) -> float:
-    """Uniform probability of an architecture over its own; all edges of this space share their probabilities."""
+    """Return the uniform probability of an architecture over its own; all edges of this space share one."""
     (probabilities,) = path.probabilities.values()
     choices = path.space.decisions[0].choices
     return float(np.prod([1 / (len(choices) * probabilities[choices.index(c)]) for c in architecture.values()]))
 
 
 def variance(inner: np.ndarray, counts: np.ndarray) -> float:
-    """Total variance of gradients that count so often [K], from their inner products [K, K]."""
+    """Return the total variance of gradients that count so often [K], from their inner products [K, K]."""
     total = counts.sum()
     mean_square = (counts * np.diag(inner)).sum() / total
     return float((mean_square - counts @ inner @ counts / total**2) * total / (total - 1))
 
 
 def noise_to_signal(inner: np.ndarray, counts: np.ndarray) -> float:
-    """The variance in parts of the squared norm of the mean."""
+    """Return the variance in parts of the squared norm of the mean."""
     return variance(inner, counts) / float(counts @ inner @ counts / counts.sum() ** 2)
 
 
@@ -270,7 +270,7 @@ MEASURES = {"variance": variance, "noise to signal": noise_to_signal}
 def ratio(
     measure: Measure, other: np.ndarray, uniform: np.ndarray, generator: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Ratio of a measure of two sets of gradients with the ends of its bootstrap interval."""
+    """Return the ratio of a measure of two sets of gradients with the ends of its bootstrap interval."""
     drawn = []
     for _ in range(RESAMPLES):
         counts = [np.bincount(generator.integers(len(g), size=len(g)), minlength=len(g)) for g in (other, uniform)]

@@ -44,13 +44,13 @@ def arguments() -> argparse.Namespace:
 
 
 def nas(*command: str, sets: list[str]) -> None:
-    """One command of `nas`, in a process of its own."""
+    """Run one command of `nas` in a process of its own."""
     settings = [part for setting in sets for part in ("--set", setting)]
     subprocess.run([sys.executable, "-m", "service.cli", *command, *settings], check=True)
 
 
 def limits(asked: argparse.Namespace) -> tuple[float, int]:
-    """X in ms, and the MACs that networks have on average which are predicted to take X."""
+    """Return X in ms, and the average MACs of networks that are predicted to take X."""
     job = load_job(asked.job, [*asked.sets, f"latency.table={asked.folder / 'table.json'}"])
     space = build_space(job)
     encodings = space.sample_encodings(DRAWN, np.random.default_rng(0))
@@ -61,7 +61,7 @@ def limits(asked: argparse.Namespace) -> tuple[float, int]:
 
 
 def prepare(asked: argparse.Namespace) -> dict[str, Any]:
-    """The trained supernet, the table and the two limits."""
+    """Return the trained supernet, the table and the two limits."""
     folder, sets = asked.folder, [*asked.sets, "tracking.enabled=false"]
     if not (folder / "supernet" / "supernet.safetensors").exists():
         nas("train", asked.job, "--output", str(folder / "supernet"), sets=sets)
@@ -88,7 +88,7 @@ def search(asked: argparse.Namespace, found: dict[str, Any]) -> None:
 
 
 def remeasure(asked: argparse.Namespace) -> None:
-    """Both fronts, interleaved."""
+    """Measure both fronts again, interleaved."""
     fronts = {name: json.loads((asked.folder / name / "front.json").read_text())["members"] for name in SEARCHES}
     job = load_job(asked.job, asked.sets)
     space, device = build_space(job), torch_device(job.device)

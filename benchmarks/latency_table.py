@@ -55,7 +55,7 @@ def line(name: str, error: PredictionErrors) -> str:
 
 
 def uniform_lines(table: LatencyTable, job: Job, n: int) -> list[str]:
-    """The accuracy on networks drawn uniformly, measured now."""
+    """Return the accuracy on networks drawn uniformly, measured now."""
     encodings = table.space.sample_encodings(n, np.random.default_rng(job.seed + 1))
     networks = [table.space.decode(encoding) for encoding in encodings]
     modules = [table.space.subnet(network).to(memory_format=torch.channels_last) for network in networks]

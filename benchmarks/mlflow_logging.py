@@ -17,7 +17,7 @@ from tests.service.synthetic_job import finish, start_job, train, wide_search
 
 
 def main() -> None:
-    """Prints the seconds of a first and of a second log, for both ways."""
+    """Print the seconds of a first and of a second log, for both ways."""
     numbers = [int(text) for text in sys.argv[1:]]
     candidates, members = (*numbers, *(10_000, 100)[len(numbers) :])
     with tempfile.TemporaryDirectory() as place:

@@ -47,7 +47,7 @@ CIFAR10_RECIPE = small_mobilenet_v3(
 
 
 def step_of(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    """One SGD step on a batch."""
+    """Run one SGD step on a batch."""
     network.to(memory_format=torch.channels_last).train()
     parameters = list(network.parameters())
     optimizer = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=3e-5, foreach=True)
@@ -61,7 +61,7 @@ def step_of(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> C
 
 
 def paired_seconds(first: Callable[[], None], second: Callable[[], None], rounds: int = ROUNDS) -> np.ndarray:
-    """Seconds [rounds, 2] of two functions run in turn, after two warm-up rounds."""
+    """Return the seconds [rounds, 2] of two functions run in turn, after two warm-up rounds."""
     times = np.zeros((rounds + 2, 2))
     for row in times:
         for column, function in enumerate((first, second)):
@@ -72,7 +72,7 @@ def paired_seconds(first: Callable[[], None], second: Callable[[], None], rounds
 
 
 def report(name: str, times: np.ndarray) -> None:
-    """Medians and the ratio with its quartiles."""
+    """Print the medians and the ratio with its quartiles."""
     ratios = times[:, 0] / times[:, 1]
     low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
     a, b = 1e3 * np.median(times, axis=0)
@@ -80,7 +80,7 @@ def report(name: str, times: np.ndarray) -> None:
 
 
 def supernet() -> None:
-    """Supernet step against plain step, on the CIFAR-10 recipe's space and on the default small one."""
+    """Compare a supernet step with a plain step, on the CIFAR-10 recipe's space and on the default small one."""
     spaces = {"default space": small_mobilenet_v3(), "cifar10 recipe": CIFAR10_RECIPE}
     images = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))
@@ -123,7 +123,7 @@ def search_overhead(evaluations: int = 10_000) -> None:
 
 
 def data() -> None:
-    """Augmented CIFAR-10 batch against the training step of the largest and a random subnet of the recipe."""
+    """Compare an augmented CIFAR-10 batch with the training step of the largest and a random subnet of the recipe."""
     cpu = torch.device("cpu")
     pixels = torch.randint(0, 256, (10_000, 32, 32, 3), dtype=torch.uint8)
     normalisation = Normalisation((0.49, 0.48, 0.45), (0.25, 0.24, 0.26), 32, cpu)
@@ -142,7 +142,7 @@ def data() -> None:
 
 
 def costs(n: int = 100_000) -> None:
-    """Exact costs of random architectures."""
+    """Time the exact costs of random architectures."""
     space = ofa_mobilenet_v3()
     encodings = space.sample_encodings(n, np.random.default_rng(0))
     start = time.perf_counter()

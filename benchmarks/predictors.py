@@ -82,7 +82,7 @@ def methods(proxies: int) -> dict[str, tuple[str, Make]]:
 
 
 def ranked(make: Make, x: np.ndarray, y: np.ndarray, train: int, seeds: range) -> tuple[list[float], float]:
-    """Tau of each seed, and seconds of one."""
+    """Return tau of each seed, and the seconds of one."""
     taus, start = [], time.perf_counter()
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(y))
@@ -92,7 +92,7 @@ def ranked(make: Make, x: np.ndarray, y: np.ndarray, train: int, seeds: range) -
 
 
 def read(path: Path) -> tuple[list[dict[str, str]], list[dict[str, dict[str, float]]]]:
-    """Rows that have every score, and the shares of layers of each."""
+    """Return the rows that have every score, and the shares of layers of each."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     lines = path.with_name(f"{path.name}.journal.layers.jsonl").read_text(encoding="utf-8").splitlines()

@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
 
 
 def evaluations_to(target: float, searcher: Searcher, accuracies: Mapping[Architecture, float], limit: int) -> int:
-    """Distinct architectures evaluated up to the first that reaches the target, at most `limit`."""
+    """Return the number of distinct architectures until one reaches the target, at most `limit`."""
     evaluated: set[Architecture] = set()
     while True:
         asked = searcher.ask()
@@ -71,13 +71,13 @@ def no_limits(encodings: np.ndarray) -> np.ndarray:
 
 
 def looked_up(table: Table, scores: np.ndarray) -> Score:
-    """A column as a score."""
+    """Return a column as a score."""
     known = dict(zip(table.architectures, scores.tolist()))
     return lambda architectures: np.array([known[architecture] for architecture in architectures])
 
 
 def variants(space: Space, scores: Mapping[str, Score], options: argparse.Namespace) -> dict[str, dict[str, Make]]:
-    """Searcher -> filter -> how to make it from a seed; the first of each is without a filter."""
+    """Return searcher -> filter -> how to make it from a seed; the first of each is without a filter."""
     size, sample = options.population, options.sample
 
     def evolution(seed: int) -> Searcher:
@@ -118,7 +118,7 @@ def interval(values: np.ndarray) -> str:
 
 
 def report(name: str, counts: Mapping[str, np.ndarray], limit: int) -> None:
-    """A row for each filter: medians and how far they are from that of no filter, with bootstrap 95% intervals."""
+    """Print a row for each filter: medians and their distance from no filter, with bootstrap 95% intervals."""
     plain = next(iter(counts.values()))
     drawn = np.random.default_rng(0).integers(len(plain), size=(RESAMPLES, len(plain)))
     plain_medians = np.median(plain[drawn], axis=1)

@@ -25,16 +25,16 @@ _WATCHED_S = 20.0
 
 
 def empty(folder: Path, observer: object) -> None:
-    """A job that does nothing."""
+    """Do nothing, as a job."""
 
 
 def lasting(folder: Path, observer: object) -> None:
-    """A job that does nothing for a minute."""
+    """Do nothing for a minute, as a job."""
     time.sleep(60)
 
 
 def made(place: Path, function: str, count: int) -> Queue:
-    """A queue of calls of a function here, with lock files of its own."""
+    """Return a queue of calls of a function here, with lock files of its own."""
     queue = Queue.open(place / "queue", create=True)
     write_json(queue.folder / "settings.json", {"folder": str(place / "slots")})
     resources = Resources(cpus=1)
@@ -107,7 +107,7 @@ PARTS = {"submit": submit, "jobs": jobs, "recovery": recovery, "watch": watch}
 
 
 def main() -> None:
-    """Measures the parts that are named, by default all."""
+    """Measure the parts that are named, by default all."""
     for name in sys.argv[1:] or PARTS:
         if name not in PARTS:
             sys.exit(f"{name!r} is no part; there are {', '.join(PARTS)}")

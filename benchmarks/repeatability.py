@@ -22,7 +22,7 @@ from service import catalogue
 
 
 def main() -> None:
-    """Two runs and their comparison; with --once one run, as JSON."""
+    """Run twice and compare; with --once run once and print JSON."""
     arguments = _arguments()
     if arguments.once:
         print(json.dumps(run(arguments)))
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> list[str]:
-    """Figures of two runs [N, 3] of value, low and high in milliseconds."""
+    """Return the figures of two runs [N, 3] of value, low and high in milliseconds."""
     there = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
     first, second = first[there], second[there]
     change = second[:, 0] / first[:, 0] - 1
@@ -61,7 +61,7 @@ def compare(first: np.ndarray, second: np.ndarray) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, object]:
-    """One run: the same random architectures of a space each time."""
+    """Run once: the same random architectures of a space each time."""
     space = catalogue.resolve("space", arguments.space)()
     generator = np.random.default_rng(arguments.seed)
     torch.manual_seed(arguments.seed)

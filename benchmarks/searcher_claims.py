@@ -67,7 +67,7 @@ def names() -> list[str]:
 
 
 def fronts() -> Iterator[Claim]:
-    """Every searcher finds a better front than random search, by one deviation between seeds."""
+    """Check that every searcher finds a better front than random search, by one deviation between seeds."""
     random = [_found_hypervolume("random", seed) for seed in range(8)]
     for name in names():
         ours = np.mean([_found_hypervolume(name, seed) for seed in range(3)])
@@ -94,7 +94,7 @@ def _found_hypervolume(name: str, seed: int, evaluations: int = 100) -> float:
 
 
 def evolution() -> Iterator[Claim]:
-    """NSGA-II finds a much better compromise than random search among 1,048,576 architectures."""
+    """Check that NSGA-II finds a much better compromise than random search among 1,048,576 architectures."""
     space = bits(20)
 
     def compromise(make: Callable[..., Searcher], seed: int) -> float:
@@ -108,7 +108,7 @@ def evolution() -> Iterator[Claim]:
 
 
 def limits() -> Iterator[Claim]:
-    """Searchers learn limits on what is measured: many more of their candidates keep them than of random ones."""
+    """Check that searchers learn limits on what is measured: more of their candidates keep them than of random ones."""
 
     def feasible(name: str) -> float:
         space = bits(12)
@@ -129,7 +129,7 @@ def limits() -> Iterator[Claim]:
 
 
 def filters() -> Iterator[Claim]:
-    """A filter of proposals that scores by the truth saves a quarter of the evaluations and more."""
+    """Check that a filter of proposals that scores by the truth saves a quarter of the evaluations or more."""
     for name in FILTERED:
         plain = np.median([_evaluations_to_optimum(name, False, seed) for seed in range(7)])
         ours = np.median([_evaluations_to_optimum(name, True, seed) for seed in range(7)])
@@ -137,7 +137,7 @@ def filters() -> Iterator[Claim]:
 
 
 def _evaluations_to_optimum(name: str, filtered: bool, seed: int) -> int:
-    """Evaluations until the optimum; as many as there were where it was not found."""
+    """Return the evaluations until the optimum; all of them where it was not found."""
     space = bits(10)
     optimum = space.decode(np.array([0, 1] * 5))
 
@@ -160,7 +160,7 @@ def _evaluations_to_optimum(name: str, filtered: bool, seed: int) -> int:
 
 
 def surrogate() -> Iterator[Claim]:
-    """Sixty evaluations of the surrogate give more than 180 of NSGA-II or random search, in the worst of four runs."""
+    """Check that 60 evaluations of the surrogate beat 180 of NSGA-II and random search, in the worst of four runs."""
     space = small_mobilenet_v3()
     losses, volume = _weighted(space)
     known = {"exact": {1: lambda encodings: losses(encodings)[:, 1]}, "evaluations": 60}
@@ -181,7 +181,7 @@ def surrogate() -> Iterator[Claim]:
 
 
 def warm_start() -> Iterator[Claim]:
-    """An earlier search helps, whatever the unit of its losses."""
+    """Check that an earlier search helps, whatever the unit of its losses."""
     space = small_mobilenet_v3()
     losses, volume = _weighted(space)
     generator = np.random.default_rng(4)
@@ -210,7 +210,7 @@ def warm_start() -> Iterator[Claim]:
 
 
 def _weighted(space: Space) -> tuple[Losses, Callable[[np.ndarray], float]]:
-    """Losses of encodings, a random additive function with some interaction and MACs; the volume that they dominate."""
+    """Return losses of encodings (a random additive function with some interaction, and MACs), and their volume."""
     generator = np.random.default_rng(0)
     width = space.features(space.sample_encodings(1, generator)).shape[1]
     first, second = generator.normal(size=width), generator.normal(size=(width, 2)) / 4
@@ -226,7 +226,7 @@ def _weighted(space: Space) -> tuple[Losses, Callable[[np.ndarray], float]]:
 
 
 def _told(searcher: Searcher, losses: Losses, n: int, space: Space) -> np.ndarray:
-    """Losses [n, K] of the first architectures that a searcher asks for."""
+    """Return the losses [n, K] of the first architectures that a searcher asks for."""
     seen: dict[Architecture, np.ndarray] = {}
     while len(seen) < n:
         asked = searcher.ask()
@@ -249,7 +249,7 @@ class Rugged(Leading):
 
 
 def workers() -> Iterator[Claim]:
-    """Eight workers of unequal speed find as much as one, within two deviations between seeds."""
+    """Check that eight workers of unequal speed find as much as one, within two deviations between seeds."""
     for name in ("nsga2", "surrogate"):
         alone = [_volume(_searched(name, seed, None)) for seed in range(3)]
         together = [_volume(_searched(name, seed, UNEQUAL)) for seed in range(3)]

@@ -43,7 +43,7 @@ _HEAD = {"kernels": [3, 5, 7], "expands": [2, 3, 4], "last_width": 96, "feature_
 
 
 def fields(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, Any]:
-    """The job of one variant and seed."""
+    """Return the job of one variant and seed."""
     name = f"{variant.replace(' ', '-').replace('&', '')}-seed{seed}"
     return {
         "name": name,

@@ -31,9 +31,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Expressivity(Proxy):
-    """Args:
-    batch: Number of random inputs.
-    """
+    """Args: batch: Number of random inputs."""
 
     batch: int = 64
 
@@ -43,9 +41,7 @@ class Expressivity(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Progressivity(Proxy):
-    """Args:
-    batch: Number of random inputs.
-    """
+    """Args: batch: Number of random inputs."""
 
     batch: int = 64
 
@@ -55,9 +51,7 @@ class Progressivity(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Trainability(Proxy):
-    """Args:
-    batch: Number of random inputs.
-    """
+    """Args: batch: Number of random inputs."""
 
     batch: int = 64
 

@@ -98,8 +98,8 @@ class _Thin(TorchFunctionMode):
 
     Args:
         model: The whole network.
-        width: By which numbers of channels are divided.
-        generator: Of the weights.
+        width: Divisor of all numbers of channels.
+        generator: Generator of the weights.
     """
 
     def __init__(self, model: nn.Module, width: int, generator: torch.Generator) -> None:

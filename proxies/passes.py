@@ -33,7 +33,7 @@ class Trace:
         inputs: What went in, floating ones as leaves of the graph.
         output: What came out [B, ...].
         calls: Every use of a weight of a convolution or linear layer, in the order of execution.
-        signs: For every call of an activation, which of its inputs are positive [B, units], as booleans, channels
+        signs: Which inputs of every call of an activation are positive [B, units], as booleans, channels
             last; of ReLUs where there are any, else of smooth activations. Empty where they were not asked for.
     """
 
@@ -62,7 +62,7 @@ class Passes:
     Args:
         model: Plain torch; a private copy is used.
         batch: What the model reads and what it loses on it.
-        seed: Of all random draws.
+        seed: Seed of all random draws.
         needs: What will be asked for, so that it comes out of passes that are made anyway: `second_order`
             (`hessian_gradient`), `channel_products`.
         copy: Whether to work on a copy of the model.

@@ -39,9 +39,10 @@ class WeightCall:
         weight: The weight.
         input: [B, C, H, W], or [B, ..., features] of a linear layer.
         output: As computed, outside of the graph.
-        edge: Where the output hangs in the graph, to differentiate with respect to it; None outside of any graph.
+        edge: Edge of the graph that the output hangs on, to differentiate with respect to it; None outside of any
+            graph.
         stride, padding, dilation: Two numbers each; empty for a linear layer.
-        groups: Of a convolution.
+        groups: Groups of a convolution.
         version: How often the output had been changed in place when it was recorded.
     """
 

@@ -22,7 +22,7 @@ def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tenso
 
     Args:
         call: A use of a weight on samples [n, ...].
-        gradient: Of whatever is summed over samples, with respect to the output of the call.
+        gradient: Gradient of what is summed over samples, with respect to the output of the call.
 
     Yields:
         Gradients of some of the weights [n, p]. Calls of one weight yield the same weights in the same order,

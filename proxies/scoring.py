@@ -20,7 +20,7 @@ def score(
         model: Freshly initialised, plain torch; it is not changed.
         batch: One training batch.
         proxies: Name -> proxy.
-        seed: Of every random draw; each proxy has a stream of its own, so that scores do not depend on the
+        seed: Seed of every random draw; each proxy has a stream of its own, so that scores do not depend on the
             others beyond rounding: a second derivative that is asked for changes how the shared pass is computed.
         copy: Whether to work on a copy; without, `model` is used up.
 

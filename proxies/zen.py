@@ -34,7 +34,7 @@ class Zen(Proxy):
     repeats: How often weights and inputs are drawn.
     batch: Inputs of each repetition.
     gamma: Size of the noise.
-    variance: Of a batch norm: of its `batch`, or the `running` one.
+    variance: Variance that a batch norm uses: that of its `batch`, or the `running` one.
     """
 
     repeats: int = 2

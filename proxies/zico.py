@@ -19,9 +19,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class ZiCo(Proxy):
-    """Args:
-    batches: Parts of the batch whose gradients are compared.
-    """
+    """Args: batches: Parts of the batch whose gradients are compared."""
 
     batches: int = 2
 

@@ -71,7 +71,7 @@ class Architecture(Mapping[str, Choice]):
         return f"Architecture({self._values})"
 
     def __reduce__(self) -> tuple[type["Architecture"], tuple[dict[str, Choice]]]:
-        """Hashes of texts differ between processes, so the hash is not sent along."""
+        """Return what pickle needs, without the hash: hashes of texts differ between processes."""
         return Architecture, (self._values,)
 
     @property
@@ -81,12 +81,12 @@ class Architecture(Mapping[str, Choice]):
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def to_json(self) -> dict[str, Choice]:
-        """The active decisions as a plain dictionary that `json` can write."""
+        """Return the active decisions as a plain dictionary that `json` can write."""
         return dict(self._values)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Choice]) -> "Architecture":
-        """The inverse of `to_json`, unchecked; `Space.architecture` checks as well."""
+        """Return the architecture that `to_json` wrote, unchecked; `Space.architecture` checks as well."""
         return cls(values)
 
 

@@ -89,7 +89,7 @@ class ConvNormAct(nn.Sequential):
 
 
 def _carriers(layer: Any, dimension: int = 0) -> list[tuple[Tensor, int]]:
-    """Tensors of a convolution or norm with the channels it writes (dimension 0) or reads (dimension 1)."""
+    """Return the tensors of a convolution or norm with the channels it writes (dimension 0) or reads (dimension 1)."""
     if dimension == 1:
         return [(layer.weight, 1)]
     names = ("weight", "bias", "running_mean", "running_var")
@@ -132,8 +132,8 @@ class InvertedResidual(nn.Module):
         return out + x if self.shortcut else out
 
     def hidden_channels(self) -> list[HiddenChannels]:
-        """The expanded channels, and those inside squeeze-excite; none where the block does not expand, or always runs
-        with all of them."""
+        """Return the expanded channels, and those inside squeeze-excite; none where the block does not expand, or
+        always runs with all of them."""
         if isinstance(self.expand, nn.Identity) or isinstance(self.project.conv, nn.Conv2d):
             return []
         carriers = _carriers(self.expand.conv) + _carriers(self.expand.norm)
@@ -158,7 +158,7 @@ def plain_conv_norm_act(
     groups: int = 1,
     activation: Callable[[], nn.Module] | None = None,
 ) -> ConvNormAct:
-    """Convolution with "same" padding and without bias, batch norm, activation where given."""
+    """Return a convolution with "same" padding and without bias, batch norm, activation where given."""
     conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, groups=groups, bias=False)
     block = ConvNormAct(conv, nn.BatchNorm2d(out_width))
     if activation is not None:
@@ -174,7 +174,7 @@ def plain_inverted_residual(
     activation: Callable[[], nn.Module],
     expands: bool = True,
 ) -> InvertedResidual:
-    """A block without squeeze-excite from its widths (in, middle, out); it adds its input where the shapes agree."""
+    """Return a block without squeeze-excite, with widths (in, middle, out); it adds its input where shapes agree."""
     in_width, middle, out_width = widths
     return InvertedResidual(
         plain_conv_norm_act(in_width, middle, 1, activation=activation) if expands else None,

@@ -15,7 +15,7 @@ class Costs(Mapping[str, np.ndarray]):
     Args:
         columns: `params` (weights and biases), `macs` (multiply-accumulates of one input), or whatever else a space
             counts.
-        units: Units of costs by name; those of `UNITS` are known, and others default to the name.
+        units: Units of costs by name; `UNITS` are known already, and other units default to the name.
 
     Attributes:
         units: The unit of every cost.
@@ -45,30 +45,30 @@ class Costs(Mapping[str, np.ndarray]):
 def convolution(
     in_width: int, out_width: int, kernel: int = 1, *, pixels: int, groups: int = 1, bias: bool = False
 ) -> Counter[str]:
-    """Params and MACs of a convolution with a square kernel that writes so many pixels."""
+    """Return the params and MACs of a convolution with a square kernel that writes so many pixels."""
     weights = kernel * kernel * in_width // groups * out_width
     return Counter(params=weights + (out_width if bias else 0), macs=weights * pixels)
 
 
 def linear(in_width: int, out_width: int) -> Counter[str]:
-    """Params and MACs of a linear layer with bias."""
+    """Return the params and MACs of a linear layer with bias."""
     return Counter(params=in_width * out_width + out_width, macs=in_width * out_width)
 
 
 def norm(width: int) -> Counter[str]:
-    """Params of a batch norm with weights and biases; its multiplications fold into the layer before it."""
+    """Return the params of a batch norm with weights and biases; its multiplications fold into the layer before it."""
     return Counter(params=2 * width)
 
 
 def conv_norm(in_width: int, out_width: int, kernel: int = 1, *, pixels: int, groups: int = 1) -> Counter[str]:
-    """Params and MACs of a convolution without bias and the batch norm behind it."""
+    """Return the params and MACs of a convolution without bias and the batch norm behind it."""
     return convolution(in_width, out_width, kernel, pixels=pixels, groups=groups) + norm(out_width)
 
 
 def inverted_residual(
     widths: tuple[int, int, int], pixels: tuple[int, int], *, kernel: int, squeeze: int = 0, expands: bool = True
 ) -> Counter[str]:
-    """Params and MACs of a MobileNet block, its norms included.
+    """Return the params and MACs of a MobileNet block, its norms included.
 
     Args:
         widths: Channels that enter, inside, and that leave.

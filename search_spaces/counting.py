@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def counted_costs(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> dict[str, int]:
-    """`params` and `macs` of a module on one input of this shape; nothing is computed or stored for it.
+    """Return `params` and `macs` of a module on one input of this shape; nothing is computed or stored for it.
 
     Multiply-accumulates are those of convolutions and linear layers.
     """

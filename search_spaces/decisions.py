@@ -1,4 +1,6 @@
-"""What the decisions of a space tell alone: how many combinations there are, and what fewer choices leave of them."""
+"""What follows from the decisions of a space alone: the number of combinations, and what fewer choices leave of
+them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +11,7 @@ from search_spaces.architecture import Choice, Decision, InvalidArchitecture, Re
 
 
 def chosen(decision: Decision, value: Choice) -> Choice:
-    """The choice that equals a value, so that 3.0 and 3 are the same.
+    """Return the choice that equals a value, so that 3.0 and 3 are the same.
 
     Raises:
         InvalidArchitecture: There is none.
@@ -20,13 +22,13 @@ def chosen(decision: Decision, value: Choice) -> Choice:
 
 
 def names_hint(decisions: Sequence[Decision]) -> str:
-    """The names, or the first of many, for messages."""
+    """Return the names, or the first of many, for messages."""
     names = [decision.name for decision in decisions]
     return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])}, … ({len(names)} in all)"
 
 
 def combinations(decisions: Sequence[Decision]) -> int:
-    """The exact number of distinct combinations of active values."""
+    """Return the exact number of distinct combinations of active values."""
     children: dict[str | None, list[Decision]] = {}
     for decision in decisions:
         children.setdefault(decision.parent, []).append(decision)
@@ -41,7 +43,7 @@ def combinations(decisions: Sequence[Decision]) -> int:
 def restricted(
     decisions: Sequence[Decision], choices: Mapping[str, Sequence[Choice]], space: str
 ) -> tuple[Decision, ...]:
-    """The decisions with fewer choices; see `Space.restrict`.
+    """Return the decisions with fewer choices; see `Space.restrict`.
 
     Raises:
         ValueError: A pattern matches no decision, or leaves one without choices.
@@ -60,7 +62,7 @@ def restricted(
 
 
 def relaxed(decisions: Sequence[Decision], values: Mapping[str, Choice | Mapping[Choice, Weight]]) -> Relaxation:
-    """The mixture with these choices, or weights of choices, for every decision; see `Space.relaxation`.
+    """Return the mixture with these choices, or weights of choices, for every decision; see `Space.relaxation`.
 
     Raises:
         InvalidArchitecture: A value is unknown or missing, or no choice has a weight.

@@ -23,10 +23,10 @@ class Encodings:
     """Between architectures of a space and their encodings [D], one index of a choice for each decision.
 
     Args:
-        name: Of the space, for messages.
-        decisions: Of the space.
+        name: Name of the space, for messages.
+        decisions: Decisions of the space.
         architecture: Makes an architecture of values of decisions, or refuses them.
-        folds: Whether what is active and what is a member is known of whole architectures only.
+        folds: Whether only whole architectures tell what is active and what is a member.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Encodings:
         self.choice_counts = np.array([len(decision.choices) for decision in decisions], dtype=np.int64)
 
     def indices(self, architecture: Architecture) -> np.ndarray:
-        """Choice indices [D] of a member; 0 where a decision is inactive."""
+        """Return choice indices [D] of a member; 0 where a decision is inactive."""
         return np.array(
             [d.choices.index(architecture[d.name]) if d.name in architecture else 0 for d in self.decisions],
             dtype=np.int64,
         )
 
     def decode(self, encoding: Sequence[int] | np.ndarray) -> Architecture:
-        """The architecture of choice indices [D]; indices of inactive decisions are ignored."""
+        """Return the architecture of choice indices [D]; indices of inactive decisions are ignored."""
         if len(encoding) != len(self.decisions):
             raise InvalidArchitecture(
                 f"an encoding of {self.name!r} has {len(self.decisions)} entries, got {len(encoding)}"
@@ -63,14 +63,14 @@ class Encodings:
         return self.architecture(values)
 
     def valid(self, encodings: np.ndarray) -> np.ndarray:
-        """Whether encodings [N, D] are members, as booleans [N]."""
+        """Return whether encodings [N, D] are members, as booleans [N]."""
         inside = np.all((encodings >= 0) & (encodings < self.choice_counts), axis=1)
         if self.folds:
             inside[inside] = [self.folded(row).error is None for row in encodings[inside]]
         return inside
 
     def active(self, encodings: np.ndarray) -> np.ndarray:
-        """Which decisions are active in encodings [N, D], as booleans [N, D]."""
+        """Return which decisions are active in encodings [N, D], as booleans [N, D]."""
         if self.folds:
             return np.array([self.folded(row).active for row in encodings], dtype=bool).reshape(encodings.shape)
         active = np.ones(encodings.shape, dtype=bool)
@@ -79,13 +79,13 @@ class Encodings:
         return active
 
     def canonical(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D], folded, with 0 where inactive."""
+        """Return encodings [N, D], folded, with 0 where inactive."""
         if self.folds:
             return np.array([self.folded(row).encoding for row in encodings], dtype=np.int64).reshape(encodings.shape)
         return np.where(self.active(encodings), encodings, 0)
 
     def members(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D] of which columns can be read: folded, where the space folds.
+        """Return encodings [N, D] of which columns can be read: folded, where the space folds.
 
         Raises:
             InvalidArchitecture: One of them is no member.
@@ -98,7 +98,7 @@ class Encodings:
         return np.array([row.encoding for row in rows], dtype=np.int64).reshape(encodings.shape)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:
-        """One-hot features [N, total number of choices]; all zero where a decision is inactive."""
+        """Return one-hot features [N, total number of choices]; all zero where a decision is inactive."""
         offsets = np.concatenate([[0], np.cumsum(self.choice_counts)])
         features = np.zeros((len(encodings), offsets[-1]), dtype=np.float32)
         rows, columns = np.nonzero(self.active(encodings))
@@ -108,13 +108,13 @@ class Encodings:
         return features
 
     def columns(self, encodings: np.ndarray) -> dict[str, np.ndarray]:
-        """The values [N] of every decision."""
+        """Return the values [N] of every decision."""
         return {d.name: np.array(d.choices)[encodings[:, i]] for i, d in enumerate(self.decisions)}
 
     # ---- derived once -----------------------------------------------------------------------------------------------
 
     def folded(self, encoding: np.ndarray) -> FoldedRow:
-        """What folding makes of one encoding [D]."""
+        """Return what folding makes of one encoding [D]."""
         return self._folded_of_bytes(np.asarray(encoding, dtype=np.int64).tobytes())
 
     @cached_property

@@ -18,9 +18,9 @@ class Input:
 
     Args:
         shape: Its shape without the batch, for the largest architecture; such as [C, H, W] of an image.
-        dtype: Name of its type, as torch calls it.
+        dtype: Name of the type, as torch calls it.
         follows: Decision -> dimensions of `shape` that its value overrides.
-        values: For whole numbers, how many there are: 0 to `values` - 1.
+        values: Number of values of whole numbers: 0 to `values` - 1.
     """
 
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class Input:
     values: int = 2
 
     def shape_for(self, architecture: Mapping[str, Choice]) -> tuple[int, ...]:
-        """Its shape without the batch, for one architecture."""
+        """Return the shape without the batch, for one architecture."""
         shape = list(self.shape)
         for decision, dimensions in self.follows.items():
             if decision in architecture:
@@ -39,12 +39,12 @@ class Input:
 
 
 def images(channels: int, size: int, *, follows: str | None = None) -> tuple[Input, ...]:
-    """One batch of square images [C, H, W]; `follows` names the decision that overrides their size in pixels."""
+    """Return one batch of square images [C, H, W]; `follows` names the decision that overrides their size in pixels."""
     return (Input((channels, size, size), follows={} if follows is None else {follows: (1, 2)}),)
 
 
 def example_of(inputs: Sequence[Input], architecture: Mapping[str, Choice], batch: int) -> tuple[Tensor, ...]:
-    """A batch of every input on the CPU, always the same: normal numbers, or whole ones of those that can occur."""
+    """Return a batch of every input on the CPU, always the same: normal numbers, or whole numbers that can occur."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

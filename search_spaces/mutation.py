@@ -18,13 +18,13 @@ def mutated(
     rate: float,
     draws: int,
 ) -> Architecture | None:
-    """A different architecture near this one, or None where so many draws gave none; see `Space.mutate`.
+    """Return a different architecture near this one, or None where this many draws found none; see `Space.mutate`.
 
     Args:
-        decisions: Of the space.
+        decisions: Decisions of the space.
         member: Makes an architecture of values of all decisions; None where they are no member.
         architecture: The one to change.
-        generator: Of the draws.
+        generator: Generator of the draws.
         rate: Probability that a decision is redrawn.
         draws: Most draws.
     """
@@ -46,7 +46,7 @@ def _redrawn(
     architecture: Architecture,
     generator: np.random.Generator,
 ) -> dict[str, Choice]:
-    """Values of all decisions, those chosen with another choice than in the architecture."""
+    """Return the values of all decisions; the chosen ones differ from those of the architecture."""
     values = {d.name: d.choices[generator.integers(len(d.choices))] for d in decisions}
     values.update(architecture)
     for decision in chosen:

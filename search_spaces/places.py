@@ -1,6 +1,7 @@
 """Networks as places and the blocks that stand in them, for what adds up over blocks: weights, work, time.
 
-A space of 1e19 networks has hundreds of distinct blocks. What is known of each block is known, summed, of any network.
+A space of 1e19 networks has only hundreds of distinct blocks. What is known about each block gives, as a sum, what any
+network costs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from search_spaces.inputs import Input, example_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_ROWS_AT_ONCE = 1 << 15  # of a sum: few enough to stay in the cache
+_ROWS_AT_ONCE = 1 << 15  # rows summed at once: few enough to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Block:
         return f"{self.name} on {'x'.join(map(str, self.input_shape))}"
 
     def example(self, batch: int = 1) -> tuple[Tensor, ...]:
-        """What it is called with: [batch, ...] on the CPU, always the same."""
+        """Return what the block is called with: [batch, ...] on the CPU, always the same."""
         return example_of([Input(self.input_shape)], {}, batch)
 
     @property
@@ -74,7 +75,8 @@ class Place:
         decisions: Names of the decisions that say which.
         block: Values of these decisions -> the block, None where nothing runs.
         repeats: How often the block runs here.
-        unused: When nothing reads what the block gives, or another one gives it too: a backend may then leave it out.
+        unused: Conditions under which nothing reads the output of the block, or another block gives the same: a backend
+            may then leave it out.
     """
 
     decisions: tuple[str, ...]
@@ -84,7 +86,7 @@ class Place:
 
 
 def fixed(block: Block, repeats: int = 1) -> Place:
-    """A place where every network has the same block."""
+    """Return a place where every network has the same block."""
     return Place((), lambda: block, repeats)
 
 
@@ -104,8 +106,8 @@ class Blocks:
     """The distinct blocks of a space, and which of them make up an architecture.
 
     Args:
-        decisions: Of the space.
-        places: Of its networks.
+        decisions: Decisions of the space.
+        places: Places of its networks.
 
     Attributes:
         distinct: Every block that some architecture has, once.
@@ -130,7 +132,7 @@ class Blocks:
         self.distinct = tuple(found.values())
 
     def _values(self, names: tuple[str, ...]) -> product[tuple[Choice, ...]]:
-        """All combinations of values of decisions."""
+        """Return all combinations of values of decisions."""
         return product(*(self._columns[name][1] for name in names))
 
     def _lookup(self, place: Place, names: tuple[str, ...], rows: Sequence[int]) -> _Lookup:
@@ -159,20 +161,20 @@ class Blocks:
     # ---- sums -------------------------------------------------------------------------------------------------------
 
     def rows(self, encoding: np.ndarray) -> list[tuple[int, int]]:
-        """Index among the distinct blocks, and repeats, of every block of one architecture [D], in order."""
+        """Return index among the distinct blocks and repeats of every block of one architecture [D], in order."""
         rows = [(int(lookup.rows[lookup.at(encoding[None])[0]]), lookup.repeats) for lookup in self._lookups]
         return [(row, repeats) for row, repeats in rows if row >= 0]
 
     def totals(self, values: np.ndarray, encodings: np.ndarray, *, unused: bool | None = None) -> np.ndarray:
-        """Sums [N, K] over the blocks of encodings [N, D] of values [M, K], one row a distinct block.
+        """Sum values [M, K], one row for each distinct block, over the blocks of encodings [N, D], to [N, K].
 
         Args:
-            values: Of the distinct blocks, in their order; sums are of their type.
+            values: Values of the distinct blocks, in their order; sums have their type.
             encodings: Architectures; they need not be canonical.
             unused: Only blocks whose output is (not) left unused; None for all.
         """
         lookups = self._lookups if unused is None else self._by_use[unused]
-        padded = np.concatenate([values, np.zeros_like(values, shape=(1, values.shape[1]))])  # the last is no block
+        padded = np.concatenate([values, np.zeros_like(values, shape=(1, values.shape[1]))])  # the last: no block
         tables: dict[bytes, tuple[_Lookup, np.ndarray]] = {}  # places that follow the same decisions share one
         for lookup in lookups:
             table = lookup.repeats * padded[lookup.rows]
@@ -195,7 +197,7 @@ class Blocks:
                 continue
             names = tuple(dict.fromkeys((*place.decisions, *place.unused.decisions)))
             unused = np.array([place.unused.holds(dict(zip(names, values))) for values in self._values(names)])
-            rows = np.repeat(lookup.rows, len(unused) // len(lookup.rows))  # further decisions change fastest
+            rows = np.repeat(lookup.rows, len(unused) // len(lookup.rows))  # the last decisions change fastest
             for kind, part in parts.items():
                 part.append(self._lookup(place, names, np.where(unused == kind, rows, -1).tolist()))
         return parts

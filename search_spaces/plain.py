@@ -22,19 +22,19 @@ class ElasticOnMeta:
         self.layers = elastic_layers(self.network)
 
     def subnet(self, architecture: Architecture) -> nn.Module:
-        """The plain network of one architecture, in training mode, with torch's default initialisation."""
+        """Return the plain network of one architecture, in training mode, with torch's default initialisation."""
         for layer in self.layers:
             layer.activate(architecture)
         return initialised(extracted(self.network))
 
 
 def plain(build: Callable[[], nn.Module]) -> nn.Module:
-    """The plain module of an elastic one that follows no decision, with fresh weights."""
+    """Return the plain module of an elastic one that follows no decision, with fresh weights."""
     return ElasticOnMeta(build).subnet(Architecture({}))
 
 
 def initialised(network: nn.Module) -> nn.Module:
-    """A network on the meta device brought to the default device, every layer initialised as torch does by default.
+    """Bring a network from the meta device to the default device and initialise every layer as torch does.
 
     Raises:
         TypeError: A layer with weights or buffers of its own has no `reset_parameters`.

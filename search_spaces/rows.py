@@ -11,7 +11,7 @@ def values_of_row(
     formats: Mapping[tuple[str, ...], Callable[..., Mapping[str, Choice]]],
     space: str,
 ) -> Mapping[str, Choice]:
-    """The decisions that a row names, in the first format whose columns it has, or as JSON in `architecture`.
+    """Return the decisions that a row names, in the first format whose columns it has, or as JSON in `architecture`.
 
     Args:
         row: Values by column.

@@ -47,13 +47,13 @@ Resolved = int | Mixture
 
 
 def largest(size: int | Size | Mixture) -> int:
-    """The number a layer must be built, or made ready, for."""
+    """Return the number a layer must be built, or made ready, for."""
     return size if isinstance(size, int) else size.largest
 
 
 def resolve(size: AnySize, setting: Setting) -> Resolved | None:
-    """The number this setting asks for, or the mixture of numbers; None where the decision is inactive, so that the
-    layer will not run."""
+    """Return the number this setting asks for, or the mixture of numbers; None where the decision is inactive, so that
+    the layer will not run."""
     if isinstance(size, int):
         return size
     choice = setting.get(size.decision)
@@ -67,7 +67,7 @@ def resolve(size: AnySize, setting: Setting) -> Resolved | None:
 
 
 def resolve_number(size: AnySize, setting: Setting) -> int | None:
-    """The number this setting asks for, for layers that cannot mix numbers; None where the decision is inactive.
+    """Return the number this setting asks for, for layers that cannot mix numbers; None where the decision is inactive.
 
     Raises:
         TypeError: The setting mixes choices of the decision.
@@ -81,7 +81,7 @@ def resolve_number(size: AnySize, setting: Setting) -> int | None:
 
 
 def mixtures(**sizes: Resolved) -> dict[str, Mixture]:
-    """Those of the sizes of a layer, by name, that are mixed."""
+    """Return the sizes of a layer that are mixed, by name."""
     return {name: size for name, size in sizes.items() if isinstance(size, Mixture)}
 
 
@@ -89,13 +89,13 @@ def mixtures(**sizes: Resolved) -> dict[str, Mixture]:
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `value`, never more than 10% below it (MobileNetV3's rounding)."""
+    """Return the multiple of `divisor` nearest to `value`, never more than 10% below it (MobileNetV3's rounding)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def strided(size: int, stride: int) -> int:
-    """Pixels of one side after a stride."""
+    """Return the pixels of one side after a stride."""
     return (size - 1) // stride + 1
 
 
@@ -112,7 +112,7 @@ class Bottleneck:
         middle: Channels inside.
         out_width: Channels that leave.
         kernel: Size of the depthwise kernel.
-        stride: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
         activation: One of `ACTIVATIONS`.
         squeeze: Channels inside squeeze-excite; 0 for none.
         expands: Whether a 1x1 convolution leads to the channels inside.
@@ -128,7 +128,7 @@ class Bottleneck:
     expands: bool = True
 
     def at(self, values: Mapping[str, Choice]) -> "FixedBottleneck":
-        """The block with the sizes that these decisions give it."""
+        """Return the block with the sizes that these decisions give it."""
 
         def number(size: AnySize) -> int:
             return size if isinstance(size, int) else size.values[values[size.decision]]
@@ -160,7 +160,7 @@ class FixedBottleneck(Bottleneck):
         return f"mb {widths} k{self.kernel} s{self.stride} {self.activation}{' se' if self.squeeze else ''}"
 
     def count(self, size: int) -> Counter[str]:
-        """Params and MACs on an input of `size` pixels a side."""
+        """Return the params and MACs on an input of `size` pixels a side."""
         pixels = (size**2, strided(size, self.stride) ** 2)
         widths = (self.in_width, self.middle, self.out_width)
         return costs.inverted_residual(widths, pixels, kernel=self.kernel, squeeze=self.squeeze, expands=self.expands)

@@ -1,8 +1,8 @@
 """Search spaces as data: the decisions of a space, its members, their encodings and costs.
 
-`Space.architecture` is the way in: it checks any mapping and drops what is inactive. Where that does not give one form
-to what is the same, as for graphs up to the order of their vertices, a space has a `fold`; it also says which mappings
-are no member at all.
+`Space.architecture` is the way in: it checks any mapping and drops what is inactive. Some spaces can write one
+architecture in several ways, such as graphs up to the order of their vertices. They have a `fold`, which gives one form
+and refuses mappings that are not members.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ class Space:
             network from the elastic one.
         fold: Canonical form of the active values, which may drop some and need not be given all; raises
             `InvalidArchitecture` where they are no member. Its result is canonical: folding it again changes nothing.
-        size: Number of architectures, where the decisions alone do not tell it.
-        extremes: The cheapest and the dearest architecture, where cheapest or dearest choices everywhere are none.
+        size: Number of architectures, where it does not follow from the decisions alone.
+        extremes: The cheapest and the dearest architecture, where the cheapest or dearest choices everywhere are not a
+            member.
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
         traits: Numbers [N, C] of architectures given as `cost` is, by which they resemble each other beyond single
-            decisions, such as how long the paths of a graph are. What predicts may look at them.
+            decisions, such as how long the paths of a graph are. Predictors may look at them.
         places: The places of its networks, where they are made of blocks that follow few decisions each; exact costs
             are sums over these blocks.
         cost: Exact costs where networks are not made of such blocks: from one column of values per decision, each
@@ -89,7 +90,7 @@ class Space:
             seen[decision.name] = decision
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields only: what is derived once is derived again in another process."""
+        """Return the fields only: another process derives the rest again."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @property
@@ -105,7 +106,7 @@ class Space:
     # ---- single architectures -------------------------------------------------------------------------------------
 
     def architecture(self, values: Mapping[str, Choice]) -> Architecture:
-        """The architecture with these values; values of inactive decisions are dropped.
+        """Return the architecture with these values; values of inactive decisions are dropped.
 
         Raises:
             InvalidArchitecture: A name or a value is unknown, an active decision has no value, or the values together
@@ -129,7 +130,7 @@ class Space:
         return Architecture(active)
 
     def relaxation(self, values: Mapping[str, Choice | Mapping[Choice, Weight]]) -> Relaxation:
-        """The mixture with these choices, or weights of choices, for every decision.
+        """Return the mixture with these choices, or weights of choices, for every decision.
 
         Raises:
             InvalidArchitecture: A name or a value is unknown or missing, or no choice has a weight.
@@ -150,11 +151,11 @@ class Space:
             return False
 
     def largest(self) -> Architecture:
-        """The architecture with the dearest choice everywhere; where that is no member, the dearest known one."""
+        """Return the architecture with the dearest choices, or the dearest known one where that is not a member."""
         return self._extreme(-1)
 
     def smallest(self) -> Architecture:
-        """The architecture with the cheapest choice everywhere; where that is no member, the cheapest known one."""
+        """Return the architecture with the cheapest choices, or the cheapest known one where that is not a member."""
         return self._extreme(0)
 
     def _extreme(self, end: int) -> Architecture:
@@ -167,13 +168,13 @@ class Space:
         return self.decode(drawn[np.argsort(self.costs(drawn)[self.cost_names[-1]], kind="stable")[end]])
 
     def sample(self, generator: np.random.Generator) -> Architecture:
-        """Every decision drawn uniformly and independently until they are a member; then inactive ones are dropped."""
+        """Draw every decision uniformly and independently until they are a member; inactive ones are then dropped."""
         return self.decode(self.sample_encodings(1, generator)[0])
 
     def mutate(self, architecture: Architecture, generator: np.random.Generator, *, rate: float = 0.1) -> Architecture:
-        """A different architecture near this one: each active decision is redrawn among its other choices with
-        probability `rate`, at least one always, more where one gives no other member; decisions that become active
-        are drawn uniformly.
+        """Return a different architecture near this one: each active decision is redrawn among its other choices with
+        probability `rate`, at least one always, more where one gives no other member; decisions that become active are
+        drawn uniformly.
 
         Raises:
             InvalidArchitecture: There is no other architecture, or none was found.
@@ -187,7 +188,7 @@ class Space:
         return mutant
 
     def _member(self, values: Mapping[str, Choice]) -> Architecture | None:
-        """The architecture with these values; None where the space has a fold and they are no member."""
+        """Return the architecture with these values; None where the space has a fold and the values are no member."""
         try:
             return self.architecture(values)
         except InvalidArchitecture:
@@ -196,7 +197,7 @@ class Space:
             return None
 
     def subnet(self, architecture: Mapping[str, Choice]) -> nn.Module:
-        """The plain network of one architecture with fresh weights of torch's default initialisation.
+        """Return the plain network of one architecture with fresh weights of torch's default initialisation.
 
         The weights come from torch's global generator. Only those of this network are drawn.
         """
@@ -206,10 +207,10 @@ class Space:
         return self._elastic.subnet(checked)
 
     def example(self, architecture: Mapping[str, Choice] | None = None, batch: int = 1) -> tuple[Tensor, ...]:
-        """What the network of an architecture is called with: one tensor [batch, ...] for each input, on the CPU.
+        """Return example inputs of the network of an architecture: a tensor [batch, ...] for each, on the CPU.
 
         Args:
-            architecture: Whose sizes the inputs have; those of the largest where none is given.
+            architecture: Architecture whose sizes the inputs have; by default the largest.
             batch: Inputs in one batch.
 
         Raises:
@@ -220,7 +221,7 @@ class Space:
         return example_of(self.inputs, self.largest() if architecture is None else architecture, batch)
 
     def read_row(self, row: Mapping[str, str]) -> Architecture:
-        """The architecture that a row of a table names, in one of the `formats` or as JSON in `architecture`.
+        """Return the architecture that a row of a table names, in one of the `formats` or as JSON in `architecture`.
 
         Raises:
             ValueError: The row has none of the columns needed, or they name no architecture of this space.
@@ -230,10 +231,10 @@ class Space:
     # ---- the space as a whole -------------------------------------------------------------------------------------
 
     def restrict(self, choices: Mapping[str, Sequence[Choice]]) -> Space:
-        """The same space with fewer choices; keys are decision names or patterns such as ``*.kernel``.
+        """Return the same space with fewer choices; keys are decision names or patterns such as ``*.kernel``.
 
-        Architectures are canonical in the whole space: what folds to a form that the kept choices cannot say is left
-        out.
+        Architectures are canonical in the whole space: what folds to a form that the kept choices cannot express is
+        left out.
 
         Raises:
             ValueError: A pattern matches no decision, or leaves one without choices.
@@ -242,10 +243,10 @@ class Space:
         return replace(self, decisions=decisions, size=self.size if decisions == self.decisions else None)
 
     def count(self) -> int:
-        """The exact number of distinct architectures.
+        """Return the exact number of distinct architectures.
 
         Raises:
-            ValueError: Decisions alone do not tell it, as after `restrict` of a space of graphs.
+            ValueError: The number does not follow from the decisions alone, as after `restrict` of a space of graphs.
         """
         if self.size is not None:
             return self.size
@@ -261,7 +262,7 @@ class Space:
         return self._encodings.choice_counts
 
     def encode(self, architecture: Mapping[str, Choice]) -> np.ndarray:
-        """Choice indices [D]; 0 where a decision is inactive.
+        """Return choice indices [D]; 0 where a decision is inactive.
 
         Raises:
             InvalidArchitecture: The architecture is not of this space.
@@ -269,15 +270,15 @@ class Space:
         return self._encodings.indices(self.architecture(architecture))
 
     def decode(self, encoding: Sequence[int] | np.ndarray) -> Architecture:
-        """The architecture of choice indices [D]; indices of inactive decisions are ignored.
+        """Return the architecture of choice indices [D]; indices of inactive decisions are ignored.
 
         Raises:
-            InvalidArchitecture: It is none of this space.
+            InvalidArchitecture: It is not of this space.
         """
         return self._encodings.decode(encoding)
 
     def sample_encodings(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        """`n` architectures drawn as by `sample`, as canonical encodings [n, D].
+        """Return `n` architectures drawn as by `sample`, as canonical encodings [n, D].
 
         Raises:
             InvalidArchitecture: A thousand draws for each of `n` gave too few members.
@@ -296,29 +297,29 @@ class Space:
         return members
 
     def members(self) -> np.ndarray | None:
-        """All canonical encodings [N, D], once each, where they are few and listed already; None elsewhere."""
+        """Return all canonical encodings [N, D], once each, where they are few and listed already; None elsewhere."""
         return None
 
     def valid(self, encodings: np.ndarray) -> np.ndarray:
-        """Whether encodings [N, D] are members of the space, as booleans [N]."""
+        """Return whether encodings [N, D] are members of the space, as booleans [N]."""
         return self._encodings.valid(encodings)
 
     def active(self, encodings: np.ndarray) -> np.ndarray:
-        """Which decisions are active in encodings [N, D], as booleans [N, D].
+        """Return which decisions are active in encodings [N, D], as booleans [N, D].
 
         Where the space has a fold, this is about the canonical encodings.
         """
         return self._encodings.active(encodings)
 
     def canonical(self, encodings: np.ndarray) -> np.ndarray:
-        """Encodings [N, D], folded, with 0 where inactive: equal rows are equal architectures.
+        """Return encodings [N, D], folded, with 0 where inactive: equal rows are equal architectures.
 
         Rows that are no members stay as they are.
         """
         return self._encodings.canonical(encodings)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:
-        """One-hot features [N, total number of choices] for predictors; all zero where a decision is inactive."""
+        """Return one-hot features [N, number of all choices] for predictors; all zero where a decision is inactive."""
         return self._encodings.features(encodings)
 
     @cached_property
@@ -329,7 +330,7 @@ class Space:
         return () if self.places is None else self.blocks.cost_names
 
     def costs(self, architectures: Sequence[Mapping[str, Choice]] | np.ndarray) -> Costs:
-        """Exact costs of architectures, or of their encodings [N, D]: columns [N] by name, with units.
+        """Return exact costs of architectures, or of their encodings [N, D]: columns [N] by name, with units.
 
         Raises:
             InvalidArchitecture: One of them is no member of the space.
@@ -348,7 +349,7 @@ class Space:
         return Costs(dict(zip(self.blocks.cost_names, totals.T)), self.units)
 
     def traits_of(self, encodings: np.ndarray) -> np.ndarray:
-        """The `traits` [N, C] of canonical encodings [N, D]; [N, 0] where the space has none."""
+        """Return the `traits` [N, C] of canonical encodings [N, D]; [N, 0] where the space has none."""
         if self.traits is None or len(encodings) == 0:
             return np.zeros((len(encodings), 0))
         return np.asarray(self.traits(self._encodings.columns(encodings)), dtype=float)
@@ -384,7 +385,7 @@ class Space:
         return InvalidArchitecture(f"space {self.name!r} has no decision {name!r}; it has {names_hint(self.decisions)}")
 
     def describe(self) -> dict[str, Any]:
-        """The space in numbers, for logs: name, architectures (None: not known), decisions, inputs."""
+        """Return the space in numbers, for logs: name, architectures (None: not known), decisions, inputs."""
         known = self.fold is None or self.size is not None
         return {
             "name": self.name,

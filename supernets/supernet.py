@@ -58,7 +58,7 @@ class Supernet(nn.Module):
         return self.network(*inputs)
 
     def extract(self, architecture: Architecture | None = None) -> nn.Module:
-        """A plain network with a copy of the weights of an architecture (of the active one by default).
+        """Return a plain network with a copy of the weights of an architecture (of the active one by default).
 
         Its batch norms still have the statistics shared by all subnets and count as not calibrated.
         """
@@ -101,18 +101,18 @@ class Supernet(nn.Module):
             raise InvalidFile(other_space) from error
 
     def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether tensors that we have too have the shapes of ours; others are told of later."""
+        """Return whether tensors that both sides have agree in shape; missing tensors are reported later."""
         ours = self.network.state_dict()
         return all(ours[name].shape == tensor.shape for name, tensor in tensors.items() if name in ours)
 
     def _metadata(self) -> dict[str, str]:
-        """What is saved beside the weights."""
+        """Return what is saved beside the weights."""
         return {"space": _signature(self.space)}
 
 
 @contextmanager
 def left_as_it_was(supernet: Supernet) -> Iterator[None]:
-    """Gives buffers, training modes and the active architecture back as they were, whatever happens."""
+    """Restore buffers, training modes and the active architecture at the end, whatever happens."""
     buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
     modes = [(module, module.training) for module in supernet.modules()]
     active = supernet.active
@@ -127,7 +127,7 @@ def left_as_it_was(supernet: Supernet) -> Iterator[None]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What `Supernet.save` wrote beside the weights.
+    """Return what `Supernet.save` wrote beside the weights.
 
     Raises:
         InvalidFile: It is no safetensors.
@@ -153,7 +153,7 @@ def _named(saved: str | None) -> str:
 
 
 def _same_space(saved: str, ours: str) -> bool:
-    """Whether two signatures name one space; earlier versions wrote one `input`, and the number of classes."""
+    """Return whether two signatures name one space; earlier versions wrote `input` and the number of classes."""
     try:
         theirs = json.loads(saved)
     except ValueError:

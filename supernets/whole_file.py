@@ -19,7 +19,7 @@ class InvalidFile(ValueError):
 
 @contextmanager
 def written_whole(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write to, so that a crash at any moment leaves the old or the new one, whole.
+    """Yield a file to write to, so that a crash at any moment leaves the old or the new one, whole.
 
     Args:
         path: The file; its folder is made.
@@ -87,7 +87,7 @@ class LineFile:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _on_a_new_line(self, end: int) -> bytes:
-        """What ends a line that another process left half written."""
+        """Return what ends a line that another process left half written."""
         return b"" if not end or os.pread(self._file.fileno(), 1, end - 1) == b"\n" else b"\n"
 
     def sync(self) -> None:

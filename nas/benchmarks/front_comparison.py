@@ -199,7 +199,7 @@ def by_intervals(name: str, *, exact_without: bool = True) -> PValues:
     """Return how sure differences in an objective are, by the intervals of its values alone.
 
     Args:
-        name: Of the objective.
+        name: Name of the objective.
         exact_without: Whether a value without an interval is exact; else nothing is sure of it.
     """
 

@@ -32,7 +32,7 @@ class DeviceTable:
 
     Attributes:
         devices: Names [D].
-        families: Of each device what it shares with its other settings, such as batch sizes [D].
+        families: What each device shares with its other settings, such as batch sizes [D].
         latency_ms: [N, D]; NaN where it was not measured.
         described: What describes the architectures [N, F]; F may be 0.
         counted: Name of what is counted, such as MACs -> numbers [N].
@@ -143,7 +143,7 @@ class Errors:
         method: `transfer`, `from scratch`, or what is counted.
         choice: How the architectures to measure were found: `random` or `chosen`.
         samples: How many were measured.
-        values: Of the `MEASURES`; NaN where a method has no such.
+        values: Values of the `MEASURES`; NaN where a method has none.
     """
 
     method: str

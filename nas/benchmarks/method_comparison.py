@@ -55,7 +55,7 @@ def compare(
         baselines: Name -> scores [N] that need no training.
         top_percent: What counts as the top.
         resamples: Bootstrap resamples.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         ValueError: Fewer than three architectures, or columns of other lengths.

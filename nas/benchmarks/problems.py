@@ -27,8 +27,8 @@ class BenchmarkProblem:
     """What searchers are compared on.
 
     Attributes:
-        name: In tables and figures.
-        space: Where they search.
+        name: Name in tables and figures.
+        space: Space that they search.
         problem: Objectives and limits.
         reference: Point [K] of losses that hypervolumes are measured from.
         front: The true front [M, K] as losses, where it is known.
@@ -67,7 +67,7 @@ def tabular_problem(
     """Return a search among the architectures of a table; those that it lacks break a limit that is known beforehand.
 
     Args:
-        name: Of the problem.
+        name: Name of the problem.
         table: csv with a row for each architecture.
         goals: Objectives; those that the space has as exact costs are computed, others are columns.
         limits: Hard limits on objectives, other columns, or costs.
@@ -139,7 +139,7 @@ def oracle_problem(
     """Return a search of the whole space, where predictors fitted to columns of a table stand for the columns.
 
     Args:
-        name: Of the problem.
+        name: Name of the problem.
         table: Real evaluations of some architectures.
         goals: Objectives; exact costs of the space are computed, others are columns of the table.
         limits: Hard limits on objectives.
@@ -190,7 +190,7 @@ def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front:
     Args:
         text: `worst`, `nadir`, or values by name of the objective.
         goals: Objectives.
-        losses: Of everything [N, K].
+        losses: Losses of everything [N, K].
         front: The best of them [M, K].
 
     Raises:

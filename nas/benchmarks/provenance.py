@@ -13,7 +13,7 @@ class Provenance:
 
     Args:
         dataset: Such as `cifar10`.
-        epochs: Of the training that the accuracy is from.
+        epochs: Epochs of the training that the accuracy is from.
         split: `validation` or `test`.
         seeds: Fewest and most trainings that one value is the mean of.
         selection: Which epoch counts, `last epoch` or what else the authors did.

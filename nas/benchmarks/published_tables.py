@@ -24,9 +24,9 @@ class Accuracies:
     """Accuracies of one provenance, in percent.
 
     Attributes:
-        column: Where they stood.
+        column: Column that they stood in.
         provenance: How they were obtained.
-        percent: Of each architecture.
+        percent: Percent of each architecture.
     """
 
     column: str
@@ -62,11 +62,11 @@ class Table:
     """Rows of a csv, with the architecture of each.
 
     Args:
-        path: Where the rows come from, for messages.
+        path: Path of the file that the rows come from, for messages.
         space: What the architectures are of.
         cells: Column -> text of every row.
         lines: Line of every row in the file.
-        architectures: Of every row.
+        architectures: Architectures of every row.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class Run:
     """What one search came to.
 
     Attributes:
-        losses: Of the evaluations in their order [N, K]; infinite where a limit is broken.
+        losses: Losses of the evaluations in their order [N, K]; infinite where a limit is broken.
         overhead_s: Seconds that the searcher itself took for each evaluation, on average.
         overhead_cpu_s: The same in seconds of processor time.
         overhead_worst_s: The most that it took for each candidate of a round.
@@ -181,7 +181,7 @@ class Comparison:
 
     Attributes:
         problem: Which.
-        evaluations: Of each run, at most.
+        evaluations: Most evaluations of each run.
         hypervolumes: Searcher -> curves [S, N].
         best: Searcher -> best value of the first objective so far [S, N], as it is written in the table.
         lengths: Searcher -> evaluations of each run [S]; fewer where it had nothing new to propose.

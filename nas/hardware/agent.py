@@ -94,7 +94,7 @@ class Store:
 
 
 def _remove_abandoned(prefix: str) -> None:
-    """Folders of sessions that nobody has come back to for a day."""
+    """Remove the folders of sessions that nobody has come back to for a day."""
     parent = os.path.dirname(prefix)
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
@@ -155,7 +155,7 @@ class Agent:
         self._store.forget(name)
 
     def _visit(self, name: str, model: str, plan: dict[str, Any]) -> None:
-        """Times a network once, or says again what came of it where that was not acknowledged."""
+        """Time a network once, or repeat the last result where it was not acknowledged."""
         result = self._store.finished(name)
         if result is None:
             self._end_after_s = plan["timeout_s"] + 10
@@ -216,7 +216,7 @@ class Agent:
 
 
 def main() -> None:
-    """Serves standard input and output until they are closed."""
+    """Serve standard input and output until they are closed."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     outgoing = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no message

@@ -57,7 +57,7 @@ class BlockWork:
 
 
 def block_work(block: Block) -> BlockWork:
-    """What a block does for one input; nothing is computed for it."""
+    """Return what a block does for one input; nothing is computed for it."""
     with torch.device("meta"):
         module = block.build().eval()
         x = torch.empty(1, *block.input_shape)

@@ -5,11 +5,11 @@ from nas.hardware.config import LatencyConfig
 
 
 def mistakes(config: LatencyConfig, device: str) -> list[str]:
-    """What of a configuration cannot be had, one line each, beginning with the field.
+    """Return what is not available of a configuration, one line each, beginning with the field.
 
     Args:
         config: How latency shall be measured.
-        device: Where networks run on this machine, `cpu` or `cuda`.
+        device: Device where networks run on this machine, `cpu` or `cuda`.
     """
     try:
         backend: Backend = config.make_backend()

@@ -26,7 +26,7 @@ class LatencyConfig:
         warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
         min_time_ms: Forward passes are timed in groups at least this long.
         backend: What runs the networks: a catalogue name, or `package.module:object`.
-        precision: Of weights and activations; `int8` quantises weights once and activations at every pass.
+        precision: Precision of weights and activations; `int8` quantises weights once and activations at every pass.
         device: `here` for this machine, or `ssh://user@host[:port]` for another one: its processor, or its CUDA device
             with `/cuda` at the end.
         timeout_s: A network that needs longer in all is given up as too slow.
@@ -90,7 +90,7 @@ class SshAddress(NamedTuple):
 
 
 def ssh_address(device: str) -> SshAddress:
-    """What ``ssh://user@host[:port][/cuda]`` says.
+    """Return what ``ssh://user@host[:port][/cuda]`` says.
 
     Raises:
         ValueError: The device is neither this machine nor reached through ssh.
@@ -111,7 +111,7 @@ class Conditions:
         device: What a person calls it.
         backend: What ran the network, with its version.
         batch_size: Inputs of one forward pass.
-        precision: Of weights and activations.
+        precision: Precision of weights and activations.
         threads: CPU threads of one forward pass.
         input_shape: Shape of what the network takes, without the batch, such as [C, H, W]; a list of shapes where it
             takes several inputs.
@@ -125,5 +125,5 @@ class Conditions:
     input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
+        """Return the configuration as JSON keeps it."""
         return {**asdict(self), "input_shape": list(self.input_shape)}

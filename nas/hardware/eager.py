@@ -17,7 +17,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def in_precision(model: nn.Module, precision: str) -> nn.Module:
-    """The network itself for the precision that it has, else a copy in evaluation mode."""
+    """Return the network itself for the precision that it has, else a copy in evaluation mode."""
     if precision == "int8":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -31,14 +31,14 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
 
 
 def example_in(model: nn.Module, example: Example, precision: str) -> Example:
-    """An example as a network of this precision takes it."""
+    """Return an example as a network of this precision takes it."""
     return ready_for(model, example, DTYPES.get(precision, torch.float32))
 
 
 def torch_network(
     run: Callable[..., Any], example: Example, memory_mb: float | None, *, step: Callable[[], Any] | None = None
 ) -> Network:
-    """A function of tensors, ready to be timed on their device; `step` where it is no plain call."""
+    """Return a function of tensors, ready to be timed on their device; `step` where it is no plain call."""
     step = step or partial(run, *example)
 
     def finite() -> bool:

@@ -34,7 +34,7 @@ EXTRA_ROUNDS = 3
 def measure_latency(
     models: Sequence[nn.Module], examples: Sequence[Example], config: LatencyConfig, *, rounds: int = 1
 ) -> list[Estimate]:
-    """Latency of each network in milliseconds per forward pass, with a 95% interval.
+    """Measure the latency of each network in milliseconds per forward pass, with a 95% interval.
 
     Args:
         models: Networks on one device; they are put in evaluation mode.
@@ -56,7 +56,7 @@ def measure_latency(
 def measure(
     models: Sequence[nn.Module], examples: Sequence[Example], config: LatencyConfig, *, rounds: int = 1
 ) -> list[Measurement | MeasurementFailed]:
-    """Latency, throughput, memory and energy of each network, or the reason why it has none.
+    """Measure latency, throughput, memory and energy of each network; a network without numbers has the reason.
 
     Args:
         models: Networks on one device; they are put in evaluation mode.
@@ -99,10 +99,10 @@ class Meter:
             self._other.close()
 
     def conditions(self, device: torch.device, example: Example) -> Conditions:
-        """What a latency measured now would hold for; asks the other machine what it is.
+        """Return the conditions of a latency measured now; this asks the other machine what it is.
 
         Args:
-            device: Where the networks are, if this machine measures.
+            device: Device where the networks are, if this machine measures.
             example: What a network is called with.
         """
         if self.config.is_remote:
@@ -124,7 +124,7 @@ class Meter:
     def measure(
         self, models: Sequence[nn.Module], examples: Sequence[Example], *, rounds: int = 1
     ) -> list[Measurement | MeasurementFailed]:
-        """As the function `measure`."""
+        """Measure as the function `measure` does."""
         device = next((p.device for model in models for p in model.parameters()), torch.device("cpu"))
         if wrong := mistakes(self.config, device.type):
             raise ValueError("; ".join(wrong))
@@ -151,7 +151,7 @@ class Meter:
     def _exported(
         self, models: Sequence[nn.Module], batches: Sequence[Example], records: Sequence["_Record"]
     ) -> list[bytes]:
-        """The networks as files; one that cannot be exported has failed."""
+        """Return the networks as files; one that cannot be exported has failed."""
         files = []
         for model, batch, record in zip(models, batches, records):
             try:
@@ -180,7 +180,7 @@ class Meter:
 
 
 def conditions(device: torch.device, example: Example, config: LatencyConfig) -> dict[str, Any]:
-    """What a latency depends on, written beside every number."""
+    """Return what a latency depends on; it is written beside every number."""
     with Meter(config) as meter:
         return meter.conditions(device, example).to_dict()
 
@@ -197,7 +197,7 @@ class _Record:
     over: bool = False
 
     def add(self, result: dict[str, Any], limit_s: float) -> None:
-        """A visit more; the last one where the time is over."""
+        """Add a visit; it is the last one where the time is over."""
         self.seconds += result["seconds"]
         if "error" in result:
             enough = len(self.visits) >= 2 and self.seconds >= limit_s
@@ -217,7 +217,7 @@ class _Record:
 def _take_turns(
     place: ThisMachine | OtherMachine, records: Sequence[_Record], config: LatencyConfig, rounds: int
 ) -> None:
-    """Visits of all networks in turn, then more of those whose interval is too wide."""
+    """Visit all networks in turn, then visit those again whose interval is too wide."""
     turn = 0
     for more in range(1 + (EXTRA_ROUNDS if config.max_interval is not None else 0)):
         chosen = [i for i, record in enumerate(records) if record.is_open and (not more or _is_wide(record, config))]

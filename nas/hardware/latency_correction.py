@@ -48,7 +48,7 @@ class LatencyCorrection:
         self._ridge = _fitted(shares[kept], ratios[kept])
 
     def predict(self, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Latency [M] in ms of networks that add up to totals [M, 1 + K], and the ends of its 95% interval."""
+        """Return the latency [M] in ms of networks with totals [M, 1 + K], and the ends of its 95% interval."""
         predicted = self._ridge.predict(_shares(totals))
         assert predicted.std is not None
         sums = totals[:, 0]
@@ -57,7 +57,7 @@ class LatencyCorrection:
         return sums * ratio, sums * np.maximum(ratio - reach, 0.0), sums * (ratio + reach)
 
     def estimate(self, totals: np.ndarray) -> Estimate:
-        """The same of one network [1 + K]."""
+        """Return the relative error and its predicted deviation for one network [1 + K]."""
         return Estimate(*(float(column[0]) for column in self.predict(totals[None])))
 
 
@@ -70,8 +70,8 @@ def _fitted(shares: np.ndarray, ratios: np.ndarray) -> Ridge:
 
 
 def _left_out(shares: np.ndarray, ratios: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Relative error [N] of each network predicted from the others (those kept), and its size in predicted standard
-    deviations [N]."""
+    """Return the relative error [N] of each network predicted from the others (those kept), and its size in predicted
+    standard deviations [N]."""
     kept = np.ones(len(ratios), dtype=bool) if kept is None else kept
     errors, scores = np.empty(len(ratios)), np.empty(len(ratios))
     for i in range(len(ratios)):
@@ -85,7 +85,7 @@ def _left_out(shares: np.ndarray, ratios: np.ndarray, kept: np.ndarray | None = 
 
 
 def _inliers(errors: np.ndarray) -> np.ndarray:
-    """Which networks [N] are no outliers; at most a tenth of them are taken for such."""
+    """Return which networks [N] are not outliers; at most a tenth of them count as outliers."""
     off = np.abs(errors - np.median(errors))
     limit = _OUTLIER * 1.4826 * np.median(off)
     most = int(_MOST_OUTLIERS * len(off))

@@ -30,7 +30,7 @@ class MeasuredNetwork:
 
     Attributes:
         architecture: Which.
-        latency: In ms.
+        latency: Latency in ms.
         part: Whether the correction was fitted to it, or is judged by it.
     """
 
@@ -61,7 +61,7 @@ class PredictionErrors:
 
 
 def space_digest(space: Space) -> str:
-    """What tells spaces apart whose networks differ: their decisions and the blocks that follow them."""
+    """Return what tells spaces apart whose networks differ: their decisions and the blocks that follow them."""
     decisions = [[d.name, list(d.choices), d.parent, list(d.active_when)] for d in space.decisions]
     keys = [block.key for block in space.blocks.distinct]
     return hashlib.sha256(json.dumps([decisions, keys]).encode()).hexdigest()[:16]
@@ -93,15 +93,15 @@ class LatencyTable:
     # ---- prediction -----------------------------------------------------------------------------------------------
 
     def sums(self, encodings: np.ndarray) -> np.ndarray:
-        """Sum of the block latencies [N] in ms of encodings [N, D]."""
+        """Return the sum of the block latencies [N] in ms of encodings [N, D]."""
         return self.space.blocks.totals(self._values[:, :1], encodings)[:, 0]
 
     def predict(self, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Latency [N] in ms of encodings [N, D], and the ends of its 95% interval [N], [N]."""
+        """Return the latency [N] in ms of encodings [N, D], and the ends of its 95% interval [N], [N]."""
         return self.correction.predict(self._totals(encodings))
 
     def estimate(self, architecture: Architecture) -> Estimate:
-        """The predicted latency of one architecture in ms, with its 95% interval."""
+        """Return the predicted latency of one architecture in ms, with its 95% interval."""
         return self.correction.estimate(self._totals(self.space.encode(architecture)[None])[0])
 
     @cached_property
@@ -145,7 +145,7 @@ class LatencyTable:
     # ---- how good it is -------------------------------------------------------------------------------------------
 
     def held_out(self) -> dict[str, PredictionErrors]:
-        """Of the plain sum and of the corrected one, on the networks of part `held_out`; empty without any."""
+        """Return the errors of plain and corrected sum on the networks of part `held_out`; empty without any."""
         encodings, measured = self._measured("held_out")
         if not len(measured):
             return {}
@@ -178,7 +178,7 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], space: Space) -> Self:
-        """The table in a file, for the space that it was built for.
+        """Return the table in a file, for the space that it was built for.
 
         Raises:
             ValueError: It is no table, or not of this space; says which.
@@ -217,14 +217,14 @@ class LatencyTable:
 
 
 def works(space: Space) -> list[BlockWork]:
-    """What each distinct block of a space does."""
+    """Return what each distinct block of a space does."""
     return [block_work(block) for block in space.blocks.distinct]
 
 
 def prediction_errors(
     predicted: np.ndarray, measured: np.ndarray, *, covered_percent: float | None = None
 ) -> PredictionErrors:
-    """How far predictions [N] were off what was measured [N]."""
+    """Return the errors of predictions [N] against measurements [N]."""
     errors = predicted / measured - 1
     return PredictionErrors(
         networks=len(measured),

@@ -46,7 +46,7 @@ class TableConfig:
         held_out: Further whole networks that it is judged by.
         minutes: Time to measure in; fewer networks and passes where it is short.
         passes: Most times that everything is measured.
-        seed: Of the networks that are drawn and of the order of measuring.
+        seed: Seed of the networks that are drawn and of the order of measuring.
     """
 
     networks: int = 40
@@ -75,7 +75,7 @@ class TableBuilder:
 
     Args:
         space: Whose.
-        config: Of how many networks, in what time.
+        config: Number of networks and time allowed.
         measure: Measures networks; they are in evaluation mode and on the CPU.
         journal: Records of the measurements, of this table alone.
         observer: Told of progress.
@@ -124,7 +124,7 @@ class TableBuilder:
     # ---- measuring ------------------------------------------------------------------------------------------------
 
     def _groups(self, kind: Kind, count: int) -> list[_Group]:
-        """All blocks or networks in groups, drawn at random."""
+        """Return all blocks or networks in groups, drawn at random."""
         order = self._generator(f"{kind}s").permutation(count).tolist()
         return [_Group(kind, tuple(order[i : i + _GROUP])) for i in range(0, count, _GROUP)]
 
@@ -162,7 +162,7 @@ class TableBuilder:
         return module.eval(), block.example()
 
     def _network(self, architecture: Architecture) -> tuple[nn.Module, Example]:
-        """A network with norms that fit its weights: numbers that die out in depth are slower than others."""
+        """Return a network with norms that fit its weights: very small numbers are slow to compute."""
         example = self.space.example(architecture, _CALIBRATION_BATCH)
         return calibrate(self.space.subnet(architecture), [example]).eval(), example
 
@@ -182,7 +182,7 @@ class TableBuilder:
         return sum(record["seconds"] for record in self.done.values())
 
     def _in_time(self) -> bool:
-        """Whether another group is likely to end within the time."""
+        """Return whether another group is likely to end within the time."""
         return self._seconds * (1 + 1 / max(len(self.done), 1)) <= 60 * self.config.minutes
 
     def _enough_networks(self) -> bool:
@@ -190,7 +190,7 @@ class TableBuilder:
         return sum(self.chosen[member][1] == "fit" for member in measured) >= MIN_NETWORKS
 
     def _tell(self, at_least: int) -> None:
-        """Progress in groups, of as many as there are or as there is time for."""
+        """Tell the progress in groups, out of all of them or of as many as there is time for."""
         networks = self.config.networks + self.config.held_out
         groups = -(-len(self.space.blocks.distinct) // _GROUP) - (-networks // _GROUP)
         in_time = int(60 * self.config.minutes * len(self.done) / self._seconds) if self.done else groups
@@ -200,7 +200,7 @@ class TableBuilder:
     # ---- which networks -------------------------------------------------------------------------------------------
 
     def _choose(self) -> list[tuple[Architecture, Part]]:
-        """Networks from the fastest to the slowest, each part drawn from all of them."""
+        """Return networks from the fastest to the slowest, so that each part is drawn from the whole range."""
         wanted = self.config.networks + self.config.held_out
         values = np.array([[estimate.value] for estimate in self._latencies("block")])
         generator = self._generator("networks")
@@ -212,7 +212,7 @@ class TableBuilder:
     # ---- the table ------------------------------------------------------------------------------------------------
 
     def _latencies(self, kind: Kind) -> list[Estimate]:
-        """Latency of each block or network that was measured, over all passes."""
+        """Return the latency of each block or network that was measured, over all passes."""
         found = self._by_member(kind)
         return [found[member] for member in sorted(found)]
 
@@ -256,7 +256,7 @@ class TableBuilder:
 def spread(
     space: Space, cost: Callable[[np.ndarray], np.ndarray], n: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Distinct encodings [up to n, D] whose costs lie as evenly as can be, in logarithm, from cheapest to dearest.
+    """Return distinct encodings [up to n, D] whose costs are spread evenly, in logarithm, from cheapest to dearest.
 
     Random architectures are nearly all of middling cost, so half of those chosen from have cheap or dear choices more
     often than others.
@@ -278,7 +278,7 @@ def spread(
 
 
 def relative_slowness(references: Sequence[Estimate]) -> np.ndarray:
-    """How slow the machine was [G] as the same network was measured with each of G groups; about 1.
+    """Return how slow the machine was [G] when the same network was measured with each of G groups; about 1.
 
     What the intervals of the measurements explain is not taken for a change of the machine.
     """

@@ -23,7 +23,7 @@ class ThisMachine:
     Args:
         config: Precision and threads.
         backend: What runs them.
-        device: Where they are.
+        device: Device where they are.
     """
 
     def __init__(self, config: LatencyConfig, backend: Backend, device: torch.device) -> None:
@@ -33,14 +33,14 @@ class ThisMachine:
         self._networks: dict[int, Network] = {}
 
     def load(self, models: Sequence[nn.Module], batches: Sequence[Example]) -> None:
-        """The networks that the next visits mean, by their place, and what each is called with."""
+        """Take the networks that the next visits name by their place, and what each is called with."""
         self._models = [(model.eval(), batch) for model, batch in zip(models, batches)]
 
     def unload(self) -> None:
         self._models, self._networks = [], {}
 
     def visits(self, asked: Sequence[Visit]) -> Iterator[tuple[Visit, dict[str, Any]]]:
-        """Results of visits, one after the other."""
+        """Yield the results of visits, one after the other."""
         with _threads(self.config.threads):
             for one in asked:
                 start = time.perf_counter()
@@ -72,5 +72,5 @@ def _threads(n: int) -> Iterator[None]:
 
 
 def device_name(device: torch.device) -> str:
-    """What a person calls the device."""
+    """Return the name by which people call the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()

@@ -40,7 +40,7 @@ class MeasurementFailed(RuntimeError):
 
 
 def latency_of(visits: Sequence[Sequence[float]]) -> Estimate:
-    """Latency from the times of several visits, with the 95% interval for the value of another run.
+    """Return the latency from the times of several visits, with the 95% interval for the value of another run.
 
     Other programs never make a network faster, they make it slower even where they leave it the core, because they take
     the caches. So what the fastest twentieth of the times reaches comes back in the next run, and the median does not.
@@ -58,7 +58,7 @@ def latency_of(visits: Sequence[Sequence[float]]) -> Estimate:
 
 
 def relative_width(latency: Estimate) -> float:
-    """Width of the interval as a share of the value."""
+    """Return the width of the interval as a share of the value."""
     assert latency.low is not None
     assert latency.high is not None
     return (latency.high - latency.low) / latency.value

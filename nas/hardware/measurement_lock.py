@@ -15,7 +15,7 @@ class MeasurementLock:
     A measurement that waits is let in before any work that comes later, so it is never starved.
 
     Args:
-        folder: Where the files of the lock are made; the same for all processes.
+        folder: Folder where the files of the lock are made; the same for all processes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,7 +23,7 @@ class MeasurementLock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Work that may go on beside other work, in pieces of up to some seconds."""
+        """Hold the lock for work that may go on beside other work, in pieces of up to some seconds."""
         with self._held("gate", fcntl.LOCK_SH):
             pass  # a measurement that waits holds the gate
         with self._held("room", fcntl.LOCK_SH):
@@ -31,12 +31,12 @@ class MeasurementLock:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """A measurement: no work and no other measurement goes on beside it."""
+        """Hold the lock for a measurement: no work and no other measurement goes on beside it."""
         with self._held("gate", fcntl.LOCK_EX), self._held("room", fcntl.LOCK_EX):
             yield
 
     def pieces(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, each of them a piece of work."""
+        """Yield the items, and hold the lock for each as a piece of work."""
         for item in items:
             with self.working():
                 yield item

@@ -12,7 +12,7 @@ from nas.hardware.examples import Example
 
 
 def peak_memory_mb(model: nn.Module, example: Example) -> float:
-    """Megabytes of weights, input and the most of activations that live at once in one pass.
+    """Return the megabytes of weights, of the input, and of the most activations that live at once in one pass.
 
     On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory
     that an operation uses inside itself is not seen on a CPU.

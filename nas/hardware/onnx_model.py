@@ -15,7 +15,7 @@ INSTALL = "pip install 'espalier-nas[onnx]'"
 
 
 def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = False) -> bytes:
-    """The network in evaluation mode as the bytes of an ONNX file, with one `output`.
+    """Return the network in evaluation mode as the bytes of an ONNX file, with one `output`.
 
     Its one input is called `input`; several are `input1`, `input2` and so on.
 
@@ -70,5 +70,5 @@ def _keep_whole_numbers(file: Any, example: Example) -> None:
 
 
 def input_names(number: int) -> list[str]:
-    """Names of the inputs of a file, in order."""
+    """Return the names of the inputs of a file, in order."""
     return ["input"] if number == 1 else [f"input{i}" for i in range(1, number + 1)]

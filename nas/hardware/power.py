@@ -13,7 +13,7 @@ RAPL = "/sys/class/powercap/intel-rapl:*/energy_uj"
 
 
 def energy_counter(cuda: int | None = None, rapl: str = RAPL) -> Callable[[], float | None]:
-    """A function that says how many joules were used so far, or None where nobody counts them.
+    """Return a function that says how many joules were used so far, or None where nothing counts them.
 
     Args:
         cuda: Index of the NVIDIA device that works; None where the processor does.

@@ -108,7 +108,7 @@ class OtherMachine:
         weakref.finalize(self, _leave, self._held)
 
     def connect(self) -> None:
-        """Reach the agent, or say at once why that cannot be.
+        """Reach the agent, or say at once why this is impossible.
 
         Raises:
             DeviceUnreachable: No connection, no Python there, or no runtime.
@@ -119,7 +119,7 @@ class OtherMachine:
             raise DeviceUnreachable(f"{self.config.device}: {error}") from error
 
     def load(self, models: Sequence[bytes]) -> None:
-        """The files that the next visits mean, by their place."""
+        """Take the files that the next visits name by their place."""
         self._models = [(hashlib.sha256(model).hexdigest(), model) for model in models]
         self._loads += 1
 
@@ -132,7 +132,7 @@ class OtherMachine:
             self._drop()
 
     def visits(self, asked: Sequence[Visit]) -> Iterator[tuple[Visit, dict[str, Any]]]:
-        """Results of visits in the order in which they come; each once, however often the connection is cut.
+        """Yield the results of visits in the order in which they come; each once, however often the connection is cut.
 
         Raises:
             DeviceUnreachable: The machine stayed away.
@@ -178,7 +178,7 @@ class OtherMachine:
         return connection
 
     def _greet(self, connection: "_Connection") -> dict[str, Any]:
-        """What the agent says of its machine; it may have to wait for the one of a connection that was cut."""
+        """Return what the agent says of its machine; this may wait for the agent of a connection that was cut."""
         session, cuda = self._journal.session, ssh_address(self.config.device).cuda
         connection.send(op="hello", session=session, runtime=self.runtime, threads=self.config.threads, cuda=cuda)
         try:
@@ -203,7 +203,7 @@ class OtherMachine:
             connection.send(op="visit", name=name, model=self._models[visit.network][0], plan=visit.plan)
 
     def _next(self, connection: "_Connection", waiting: dict[str, Visit]) -> tuple[str, dict[str, Any]]:
-        """The next result; a visit that hangs beyond its limit, and would again, has failed."""
+        """Return the next result; a visit that hangs beyond its limit, and would again, has failed."""
         name, visit = next(iter(waiting.items()))
         try:
             message = connection.receive(visit.plan["timeout_s"] + GRACE_S, event="result")
@@ -213,7 +213,7 @@ class OtherMachine:
         return message["name"], message["result"]
 
     def _name(self, visit: Visit) -> str:
-        """Of a visit: the same whenever the same networks are measured in the same order."""
+        """Return the number of a visit: the same whenever the same networks are measured in the same order."""
         parts = (self._journal.session, self._loads, visit.network, visit.turn, self._models[visit.network][0])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -246,7 +246,7 @@ class _Connection:
         self._write(json.dumps(message))
 
     def receive(self, limit_s: float, *, event: str | None = None) -> dict[str, Any]:
-        """The next message, of one kind where it is given.
+        """Return the next message, of one kind where it is given.
 
         Raises:
             _Cut: The connection has ended, or nothing at all comes any more.
@@ -296,7 +296,7 @@ class _Connection:
             raise _Cut(self._reason()) from error
 
     def _reason(self) -> str:
-        """What `ssh`, or the shell there, said last."""
+        """Return the last lines of `ssh`, or of the shell there."""
         try:
             status = self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -33,7 +33,7 @@ class NoRuntime(Exception):
 
 
 def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
-    """An ONNX model in ONNX Runtime, on random numbers of the shapes that it states, and the whole numbers it holds."""
+    """Open an ONNX model in ONNX Runtime, on random numbers of the shapes that it states and its whole numbers."""
     import numpy
     import onnxruntime
 
@@ -71,7 +71,7 @@ def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
 
 
 def _numbers(taken: Any, held: str | None) -> Any:
-    """What an input of an ONNX model is given, as an array of NumPy."""
+    """Return what an input of an ONNX model is given, as an array of NumPy."""
     import numpy
 
     kind = _NUMPY_TYPES[taken.type]
@@ -81,7 +81,7 @@ def _numbers(taken: Any, held: str | None) -> Any:
 
 
 def open_exported_program(model: bytes, threads: int, *, cuda: bool = False) -> Network:
-    """A `torch.export` program, on random numbers of the shapes it was exported with; whole numbers stay."""
+    """Open a `torch.export` program, on random numbers of the shapes it was exported with; whole numbers stay."""
     import torch
 
     torch.set_num_threads(threads)
@@ -118,7 +118,7 @@ INSTALL = {"onnxruntime": "pip install onnxruntime", "torch": "pip install torch
 
 
 def runtime_version(name: str) -> str:
-    """A runtime with its version.
+    """Return a runtime with its version.
 
     Raises:
         NoRuntime: It is not installed on this machine.
@@ -131,7 +131,7 @@ def runtime_version(name: str) -> str:
 
 
 def resident_mb() -> float:
-    """Memory of this process in megabytes; 0 where the system does not say."""
+    """Return the memory of this process in megabytes; 0 where the system does not say."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -140,7 +140,7 @@ def resident_mb() -> float:
 
 
 def processor_name() -> str:
-    """What a person calls the processor of this machine."""
+    """Return the name by which people call the processor of this machine."""
     lines = []
     for path in ("/proc/cpuinfo", "/proc/device-tree/model"):
         try:

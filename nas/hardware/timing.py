@@ -28,7 +28,7 @@ class NotFinite(Exception):
 
 
 def nothing() -> None:
-    """Nothing has to be waited for, or cancelled."""
+    """Do nothing: nothing has to be waited for, or cancelled."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Network:
         finite: Whether the last pass gave finite numbers only.
         cancel: Ends a pass that is running, from another thread.
         memory_mb: Peak memory in megabytes, where it is known.
-        passes: Of a group; 0 until it is warm.
+        passes: Passes of a group; 0 until it is warm.
         clock: Seconds, where the passes do not run in the thread that starts them.
     """
 
@@ -136,7 +136,7 @@ def _warm_up(network: Network, plan: Plan, clock: Callable[[], float]) -> None:
 
 
 def _group_ms(network: Network, clock: Callable[[], float]) -> float:
-    """Milliseconds of one pass, as the mean of a group."""
+    """Return the milliseconds of one pass, as the mean of a group."""
     step = network.step
     network.wait()
     start = clock()
@@ -148,7 +148,7 @@ def _group_ms(network: Network, clock: Callable[[], float]) -> float:
 
 @contextlib.contextmanager
 def time_limit(seconds: float, cancel: Callable[[], None] = nothing) -> Iterator[None]:
-    """Ends what runs inside after some seconds, as far as it can be ended.
+    """End what runs inside after some seconds, as far as it can be ended.
 
     Python code ends at its next instruction, in the main thread; a pass inside a runtime ends where `cancel` can do it.
 

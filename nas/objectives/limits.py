@@ -23,8 +23,8 @@ def parse_bound(text: str | float, *, unit: str | None = None, maximise: bool | 
 
     Args:
         text: What is written; units may stand behind numbers.
-        unit: Of the objective, to which other units of the same kind are converted; None where it is not known, which
-            refuses units.
+        unit: Unit of the objective, to which other units of the same kind are converted; None where it is not known,
+            which refuses units.
         maximise: Whether more is better: a number alone is then the least value, else the largest; None where it is
             not known, which refuses numbers alone.
 

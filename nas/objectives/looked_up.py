@@ -85,10 +85,10 @@ class Column(Objective):
     """A column of a table as an objective.
 
     Args:
-        name: In records.
+        name: Name in records.
         maximise: Whether more is better.
-        space: Of the table.
-        values: Of the column, in the order of the rows of the space.
+        space: Space of the table.
+        values: Values of the column, in the order of the rows of the space.
 
     What is maximised counts as a quality.
     """

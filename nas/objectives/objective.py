@@ -22,7 +22,7 @@ class Objective(Protocol):
 
     Attributes:
         name: As in job files, journals and MLflow.
-        unit: Of the value, as written behind it.
+        unit: Unit of the value, as written behind it.
         maximise: Whether more is better.
         role: `quality`, what a network is trained for or what stands for it; or `cost`, what it takes to use it.
         source: `measured`, on a network, which takes time; `computed` exactly from the architecture, see `Computed`;
@@ -49,7 +49,7 @@ class Objective(Protocol):
         """Return the value of one architecture; an exception makes the candidate a failed one.
 
         Args:
-            architecture: Of the space that is searched.
+            architecture: Architecture of the space that is searched.
             fidelity: Share of the data to evaluate on, the same part at every call.
         """
         ...

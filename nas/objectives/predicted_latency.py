@@ -13,7 +13,7 @@ class PredictedLatency(Predicted):
     """Milliseconds of one forward pass, predicted with an interval.
 
     Args:
-        table: Of the space of the search.
+        table: Table of the space of the search.
     """
 
     name, unit, maximise = "latency_ms", "ms", False

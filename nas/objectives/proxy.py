@@ -23,9 +23,7 @@ class ProxyScore(Objective):
         self.maximise = scores.scorer.proxies[name].maximise
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
-        """Raises:
-        ValueError: The proxy has no score for this architecture; says why.
-        """
+        """Return the score; raise ValueError with the reasons where the proxy has none for this architecture."""
         scored = self.scores(architecture)
         if self.name not in scored.values:
             raise ValueError(f"{self.name} has no score: {'; '.join(scored.reasons.values())}")

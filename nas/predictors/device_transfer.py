@@ -46,7 +46,7 @@ class _View(NamedTuple):
 
     Attributes:
         mean: Mean logarithm of the latency over the known devices, each less its level [M].
-        departures: Of each known device from that mean [M, D].
+        departures: Departures of each known device from that mean [M, D].
         components: The first principal components [M, K].
         described: Scaled features of the architectures [M, F].
     """
@@ -162,7 +162,7 @@ class DeviceTransfer:
         learning_rows: Rows that variances are learned from, drawn from all.
         iterations: Steps of the maximisation of each hypothesis.
         candidates: Rows, drawn from all, among which those to measure are chosen.
-        seed: Of the draw of `learning_rows`.
+        seed: Seed of the draw of `learning_rows`.
     """
 
     components: int = 6
@@ -182,7 +182,7 @@ class DeviceTransfer:
         """Learn what devices are like from features [N, D + F], of which the first `devices` are latencies in ms.
 
         Args:
-            features: Of all architectures.
+            features: Features of all architectures.
             devices: How many are known.
             measured: Which latencies [N, D] were measured, where others were filled in: what one device says of
                 another, and how noisy it is, is learned from measurements only. None: all.

@@ -31,7 +31,7 @@ class GaussianProcess:
     Attributes:
         kernel: `matern` (5/2) or `rbf`.
         restarts: Further starting points of the likelihood's maximisation.
-        seed: Of the starting points.
+        seed: Seed of the starting points.
     """
 
     kernel: Literal["matern", "rbf"] = "matern"

@@ -100,7 +100,7 @@ class GroupedGaussianProcess:
         numeric: The groups that are numbers; others are one-hot, scaled so that two different choices are 1 apart.
         iterations: Steps of the first maximisation of the likelihood; later ones take a third of it.
         likelihood_rows: Rows the likelihood is computed of, drawn where there are more.
-        seed: Of that draw.
+        seed: Seed of that draw.
     """
 
     groups: Sequence[int] | None = None

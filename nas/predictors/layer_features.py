@@ -45,9 +45,9 @@ class LayerLayout:
         """Return the layout that just holds these architectures.
 
         Args:
-            scores: For each architecture, proxy name -> layer name -> value, layers in network order.
+            scores: Scores of each architecture: proxy name -> layer name -> value, layers in network order.
             align: See the class.
-            depth: For `order`, at least this many columns a proxy, for deeper networks to come.
+            depth: Smallest number of columns for each proxy in the layout `order`, for deeper networks to come.
         """
         if not scores:
             raise ValueError("there are no architectures; a layout is made from at least one")

@@ -56,9 +56,9 @@ class MLP:
         members: Networks of different initial weights and orders of rows; 1 gives no std.
         epochs: Passes over the training rows.
         batch_size: Rows of a step.
-        lr: Of AdamW, falling to 0 as a cosine.
-        weight_decay: Of AdamW.
-        seed: Of initial weights and the order of rows.
+        lr: Learning rate of AdamW, falling to 0 as a cosine.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of initial weights and the order of rows.
     """
 
     hidden: tuple[int, ...] = (64, 64)

@@ -48,10 +48,10 @@ class ParZC:
         dropout: Rate in training.
         epochs: Passes over the training rows.
         batch_size: Rows whose pairs are ranked together; a last, smaller batch is dropped.
-        lr: Of Adam, falling to 0 as a cosine.
-        weight_decay: Of Adam.
-        device: Where to train and predict, as torch names it.
-        seed: Of initial weights, order of rows, and noise.
+        lr: Learning rate of Adam, falling to 0 as a cosine.
+        weight_decay: Weight decay of Adam.
+        device: Device where to train and predict, as torch names it.
+        seed: Seed of initial weights, order of rows, and noise.
     """
 
     proxies: int = 1

@@ -34,7 +34,7 @@ class RankingEnsemble:
     Attributes:
         members: How many, each on its own resample of the rows.
         least_rows: Rows of a leaf of a tree.
-        seed: Of resamples and trees.
+        seed: Seed of resamples and trees.
     """
 
     members: int = 16

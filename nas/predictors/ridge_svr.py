@@ -55,9 +55,9 @@ class RidgeOrSVR:
     """Linear or radial, as the rows suggest; says nothing of its uncertainty.
 
     Attributes:
-        penalties: Of ridge regression, the candidates.
-        costs: Of support vector regression, the candidates.
-        folds: Of the cross-validation, at least 2; consecutive rows are held out together.
+        penalties: Candidate penalties of ridge regression.
+        costs: Candidate costs of support vector regression.
+        folds: Folds of the cross-validation, at least 2; consecutive rows are held out together.
         seed: Not needed; every predictor has one.
     """
 

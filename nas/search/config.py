@@ -20,8 +20,8 @@ class SearchConfig:
         constraints: Hard limits, such as ``{latency_ms: 3, accuracy: "90 %", macs: ">= 1 M, <= 5 M"}``. A number alone
             limits a cost from above and a quality from below.
         calibration_examples: Training examples that set the batch norm of each subnet.
-        per_leaf: For a supernet that was split: `true` searches every part by itself, in turn; `halving` gives up the
-            worse half of the parts again and again; `false` searches all parts as one space.
+        per_leaf: How a split supernet is searched: `true` searches every part by itself, in turn; `halving` gives up
+            the worse half of the parts again and again; `false` searches all parts as one space.
         stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
             many percent, for searchers that can say this; 0 for never.
         remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept

@@ -32,7 +32,7 @@ class Dialogue:
     Args:
         searcher: Who is asked and told.
         problem: What for.
-        space: Where it searches.
+        space: Space that it searches.
         slots: Candidates that are evaluated at the same time.
     """
 

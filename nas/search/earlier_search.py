@@ -18,7 +18,7 @@ class EarlierSearch:
     """Evaluations of an earlier search.
 
     Attributes:
-        evaluations: On all of the data, without those that failed or are of no use in this space.
+        evaluations: Evaluations on all of the data, without those that failed or do not fit this space.
         objectives: What was traded off then, with directions.
     """
 

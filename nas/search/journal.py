@@ -106,7 +106,7 @@ class StandardErrors:
         objectives: Names.
 
     Attributes:
-        journal: Where they are looked up; a searcher may be made before there is one.
+        journal: Journal in which they are looked up; a searcher may be made before there is one.
     """
 
     def __init__(self, objectives: Sequence[str], journal: Journal | None = None) -> None:

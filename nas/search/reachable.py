@@ -21,9 +21,9 @@ def contradiction(space: Space, limits: Sequence[tuple[Computed, Bound]], *, see
     None where all of them can be kept.
 
     Args:
-        space: Where to look.
+        space: Space to look in.
         limits: What is limited, and how.
-        seed: Of the looking.
+        seed: Seed of the draws.
     """
     for place, (objective, bound) in enumerate(limits):
         new = NewArchitectures(space, partial(_outside, limits[: place + 1]), SEARCHER.generator(seed))

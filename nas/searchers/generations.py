@@ -29,10 +29,10 @@ class Generations(Searcher, ABC):
     """A genetic algorithm of pymoo by ask and tell; a generation is what is told together.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
         population: Size of the population and of each generation.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
     """
 

@@ -27,13 +27,13 @@ class SuccessiveHalving(Searcher):
     """Halving around another searcher; a rung is what is told together.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         population: Candidates of the first rung.
-        shares: Of the data that each rung evaluates on, growing; the last is 1.
-        proposes: Where candidates come from.
+        shares: Growing shares of the data that each rung evaluates on; the last is 1.
+        proposes: Source of the candidates.
         options: Further keyword arguments of that searcher.
 
     Attributes:

@@ -22,9 +22,9 @@ def initial_encodings(
     Many more are drawn than needed; where limits leave too few, those that break them least fill up.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         n: How many.
-        generator: Of the draws.
+        generator: Generator of the draws.
         violation: Exact violations [N] of encodings [N, D].
         extremes: Whether the smallest and the largest architecture stand first, to span the front from the start.
     """

@@ -47,9 +47,9 @@ class Linas(Searcher):
     Asked again before it is told, it proposes what the same inner search liked next.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         population: Architectures of a round, and members of the inner search.
         inner_evaluations: Predictions of one inner search.

@@ -23,9 +23,9 @@ class NewArchitectures:
     round that finds nothing; where limits are broken, the moves that break them less are kept.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         violation: Exact violations [N] of encodings [N, D].
-        generator: Of all redraws.
+        generator: Generator of all redraws.
     """
 
     def __init__(

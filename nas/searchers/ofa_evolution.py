@@ -30,9 +30,9 @@ class OfaEvolution(Searcher):
     Decisions that are inactive in a candidate keep the value it inherited, for descendants in which they are active.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         population: Children of a generation, and members of the first.
         parent_share: Share of the population that is kept as parents.

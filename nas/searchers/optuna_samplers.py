@@ -38,13 +38,13 @@ class OptunaSearcher(Searcher, ABC):
     Optuna storage is a mirror of it, to be looked at. What the mirror holds already is not written again.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         population: Architectures of the random start of TPE and Gaussian process, which then propose one at a time;
             of every generation of NSGA-III.
-        storage: Where Optuna mirrors the study, such as `sqlite:///search.db`; nowhere where it is None.
+        storage: Storage where Optuna mirrors the study, such as `sqlite:///search.db`; None for no mirror.
         study: Name of the study there; each search needs its own.
     """
 
@@ -239,7 +239,7 @@ class OptunaNSGA3(OptunaSearcher):
 
 @contextmanager
 def _silent_optuna() -> Iterator[None]:
-    """Optuna logs every study, and warns of what it calls experimental; neither is news here."""
+    """Silence Optuna, which logs every study and warns of what it calls experimental; neither is news here."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

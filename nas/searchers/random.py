@@ -14,10 +14,10 @@ class Random(Searcher):
     """Architectures drawn from the space, within its exactly known limits.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         objectives: Number of objectives; not needed here.
         population: Architectures of one `ask`.
-        seed: Of the draws.
+        seed: Seed of the draws.
         violation: Exact violations [N] of encodings [N, D].
     """
 

@@ -36,10 +36,10 @@ class RegularizedEvolution(Searcher):
     Until the next `tell`, all children asked for have the same parent.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
         population: Members alive.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         sample_size: Members of a tournament, drawn with replacement; a quarter of the population where it is None.
     """

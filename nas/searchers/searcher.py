@@ -19,7 +19,7 @@ class Searcher(Protocol):
 
     Attributes:
         fidelity: Share of the data on which to evaluate what was asked for last.
-        expected_gain: By what share each architecture of the last `ask` is expected to make the hypervolume grow; None
+        expected_gain: Share by which each architecture of the last `ask` is expected to make the hypervolume grow; None
             where that is not known.
         predicts_gain: Whether `expected_gain` is ever known.
         considers_pending: Whether `ask` makes use of `pending`. Such a searcher is told of each architecture as soon as

@@ -33,7 +33,7 @@ class ElasticChoice(Elastic):
         self._run({self.choices[-1]: None})
 
     def operation(self, choice: Choice) -> nn.Module | None:
-        """The module of a choice."""
+        """Return the module of a choice."""
         return self.operations._modules.get(self._keys[choice])
 
     def activate(self, setting: Setting) -> None:
@@ -47,7 +47,7 @@ class ElasticChoice(Elastic):
                 layer.activate(setting)
 
     def _layers_of(self, choice: Choice) -> list[Elastic]:
-        """The elastic layers inside an operation that follow a decision, found once."""
+        """Return the elastic layers inside an operation that follow a decision, found once."""
         if choice not in self._layers:
             module = self.operation(choice)
             self._layers[choice] = [] if module is None else following_layers(module)
@@ -67,7 +67,7 @@ class ElasticChoice(Elastic):
                 yield self.decision, choice, module
 
     def forward(self, x: Tensor) -> Tensor | None:
-        """Output of what runs; None where nothing does."""
+        """Return the output of what runs; None where nothing does."""
         total: Tensor | None = None
         for weight, module in self._active:
             out = module(x) if weight is None else module(x) * weight
@@ -81,5 +81,5 @@ class ElasticChoice(Elastic):
 
 
 def _key(choice: Choice) -> str:
-    """A choice as the name of a module, which may have no dots and none of the names of `nn.Module`'s methods."""
+    """Return a choice as the name of a module, which may have no dots and not be a method of `nn.Module`."""
     return "choice_" + str(choice).replace(".", "_")

@@ -49,7 +49,7 @@ class ElasticConv2d(Elastic):
     Args:
         in_size, out_size: Channels; equal where `depthwise`.
         kernel: Odd kernel size, fixed or elastic.
-        stride: Of the convolution.
+        stride: Stride of the convolution.
         depthwise: Whether each channel has a kernel of its own.
         bias: Whether a bias is added.
     """

@@ -48,7 +48,7 @@ class ElasticDepth(Elastic):
         return x
 
     def _mixed_outputs(self, x: Tensor, weights: Mapping[int, Weight]) -> Tensor:
-        """The weighted sum of what the depths give."""
+        """Return the weighted sum of what the depths give."""
         total: Tensor | None = None
         for depth, block in enumerate(self, start=1):
             x = block(x)
@@ -58,7 +58,7 @@ class ElasticDepth(Elastic):
         return total
 
     def __iter__(self) -> Iterator[nn.Module]:
-        """The blocks that run."""
+        """Yield the blocks that run."""
         return islice(iter(self.blocks), self.active_depth)
 
     def extract(self) -> nn.Module:

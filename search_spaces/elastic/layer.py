@@ -28,10 +28,10 @@ class Elastic(nn.Module):
 
     @abstractmethod
     def extract(self) -> nn.Module | None:
-        """A plain layer of torch with a copy of the active weights, in the same training mode; None for no layer."""
+        """Return a plain layer with a copy of the active weights, in the same training mode; None for no layer."""
 
     def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
-        """Every decision, every choice of it, and each module of this layer that such a choice lets run.
+        """Yield every decision, every choice of it, and each module of this layer that runs with this choice.
 
         A layer whose size follows a decision runs under all choices of it.
         """
@@ -42,24 +42,24 @@ class Elastic(nn.Module):
 
 
 def elastic_layers(network: nn.Module) -> list[Elastic]:
-    """The outermost elastic layers of a network: those not inside another elastic layer."""
+    """Return the outermost elastic layers of a network: those not inside another elastic layer."""
     if isinstance(network, Elastic):
         return [network]
     return [layer for child in network.children() for layer in elastic_layers(child)]
 
 
 def following_layers(network: nn.Module) -> list[Elastic]:
-    """The outermost elastic layers that follow a decision: those that an architecture must be told to."""
+    """Return the outermost elastic layers that follow a decision: those that an architecture must be told to."""
     return [layer for layer in elastic_layers(network) if not layer.is_fixed]
 
 
 def extracted(network: nn.Module) -> nn.Module:
-    """A copy of the network in which every elastic layer has become the plain layer it is now set to."""
+    """Return a copy of the network in which every elastic layer has become the plain layer it is now set to."""
     return deepcopy(network, {id(layer): layer.extract() for layer in elastic_layers(network)})
 
 
 def governed(network: nn.Module) -> Iterator[tuple[str, Choice, nn.Module]]:
-    """What `Elastic.governed` gives for every elastic layer of a network, those inside others included."""
+    """Yield what `Elastic.governed` gives for every elastic layer of a network, those inside others included."""
     for module in network.modules():
         if isinstance(module, Elastic):
             yield from module.governed()

@@ -17,7 +17,7 @@ from search_spaces.sizes import Mixture
 
 
 def channel_factors(mixture: Mixture, channels: int, like: Tensor) -> Tensor:
-    """Factors [channels]: the summed weights of the sizes that have the channel.
+    """Return factors [channels]: the summed weights of the sizes that have the channel.
 
     Args:
         mixture: Numbers of channels with weights.
@@ -32,7 +32,7 @@ def channel_factors(mixture: Mixture, channels: int, like: Tensor) -> Tensor:
 
 
 def mixed_kernel(kernels: Mapping[int, Tensor], weights: Mapping[int, Weight]) -> Tensor:
-    """The weighted sum [O, I, K, K] of kernels [O, I, k, k] of several sizes k around one centre; K is the largest."""
+    """Return the weighted sum [O, I, K, K] of kernels [O, I, k, k] around one centre; K is the largest size k."""
     most = max(kernels)
     padded = [F.pad(kernel, [(most - size) // 2] * 4) * weights[size] for size, kernel in kernels.items()]
     return torch.stack(padded).sum(0)

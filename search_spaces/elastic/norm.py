@@ -85,7 +85,7 @@ class ElasticBatchNorm2d(Elastic):
         return self._run(x, mean, var, weight, bias)
 
     def _factors(self, x: Tensor) -> Tensor:
-        """Factors [C, 1, 1]; to mix weights and biases alike is to mix what they give."""
+        """Return factors [C, 1, 1]; to mix weights and biases alike is to mix what they give."""
         return channel_factors(self._mixed["size"], x.shape[1], x)[:, None, None]
 
     def _run(self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -123,7 +123,7 @@ class ElasticBatchNorm2d(Elastic):
 
 
 def with_shared_norms(network: nn.Module, *, affine: bool = True) -> nn.Module:
-    """The network, changed in place, with an `ElasticBatchNorm2d` for every plain batch norm.
+    """Return the network, changed in place, with an `ElasticBatchNorm2d` for every plain batch norm.
 
     A plain network becomes part of a supernet by this: several subnets run through its norms, whose running statistics
     then fit none of them. Without `affine`, none of the new norms has weights.

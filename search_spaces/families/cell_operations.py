@@ -17,9 +17,9 @@ class Operation:
     """What an operation is made of.
 
     Args:
-        kind: Of module, see `search_spaces.networks.cell_modules`.
+        kind: Kind of module, see `search_spaces.networks.cell_modules`.
         kernel: Its size.
-        dilation: Of a separable convolution.
+        dilation: Dilation of a separable convolution.
         repeats: How often a separable convolution stands there.
     """
 
@@ -29,7 +29,7 @@ class Operation:
     repeats: int = 1
 
     def count(self, width: int, size: int, stride: int) -> Counter[str]:
-        """Params and MACs on so many channels, for an input of `size` pixels a side."""
+        """Return the params and MACs on so many channels, for an input of `size` pixels a side."""
         after = strided(size, stride)
         match self.kind:
             case "skip" if stride > 1:
@@ -48,7 +48,7 @@ class Operation:
 
 
 def factorised_reduce(in_width: int, out_width: int, size: int) -> Counter[str]:
-    """Params and MACs of halving the pixels by two 1x1 convolutions, each for half of the channels."""
+    """Return the params and MACs of halving the pixels by two 1x1 convolutions, each for half of the channels."""
     return costs.conv_norm(in_width, out_width, pixels=strided(size, 2) ** 2)
 
 

@@ -74,7 +74,7 @@ class Skeleton:
         return (LAST_WIDTH * self.last_pixels, *HIDDEN, self.classes)
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         from search_spaces.networks.conv_macro_network import ConvMacroNetwork, head
 
         features = []
@@ -87,7 +87,7 @@ class Skeleton:
         return ConvMacroNetwork(features, *head(self.head_sizes))
 
     def places(self) -> list[Place]:
-        """The four convolutions, the last one, head."""
+        """Return the places of the four convolutions, the last one and the head."""
         places = [Place(("conv1.width", "conv1.kernel"), partial(self._block, 1, self.channels))]
         for i in range(2, 5):
             decisions = (f"conv{i - 1}.width", f"conv{i}.width", f"conv{i}.kernel")
@@ -119,7 +119,7 @@ class Skeleton:
 
 
 def _convolution(i: int, width: int, out_width: int, kernel: int) -> nn.Module:
-    """One of the four convolutions with what follows it."""
+    """Return one of the four convolutions with what follows it."""
     from search_spaces.networks.conv_macro_network import convolution
 
     pooled, dropped = i in _POOLED, i == _POOLED[-1]
@@ -141,7 +141,7 @@ def _head(sizes: Sequence[int]) -> nn.Module:
 
 
 def conv_macro(*, image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """The published space of 6,561 architectures.
+    """Return the published space of 6,561 architectures.
 
     Args:
         image_size: Pixels of the square images, at least 12.

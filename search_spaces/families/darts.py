@@ -43,19 +43,19 @@ class _Family:
     shared_affine: bool
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         from search_spaces.networks.genotype_network import GenotypeNetwork
 
         return GenotypeNetwork(self.skeleton, to_genotype(architecture), drop_path=self.drop_path)
 
     def supernet(self) -> nn.Module:
-        """The network whose cells follow an architecture, each operation of each edge with weights of its own."""
+        """Return the network whose cells follow an architecture; each operation of each edge has its own weights."""
         from search_spaces.networks.darts_network import supernet
 
         return supernet(self.skeleton, drop_path=self.drop_path, shared_affine=self.shared_affine)
 
     def places(self) -> list[Place]:
-        """Stems; of all cells that are alike their preprocessing, operations, sums and output; classifier."""
+        """Return the places of stems, of all cells that are alike (inputs, operations, sums, output), and classifier."""
         places = [fixed(block) for block in self._stem_blocks()]
         cells = self.skeleton.places(len(NODES), len(NODES))
         for cell, repeats in Counter(cells).items():
@@ -90,7 +90,7 @@ def _head_block(width: int, size: int, classes: int) -> Block:
 
 
 def _cell_places(cell: CellPlace, repeats: int) -> list[Place]:
-    """The places of cells that stand alike."""
+    """Return the places of cells that stand alike."""
     places = [fixed(_preprocess_block(cell, which), repeats) for which in (0, 1)]
     for node in NODES:
         reads, *operations = DECISIONS_OF_NODE["reduce" if cell.reduction else "normal", node]
@@ -104,7 +104,7 @@ def _cell_places(cell: CellPlace, repeats: int) -> list[Place]:
 
 
 def _preprocess_block(cell: CellPlace, which: int) -> Block:
-    """What brings the first or second input of a cell to its width."""
+    """Return what brings the first or second input of a cell to its width."""
 
     def build() -> nn.Module:
         from search_spaces.networks.genotype_network import preprocessing
@@ -117,7 +117,7 @@ def _preprocess_block(cell: CellPlace, which: int) -> Block:
 
 
 def _operation_block(cell: CellPlace, which: int, inputs: str, operation: str) -> Block | None:
-    """The operation on the first or second state that a node reads; None for a plain skip."""
+    """Return the operation on the first or second state that a node reads; None for a plain skip."""
     state = STATES[inputs][which]
     stride, size = cell.stride(state), cell.operation_size(state)
     if operation == "skip_connect" and stride == 1:
@@ -155,7 +155,7 @@ def darts(
     drop_path: float = 0.0,
     shared_affine: bool = True,
 ) -> Space:
-    """The published space of 1.0768e18 pairs of cells.
+    """Return the published space of 1.0768e18 pairs of cells.
 
     Args:
         width: Channels of the first cells; published are 36, 48 for ImageNet, and 16 for the search.

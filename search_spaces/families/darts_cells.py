@@ -25,7 +25,7 @@ NODES = (2, 3, 4, 5)
 
 
 def input_pairs(node: int) -> tuple[str, ...]:
-    """The two states that a node can read, such as ``0-2``, cheapest first: a reduction cell pays for states 0, 1."""
+    """Return the two states that a node can read, such as ``0-2``, cheapest first: reduction cells pay for 0 and 1."""
     pairs = sorted(combinations(range(node), 2), key=lambda pair: (sum(state < 2 for state in pair), pair))
     return tuple(f"{first}-{second}" for first, second in pairs)
 
@@ -43,7 +43,7 @@ DECISIONS_OF_NODE = {
 
 
 def all_decisions() -> tuple[Decision, ...]:
-    """The decisions of the space."""
+    """Return the decisions of the space."""
     decisions = []
     for (_, node), (inputs, *operations) in DECISIONS_OF_NODE.items():
         decisions.append(Decision(inputs, input_pairs(node)))
@@ -52,7 +52,7 @@ def all_decisions() -> tuple[Decision, ...]:
 
 
 def from_genotype(genotype: Genotype) -> dict[str, Choice]:
-    """The decisions of a genotype.
+    """Return the decisions of a genotype.
 
     Raises:
         InvalidArchitecture: It is not of this space: other operations or nodes, twice the same input, other outputs.
@@ -74,12 +74,12 @@ def from_genotype(genotype: Genotype) -> dict[str, Choice]:
 
 
 def parse(text: str) -> dict[str, Choice]:
-    """The decisions of a genotype as published code prints it."""
+    """Return the decisions of a genotype as published code prints it."""
     return from_genotype(parse_genotype(text))
 
 
 def to_genotype(architecture: Mapping[str, Choice]) -> Genotype:
-    """The canonical genotype of an architecture."""
+    """Return the canonical genotype of an architecture."""
     cells = {}
     for cell in CELLS:
         pairs: list[tuple[str, int]] = []

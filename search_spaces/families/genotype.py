@@ -41,7 +41,7 @@ class Genotype:
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def __str__(self) -> str:
-        """As published code prints it."""
+        """Return the genotype as published code prints it."""
         normal, reduce = (_printed_range(concat) for concat in (self.normal_concat, self.reduce_concat))
         return (
             f"Genotype(normal={list(self.normal)}, normal_concat={normal}, "
@@ -49,7 +49,7 @@ class Genotype:
         )
 
     def canonical(self) -> "Genotype":
-        """The same cells with the two pairs of every node, and the states of the output, sorted."""
+        """Return the same cells with the two pairs of every node, and the states of the output, sorted."""
         return Genotype(
             _sorted_pairs(self.normal),
             sorted(self.normal_concat),
@@ -83,7 +83,7 @@ def _printed_range(concat: Sequence[int]) -> str:
 
 
 def parse_genotype(text: str) -> Genotype:
-    """The genotype that published code prints; nothing is evaluated.
+    """Return the genotype that published code prints; nothing is evaluated.
 
     Raises:
         InvalidArchitecture: The text is no genotype.
@@ -105,7 +105,7 @@ def parse_genotype(text: str) -> Genotype:
 
 
 def _literal(name: str, node: ast.expr) -> list:
-    """A list written out, or as ``range(a, b)``."""
+    """Return a list written out, or as ``range(a, b)``."""
     is_range = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
     try:
         if is_range and isinstance(node, ast.Call) and not node.keywords:

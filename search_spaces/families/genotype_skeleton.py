@@ -41,7 +41,7 @@ class CellPlace:
         return strided(self.size, 2) if self.reduction else self.size
 
     def preprocess_counts(self) -> tuple[Counter[str], Counter[str]]:
-        """Params and MACs of bringing each input to the width of the cell."""
+        """Return the params and MACs of bringing each input to the width of the cell."""
         first = (self.widths[0], self.width)
         if self.after_reduction:
             before_last = factorised_reduce(*first, self.sizes[0])
@@ -50,15 +50,15 @@ class CellPlace:
         return before_last, costs.conv_norm(self.widths[1], self.width, pixels=self.size**2)
 
     def stride(self, state: int) -> int:
-        """Of an operation on a state: a reduction halves its inputs."""
+        """Return the stride of an operation on a state: a reduction halves its inputs."""
         return 2 if self.reduction and state < 2 else 1
 
     def operation_size(self, state: int) -> int:
-        """Pixels of one side of a state."""
+        """Return the pixels of one side of a state."""
         return self.size if state < 2 else self.out_size
 
     def operation_count(self, operation: str, state: int) -> Counter[str]:
-        """Params and MACs of an operation on a state."""
+        """Return the params and MACs of an operation on a state."""
         return OPERATIONS[operation].count(self.width, self.operation_size(state), self.stride(state))
 
 
@@ -82,7 +82,7 @@ class Skeleton:
             raise FieldError("stem", f"must be one of {STEMS}, got {self.stem!r}")
 
     def places(self, normal_states: int, reduce_states: int) -> list[CellPlace]:
-        """Every cell in order, for outputs that concatenate so many states."""
+        """Return every cell in order, for outputs that concatenate so many states."""
         small = self.stem == "cifar"
         widths = (3 * self.width,) * 2 if small else (self.width,) * 2
         size = self.image_size
@@ -98,7 +98,7 @@ class Skeleton:
         return places
 
     def stem_counts(self) -> list[Counter[str]]:
-        """Params and MACs of each stem."""
+        """Return the params and MACs of each stem."""
         if self.stem == "cifar":
             return [costs.conv_norm(self.channels, 3 * self.width, 3, pixels=self.image_size**2)]
         half, width = self.width // 2, self.width
@@ -110,20 +110,20 @@ class Skeleton:
 
 
 def halved(size: int, times: int) -> int:
-    """Pixels of one side after so many strides of two."""
+    """Return the pixels of one side after so many strides of two."""
     for _ in range(times):
         size = strided(size, 2)
     return size
 
 
 def genotype_costs(skeleton: Skeleton, genotype: Genotype) -> Costs:
-    """Exact costs [1] of the network of a genotype, without auxiliary head."""
+    """Return exact costs [1] of the network of a genotype, without auxiliary head."""
     total = sum(_counts(skeleton, genotype), Counter())
     return Costs({name: np.array([total[name]], dtype=np.int64) for name in ("params", "macs")})
 
 
 def _counts(skeleton: Skeleton, genotype: Genotype) -> Iterator[Counter[str]]:
-    """What each part of the network of a genotype costs."""
+    """Yield what each part of the network of a genotype costs."""
     places = skeleton.places(len(genotype.normal_concat), len(genotype.reduce_concat))
     yield from skeleton.stem_counts()
     for place in places:

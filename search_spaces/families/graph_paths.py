@@ -1,7 +1,7 @@
-"""What the paths from input to output of many small graphs come to, all graphs at once.
+"""Numbers about the paths from input to output of many small graphs, all graphs at once.
 
-An operation off every path does nothing, so how many there are of it says less than how many lie on a path, and on how
-long a one: the numbers here are those by which graphs resemble each other beyond their single edges.
+An operation that lies on no path does nothing. So the number of paths through an operation, and their lengths, say more
+about a graph than the number of its operations. Graphs resemble each other by these numbers beyond their single edges.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class Paths:
 
     Args:
         edges: (source, target), sources before targets; every graph has some of them.
-        present: Which [N, E].
+        present: Which edges each graph has [N, E].
     """
 
     def __init__(self, edges: Sequence[tuple[int, int]], present: np.ndarray) -> None:
@@ -25,14 +25,14 @@ class Paths:
         self.edges = tuple(edges)
 
     def live(self) -> np.ndarray:
-        """Edges [N, E] that lie on a path from input to output."""
+        """Return the edges [N, E] that lie on a path from input to output."""
         ahead, behind = self._reached(), self._leading_out()
         sources = [source for source, _ in self.edges]
         targets = [target for _, target in self.edges]
         return self.present & ahead[:, sources] & behind[:, targets]
 
     def count(self) -> np.ndarray:
-        """Number of paths [N]."""
+        """Return the number of paths [N]."""
         paths = np.zeros((len(self.present), self.vertices))
         paths[:, 0] = 1
         for edge, (source, target) in self._places:
@@ -40,11 +40,11 @@ class Paths:
         return paths[:, -1]
 
     def longest(self, lengths: np.ndarray) -> np.ndarray:
-        """Greatest sum [N] of edge lengths [N, E] on a path; 0 without a path."""
+        """Return the greatest sum [N] of edge lengths [N, E] on a path; 0 without a path."""
         return self._extreme(lengths, np.maximum, -np.inf)
 
     def shortest(self, lengths: np.ndarray) -> np.ndarray:
-        """Least sum [N] of edge lengths [N, E] on a path; 0 without a path."""
+        """Return the least sum [N] of edge lengths [N, E] on a path; 0 without a path."""
         return self._extreme(lengths, np.minimum, np.inf)
 
     def _extreme(self, lengths: np.ndarray, better: np.ufunc, worst: float) -> np.ndarray:

@@ -74,7 +74,9 @@ class MobileNetV3:
     # ---- what can be chosen ---------------------------------------------------------------------------------------
 
     def decisions(self) -> tuple[Decision, ...]:
-        """Resolution, then for each stage its depth and the kernel size and expand ratio of its blocks."""
+        """Return the decisions: resolution, then the depth of each stage and the kernels and expand ratios of its
+        blocks.
+        """
         decisions = [Decision("resolution", self.resolutions)]
         for s, depths in enumerate(self.depths, start=1):
             decisions.append(Decision(f"stage{s}.depth", depths))
@@ -87,14 +89,14 @@ class MobileNetV3:
         return tuple(decisions)
 
     def in_width(self, stage: int, block: int) -> int:
-        """Channels that enter a block; stages and blocks count from 1."""
+        """Return the channels that enter a block; stages and blocks count from 1."""
         if block > 1:
             return self.stage_widths[stage - 1]
         return self.stage_widths[stage - 2] if stage > 1 else self.first_width
 
     def parse_lists(self, ks: str, e: str, d: str, resolution: str = "") -> dict[str, Choice]:
-        """The decisions of the published lists, each written as numbers with blanks between: kernel sizes and expand
-        ratios of all blocks, stage by stage, and the depth of each stage; the largest resolution unless given.
+        """Return the decisions of the published lists, each written as numbers with blanks between: kernel sizes and
+        expand ratios of all blocks, stage by stage, and the depth of each stage; the largest resolution unless given.
 
         Raises:
             InvalidArchitecture: An entry is no number, or a list has the wrong length.
@@ -125,7 +127,7 @@ class MobileNetV3:
         return FixedBottleneck(self.stem_width, self.stem_width, self.first_width, expands=False)
 
     def bottleneck(self, stage: int, block: int) -> Bottleneck:
-        """A block whose kernel and width follow decisions; stages and blocks count from 1."""
+        """Return a block whose kernel and width follow decisions; stages and blocks count from 1."""
         name, in_width = f"stage{stage}.block{block}", self.in_width(stage, block)
         middle: dict[Choice, int] = {expand: make_divisible(round(in_width * float(expand))) for expand in self.expands}
         squeeze = Size(f"{name}.expand", {expand: make_divisible(m // 4) for expand, m in middle.items()})
@@ -145,11 +147,11 @@ class MobileNetV3:
         return (self.stage_widths[-1], self.last_width, self.feature_width, self.classes)
 
     def stem_size(self, resolution: int) -> int:
-        """Pixels of one side behind the stem."""
+        """Return the pixels of one side behind the stem."""
         return strided(resolution, self.stem_stride)
 
     def size(self, stage: int, block: int, resolution: int) -> int:
-        """Pixels of one side of what enters a block; the second block of a stage exists for this in any case."""
+        """Return the pixels of one side of what enters a block; every stage counts as having a second block."""
         size = self.stem_size(resolution)
         for stride in self.strides[: stage - 1 if block == 1 else stage]:
             size = strided(size, stride)
@@ -158,7 +160,7 @@ class MobileNetV3:
     # ---- the network and its blocks -------------------------------------------------------------------------------
 
     def build(self) -> nn.Module:
-        """The network of the largest architecture, with elastic leaves and fresh weights."""
+        """Return the network of the largest architecture, with elastic leaves and fresh weights."""
         from search_spaces.networks.mobilenet_v3_network import MobileNetV3Network
 
         stages = [
@@ -172,7 +174,7 @@ class MobileNetV3:
         return MobileNetV3Network(resolution, self.stem, self.first, stages, self.head, dropout=self.dropout)
 
     def places(self) -> list[Place]:
-        """Stem, first block, the blocks of all stages, head."""
+        """Return the places of stem, first block, blocks of all stages, and head."""
         places = [Place(("resolution",), self._stem_block), Place(("resolution",), self._first_block)]
         for stage, depths in enumerate(self.depths, start=1):
             for block in range(1, max(depths) + 1):
@@ -247,7 +249,7 @@ def _plain_head(widths: tuple[int, int, int, int]) -> nn.Module:
 
 
 def _numbers(field: str, text: str, length: int) -> list[int]:
-    """Whole numbers with blanks between."""
+    """Return the whole numbers of a text with blanks between them."""
     try:
         numbers = [int(entry) for entry in text.split()]
     except ValueError as error:
@@ -269,7 +271,7 @@ def _space(name: str, config: MobileNetV3) -> Space:
 
 
 def _per_stage(value: Sequence, stages: int) -> tuple:
-    """One entry a stage, from a list of entries or from one entry that all stages share."""
+    """Return one entry a stage, from a list of entries or from one entry that all stages share."""
     shared = not any(isinstance(entry, Sequence) for entry in value)
     entries = [value] * stages if shared else value
     return tuple(tuple(sorted(entry)) for entry in entries)
@@ -278,7 +280,7 @@ def _per_stage(value: Sequence, stages: int) -> tuple:
 def ofa_mobilenet_v3(
     *, width: float = 1.0, classes: int = 1000, resolutions: Sequence[int] = (224,), channels: int = 3
 ) -> Space:
-    """The published Once-for-All space: 2.18e19 architectures for each resolution.
+    """Return the published Once-for-All space: 2.18e19 architectures for each resolution.
 
     Args:
         width: Width multiplier; published supernets have 1.0 and 1.2.
@@ -333,13 +335,13 @@ def small_mobilenet_v3(
     feature_width: int = 256,
     dropout: float = 0.0,
 ) -> Space:
-    """MobileNetV3 for small images: the Once-for-All network with other numbers.
+    """Return MobileNetV3 for small images: the Once-for-All network with other numbers.
 
     Args:
         image_size: Pixels of the square images, 8 to 64.
         channels: 1 for grey, 3 for colour.
         classes: Number of outputs.
-        stem_width, stem_stride, first_width: Of the stem and of the first, fixed block.
+        stem_width, stem_stride, first_width: Channels and stride of the stem, and channels of the first, fixed block.
         stage_widths: Output channels of each stage; their number is the number of stages.
         strides: Stride of the first block of each stage.
         depths: Depth choices, shared by all stages or one list for each.
@@ -348,7 +350,7 @@ def small_mobilenet_v3(
         squeeze_excite: Whether each stage has squeeze-excite; by default every stage but the first.
         activations: `relu` or `h_swish` for each stage; by default ReLU in the first half.
         last_width, feature_width: Channels of the head before and after pooling.
-        dropout: Before the classifier.
+        dropout: Dropout before the classifier.
     """
     if not 8 <= image_size <= 64:
         raise FieldError("image_size", f"must be from 8 to 64 pixels, got {image_size}; larger: ofa_mobilenet_v3")
@@ -379,8 +381,8 @@ def small_mobilenet_v3(
 def from_ofa_lists(
     space: Space, ks: Sequence[int], e: Sequence[int], d: Sequence[int], resolution: int | None = None
 ) -> Architecture:
-    """The architecture that published code writes as lists: kernel sizes and expand ratios of the blocks, stage by
-    stage with four entries each, and the depth of each stage."""
+    """Return the architecture that published code writes as lists: kernel sizes and expand ratios of the blocks, stage
+    by stage with four entries each, and the depth of each stage."""
     blocks = len(ks) // len(d)
     values: dict[str, Choice] = {"resolution": resolution or space.largest()["resolution"]}
     for s, depth in enumerate(d):

@@ -35,7 +35,7 @@ _LARGEST = ("0-1 0-2 0-3 0-4 1-2 2-3 3-4 4-5 5-6", "|".join(["conv3x3"] * 5))
 
 
 def to_values(cell: Cell) -> dict[str, Choice]:
-    """The decisions of a canonical cell: every edge is 0 or 1, vertices that it does not have have no operation.
+    """Return the decisions of a canonical cell: every edge is 0 or 1, missing vertices have no operation.
 
     The output is always vertex 6, so that its edges have the same name in small and large cells.
     """
@@ -46,7 +46,7 @@ def to_values(cell: Cell) -> dict[str, Choice]:
 
 
 def to_cell(values: Mapping[str, Choice]) -> Cell:
-    """The cell of an architecture, pruned.
+    """Return the cell of an architecture, pruned.
 
     Raises:
         InvalidArchitecture: It has no path, too many edges, or a vertex without an operation.
@@ -60,8 +60,8 @@ def to_cell(values: Mapping[str, Choice]) -> Cell:
 
 
 def path_traits(columns: Columns) -> np.ndarray:
-    """What the paths of canonical cells come to [N, 11]: vertices, edges, operations, paths, how deep they are, and
-    what feeds the output."""
+    """Return what the paths of canonical cells come to [N, 11]: vertices, edges, operations, paths, how deep they are,
+    and what feeds the output."""
     present = np.stack([columns[f"edge{source}_{target}"] for source, target in _EDGES], axis=1) == 1
     paths = Paths(_EDGES, present)
     entered = [target for _, target in _EDGES]
@@ -118,16 +118,16 @@ class Skeleton:
         return [(self.width * 2 ** max(0, s - 1), self.width * 2**s) for s in range(self.stacks)]
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         from search_spaces.networks.nasbench101_network import NASBench101Network
 
         cell, widths = to_cell(architecture), self.stacks_widths
         return NASBench101Network(cell, widths, cells=self.cells, channels=self.channels, classes=self.classes)
 
     def cost(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier.
+        """Return exact costs: parameters with batch-norm weights and biases; MACs of convolutions and the classifier.
 
-        They are no sums over blocks: the channels of every vertex follow the whole graph.
+        They are not sums over blocks: the channels of every vertex follow the whole graph.
         """
         graphs = _Graphs.of(columns)
         stem, classifier = 9 * self.channels * self.width, self.stacks_widths[-1][1] * self.classes
@@ -159,7 +159,7 @@ class _Graphs:
         return cls(edges, np.stack(kernels, axis=1))
 
     def widths(self, out_width: int) -> np.ndarray:
-        """Channels of the inner vertices [N, 5], 0 for those a cell does not have."""
+        """Return the channels of the inner vertices [N, 5]; 0 for those that a cell does not have."""
         feeding = self.edges[:, 1:_LAST, _LAST]
         number = np.maximum(feeding.sum(axis=1, keepdims=True), 1)
         more = np.cumsum(feeding, axis=1) <= out_width % number
@@ -170,7 +170,7 @@ class _Graphs:
         return widths
 
     def weights(self, in_width: int, out_width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weights of the convolutions [N] and of the batch norms [N] of one cell."""
+        """Return the weights of the convolutions [N] and of the batch norms [N] of one cell."""
         widths = self.widths(out_width)
         projected = self.edges[:, 0, 1:_LAST] * widths
         through = self.edges[:, 0, _LAST] * out_width
@@ -182,7 +182,7 @@ class _Graphs:
 def nasbench101(
     *, width: int = 128, stacks: int = 3, cells: int = 3, image_size: int = 32, channels: int = 3, classes: int = 10
 ) -> Space:
-    """The published space of 423,624 cells.
+    """Return the published space of 423,624 cells.
 
     Args:
         width: Channels of the first stack; they double with every stack.

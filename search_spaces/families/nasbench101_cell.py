@@ -29,7 +29,7 @@ class Cell:
 
     Args:
         edges: (source, target), in any order.
-        operations: Of the vertices between input and output, among `OPERATIONS`.
+        operations: Operations of the vertices between input and output, among `OPERATIONS`.
 
     Raises:
         InvalidArchitecture: An operation is unknown, or an edge runs backward or to a vertex that is not there.
@@ -54,7 +54,7 @@ class Cell:
         return len(self.operations) + 2
 
     def pruned(self) -> "Cell":
-        """Without the vertices that lie on no path from input to output.
+        """Return the cell without the vertices that lie on no path from input to output.
 
         Raises:
             InvalidArchitecture: There is no path, or more vertices or edges are left than the benchmark allows.
@@ -79,10 +79,10 @@ class Cell:
         return Cell(edges, tuple(self.operations[vertex - 1] for vertex in kept[1:-1]))
 
     def canonical(self) -> "Cell":
-        """Pruned, with the vertices in the one order that stands for all isomorphic cells.
+        """Return the pruned cell, with the vertices in the one order that stands for all isomorphic cells.
 
         The released table trained the form that comes first in its enumeration, by adjacency bits, then by labels.
-        This is that form. It matters: the order of the vertices decides which of them get a channel more.
+        This is that form. This matters: the order of the vertices decides which of them get one more channel.
         """
         cell = self.pruned()
         places = _places(cell.vertices)
@@ -97,7 +97,7 @@ class Cell:
         return Cell(edges, tuple(reversed(operations)))
 
     def hash(self) -> str:
-        """The published fingerprint of the pruned cell, equal for isomorphic cells."""
+        """Return the published fingerprint of the pruned cell, equal for isomorphic cells."""
         cell = self.pruned()
         before: list[list[int]] = [[] for _ in range(cell.vertices)]
         after: list[list[int]] = [[] for _ in range(cell.vertices)]
@@ -115,10 +115,10 @@ class Cell:
 
 
 def vertex_widths(cell: Cell, out_width: int) -> list[int]:
-    """Channels of every vertex between input and output of a pruned cell.
+    """Return the channels of every vertex between input and output of a pruned cell.
 
-    Those that feed the output share its channels, the first ones get what is left over; others have as many as the
-    widest vertex they feed.
+    Vertices that feed the output share its channels; the first ones get the remainder. Other vertices have as many as
+    the widest vertex they feed.
     """
     last = cell.vertices - 1
     widths = [0] * cell.vertices
@@ -139,7 +139,7 @@ def _md5(text: str) -> str:
 
 
 def parse(edges: str, operations: str) -> Cell:
-    """The cell that a table writes as ``0-1 1-2`` and ``conv3x3``; operations have ``|`` between.
+    """Return the cell that a table writes as ``0-1 1-2`` and ``conv3x3``; operations have ``|`` between.
 
     Raises:
         InvalidArchitecture: An edge or operation cannot be read, or is not allowed.
@@ -155,7 +155,7 @@ def parse(edges: str, operations: str) -> Cell:
 
 
 def to_strings(cell: Cell) -> tuple[str, str]:
-    """Edges and operations as a table writes them."""
+    """Return the edges and operations as a table writes them."""
     return " ".join(f"{source}-{target}" for source, target in sorted(cell.edges)), "|".join(cell.operations)
 
 
@@ -163,15 +163,15 @@ def to_strings(cell: Cell) -> tuple[str, str]:
 
 
 def _places(vertices: int) -> list[tuple[int, int]]:
-    """All edges that a cell can have, in the order of the adjacency bits of the benchmark's enumeration."""
+    """Return all edges that a cell can have, in the order of the adjacency bits of the benchmark's enumeration."""
     return [(source, target) for target in range(vertices) for source in range(target)]
 
 
 @cache
 def _orders(vertices: int) -> np.ndarray:
-    """Matrix [orders, adjacency bits + labels]: times the genes of a cell it gives the number of every reordering.
+    """Return a matrix [orders, adjacency bits + labels]; times the genes of a cell, it numbers every reordering.
 
-    The number holds the adjacency bits, then the labels as digits. An edge that would run backward makes it huge.
+    The number holds the adjacency bits, then the labels as digits. An edge that runs backward makes it huge.
     Numbers stay exact as floats.
     """
     inner, edges = vertices - 2, _places(vertices)
@@ -186,7 +186,7 @@ def _orders(vertices: int) -> np.ndarray:
 
 
 def _full_graphs(vertices: int) -> Iterator[np.ndarray]:
-    """Adjacency bits [N, edges] of all graphs with few enough edges in which every vertex lies on a path, in parts."""
+    """Yield, in parts, the adjacency bits [N, edges] of all allowed graphs in which every vertex lies on a path."""
     places = vertices * (vertices - 1) // 2
     ends = np.array(_places(vertices))
     for start in range(0, 1 << places, _MASKS_AT_ONCE):
@@ -200,7 +200,7 @@ def _full_graphs(vertices: int) -> Iterator[np.ndarray]:
 
 
 def count_cells(vertices: int) -> int:
-    """The exact number of distinct cells with this many vertices.
+    """Return the exact number of distinct cells with this many vertices.
 
     Graphs are enumerated up to the order of their vertices; labellings of each are counted by Burnside's lemma.
     """
@@ -220,7 +220,7 @@ def count_cells(vertices: int) -> int:
 
 
 def _cycles(order: Sequence[int]) -> int:
-    """Number of cycles of a permutation of 0..n-1."""
+    """Return the number of cycles of a permutation of 0..n-1."""
     left, cycles = set(range(len(order))), 0
     while left:
         vertex = left.pop()

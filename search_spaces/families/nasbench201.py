@@ -66,13 +66,13 @@ class Skeleton:
         return [(self.width * 2**s, self.image_size // 2**s) for s in range(_STAGES)]
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         from search_spaces.networks.nasbench201_network import chosen_cell
 
         return self._network(lambda width: chosen_cell(architecture, width))
 
     def supernet(self) -> nn.Module:
-        """The network whose edges follow an architecture, each operation of each edge with weights of its own."""
+        """Return the network whose edges follow an architecture; each operation of each edge has its own weights."""
         from search_spaces.elastic import with_shared_norms
         from search_spaces.networks.nasbench201_network import elastic_cell
 
@@ -85,7 +85,7 @@ class Skeleton:
         return NASBench201Network(widths, cell, cells=self.cells, channels=self.channels, classes=self.classes)
 
     def places(self) -> list[Place]:
-        """Stem; the operations and the sums of the cells of each stage, all alike; residual blocks; head."""
+        """Return the stem; the operations and the sums of the cells of each stage, all alike; residual blocks; head."""
         places = [fixed(self._stem_block())]
         for (before, size), (after, half) in pairwise(self.stages):
             places.append(fixed(_residual_block(before, after, size, half)))
@@ -131,10 +131,10 @@ def _residual_block(before: int, after: int, size: int, half: int) -> Block:
 
 
 def _cell_places(shape: tuple[int, int, int], repeats: int) -> list[Place]:
-    """The operations on the six edges of cells on feature maps of one shape, and the sums at their three nodes.
+    """Return the operations on the six edges of cells on feature maps of one shape, and the sums at their three nodes.
 
     Backends that do not look ahead compute all of it. Others leave out nodes that the output does not read, and pool
-    the same feature maps once only, however many edges do so.
+    the same feature maps only once, even where several edges do so.
     """
     places = []
     for i, (source, target) in enumerate(EDGES):
@@ -150,7 +150,7 @@ def _cell_places(shape: tuple[int, int, int], repeats: int) -> list[Place]:
 
 
 def _reading(*nodes: int) -> tuple[str, ...]:
-    """The edges behind nodes."""
+    """Return the edges that read these nodes."""
     return tuple(dict.fromkeys(name for node in nodes for way in _READERS[node] for name in way))
 
 
@@ -163,7 +163,7 @@ def _reaches_nothing(node: int, chosen: Mapping[str, Choice]) -> bool:
 
 
 def _is_needed(edge: tuple[int, int], chosen: Mapping[str, Choice]) -> bool:
-    """Whether the output reads the node that an edge leads to, and what the edge gives is not there already."""
+    """Return whether the output reads the node that an edge leads to, and no other edge gives the same already."""
     source, target = edge
     if not _reaches(target, chosen):
         return False
@@ -179,7 +179,7 @@ def _is_needed(edge: tuple[int, int], chosen: Mapping[str, Choice]) -> bool:
 
 
 def _origin(node: int, chosen: Mapping[str, Choice]) -> int:
-    """The first node with the same feature maps: a node with nothing but a skip connection has those of its source."""
+    """Return the first node with the same feature maps: a node with only a skip connection has those of its source."""
     sources = [source for source in range(node) if chosen[edge_name(source, node)] != "none"]
     if len(sources) == 1 and chosen[edge_name(sources[0], node)] == "skip_connect":
         return _origin(sources[0], chosen)
@@ -187,7 +187,7 @@ def _origin(node: int, chosen: Mapping[str, Choice]) -> int:
 
 
 def _reaches(node: int, chosen: Mapping[str, Choice]) -> bool:
-    """Whether the output reads a node."""
+    """Return whether the output reads a node."""
     return any(all(chosen[name] != "none" for name in way) for way in _READERS[node])
 
 
@@ -228,7 +228,7 @@ def nasbench201(
     classes: int = 10,
     shared_affine: bool = True,
 ) -> Space:
-    """The published space of 15,625 cells.
+    """Return the published space of 15,625 cells.
 
     Args:
         width: Channels of the first stage; they double with every stage.

@@ -23,7 +23,7 @@ KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 
 def edge_name(source: int, target: int) -> str:
-    """The decision that holds the operation of an edge."""
+    """Return the decision that holds the operation of an edge."""
     return f"edge{source}_{target}"
 
 
@@ -31,7 +31,7 @@ def edge_name(source: int, target: int) -> str:
 
 
 def parse(text: str) -> dict[str, Choice]:
-    """The decisions of an architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+    """Return the decisions of an architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
 
     Raises:
         InvalidArchitecture: The string is no such cell.
@@ -55,13 +55,13 @@ def parse(text: str) -> dict[str, Choice]:
 
 
 def to_string(architecture: Mapping[str, Choice]) -> str:
-    """The architecture string of published tables."""
+    """Return the architecture string of published tables."""
     terms = {(s, t): f"{architecture[edge_name(s, t)]}~{s}" for s, t in EDGES}
     return "+".join("|" + "".join(f"{terms[s, t]}|" for s in range(t)) for t in (1, 2, 3))
 
 
 def parse_cell(digits: str) -> dict[str, Choice]:
-    """The decisions of six operation digits in the order of the architecture string, with or without leading ``x``.
+    """Return the decisions of six digits in the order of the architecture string, with or without leading ``x``.
 
     Raises:
         InvalidArchitecture: These are not six digits from 0 to 4.
@@ -72,22 +72,22 @@ def parse_cell(digits: str) -> dict[str, Choice]:
 
 
 def to_cell(architecture: Mapping[str, Choice]) -> str:
-    """Six operation digits with a leading ``x``, as in published tables."""
+    """Return six operation digits with a leading ``x``, as in published tables."""
     return "x" + "".join(str(TABLE_OPERATIONS.index(str(architecture[edge_name(s, t)]))) for s, t in EDGES)
 
 
 def unique_key(architecture: Mapping[str, Choice]) -> str:
-    """The published isomorphism key: skips collapse, zeros propagate but stay as terms; 6,466 distinct ones."""
+    """Return the published isomorphism key: skips collapse, zeros propagate but stay as terms; 6,466 distinct ones."""
     return _expression(architecture, propagate_zeros=True, delete_zeros=False)
 
 
 def skip_key(architecture: Mapping[str, Choice]) -> str:
-    """The published key that collapses skips only; 12,751 distinct ones."""
+    """Return the published key that collapses skips only; 12,751 distinct ones."""
     return _expression(architecture, propagate_zeros=False, delete_zeros=False)
 
 
 def canonical_key(architecture: Mapping[str, Choice]) -> str:
-    """The key to recognise equal functions by: skips collapse, zero terms vanish; 5,390 distinct ones.
+    """Return the key to recognise equal functions by: skips collapse, zero terms vanish; 5,390 distinct ones.
 
     Equal keys are equal outputs where equal operations on equal inputs have equal weights and what follows zeros is
     zero, which holds for convolutions with batch norm as long as the norm's bias is zero.
@@ -96,8 +96,8 @@ def canonical_key(architecture: Mapping[str, Choice]) -> str:
 
 
 def path_traits(columns: Columns) -> np.ndarray:
-    """What the paths of cells come to [N, 11]: the operations on them, how many paths, how deep in convolutions, how
-    many poolings stand in the way, and whether the input itself is handed on."""
+    """Return what the paths of cells come to [N, 11]: the operations on them, how many paths, how deep in convolutions,
+    how many poolings stand in the way, and whether the input itself is handed on."""
     operations = np.stack([columns[edge_name(source, target)] for source, target in EDGES], axis=1)
     paths = Paths(EDGES, operations != "none")
     live = paths.live()
@@ -112,7 +112,7 @@ def path_traits(columns: Columns) -> np.ndarray:
 
 
 def _expression(architecture: Mapping[str, Choice], *, propagate_zeros: bool, delete_zeros: bool) -> str:
-    """Node 3 written as an expression of node 0, with the terms of every sum sorted; ``#`` is zero."""
+    """Return node 3 written as an expression of node 0, with the terms of every sum sorted; ``#`` is zero."""
     nodes = ["0"]
     for target in (1, 2, 3):
         terms = []

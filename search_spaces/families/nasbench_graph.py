@@ -30,7 +30,7 @@ class _Node(NamedTuple):
 
 
 def to_string(architecture: Mapping[str, Choice]) -> tuple[str, str]:
-    """The columns `link` and `ops` of published tables."""
+    """Return the columns `link` and `ops` of published tables."""
     nodes = _nodes(architecture)
     return "x" + "".join(str(node.source) for node in nodes), "|".join(node.operation for node in nodes)
 
@@ -68,7 +68,7 @@ def _fold(values: dict[str, Choice]) -> dict[str, Choice]:
 
 
 def _without_skips(nodes: Sequence[_Node]) -> list[_Node]:
-    """The operations that compute something, and skips only where a node that feeds others is an output as well."""
+    """Return the operations that compute, and a skip only where a node that feeds others is an output as well."""
     place, kept, outputs = {0: 0}, [], Counter[int]()
     feeding = {node.source for node in nodes}
     for i, node in enumerate(nodes, start=1):
@@ -87,7 +87,7 @@ def _without_skips(nodes: Sequence[_Node]) -> list[_Node]:
 
 
 def _orders(nodes: Sequence[_Node]) -> Iterator[tuple[list[int], list[int]]]:
-    """All ways to number the nodes such that sources stand first and do not decrease: sources and operations."""
+    """Yield all ways to number the nodes such that sources stand first and do not decrease: sources and operations."""
     operations = [OPERATIONS.index(node.operation) for node in nodes]
     for order in permutations(range(1, len(nodes) + 1)):
         number = {0: 0, **{old: new for new, old in enumerate(order, start=1)}}
@@ -97,8 +97,8 @@ def _orders(nodes: Sequence[_Node]) -> Iterator[tuple[list[int], list[int]]]:
 
 
 def path_traits(columns: Columns) -> np.ndarray:
-    """How deep each graph is and how wide [N, 6]: operations that compute, the longest chain and the mean one of them,
-    operations fed by the raw input, outputs, and linear layers among the outputs."""
+    """Return how deep each graph is and how wide [N, 6]: operations that compute, the longest chain and the mean one of
+    them, operations fed by the raw input, outputs, and linear layers among the outputs."""
     operations = np.stack([columns[f"op{i}"] for i in range(1, NODES + 1)], axis=1)
     sources = np.stack([np.zeros(len(operations), int), *(columns[f"input{i}"] for i in range(2, NODES + 1))], axis=1)
     computes = operations != _SKIP
@@ -117,7 +117,7 @@ def path_traits(columns: Columns) -> np.ndarray:
 
 
 def nasbench_graph() -> Space:
-    """The published space of 26,206 architectures."""
+    """Return the published space of 26,206 architectures."""
     inputs = [Decision(f"input{i}", tuple(range(i))) for i in range(2, NODES + 1)]
     operations = [Decision(f"op{i}", OPERATIONS) for i in range(1, NODES + 1)]
     return Space(

@@ -43,7 +43,7 @@ class Layer:
     out_pixels: int
 
     def module(self, operation: str) -> nn.Module:
-        """The layer with this operation and fresh weights."""
+        """Return the layer with this operation and fresh weights."""
         from torch import nn
 
         from search_spaces.blocks import plain_conv_norm_act, plain_inverted_residual
@@ -56,7 +56,7 @@ class Layer:
         return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU)
 
     def block(self, operation: str) -> Block | None:
-        """The layer with this operation as a block, None for a plain skip."""
+        """Return the layer with this operation as a block, None for a plain skip."""
         if operation == "identity" and self.stride == 1:
             return None
         shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
@@ -106,11 +106,11 @@ class Skeleton:
         return layers
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         return self._network(lambda layer: layer.module(str(architecture[layer.name])))
 
     def supernet(self) -> nn.Module:
-        """The network whose layers follow an architecture, each operation of each with weights of its own."""
+        """Return the network whose layers follow an architecture, each operation of each with weights of its own."""
         from search_spaces.elastic import ElasticChoice, with_shared_norms
 
         return with_shared_norms(
@@ -123,7 +123,7 @@ class Skeleton:
         return NASBenchMacroNetwork(self.stem(), {layer.name: made(layer) for layer in self.layers}, *self.head())
 
     def places(self) -> list[Place]:
-        """Stem, layers, head."""
+        """Return the places of stem, layers and head."""
         layers, size = self.layers, self.image_size
         stem_count = partial(costs.conv_norm, self.channels, self.width, 3, pixels=size**2)
         stem = Block(f"stem {self.channels}-{self.width}", (self.channels, size, size), self.stem, stem_count)
@@ -133,7 +133,7 @@ class Skeleton:
         return [fixed(stem), *(Place((layer.name,), layer.block) for layer in layers), fixed(head)]
 
     def stem(self) -> nn.Module:
-        """The first convolution."""
+        """Return the first convolution."""
         from torch import nn
 
         from search_spaces.blocks import plain_conv_norm_act
@@ -141,7 +141,7 @@ class Skeleton:
         return plain_conv_norm_act(self.channels, self.width, 3, activation=nn.ReLU)
 
     def head(self) -> tuple[nn.Module, nn.Module]:
-        """The last convolution and, behind the mean over pixels, the classifier."""
+        """Return the last convolution and, behind the mean over pixels, the classifier."""
         from torch import nn
 
         from search_spaces.blocks import plain_conv_norm_act
@@ -165,7 +165,7 @@ class Skeleton:
     # ---- strings ----------------------------------------------------------------------------------------------------
 
     def parse(self, digits: str) -> dict[str, Choice]:
-        """The decisions of one operation digit a layer, with or without leading ``x``.
+        """Return the decisions of one operation digit a layer, with or without leading ``x``.
 
         Raises:
             InvalidArchitecture: The digits are not from 0 to 2, or not as many as there are layers.
@@ -179,12 +179,12 @@ class Skeleton:
 
 
 def to_string(architecture: Mapping[str, Choice]) -> str:
-    """One operation digit a layer with a leading ``x``, as in published tables."""
+    """Return one operation digit a layer with a leading ``x``, as in published tables."""
     return "x" + "".join(str(OPERATIONS.index(str(architecture[f"layer{i}"]))) for i in range(1, len(architecture) + 1))
 
 
 def canonical_key(architecture: Mapping[str, Choice], depths: Sequence[int] = (2, 3, 3)) -> str:
-    """The digits of the same function with its skips last in every stage; 3,969 distinct ones in the published space.
+    """Return the digits of the same function with its skips last in every stage; 3,969 are distinct.
 
     The first layer of a stage changes the shape and stays where it is.
     """
@@ -204,7 +204,7 @@ def nasbench_macro(
     channels: int = 3,
     classes: int = 10,
 ) -> Space:
-    """The published space of 6,561 architectures.
+    """Return the published space of 6,561 architectures.
 
     Args:
         width: Channels of the stem; every stage doubles them.

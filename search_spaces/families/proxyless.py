@@ -33,7 +33,7 @@ _MOST_BLOCKS = 9
 
 
 def operations(kernels: Sequence[int] = KERNELS, expands: Sequence[int] = EXPANDS) -> tuple[str, ...]:
-    """The operations in the order of the digits of strings: the skip, then by expand ratio and kernel size."""
+    """Return the operations in the order of the digits of strings: the skip, then by expand ratio and kernel size."""
     return (SKIP, *(f"mb{expand}_k{kernel}" for expand in sorted(expands) for kernel in sorted(kernels)))
 
 
@@ -54,7 +54,7 @@ class Layer:
         return self.stride == 1 and self.in_width == self.out_width
 
     def module(self, operation: str) -> nn.Module:
-        """The layer with this operation and fresh weights."""
+        """Return the layer with this operation and fresh weights."""
         from torch import nn
 
         from search_spaces.blocks import plain_inverted_residual
@@ -65,7 +65,7 @@ class Layer:
         return plain_inverted_residual(widths, kernel=kernel, stride=self.stride, activation=nn.ReLU6, expands=expands)
 
     def block(self, operation: str) -> Block | None:
-        """The layer with this operation as a block, None for a plain skip."""
+        """Return the layer with this operation as a block, None for a plain skip."""
         if operation == SKIP:
             return None
         shape = (self.in_width, isqrt(self.in_pixels), isqrt(self.in_pixels))
@@ -73,20 +73,20 @@ class Layer:
         return Block(name, shape, partial(self.module, operation), partial(self.count, operation))
 
     def count(self, operation: str) -> Counter[str]:
-        """Parameters and MACs of the layer with this operation."""
+        """Return parameters and MACs of the layer with this operation."""
         if operation == SKIP:
             return Counter()
         widths, kernel, expands = self._sizes(operation)
         return costs.inverted_residual(widths, (self.in_pixels, self.out_pixels), kernel=kernel, expands=expands)
 
     def _sizes(self, operation: str) -> tuple[tuple[int, int, int], int, bool]:
-        """Widths (in, middle, out), kernel, and whether the block expands."""
+        """Return widths (in, middle, out), kernel, and whether the block expands."""
         expand, kernel = operation.removeprefix("mb").split("_k")
         return (self.in_width, self.in_width * int(expand), self.out_width), int(kernel), int(expand) > 1
 
     def choices(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of these operations that can stand here, cheapest first: wide blocks cost more than large kernels
-        unless channels are few."""
+        """Return those of these operations that can stand here, cheapest first: wide blocks cost more than large
+        kernels unless channels are few."""
         possible = [name for name in names if name != SKIP or self.keeps_shape]
         counts = {name: self.count(name) for name in possible}
         return tuple(sorted(possible, key=lambda name: (counts[name]["macs"], counts[name]["params"])))
@@ -164,15 +164,15 @@ class Skeleton:
         return [layer for stage in self.stages for layer in stage]
 
     def decisions(self) -> tuple[Decision, ...]:
-        """One for every layer."""
+        """Return one place for every layer."""
         return tuple(Decision(layer.name, layer.choices(self.operations)) for layer in self.layers)
 
     def network(self, architecture: Architecture) -> nn.Module:
-        """The network of one architecture with fresh weights."""
+        """Return the network of one architecture with fresh weights."""
         return self._network(lambda layer: layer.module(str(architecture[layer.name])))
 
     def supernet(self) -> nn.Module:
-        """The network whose layers follow an architecture, each operation of each with weights of its own."""
+        """Return the network whose layers follow an architecture, each operation of each with weights of its own."""
         from search_spaces.elastic import ElasticChoice, with_shared_norms
 
         def made(layer: Layer) -> nn.Module:
@@ -188,7 +188,7 @@ class Skeleton:
         return ProxylessNetwork(stem, first, stages, self.head(), self.dropout)
 
     def places(self) -> list[Place]:
-        """Stem, first block, layers, head."""
+        """Return the places of stem, first block, layers and head."""
         size, pixels = self.image_size, isqrt(self.layers[-1].out_pixels)
         stem_count = partial(costs.conv_norm, self.channels, self.stem_width, 3, pixels=self.first.in_pixels)
         name = f"stem {self.channels}-{self.stem_width} s{self.stem_stride}"
@@ -200,7 +200,7 @@ class Skeleton:
         return [fixed(stem), first, *(Place((layer.name,), layer.block) for layer in self.layers), fixed(head)]
 
     def stem(self) -> nn.Module:
-        """The first convolution."""
+        """Return the first convolution."""
         from torch import nn
 
         from search_spaces.blocks import plain_conv_norm_act
@@ -209,7 +209,7 @@ class Skeleton:
         return plain_conv_norm_act(*widths, 3, stride=self.stem_stride, activation=nn.ReLU6)
 
     def head(self) -> tuple[nn.Module, nn.Module]:
-        """The last convolution and, behind the mean over pixels, the classifier."""
+        """Return the last convolution and, behind the mean over pixels, the classifier."""
         from torch import nn
 
         from search_spaces.blocks import plain_conv_norm_act
@@ -231,7 +231,7 @@ class Skeleton:
         return costs.conv_norm(self.stage_widths[-1], self.head_width, pixels=pixels) + classifier
 
     def parse(self, digits: str) -> dict[str, Choice]:
-        """The decisions of one operation digit a layer; see `to_string`.
+        """Return the decisions of one operation digit a layer; see `to_string`.
 
         Raises:
             InvalidArchitecture: The digits name no operations, or are not as many as there are layers.
@@ -247,8 +247,8 @@ class Skeleton:
 def to_string(
     architecture: Mapping[str, Choice], kernels: Sequence[int] = KERNELS, expands: Sequence[int] = EXPANDS
 ) -> str:
-    """One operation digit a layer with a leading ``x``: 0 is the skip, 1 to 3 are kernels 3, 5, 7 with expand ratio 3,
-    4 to 6 those with ratio 6; with other `kernels` and `expands` likewise."""
+    """Return one operation digit a layer with a leading ``x``: 0 is the skip, 1 to 3 are kernels 3, 5, 7 with expand
+    ratio 3, 4 to 6 those with ratio 6; with other `kernels` and `expands` likewise."""
     names = operations(kernels, expands)
     layers = sorted(architecture, key=lambda layer: [int(number) for number in re.findall(r"\d+", layer)])
     return "x" + "".join(str(names.index(str(architecture[layer]))) for layer in layers)
@@ -270,12 +270,12 @@ def proxyless(
     classes: int = 1000,
     dropout: float = 0.0,
 ) -> Space:
-    """The published space of 6^6 x 7^15 architectures: six blocks in every layer, and a skip where it keeps the shape.
+    """Return the published space of 6^6 x 7^15 architectures: six blocks in every layer, and a skip where shapes agree.
 
     Rows of tables name an architecture by one digit a layer (`arch`, see `to_string`) or as JSON.
 
     Args:
-        stem_width, stem_stride, first_width: Of the stem and of the first, fixed block.
+        stem_width, stem_stride, first_width: Channels and stride of the stem, and channels of the first, fixed block.
         stage_widths: Output channels of each stage; their number is the number of stages.
         depths: Layers of each stage.
         strides: Stride of the first layer of each stage.
@@ -285,7 +285,7 @@ def proxyless(
         image_size: Pixels of the square images; for small ones use small strides, stem_stride included.
         channels: Channels of an image.
         classes: Number of outputs.
-        dropout: Before the classifier.
+        dropout: Dropout before the classifier.
     """
     skeleton = Skeleton(
         stem_width=stem_width,

@@ -80,7 +80,7 @@ class Zero(nn.Module):
 
 
 def operation_module(operation: Operation, width: int, stride: int) -> nn.Module:
-    """An operation with fresh weights, on so many channels."""
+    """Return an operation with fresh weights, on so many channels."""
     kernel, half = operation.kernel, operation.kernel // 2
     match operation.kind:
         case "none":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 def convolution(
     width: int, out_width: int, kernel: int, *, padding: int, pooled: bool = False, dropped: bool = False
 ) -> nn.Sequential:
-    """A convolution with bias, and what follows it: max pooling to half the size, dropout."""
+    """Return a convolution with bias, and what follows it: max pooling to half the size, dropout."""
     block = nn.Sequential(nn.Conv2d(width, out_width, kernel, padding=padding), nn.ReLU())
     if pooled:
         block.append(nn.MaxPool2d(2))
@@ -19,7 +19,7 @@ def convolution(
 
 
 def head(sizes: Sequence[int]) -> tuple[nn.Sequential, nn.Linear]:
-    """The hidden linear layers and the classifier, from the features that enter, those between, and the classes."""
+    """Return the hidden linear layers and the classifier; `sizes` are the features and, at the end, the classes."""
     hidden = nn.Sequential()
     for before, after in pairwise(sizes[:-1]):
         hidden.extend([nn.Linear(before, after), nn.ReLU()])
@@ -38,5 +38,5 @@ class ConvMacroNetwork(nn.Module):
         return self.classifier(self.hidden(self.features(x).flatten(1)))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: the convolutions with what follows each."""
+        """Return the modules whose outputs are the successive feature maps: the convolutions with what follows each."""
         return list(self.features)

@@ -31,7 +31,7 @@ from search_spaces.networks.genotype_network import (
 
 
 def supernet(skeleton: Skeleton, *, drop_path: float, shared_affine: bool) -> nn.Module:
-    """The network whose cells follow an architecture, each operation of each edge with weights of its own."""
+    """Return the network whose cells follow an architecture; each operation of each edge has its own weights."""
     any_genotype = to_genotype({decision.name: decision.choices[0] for decision in all_decisions()})
     network = GenotypeNetwork(
         skeleton,
@@ -135,7 +135,7 @@ class _Term(NamedTuple):
 
 
 def _shared_operation(place: CellPlace, state: int, name: str, shared_affine: bool) -> nn.Module:
-    """An operation of a supernet; the published one has a norm after each pooling."""
+    """Return an operation of a supernet; the published one has a norm after each pooling."""
     operation = operation_on(place, state, name)
     if shared_affine or "pool" not in name:
         return operation

@@ -56,12 +56,12 @@ class GenotypeCell(nn.Module):
 
 
 def edge_name(state: int, node: int) -> str:
-    """The module of the operation that a node applies to a state."""
+    """Return the module of the operation that a node applies to a state."""
     return f"edge{state}_{node}"
 
 
 def run_dropped(operation: nn.Module, x: Tensor, drop_path: float) -> Tensor:
-    """The output of an operation, left out for some images with this probability; plain skips never are."""
+    """Return the output of an operation, left out for some images with this probability; plain skips never are."""
     out = operation(x)
     if drop_path == 0 or isinstance(operation, nn.Identity):
         return out
@@ -70,7 +70,7 @@ def run_dropped(operation: nn.Module, x: Tensor, drop_path: float) -> Tensor:
 
 
 def preprocessing(place: CellPlace) -> tuple[nn.Module, nn.Module]:
-    """What brings both inputs of a cell to its width, with fresh weights."""
+    """Return what brings both inputs of a cell to its width, with fresh weights."""
     if place.after_reduction:
         first: nn.Module = FactorisedReduce(place.widths[0], place.width)
     else:
@@ -79,12 +79,12 @@ def preprocessing(place: CellPlace) -> tuple[nn.Module, nn.Module]:
 
 
 def operation_on(place: CellPlace, state: int, operation: str) -> nn.Module:
-    """An operation on a state of a cell, with fresh weights; in a reduction those on its inputs have stride 2."""
+    """Return an operation on a state of a cell with fresh weights; it has stride 2 on the inputs of a reduction."""
     return operation_module(OPERATIONS[operation], place.width, place.stride(state))
 
 
 def genotype_cell(place: CellPlace, pairs: Sequence[tuple[str, int]], concat: Sequence[int]) -> nn.Module:
-    """The cell of one genotype with fresh weights."""
+    """Return the cell of one genotype with fresh weights."""
     preprocess = preprocessing(place)
     edges = [(state, operation_on(place, state, operation)) for operation, state in pairs]
     return GenotypeCell(preprocess, [edges[i : i + 2] for i in range(0, len(edges), 2)], concat)
@@ -139,12 +139,12 @@ class GenotypeNetwork(nn.Module):
         return logits if auxiliary is None else (logits, auxiliary)
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stems and cells."""
+        """Return the modules whose outputs are the successive feature maps: stems and cells."""
         return [*self.stems, *self.cells]
 
 
 def stems(skeleton: Skeleton) -> nn.ModuleList:
-    """One stem for small images; two for ImageNet, the second of which halves the size again."""
+    """Return one stem for small images; two for ImageNet, the second of which halves the size again."""
     width, channels = skeleton.width, skeleton.channels
     if skeleton.stem == "cifar":
         conv = nn.Conv2d(channels, 3 * width, 3, padding=1, bias=False)
@@ -160,7 +160,7 @@ def stems(skeleton: Skeleton) -> nn.ModuleList:
 
 
 def _auxiliary_head(width: int, skeleton: Skeleton) -> nn.Module:
-    """Two convolutions and a classifier; the published one for ImageNet has no second batch norm."""
+    """Return two convolutions and a classifier; the published one for ImageNet has no second batch norm."""
     small = skeleton.stem == "cifar"
     return nn.Sequential(
         nn.ReLU(),

@@ -19,13 +19,13 @@ def conv_norm_act(
     *,
     depthwise: bool = False,
 ) -> ConvNormAct:
-    """An elastic convolution with its norm and its activation, if any."""
+    """Return an elastic convolution with its norm and its activation, if any."""
     conv = ElasticConv2d(in_size, out_size, kernel=kernel, stride=stride, depthwise=depthwise)
     return ConvNormAct(conv, ElasticBatchNorm2d(out_size), activation)
 
 
 def inverted_residual(sizes: Bottleneck) -> InvertedResidual:
-    """An elastic block of these sizes."""
+    """Return an elastic block of these sizes."""
     squeeze_excite = None
     middle, activation = sizes.middle, sizes.activation
     if sizes.squeeze != 0:
@@ -42,7 +42,7 @@ def inverted_residual(sizes: Bottleneck) -> InvertedResidual:
 
 
 def head_modules(widths: Sequence[int]) -> tuple[ConvNormAct, ConvNormAct, ElasticLinear]:
-    """What follows the stages: a convolution before the mean over pixels, one behind it, the classifier.
+    """Return what follows the stages: a convolution before the mean over pixels, one behind it, the classifier.
 
     Args:
         widths: Channels that enter, those after each convolution, and classes.
@@ -56,7 +56,7 @@ def head_modules(widths: Sequence[int]) -> tuple[ConvNormAct, ConvNormAct, Elast
 
 
 def head(widths: Sequence[int]) -> nn.Module:
-    """The same as one module, from feature maps to logits."""
+    """Return the head as one module, from feature maps to logits."""
     last, feature, classifier = head_modules(widths)
     return nn.Sequential(last, PixelMean(keepdim=True), feature, nn.Flatten(), classifier)
 
@@ -70,7 +70,7 @@ class MobileNetV3Network(nn.Module):
         first: The fixed block behind it.
         stages: Blocks and depth of each stage.
         head: Channels that enter the head, those after each of its convolutions, and classes.
-        dropout: Before the classifier.
+        dropout: Dropout before the classifier.
     """
 
     def __init__(
@@ -100,6 +100,6 @@ class MobileNetV3Network(nn.Module):
         return self.classifier(self.dropout(x))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the blocks that run."""
+        """Return the modules whose outputs are the successive feature maps: stem and the blocks that run."""
         stages = cast(Iterable[Iterable[nn.Module]], self.stages)
         return [self.stem, self.first, *(block for stage in stages for block in stage)]

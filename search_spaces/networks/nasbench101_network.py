@@ -79,5 +79,5 @@ class NASBench101Network(nn.Module):
         return self.classifier(self.cells(self.stem(x)).mean((2, 3)))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and cells."""
+        """Return the modules whose outputs are the successive feature maps: stem and cells."""
         return [self.stem, *(module for module in self.cells if isinstance(module, CellNetwork))]

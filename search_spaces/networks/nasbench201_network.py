@@ -11,7 +11,7 @@ from search_spaces.networks.cell_modules import ReLUConvNorm
 
 
 def operation_module(name: str, channels: int, *, affine: bool = True) -> nn.Module:
-    """An operation of an edge with fresh weights; there is no module for `none`."""
+    """Return an operation of an edge with fresh weights; there is no module for `none`."""
     if name == "skip_connect":
         return nn.Identity()
     if name == "avg_pool_3x3":
@@ -24,7 +24,7 @@ def _on_edge(name: str, channels: int, *, affine: bool = True) -> nn.Module | No
 
 
 def stem(channels: int, width: int) -> nn.Sequential:
-    """The first convolution."""
+    """Return the first convolution."""
     return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
 
@@ -33,7 +33,7 @@ def _last(width: int) -> nn.Sequential:
 
 
 def head(width: int, classes: int) -> nn.Sequential:
-    """What follows the cells, as one module."""
+    """Return what follows the cells, as one module."""
     return nn.Sequential(_last(width), nn.Flatten(), nn.Linear(width, classes))
 
 
@@ -64,13 +64,13 @@ class Cell(nn.Module):
 
 
 def chosen_cell(architecture: Mapping[str, Choice], channels: int) -> Cell:
-    """The cell of one architecture."""
+    """Return the cell of one architecture."""
     names = [edge_name(source, target) for source, target in EDGES]
     return Cell({name: _on_edge(str(architecture[name]), channels) for name in names})
 
 
 def elastic_cell(channels: int, *, affine: bool) -> Cell:
-    """The cell of all architectures: every operation of every edge, of which one runs."""
+    """Return the cell of all architectures: every operation of every edge, of which one runs."""
     edges: dict[str, nn.Module | None] = {}
     for source, target in EDGES:
         name = edge_name(source, target)
@@ -120,5 +120,5 @@ class NASBench201Network(nn.Module):
         return self.classifier(self.last(self.cells(self.stem(x))).flatten(1))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem, cells and residual blocks."""
+        """Return the modules whose outputs are the successive feature maps: stem, cells and residual blocks."""
         return [self.stem, *self.cells]

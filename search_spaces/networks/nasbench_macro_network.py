@@ -22,5 +22,5 @@ class NASBenchMacroNetwork(nn.Module):
         return self.classifier(self.head(self.layers(self.stem(x))).mean((2, 3)))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the layers that are no plain skip."""
+        """Return the modules whose outputs are the successive feature maps: stem and all layers but plain skips."""
         return [self.stem, *(layer for layer in self.layers if not isinstance(layer, nn.Identity))]

@@ -33,6 +33,6 @@ class ProxylessNetwork(nn.Module):
         return self.classifier(self.dropout(x.mean((2, 3))))
 
     def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are the successive feature maps: stem and the blocks that are no skip."""
+        """Return the modules whose outputs are the successive feature maps: stem and the blocks that are not a skip."""
         stages = (stage for stage in self.stages if isinstance(stage, nn.Sequential))
         return [self.stem, self.first, *(b for stage in stages for b in stage if not isinstance(b, nn.Identity))]

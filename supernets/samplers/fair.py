@@ -22,7 +22,7 @@ class Fair(Sampler):
     """As many architectures a step as the decision with the most choices has, each choice in turn.
 
     Args:
-        space: Where to draw from; any combination of its choices is an architecture.
+        space: Space to draw from; any combination of its choices is an architecture.
     """
 
     space: Space
@@ -44,6 +44,6 @@ class Fair(Sampler):
 
 
 def _in_turn(choices: int, length: int, generator: np.random.Generator) -> np.ndarray:
-    """Permutations of the choices, one after the other, cut to a length."""
+    """Return random permutations of the choices, one after the other, cut to a length."""
     rounds = -(-length // choices)
     return np.concatenate([generator.permutation(choices) for _ in range(rounds)])[:length]

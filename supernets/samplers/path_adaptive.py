@@ -37,7 +37,7 @@ class PathAdaptive(Sampler):
     """Every choice has the probability tau * G / sum(G) + (1 - tau) / n, from the gradient norms G of an epoch.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         subnets: Architectures of one step; all of a step share the choices that the space names.
         per_decision: Whether every decision has probabilities of its own; published is one vector for all decisions
             that have the same choices.
@@ -93,7 +93,7 @@ class PathAdaptive(Sampler):
             self._norms = torch.where(observed != 0, (self._norms + observed) / 2, self._norms)
 
     def _slots(self) -> dict[Pair, int]:
-        """Where the norm of each choice of each decision is counted."""
+        """Return where the norm of each choice of each decision is counted."""
         return {
             (decision.name, choice): self._starts[self._vector_of[decision.name]] + position
             for decision in self.space.decisions
@@ -109,7 +109,7 @@ class PathAdaptive(Sampler):
         return self._named()
 
     def _named(self) -> dict[str, float]:
-        """Probabilities of what can be chosen; operations of one vector are called by their names alone."""
+        """Return the probabilities of all choices; operations of one vector are called by their names alone."""
         open_ = {name: choices for name, choices in self._choices.items() if len(choices) > 1}
         alone = len(open_) == 1 and all(isinstance(choice, str) for choices in open_.values() for choice in choices)
         return {
@@ -128,7 +128,7 @@ class PathAdaptive(Sampler):
 
 
 def mixed_with_uniform(norms: np.ndarray, tau: float, *, floor: float = 0.0) -> np.ndarray:
-    """tau * norms / sum(norms) + (1 - tau) / n, uniform where the norms say nothing; at least `floor` each."""
+    """Return tau * norms / sum(norms) + (1 - tau) / n, uniform where the norms say nothing; at least `floor` each."""
     n, total = len(norms), norms.sum()
     share = norms / total if np.isfinite(total) and total > 0 else np.full(n, 1 / n)
     mixed = tau * share + (1 - tau) / n
@@ -141,7 +141,7 @@ def mixed_with_uniform(norms: np.ndarray, tau: float, *, floor: float = 0.0) -> 
 
 
 def _vectors(space: Space, per_decision: bool) -> dict[str, str]:
-    """The vector of probabilities that each decision has, by its name."""
+    """Return the vector of probabilities that each decision has, by its name."""
     if per_decision:
         return {decision.name: decision.name for decision in space.decisions}
     kinds: dict[tuple[str, tuple[Choice, ...]], str] = {}
@@ -157,7 +157,7 @@ def _vectors(space: Space, per_decision: bool) -> dict[str, str]:
 
 
 def _kind(decision: Decision) -> str:
-    """What a decision is about: the letters of the last part of its name, so that depths and widths stay apart."""
+    """Return what a decision is about: the letters of the last part of its name; depths and widths stay apart."""
     return re.sub(r"[\d_]+", "", decision.name.rpartition(".")[2]) or decision.name
 
 
@@ -211,7 +211,7 @@ class _Table:
 
 
 def _counted(module: nn.Module) -> list[nn.Parameter]:
-    """Weights and biases of the convolutions and linear layers of a module."""
+    """Return the weights and biases of the convolutions and linear layers of a module."""
     layers = [layer for layer in module.modules() if isinstance(layer, _WEIGHTED)]
     named = [getattr(layer, name) for layer in layers for name in ("weight", "bias")]
     return [parameter for parameter in named if isinstance(parameter, nn.Parameter)]

@@ -84,7 +84,7 @@ def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:
     """Return what a training gives to samplers by name, as far as they take it.
 
     Args:
-        space: Where to draw from; the offered `cost` are its exact multiply-accumulates.
+        space: Space to draw from; the offered `cost` are its exact multiply-accumulates.
         subnets: Architectures of one step; None for the sampler's own number.
     """
     given: dict[str, Any] = {"space": space, "cost": exact_cost(space)}

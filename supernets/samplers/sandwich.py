@@ -18,7 +18,7 @@ class Sandwich(Sampler):
     """Largest first (the others are distilled from it), then random ones, the smallest last.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         subnets: Architectures of one step, at least 2.
     """
 

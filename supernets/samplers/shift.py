@@ -31,13 +31,13 @@ class Shift(Sampler):
     """A bin of costs is drawn, then an architecture of that bin.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         cost: What the bins are about; computed once for each architecture of the pool.
         subnets: Architectures of one step.
         bins: Parts of the range of costs; 1 for plain uniform sampling.
         warmup: Part of the training in which all bins are equally likely.
         rate: How far the logits of the bins move in one epoch.
-        momentum: Of the average of gradient norms.
+        momentum: Momentum of the average of gradient norms.
         floor: Least probability of a bin, in parts of the uniform one, 0 to 1.
         pool: Architectures whose cost is computed.
     """
@@ -139,7 +139,7 @@ class Shift(Sampler):
         return {architecture: self.cost(architecture) for architecture in pool}
 
     def _one_sided(self, generator: np.random.Generator) -> Architecture:
-        """A random architecture that prefers cheap or dear choices."""
+        """Return a random architecture that prefers cheap or dear choices."""
         slope = generator.uniform(-_STEEPEST, _STEEPEST)
         if self.space.fold is not None:
             return self.space.sample(generator)

@@ -21,7 +21,7 @@ class Sorted(Sampler):
     """`subnets` draws a step, uniform over the truncation points.
 
     Args:
-        space: Where to draw from; choices are listed cheapest first.
+        space: Space to draw from; choices are listed cheapest first.
         subnets: Draws that make one step, the same point possibly twice.
         points: Truncation points, at least 2; `null` for as many as the decision with the most choices has.
     """

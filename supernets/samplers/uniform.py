@@ -18,7 +18,7 @@ class Uniform(Sampler):
     """`subnets` architectures a step, every decision uniform; all of a step share the choices that the space names.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         subnets: Architectures of one step.
     """
 

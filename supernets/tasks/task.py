@@ -21,7 +21,7 @@ class Metric(NamedTuple):
     """The number that a task judges networks by.
 
     Attributes:
-        name: In objectives, journals and reports, such as `accuracy`.
+        name: Name in objectives, journals and reports, such as `accuracy`.
         unit: Such as `%`; empty for a plain number.
         maximise: Whether more is better.
         low: Least possible value.
@@ -41,7 +41,7 @@ class Resolution(NamedTuple):
     Attributes:
         likely: Smaller ones usually cannot, see `assuming`.
         least: Smaller ones never can.
-        unit: Of both, such as "points".
+        unit: Unit of value and error, such as "points".
         assuming: What `likely` rests on, to follow "two networks".
     """
 

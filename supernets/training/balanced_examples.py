@@ -38,7 +38,7 @@ class BalancedExamples:
 
     Args:
         groups: Class of each training example, int64 [N].
-        seed: Of the orders.
+        seed: Seed of the orders.
     """
 
     def __init__(self, groups: Tensor, seed: int) -> None:

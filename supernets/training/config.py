@@ -34,10 +34,10 @@ class TrainConfig:
         batch_size: Examples of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
-        momentum: Of SGD.
-        weight_decay: On convolution and linear weights only, never on normalisation or biases.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of convolution and linear weights only, never of normalisation or biases.
         warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine to zero.
-        label_smoothing: Of the cross entropy, where the task is classification.
+        label_smoothing: Label smoothing of the cross entropy, where the task is classification.
         clip_norm: Largest norm of the gradient; `null` for no clipping.
         ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
             phase; `null` for none.

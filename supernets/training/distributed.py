@@ -47,20 +47,20 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean of a tensor over processes."""
+        """Return the mean of a tensor over processes."""
         if self.world_size > 1:
             dist.all_reduce(value)
             value = value / self.world_size
         return value
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum of a tensor over processes."""
+        """Return the sum of a tensor over processes."""
         if self.world_size > 1:
             dist.all_reduce(value)
         return value
 
     def first_says(self, value: bool) -> bool:
-        """The value of the first process, in all of them."""
+        """Return the value of the first process, in all of them."""
         if self.world_size == 1:
             return value
         said = [value]
@@ -68,14 +68,14 @@ class Processes:
         return said[0]
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
         if self.world_size > 1:
             dist.barrier()
 
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """The processes that torchrun started, joined; one process where it did not."""
+    """Join the processes that torchrun started; yield one process where it did not."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Processes()

@@ -23,7 +23,7 @@ from supernets.training.distributed import Processes
 
 
 def running_indicators(examples: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """What is left of the indicators of an epoch: the first of an example, then the mean of it and the next, and so on.
+    """Return running means of an epoch's indicators: the first of an example, then the mean of it and the next.
 
     Args:
         examples: Example of each recorded indicator [M], in recorded order.
@@ -46,7 +46,7 @@ def running_indicators(examples: np.ndarray, values: np.ndarray, count: int) -> 
 
 
 def example_probabilities(running: np.ndarray, tau: float) -> np.ndarray:
-    """tau * S / sum(S) + (1 - tau) / N for running indicators S [N]; uniform where they say nothing."""
+    """Return tau * S / sum(S) + (1 - tau) / N for running indicators S [N]; uniform where they say nothing."""
     total, n = running.sum(), len(running)
     share = running / total if np.isfinite(total) and total > 0 else np.full(n, 1 / n)
     return tau * share + (1 - tau) / n
@@ -61,10 +61,10 @@ class ExampleImportance:
     Args:
         count: Training examples N.
         batch_size: Examples of one step over all processes.
-        seed: Of the orders.
+        seed: Seed of the orders.
         weighted: Whether losses have weights.
         processes: This process and its siblings; each records its share of every batch.
-        device: Of outputs.
+        device: Device of outputs.
     """
 
     count: int
@@ -84,11 +84,11 @@ class ExampleImportance:
         self._of_epoch: tuple[int, Tensor, Tensor | None] | None = None
 
     def order(self, epoch: int) -> Tensor:
-        """Examples of the epoch in the order in which they are shown, int64 [N] on the CPU."""
+        """Return the examples of the epoch in the order in which they are shown, int64 [N] on the CPU."""
         return self._drawn(epoch)[0]
 
     def weights(self, epoch: int, batch: int) -> Tensor | None:
-        """Weights of the losses of this process's share of a batch, on the device; None where there are none."""
+        """Return the loss weights of this process's share of a batch, on the device; None where there are none."""
         weights = self._drawn(epoch)[1]
         return None if weights is None else weights[batch * self.total :][: self.total][self._share]
 
@@ -128,7 +128,7 @@ class ExampleImportance:
         self._recorded.append(mine)
 
     def end_epoch(self, epoch: int, progress: float) -> dict[str, float]:
-        """Probabilities for the next epoch; returns numbers for the log.
+        """Compute the probabilities for the next epoch and return numbers for the log.
 
         Args:
             epoch: The epoch that ends.
@@ -146,7 +146,7 @@ class ExampleImportance:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides later orders; call `join` before."""
+        """Return everything that decides later orders; call `join` first."""
         probabilities = None if self.probabilities is None else torch.from_numpy(self.probabilities)
         return {"probabilities": probabilities, "recorded": list(self._recorded)}
 

@@ -61,8 +61,8 @@ def train_few_shot(
         config: Optimizer and guard settings; its epochs count the passes over the data in all parts together.
         split: When and how to split.
         task: As in `train`.
-        seed: Of everything random.
-        folder: For checkpoints and splits, one folder below it for each part; a temporary one without it.
+        seed: Seed of everything random.
+        folder: Folder for checkpoints and splits, one folder below it for each part; a temporary one without it.
         observer: Receives the events of `train` with `leaf` and `leaves`, steps counted over the whole, and ``split``.
         validate: As in `train`; it is given the supernet of a part.
         processes: This process and its siblings; alone by default. With siblings there must be a folder.
@@ -135,7 +135,7 @@ class _FewShot:
     # ---- training one part ----------------------------------------------------------------------------------------
 
     def _fresh_weights(self) -> dict[str, Any]:
-        """The weights that the training began with, in this or an earlier run."""
+        """Return the weights that the training began with, in this or an earlier run."""
         path = self.folder / "fresh.pt"
         if self.processes.is_first and not path.exists():
             write_checkpoint(self.supernet.network.state_dict(), path)
@@ -145,7 +145,7 @@ class _FewShot:
         return weights
 
     def _leaf(self, stage: int, number: int, fresh: dict[str, Any]) -> Supernet:
-        """The supernet of a part with the weights it begins with."""
+        """Return the supernet of a part with the weights it begins with."""
         parent = self.parts[number].parent
         if parent is None:
             return self.supernet
@@ -196,7 +196,7 @@ class _FewShot:
         return STAGE.seed(self.seed, stage) if stage else self.seed
 
     def _told_of(self, turn: "_Turn", phases: list[Phase]) -> Observer:
-        """The observer of the training of one part, whose steps become those of the whole."""
+        """Return the observer of the training of one part, whose steps become those of the whole."""
         before, spending = self.trained + self.scored, passes(phases, self.epoch_steps)
         steps = sum(lengths(phases, self.epoch_steps))
 
@@ -233,7 +233,7 @@ class _FewShot:
         self.parts = divided(self.parts, number, content["decision"], content["groups"])
 
     def _scored(self, leaf: Supernet, number: int) -> tuple[Cut, int]:
-        """The best split of a part, and the passes it took to find."""
+        """Return the best split of a part, and the passes it took to find."""
         decisions = eligible(self.space, leaf.space, self.split.decisions, self.split.groups)
         spent = scoring_passes(decisions, self.split)
         if not spent:
@@ -257,7 +257,7 @@ class _FewShot:
         return best_cut(cuts, self.split.choose), spent
 
     def _batches(self, seed: int) -> Iterator[Batch]:
-        """Random training batches without end, in an order of their own."""
+        """Yield random training batches without end, in an order of their own."""
         for epoch in count():
             yield from self.data.batches(self.config.batch_size, epoch=epoch, seed=seed, start=0, rank=0, world_size=1)
 

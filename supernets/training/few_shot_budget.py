@@ -19,12 +19,12 @@ _LAST_STAGE = 2.5  # how much longer the last stage trains a part than the other
 
 
 def passes(phases: list[Phase], epoch_steps: int) -> int:
-    """Forward and backward passes of phases."""
+    """Return the forward and backward passes of phases."""
     return sum(steps * _subnets(phase) for steps, phase in zip(lengths(phases, epoch_steps), phases))
 
 
 def passes_per_epoch(make_phases: MakePhases, space: Space, epoch_steps: int) -> float:
-    """Passes that an epoch takes in a part of a space, on average over its phases."""
+    """Return the passes that an epoch takes in a part of a space, on average over its phases."""
     return sum(phase.epochs * epoch_steps * _subnets(phase) for phase in make_phases(space, 1.0))
 
 
@@ -33,7 +33,7 @@ def _subnets(phase: Phase) -> int:
 
 
 def scoring_passes(decisions: list[Decision], split: SplitConfig) -> int:
-    """Passes that comparing the choices of decisions takes; none where there is nothing to decide."""
+    """Return the passes that comparing the choices of decisions takes; 0 where there is nothing to decide."""
     if split.groups is None and len(decisions) == 1:
         return 0
     return split.repeats * sum(len(decision.choices) for decision in decisions)
@@ -46,8 +46,8 @@ class Budget:
     Attributes:
         total: Passes of the training, scoring included: as many as without splits.
         steps: Steps of the training without splits.
-        shares: Of the training passes for each stage.
-        progress: Where the cosine of the learning rate stands before the first stage and after each, from 0 to 1.
+        shares: Shares of the training passes for each stage.
+        progress: Position of the cosine of the learning rate before the first stage and after each, from 0 to 1.
         reserved: Passes kept for scoring, at least as many as it takes.
     """
 
@@ -59,7 +59,7 @@ class Budget:
 
     @classmethod
     def of(cls, space: Space, whole: list[Phase], epoch_steps: int, split: SplitConfig) -> "Budget":
-        """The budget that these phases without splits would spend.
+        """Return the budget that these phases without splits would spend.
 
         Raises:
             ValueError: There are too few decisions to split, or too few passes.
@@ -83,7 +83,7 @@ class Budget:
         return cls(total, sum(lengths(whole, epoch_steps)), tuple(shares), progress, reserved)
 
     def training_until(self, stage: int, scored: int) -> float:
-        """Passes of training that the stages up to this one have together; the last spends what is left."""
+        """Return the training passes of all stages up to this one together; the last stage spends what is left."""
         if stage == len(self.shares) - 1:
             return self.total - scored
         return sum(self.shares[: stage + 1]) * (self.total - self.reserved)
@@ -97,7 +97,7 @@ def _shares(parts: list[int], split: SplitConfig) -> list[float]:
 
 
 def splittable(space: Space, split: SplitConfig) -> list[Decision]:
-    """The decisions that may be split, surely enough of them for all rounds.
+    """Return the decisions that may be split, and refuse too few of them for all rounds.
 
     Raises:
         ValueError: There are too few.
@@ -107,7 +107,7 @@ def splittable(space: Space, split: SplitConfig) -> list[Decision]:
     names = {decision.name for decision in decisions}
 
     def used_up(decision: Decision) -> int:
-        """Eligible decisions that are no longer whole where this one was split: itself, and those it depends on."""
+        """Return the decisions that are no longer whole once this one was split: itself, and those it depends on."""
         above = used_up(by_name[decision.parent]) if decision.parent is not None else 0
         return above + (decision.name in names)
 

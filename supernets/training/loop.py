@@ -50,8 +50,8 @@ class Run:
     """Where a training runs, and who hears of it.
 
     Args:
-        seed: Of data order, changes of examples, and everything that a step draws.
-        folder: For checkpoints; nothing is written without it.
+        seed: Seed of data order, changes of examples, and everything that a step draws.
+        folder: Folder for checkpoints; nothing is written without it.
         observer: Receives ``train``, ``validate`` and ``rollback`` events as dictionaries, and those of the step.
         validate: Called at the end of every epoch in the first process; its numbers go to the observer.
         processes: This process and its siblings; alone by default.
@@ -77,7 +77,7 @@ def train_steps(
         schedule: How long, at which learning rate.
         data: The training split.
         config: Batch size, guard and checkpoints.
-        run: Where the training runs; alone, without a folder and with seed 0 by default.
+        run: Circumstances of the training; alone, without a folder and with seed 0 by default.
 
     Raises:
         TrainingDiverged: The loss diverged more than `config.max_rollbacks` times.

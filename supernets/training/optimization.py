@@ -7,7 +7,7 @@ from supernets.training.config import TrainConfig
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum or AdamW; norms and biases have no weight decay."""
+    """Return SGD with Nesterov momentum or AdamW; norms and biases have no weight decay."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},

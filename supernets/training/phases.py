@@ -74,7 +74,7 @@ _PROGRESSIVE_SHRINKING = (
 
 
 def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None = None) -> list[Phase]:
-    """The phases that a training configuration asks for.
+    """Return the phases that a training configuration asks for.
 
     Args:
         space: What is trained.
@@ -112,7 +112,8 @@ def _uniform(space: Space, subnets: int | None) -> Sampler:
 def progressive_shrinking(
     space: Space, *, epochs: float = 605, lr: float = 2.6, make_sampler: MakeSampler = _uniform
 ) -> list[Phase]:
-    """Teacher, kernel, depth 1 and 2, width 1 and 2, for spaces with ``*.kernel``, ``*.depth``, ``*.expand`` decisions.
+    """Return teacher, kernel, depth and width phases, for spaces with ``*.kernel``, ``*.depth``,
+    ``*.expand`` decisions.
 
     Every phase has a sampler of its own over the part of the space that is open; published is the uniform one.
 
@@ -158,7 +159,7 @@ def _dimension(decision: Decision) -> str | None:
 
 
 def _restricted(space: Space, open_choices: dict[str, int]) -> Space:
-    """The space with the largest choices of every elastic dimension, as many as are open."""
+    """Return the space with the largest choices of every elastic dimension, in the number that is open."""
     return space.restrict(
         {
             decision.name: decision.choices[-min(open_choices[dimension], len(decision.choices)) :]

@@ -15,7 +15,7 @@ class Stretch:
     """A part of a training with one cosine of the learning rate, or with a part of one.
 
     Args:
-        name: In logs.
+        name: Name in logs.
         epochs: Passes over the training data; fractions are allowed.
         lr: Peak learning rate.
         warmup_fraction: Part of the cosine in which the rate first rises to its peak.

@@ -40,8 +40,8 @@ def train(
         data: The training split.
         config: Optimizer and guard settings.
         task: What is trained for; by default classification by the labels of the batches, smoothed as `config` says.
-        seed: Of data order, augmentation, architectures and dropout.
-        folder: For checkpoints; nothing is written without it.
+        seed: Seed of data order, augmentation, architectures and dropout.
+        folder: Folder for checkpoints; nothing is written without it.
         observer: Receives ``train``, ``validate``, ``rollback`` and ``sampler`` events as dictionaries.
         validate: Called at the end of every epoch in the first process; its numbers go to the observer.
         processes: This process and its siblings; alone by default.

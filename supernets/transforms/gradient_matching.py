@@ -32,7 +32,7 @@ _DRAWS = 1000
 
 
 def parameters_of(network: nn.Module, decision: str) -> list[nn.Parameter]:
-    """The weights that one or more choices of a decision let run; all others are shared by its choices."""
+    """Return the weights that one or more choices of a decision let run; all others are shared by its choices."""
     found: dict[nn.Parameter, None] = {}
     for name, _, module in governed(network):
         if name == decision:
@@ -51,7 +51,7 @@ def distances(
     others: Others = "random",
     distance: Distance = "cosine",
 ) -> np.ndarray:
-    """How much the gradients of the choices of a decision differ on the weights they share, as distances [n, n].
+    """Return how much the gradients of the choices of a decision differ on the weights they share, as distances [n, n].
 
     Every repeat has one batch and one setting of the other decisions, and every choice its gradient of the loss
     there; distances are averaged over repeats. Weights, running statistics, gradients, training mode and
@@ -98,7 +98,7 @@ def distances(
 def _settings(
     space: Space, decision: str, generator: np.random.Generator, others: Others
 ) -> list[Architecture] | list[Relaxation]:
-    """One setting for each choice of the decision, the same but for that."""
+    """Return one setting for each choice of the decision; the settings differ in nothing else."""
     choices = decision_named(space, decision).choices
     if others == "relaxed":
         free: dict[str, Any] = {d.name: dict.fromkeys(d.choices, 1 / len(d.choices)) for d in space.decisions}
@@ -123,7 +123,7 @@ def _settings(
 def _gradients(
     supernet: Supernet, setting: Architecture | Relaxation, batch: Batch, task: Task, shared: list[nn.Parameter]
 ) -> list[Tensor]:
-    """The gradient of the loss on every shared weight; zeros where it is not used."""
+    """Return the gradient of the loss on every shared weight; zeros where it is not used."""
     if isinstance(setting, Relaxation):
         supernet.relax(setting)
     else:
@@ -134,7 +134,7 @@ def _gradients(
 
 
 def _pairwise(gradients: Sequence[Sequence[Tensor]], distance: Distance) -> Tensor:
-    """Distances [n, n] in double precision between n gradients, each a list with one tensor a weight."""
+    """Return the distances [n, n] in double precision between n gradients, each a list with one tensor a weight."""
     if distance == "filter_cosine":
         return _filter_cosine(gradients)
     rows = torch.stack([torch.cat([part.reshape(-1) for part in gradient]) for gradient in gradients]).double()
@@ -186,7 +186,7 @@ class Cut:
     between: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The cut for JSON."""
+        """Return the cut for JSON."""
         matrix = None if self.distances is None else self.distances.tolist()
         groups = [list(group) for group in self.groups]
         return {
@@ -199,7 +199,7 @@ class Cut:
 
 
 def eligible(space: Space, part: Space, patterns: Sequence[str], groups: int | None = None) -> list[Decision]:
-    """Decisions of a part of a space that can be split: still whole, named by a pattern, with choices enough."""
+    """Return the decisions of a part that can be split: still whole, named by a pattern, with enough choices."""
     least = 2 if groups is None else groups
     whole = {decision.name: decision.choices for decision in space.decisions}
     return [
@@ -212,7 +212,7 @@ def eligible(space: Space, part: Space, patterns: Sequence[str], groups: int | N
 
 
 def cut_of(decision: Decision, matrix: np.ndarray, groups: int | None, sizes: Sizes = "balanced") -> Cut:
-    """The best groups of the choices of a decision; every choice alone where `groups` is None."""
+    """Return the best groups of the choices of a decision; every choice alone where `groups` is None."""
     found = partition(matrix, len(matrix) if groups is None else groups, sizes)
     within = sum_within(matrix, found)
     named = tuple(tuple(decision.choices[i] for i in group) for group in found)
@@ -220,5 +220,5 @@ def cut_of(decision: Decision, matrix: np.ndarray, groups: int | None, sizes: Si
 
 
 def best_cut(cuts: Iterable[Cut], choose: Literal["largest_cut", "least_within"] = "largest_cut") -> Cut:
-    """The cut that separates most, or leaves least within groups; of equally good ones the first."""
+    """Return the cut that separates most, or leaves least within groups; the first of equally good ones."""
     return max(cuts, key=lambda cut: cut.between if choose == "largest_cut" else -cut.within)

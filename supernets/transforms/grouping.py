@@ -17,7 +17,7 @@ Sizes = Literal["balanced", "any"]
 
 
 def partition(distances: np.ndarray, groups: int, sizes: Sizes = "balanced") -> Groups:
-    """The groups with the smallest sum of distances inside them, which is the largest sum between them.
+    """Return the groups with the smallest sum of distances inside them, which is the largest sum between them.
 
     Of equally good ones the first is taken, in lexicographic order of the group numbers of 0, 1, and so on, where a
     group has the number in which it first appears.
@@ -48,7 +48,7 @@ def partition(distances: np.ndarray, groups: int, sizes: Sizes = "balanced") -> 
 
 
 def allowed_sizes(n: int, groups: int) -> set[tuple[int, ...]]:
-    """Sizes of balanced groups of `n` choices, each combination sorted.
+    """Return the sizes of balanced groups of `n` choices, each combination sorted.
 
     Two groups: the smaller has at least two members, one where there are three choices or fewer. More groups: as
     equal as possible.
@@ -60,17 +60,17 @@ def allowed_sizes(n: int, groups: int) -> set[tuple[int, ...]]:
 
 
 def sum_within(distances: np.ndarray, groups: Groups) -> float:
-    """The sum of the distances of all pairs inside groups, rounded once, so that no order of adding matters."""
+    """Return the sum of the distances of all pairs inside groups, rounded once, so that no order of adding matters."""
     return fsum(float(distances[i, j]) for group in groups for i, j in combinations(group, 2))
 
 
 def sum_of_pairs(distances: np.ndarray) -> float:
-    """The sum of the distances of all pairs."""
+    """Return the sum of the distances of all pairs."""
     return sum_within(distances, (tuple(range(len(distances))),))
 
 
 def _partitions(n: int, groups: int) -> Iterator[Groups]:
-    """Every way to put 0 to n - 1 into so many groups, none of them empty."""
+    """Yield every way to put 0 to n - 1 into so many groups, none of them empty."""
 
     def extend(labels: tuple[int, ...], used: int) -> Iterator[tuple[int, ...]]:
         if groups - used > n - len(labels):

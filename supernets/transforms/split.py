@@ -21,7 +21,7 @@ from supernets.supernet import Supernet, read_metadata
 
 
 def split(space: Space, decision: str, groups: Sequence[Sequence[Choice]]) -> list[Space]:
-    """The parts of a space, one for each group of the choices of a decision; together they are the space.
+    """Return the parts of a space, one for each group of the choices of a decision; together they are the space.
 
     Args:
         space: What is split.
@@ -40,7 +40,7 @@ def split(space: Space, decision: str, groups: Sequence[Sequence[Choice]]) -> li
 
 
 def decision_named(space: Space, name: str) -> Decision:
-    """The decision with this name.
+    """Return the decision with this name.
 
     Raises:
         ValueError: There is none.
@@ -52,7 +52,7 @@ def decision_named(space: Space, name: str) -> Decision:
 
 
 def where_active(space: Space, decision: str) -> Space:
-    """The part of the space in which a decision is active, whatever it depends on."""
+    """Return the part of the space in which a decision is active, whatever it depends on."""
     found = decision_named(space, decision)
     while found.parent is not None:
         space = space.restrict({found.parent: found.active_when})
@@ -80,23 +80,23 @@ WHOLE = (Part(),)
 
 
 def children(parts: Sequence[Part], part: int) -> list[int]:
-    """The numbers of the parts that a part was split into, none for a leaf."""
+    """Return the numbers of the parts that a part was split into, none for a leaf."""
     return [i for i, other in enumerate(parts) if other.parent == part]
 
 
 def leaves(parts: Sequence[Part]) -> list[int]:
-    """The numbers of the parts that are not split, in order."""
+    """Return the numbers of the parts that are not split, in order."""
     split_ones = {part.parent for part in parts}
     return [i for i in range(len(parts)) if i not in split_ones]
 
 
 def divided(parts: Sequence[Part], leaf: int, decision: str, groups: Sequence[Sequence[Choice]]) -> tuple[Part, ...]:
-    """The tree with one leaf split; the new parts have the numbers after those there are."""
+    """Return the tree with one leaf split; the new parts have the numbers after those there are."""
     return (*parts, *(Part(leaf, decision, tuple(group)) for group in groups))
 
 
 def spaces(space: Space, parts: Sequence[Part]) -> list[Space]:
-    """The space of every part.
+    """Return the space of every part.
 
     Raises:
         ValueError: A part stands before its parent, or the groups of a split are not the choices there are.
@@ -141,7 +141,7 @@ class Partition(Supernet):
         self.activate(space.largest())
 
     def leaf_of(self, architecture: Mapping[str, Any]) -> int:
-        """The number of the leaf, counted from 0, that contains an architecture or a mixture of some.
+        """Return the number of the leaf, counted from 0, that contains an architecture or a mixture of some.
 
         Raises:
             ValueError: The choices of a mixture are in different parts.
@@ -165,7 +165,7 @@ class Partition(Supernet):
         self.leaves[self._leaf].activate(self.active)
 
     def relax(self, relaxation: Relaxation) -> None:
-        """As `Supernet.relax`.
+        """Run a mixture, as `Supernet.relax` does.
 
         Raises:
             ValueError: Choices to be mixed are in different parts.
@@ -188,7 +188,7 @@ class Partition(Supernet):
         return self
 
     def tree(self) -> list[dict[str, Any]]:
-        """The parts in numbers, for JSON: id, parent, decision, group, leaf (its number) and architectures.
+        """Return the parts in numbers, for JSON: id, parent, decision, group, leaf (its number) and architectures.
 
         `leaf` is None for a part that is split, `architectures` where their number is not known.
         """
@@ -204,7 +204,7 @@ class Partition(Supernet):
 
 
 def described(space: Space, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """What `Partition.tree` says, for a tree whose supernets need not be there."""
+    """Return what `Partition.tree` says, for a tree whose supernets need not be there."""
     numbers = leaves(parts)
     return [
         {
@@ -218,7 +218,7 @@ def described(space: Space, parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 
 def load_supernet(space: Space, path: Path) -> Supernet:
-    """The supernet that `Supernet.save` or `Partition.save` wrote.
+    """Return the supernet that `Supernet.save` or `Partition.save` wrote.
 
     Raises:
         ValueError: The file is no supernet, or one of another space.

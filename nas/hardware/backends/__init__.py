@@ -23,8 +23,8 @@ class Backend(Protocol):
     Attributes:
         precisions: Those it can do.
         devices: Types of devices of this machine that it can use, `cpu` and `cuda`.
-        runtime: By which another machine runs what `export` gives, a key of `nas.hardware.runtimes.OPENERS`; None where
-            it works on this machine only.
+        runtime: Runtime by which another machine runs what `export` gives, a key of `nas.hardware.runtimes.OPENERS`;
+            None where it works on this machine only.
     """
 
     precisions: tuple[str, ...]
@@ -32,15 +32,15 @@ class Backend(Protocol):
     runtime: str | None
 
     def missing(self, device: str) -> str | None:
-        """What `cpu` or `cuda` needs and is not installed here, with how to install it, in one line; or None."""
+        """Return what `cpu` or `cuda` needs and is not installed here, with how to install it, in one line; or None."""
         ...
 
     def version(self) -> str:
-        """Backend with its version, as written beside every number."""
+        """Return the backend with its version, as written beside every number."""
         ...
 
     def prepare(self, model: nn.Module, example: Example, config: LatencyConfig) -> Network:
-        """The network ready to run on its device.
+        """Return the network ready to run on its device.
 
         Args:
             model: A plain network in evaluation mode; it is left as it is.
@@ -50,11 +50,11 @@ class Backend(Protocol):
         ...
 
     def export(self, model: nn.Module, example: Example, config: LatencyConfig) -> bytes:
-        """The network as a file for the runtime of another machine; called where `runtime` is given."""
+        """Return the network as a file for the runtime of another machine; called where `runtime` is given."""
         ...
 
 
 def not_installed(*modules: str, install: str) -> str | None:
-    """One line where one of the modules is missing."""
+    """Return one line where one of the modules is missing."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     return f"{' and '.join(missing)} not installed: {install}" if missing else None

@@ -45,7 +45,7 @@ class Backend:
 
 
 def quantised(model: bytes) -> bytes:
-    """An ONNX model with its weights in 8 bits, its activations quantised at every pass."""
+    """Return an ONNX model with weights in 8 bits, whose activations are quantised at every pass."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -63,5 +63,5 @@ def quantised(model: bytes) -> bytes:
 
 
 def _no_advice(record: logging.LogRecord) -> bool:
-    """Drops the advice to preprocess the model, which the exporter has done."""
+    """Drop the advice to preprocess the model, which the exporter has done."""
     return "pre-processing before quantization" not in record.getMessage()

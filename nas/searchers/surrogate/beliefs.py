@@ -34,7 +34,7 @@ class Belief:
     """Of one objective, for M candidates; more is pretended to be known with every candidate chosen.
 
     Args:
-        posterior: On the warped scale.
+        posterior: Posterior on the warped scale.
         warp: That scale.
     """
 

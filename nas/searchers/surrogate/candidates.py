@@ -17,7 +17,7 @@ class Candidates:
     """Draws and breeds encodings, canonical and distinct.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         violation: Exact violations [N] of encodings [N, D].
     """
 

@@ -24,7 +24,7 @@ class Earlier:
 
     Attributes:
         features: What these models see.
-        models: Of each objective.
+        models: Models of each objective.
         front: Non-dominated architectures [N, D] of the earlier search, by the last objective.
     """
 

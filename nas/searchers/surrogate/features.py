@@ -23,8 +23,8 @@ class Features:
     where choices are numbers), in all and by stage; each is a group of its own, standardised over random architectures.
 
     Args:
-        space: Of the architectures.
-        generator: Of the random architectures.
+        space: Space of the architectures.
+        generator: Generator of the random architectures.
         further: More columns.
     """
 

@@ -48,10 +48,10 @@ class Surrogate(Searcher):
     """Model-based search of a front, or of the best of one objective.
 
     Args:
-        space: Where to search.
+        space: Space to search.
         objectives: Number of objectives.
         population: Most architectures of the first design.
-        seed: Of the whole search.
+        seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
         evaluations: How many there will be, if that is known; sizes that are not given follow it.
         exact: Index of an objective that can be computed -> its losses [N] of encodings [N, D].

@@ -49,7 +49,7 @@ class Step(Protocol):
     bit for bit as it went on from there; `begin_phase` is not called again for the stretch that was running.
 
     Attributes:
-        device: Where the step computes.
+        device: Device where the step computes.
     """
 
     device: torch.device
