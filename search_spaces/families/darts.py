@@ -55,7 +55,7 @@ class _Family:
         return supernet(self.skeleton, drop_path=self.drop_path, shared_affine=self.shared_affine)
 
     def places(self) -> list[Place]:
-        """Return the places of stems, of all cells that are alike (inputs, operations, sums, output), and classifier."""
+        """Return the places: stems, the cells that are alike (inputs, operations, sums, output), classifier."""
         places = [fixed(block) for block in self._stem_blocks()]
         cells = self.skeleton.places(len(NODES), len(NODES))
         for cell, repeats in Counter(cells).items():
