@@ -27,7 +27,7 @@ import time
 from typing import Any
 
 from nas.hardware.power import energy_counter
-from nas.hardware.runtimes import OPENERS, NoRuntime, processor_name, runtime_version
+from nas.hardware.runtimes import OPENERS, NoRuntime, processor_name, runtime_version, usable_cores
 from nas.hardware.timing import Network, NotFinite, Plan, TooSlow, time_limit, visit
 
 HEARTBEAT_S = 2.0
@@ -124,6 +124,7 @@ class Agent:
             return
         try:
             facts = {"device": self._device(), "backend": runtime_version(self._hello["runtime"])}
+            facts["cores"] = usable_cores()
             self._store = Store(self._hello["session"])
         except (NoRuntime, OSError, ValueError) as error:
             self._say(event="refused", reason=str(error))

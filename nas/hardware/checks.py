@@ -2,6 +2,7 @@
 
 from nas.hardware.backends import Backend
 from nas.hardware.config import LatencyConfig
+from nas.hardware.runtimes import usable_cores
 
 
 def mistakes(config: LatencyConfig, device: str) -> list[str]:
@@ -28,4 +29,6 @@ def mistakes(config: LatencyConfig, device: str) -> list[str]:
         found.append(f"backend: {config.backend} needs a {' or '.join(backend.devices)} device, this job uses {device}")
     elif lacking := backend.missing(device):
         found.append(f"backend: {lacking}")
+    if not config.is_remote and device == "cpu" and config.threads > (cores := usable_cores()):
+        found.append(f"threads: must be at most {cores}, the cores that this process may use, got {config.threads}")
     return found

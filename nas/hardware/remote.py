@@ -187,6 +187,9 @@ class OtherMachine:
             raise _Cut("the agent before this one does not end") from error
         if answer["event"] == "refused":
             raise DeviceUnreachable(f"{self.config.device}: {answer['reason']}")
+        if not cuda and self.config.threads > (cores := answer["cores"]):
+            allowed = f"latency.threads must be at most {cores}, the cores that may be used there"
+            raise DeviceUnreachable(f"{self.config.device}: {allowed}, got {self.config.threads}")
         return answer
 
     def _drop(self) -> None:

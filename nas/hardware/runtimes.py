@@ -130,6 +130,17 @@ def runtime_version(name: str) -> str:
     return f"{name} {module.__version__}" + (" exported" if name == "torch" else "")
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, by its affinity and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        return cores
+
+
 def resident_mb() -> float:
     """Return the memory of this process in megabytes; 0 where the system does not say."""
     try:

@@ -12,6 +12,7 @@ from service.commands.options import DataSets
 from service.commands.shared import console, display, front, load, resumable
 from service.errors import fail, readable_errors
 from service.export import export_table
+from service.report.text import other_runtime_line
 
 if TYPE_CHECKING:
     from service.export.export_members import Exported, ExportRequest
@@ -82,6 +83,8 @@ def export(
         check_same(job, folder)
         request = ExportRequest(folder=folder, job=job, members=keys, formats=names, weights=weights, output=output)
         exported = _exported(request, register)
+    if {"onnx", "int8"} & set(names) and (line := other_runtime_line(content.get("latency") or {})):
+        typer.echo(line)
     failures = [f"{entry.key}: {name}: {why}" for entry in exported for name, why in entry.failed.items()]
     if failures:
         fail(*failures, status=1)

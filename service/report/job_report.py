@@ -17,7 +17,7 @@ from service.report.breakdown_text import breakdown_lines
 from service.report.figures import front_html, front_png, hypervolume_png, picture_of, probabilities_png
 from service.report.fronts_text import lettered, letters_lines
 from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of
-from service.report.text import conditions_line, duration
+from service.report.text import conditions_line, duration, other_runtime_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -180,6 +180,7 @@ def summary_lines(folder: Path) -> list[str]:
     if front.get("latency"):
         nouns = " and ".join(cost.noun for cost in shown.costs if cost.name in shown.measured)
         lines.append(f"{nouns or 'measured'} of {conditions_line(front['latency'])}")
+        lines += [line] if (line := other_runtime_line(front["latency"])) else []
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines

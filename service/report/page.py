@@ -28,6 +28,7 @@ from service.report.fronts_text import (
 from service.report.job_sections import best_networks, data_sections, steps, training
 from service.report.markup import capital, listed, page_of, table, text
 from service.report.quantities import Axis, form_of, predicted_axis, quality_axis
+from service.report.text import other_runtime_line
 
 _SUBTITLE = "Neural architecture search: which network for which budget"
 _HOW_SEARCHED = """<p>A neural network can be built in many ways: more or fewer layers, wider or narrower ones,
@@ -272,6 +273,8 @@ def _measured_costs(findings: Findings) -> Iterable[str]:
         yield _WHERE_MEASURED
         for line in condition_lines(findings.fronts):
             yield f"<li>{text(line)}</li>"
+        lines = (other_runtime_line(front.conditions) for front in findings.fronts)
+        yield from (f"<li>{text(line)}</li>" for line in dict.fromkeys(line for line in lines if line))
         yield "</ul></li>"
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_RUN_ONNX = ("onnxruntime", "openvino", "tensorrt")
+"""Backends that run the same file as is exported."""
+
 
 def duration(seconds: float) -> str:
     """A span of time in words short enough for a line."""
@@ -19,6 +22,14 @@ def with_interval(value: float, ends: tuple[float, float] | None, digits: str, e
         return text
     down, up = (f"{abs(end - value):{digits}}" for end in ends)
     return f"{text} ± {up}" if down == up else f"{text} [{ends[0]:{digits}}, {ends[1]:{digits}}]"
+
+
+def other_runtime_line(conditions: Mapping[str, Any]) -> str | None:
+    """That the latency is not that of the ONNX file, which an export makes by default; None where it is."""
+    backend = str(conditions.get("backend") or "")
+    if not backend or backend.startswith(_RUN_ONNX):
+        return None
+    return f"latency is that of {backend}, not of the exported ONNX file; by the file's: latency.backend=onnxruntime"
 
 
 def shape_text(shape: Sequence[Any]) -> str:

@@ -57,6 +57,12 @@ def test_another_machine_measures_networks_of_two_inputs(loopback, backend):
         assert isinstance(measured, Measurement), measured
 
 
+def test_more_threads_than_the_other_machine_has_cores_are_refused(loopback):
+    config = loopback.config(sys.executable, backend="torch", threads=4096)
+    with pytest.raises(DeviceUnreachable, match=r"latency\.threads must be at most \d+, the cores .* there, got 4096"):
+        measure([network(4)], [(torch.zeros(1, 3, 8, 8),)], config)
+
+
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
