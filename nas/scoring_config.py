@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
+
+_MOST = {"batch": 10**6, "proposals": 10**4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class ProxyConfig:
     proposals: int = 10
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         if len(set(self.names)) != len(self.names):
             raise FieldError("names", f"must be distinct, got {self.names}")
         for name, least in (("batch", 2), ("proposals", 2)):

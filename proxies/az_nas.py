@@ -35,6 +35,9 @@ class Expressivity(Proxy):
 
     batch: int = 64
 
+    def __post_init__(self) -> None:
+        _check_batch(self.batch)
+
     def __call__(self, passes: Passes) -> Score:
         return Score(float(passes.shared(BlockPass(self.batch)).entropies.sum()))
 
@@ -44,6 +47,9 @@ class Progressivity(Proxy):
     """Args: batch: Number of random inputs."""
 
     batch: int = 64
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch)
 
     def __call__(self, passes: Passes) -> Score:
         return Score(float(passes.shared(BlockPass(self.batch)).entropies.diff().min()))
@@ -55,9 +61,17 @@ class Trainability(Proxy):
 
     batch: int = 64
 
+    def __post_init__(self) -> None:
+        _check_batch(self.batch)
+
     def __call__(self, passes: Passes) -> Score:
         generator = passes.generator("az_nas gradients")
         return Score(float(trainabilities(passes.shared(BlockPass(self.batch)).features, generator).mean()))
+
+
+def _check_batch(batch: int) -> None:
+    if batch < 2:
+        raise ValueError(f"batch must be at least 2, got {batch}")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from search_spaces.inputs import Input, example_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_MOST_COMBINATIONS = 10**6  # of the decisions of one place
 _ROWS_AT_ONCE = 1 << 15  # rows summed at once: few enough to stay in the cache
 
 
@@ -127,6 +128,11 @@ class Blocks:
 
         self._lookups = []
         for place in self._places:
+            combinations = prod(len(self._columns[name][1]) for name in place.decisions)
+            if combinations > _MOST_COMBINATIONS:
+                names = ", ".join(place.decisions)
+                many = f"{combinations:.3g} blocks, at most {_MOST_COMBINATIONS:,} are listed"
+                raise ValueError(f"a place that follows the decisions {names} has up to {many}")
             rows = [row(place.block(*values)) for values in self._values(place.decisions)]
             self._lookups.append(self._lookup(place, place.decisions, rows))
         self.distinct = tuple(found.values())

@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import MOST_PIXELS, check_most
 
 
 class InvalidData(ValueError):
@@ -28,6 +29,9 @@ class InvalidExamples(InvalidData):
         more = len(self.lines) - self.named
         shown = [self.summary, *(f"  {line}" for line in self.lines[: self.named])]
         return "\n".join([*shown, f"  and {more} more"] if more > 0 else shown)
+
+
+_MOST = {"image_size": MOST_PIXELS, "crop_padding": MOST_PIXELS, "cutout": MOST_PIXELS, "workers": 256}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,7 @@ class DataConfig:
     changed: Literal["refuse", "keep"] = "refuse"
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits: list[tuple[str, bool, str]] = [
             ("source", bool(self.source), "the name of a source, or package.module:object"),
             ("image_size", self.image_size is None or self.image_size >= 4, "at least 4 pixels, or null"),

@@ -123,7 +123,7 @@ class Agent:
         if self._hello["op"] != "hello":
             return
         try:
-            facts = {"device": self._device(), "backend": runtime_version(self._hello["runtime"])}
+            facts: dict[str, Any] = {"device": self._device(), "backend": runtime_version(self._hello["runtime"])}
             facts["cores"] = usable_cores()
             self._store = Store(self._hello["session"])
         except (NoRuntime, OSError, ValueError) as error:

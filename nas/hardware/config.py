@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from nas.names import find
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _LEAST = (("batch_size", 1), ("threads", 1), ("repeats", 5), ("warmup_s", 0), ("min_time_ms", 0))
@@ -13,6 +14,9 @@ _SSH = re.compile(
     r"ssh://(?:(?P<user>[^@/:\s-][^@/:\s]*)@)?"
     r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*)(?::(?P<port>\d{1,5}))?(?:/(?P<place>cpu|cuda)?)?"
 )
+
+_MOST = {"batch_size": 10**5, "threads": 4096, "repeats": 10**5, "warmup_s": 3600.0, "min_time_ms": 600_000.0}
+_MOST |= {"timeout_s": 10.0**6, "max_interval": 1000.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,7 @@ class LatencyConfig:
     python: str = "python3"
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         for name, least in _LEAST:
             if getattr(self, name) < least:
                 raise FieldError(name, f"must be at least {least}, got {getattr(self, name)}")

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
+
+_MOST = {"evaluations": 10**7, "population": 10**4, "calibration_examples": 10**7, "stop_gain": 100.0, "hours": 10.0**6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class SearchConfig:
     warm_start: str | None = None
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         for name, value, least in (
             ("evaluations", self.evaluations, 1),
             ("population", self.population, 2),

@@ -20,6 +20,7 @@ from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_OF_IMAGES, check_most
 from search_spaces.places import Block, Place, fixed
 from search_spaces.space import Space
 
@@ -54,6 +55,7 @@ class Skeleton:
     classes: int
 
     def __post_init__(self) -> None:
+        check_most(self, MOST_OF_IMAGES)
         for field, least in (("image_size", 12), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
                 raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")

@@ -15,9 +15,12 @@ from search_spaces.costs import Costs
 from search_spaces.errors import FieldError
 from search_spaces.families.cell_operations import OPERATIONS, factorised_reduce
 from search_spaces.families.genotype import Genotype
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.sizes import strided
 
 STEMS = ("cifar", "imagenet")
+
+_MOST = {"width": MOST_CHANNELS, "cells": MOST_LAYERS, **MOST_OF_IMAGES}
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Skeleton:
     stem: str
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits = (("width", 2), ("cells", 1), ("image_size", 1), ("channels", 1), ("classes", 2))
         for field, least in limits:
             if getattr(self, field) < least:

@@ -17,12 +17,18 @@ from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_CHANNELS, MOST_OF_IMAGES, MOST_PIXELS, check_most
 from search_spaces.places import Block, Place
 from search_spaces.sizes import ACTIVATIONS, Bottleneck, FixedBottleneck, Size, make_divisible, strided
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
     from torch import nn
+
+_WIDTHS = ("stem_width", "first_width", "last_width", "feature_width")
+_MOST = dict.fromkeys((*_WIDTHS, "stage_widths"), 4 * MOST_CHANNELS) | dict.fromkeys(("stem_stride", "strides"), 16)
+_MOST |= {"depths": 32, "squeeze_excite": 1, "kernels": 63, "expands": 64, "resolutions": MOST_PIXELS}
+_MOST |= {name: MOST_OF_IMAGES[name] for name in ("channels", "classes")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +58,12 @@ class MobileNetV3:
 
     def __post_init__(self) -> None:
         stages = len(self.stage_widths)
+        check_most(self, _MOST)
         for field in ("strides", "depths", "activations", "squeeze_excite"):
             if len(getattr(self, field)) != stages:
                 raise FieldError(field, f"needs one entry for each of {stages} stages, got {getattr(self, field)}")
         limits: list[tuple[str, bool, str]] = [
-            ("channels", self.channels >= 1, "at least 1"),
+            *((name, getattr(self, name) >= 1, "at least 1") for name in (*_WIDTHS, "stem_stride", "channels")),
             ("classes", self.classes >= 2, "at least 2"),
             ("resolutions", bool(self.resolutions) and min(self.resolutions) >= 8, "sizes of 8 pixels or more"),
             ("stage_widths", stages > 0 and min(self.stage_widths) >= 1, "at least one stage, widths of 1 or more"),
@@ -288,8 +295,8 @@ def ofa_mobilenet_v3(
         resolutions: Image sizes in pixels; published are the multiples of 4 from 128 to 224.
         channels: Channels of an image.
     """
-    if width <= 0:
-        raise FieldError("width", f"must be more than 0, got {width}")
+    if not 0 < width <= 64:
+        raise FieldError("width", f"must be more than 0 and at most 64, got {width:g}")
     stem, first, *stages, last, feature = (
         make_divisible(base * width) for base in (16, 16, 24, 40, 80, 112, 160, 960, 1280)
     )

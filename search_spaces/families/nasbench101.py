@@ -18,6 +18,7 @@ from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.space import Columns, Space
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _parse(edges: str, operations: str) -> dict[str, Choice]:
 
 # ---- the numbers around the cell ------------------------------------------------------------------------------------
 
+_MOST = {"width": MOST_CHANNELS, "stacks": 8, "cells": MOST_LAYERS, **MOST_OF_IMAGES}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
@@ -105,6 +108,7 @@ class Skeleton:
     classes: int
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits = (("width", MAX_VERTICES), ("stacks", 1), ("cells", 1), ("channels", 1), ("classes", 2))
         for field, least in limits:
             if getattr(self, field) < least:

@@ -26,6 +26,7 @@ from search_spaces.families.nasbench201_cell import (
     path_traits,
 )
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.places import Block, Condition, Place, fixed
 from search_spaces.space import Space
 
@@ -39,6 +40,8 @@ _READERS: dict[int, tuple[tuple[str, ...], ...]] = {
     3: ((),),
 }
 """Node -> the ways from it to the output; where each has an edge without operation, the node reaches nothing."""
+
+_MOST = {"width": MOST_CHANNELS, "cells": MOST_LAYERS, **MOST_OF_IMAGES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class Skeleton:
     shared_affine: bool = True
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         for field, least in (("width", 1), ("cells", 1), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
                 raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")

@@ -19,6 +19,7 @@ from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.places import Block, Place, fixed
 from search_spaces.sizes import strided
 from search_spaces.space import Space
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 OPERATIONS = ("identity", "mb3_k3", "mb6_k5")
 """Cheapest first, in the order of the digits of published tables."""
 _EXPAND_AND_KERNEL = {"mb3_k3": (3, 3), "mb6_k5": (6, 5)}
+
+_MOST = {"width": MOST_CHANNELS, "depths": MOST_LAYERS, "head_width": MOST_CHANNELS, **MOST_OF_IMAGES}
+_MOST_STAGES = 8  # each doubles the channels
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,13 @@ class Skeleton:
     classes: int
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         for field, least in (("width", 1), ("head_width", 1), ("image_size", 1), ("channels", 1), ("classes", 2)):
             if getattr(self, field) < least:
                 raise FieldError(field, f"must be at least {least}, got {getattr(self, field)}")
-        if not self.depths or min(self.depths) < 1:
-            raise FieldError("depths", f"must be at least one stage of 1 or more layers, got {self.depths}")
+        if not 1 <= len(self.depths) <= _MOST_STAGES or min(self.depths) < 1:
+            allowed = f"1 to {_MOST_STAGES} stages of 1 or more layers"
+            raise FieldError("depths", f"must be {allowed}, got {self.depths}")
 
     @property
     def layers(self) -> list[Layer]:

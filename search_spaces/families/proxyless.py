@@ -19,6 +19,7 @@ from search_spaces import costs
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
 from search_spaces.inputs import images
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.places import Block, Place, fixed
 from search_spaces.sizes import strided
 from search_spaces.space import Space
@@ -35,6 +36,17 @@ _MOST_BLOCKS = 9
 def operations(kernels: Sequence[int] = KERNELS, expands: Sequence[int] = EXPANDS) -> tuple[str, ...]:
     """Return the operations in the order of the digits of strings: the skip, then by expand ratio and kernel size."""
     return (SKIP, *(f"mb{expand}_k{kernel}" for expand in sorted(expands) for kernel in sorted(kernels)))
+
+
+_WIDTHS = ("stem_width", "first_width", "stage_widths", "head_width")
+_MOST = {
+    **dict.fromkeys(_WIDTHS, MOST_CHANNELS),
+    "depths": MOST_LAYERS,
+    "stem_stride": 16,
+    "strides": 16,
+    "kernels": 63,
+}
+_MOST |= {"expands": 64, **MOST_OF_IMAGES}
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class Skeleton:
     dropout: float
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits = ("stem_width", "stem_stride", "first_width", "head_width", "image_size", "channels")
         for field, least in (*((field, 1) for field in limits), ("classes", 2)):
             if getattr(self, field) < least:

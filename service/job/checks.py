@@ -19,6 +19,8 @@ from service.job.validation import Checked, option_mistakes, placed
 if TYPE_CHECKING:
     from supernets.tasks.task import Task
 
+_MOST_WEIGHTS = 2 * 10**10  # with gradients and momentum more than the memory of any one accelerator
+
 
 def require_supernet_space(job: Job) -> None:
     """Refuse a space whose networks share no weights, before any work.
@@ -150,7 +152,11 @@ def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]
         space = build_space(replace(job, space=replace(job.space, options=options)), data.facts)
         if ":" in job.space.name and (wrong := _own_space_mistake(space)):
             return None, [*found, f"space: {job.space.name}: {wrong}"]
-        space.costs([space.largest()])
+        weights = int(space.costs([space.largest()]).get("params", [0])[0])
+        if not 0 <= weights <= _MOST_WEIGHTS:
+            raise ValueError(f"its largest network has more than {_MOST_WEIGHTS:,} weights; make its sizes smaller")
+    except (OverflowError, MemoryError, RecursionError) as error:
+        return None, [*found, f"space: its sizes are out of reach ({error or type(error).__name__}); make them smaller"]
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         return None, [*found, placed(error, "space", _places("space", options, data))]
     return space, [*found, *_input_mistakes(job, space, data.facts)]

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.hardware.config import LatencyConfig
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
 from service import catalogue
 
 if TYPE_CHECKING:
     from nas.hardware.roofline import AnalyticDevice
+
+_MOST = dict.fromkeys(("tflops", "bandwidth_gb_s", "overhead_us"), 1e9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class AnalyticConfig:
     overhead_us: float | None = None
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         figures = (self.tflops, self.bandwidth_gb_s, self.overhead_us)
         if self.device is not None and any(figure is not None for figure in figures):
             raise FieldError("device", f"must be null where tflops and the like are given, got {self.device!r}")

@@ -1,11 +1,14 @@
 """What is wrong with the prediction of latency in a job."""
 
 from collections.abc import Iterator
+from math import prod
 
 from search_spaces import Space
 from service import catalogue
 from service.catalogue import OBJECTIVES
 from service.job.job import Job
+
+_MOST_VALUES = 2**30  # of one batch of inputs: 4 GiB
 
 
 def mistakes(job: Job, space: Space | None) -> Iterator[str]:
@@ -22,6 +25,10 @@ def mistakes(job: Job, space: Space | None) -> Iterator[str]:
             yield f"latency.analytic.device: {error}"
     if space is None:
         return
+    values = sum(prod(one.shape) for one in space.inputs) * job.latency.batch_size
+    if values > _MOST_VALUES:
+        most = max(1, _MOST_VALUES * job.latency.batch_size // values)
+        yield f"latency.batch_size: must be at most {most:,} for inputs of this size, got {job.latency.batch_size:,}"
     if on_paper and space.places is None:
         yield f"search: {on_paper[0]} needs the blocks of networks, which space {space.name} does not tell"
     if job.latency.table is not None:

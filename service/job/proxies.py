@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.scoring_config import ProxyConfig
+from search_spaces.limits import option_mistake
 from service import catalogue
 from service.catalogue import AGGREGATES, PROXIES, check, resolve, suggestion
 
@@ -68,6 +69,9 @@ def mistakes(config: ProxyConfig, costs: Collection[str] = ()) -> list[str]:
                 raise ValueError(f"{name!r} is not computed{suggestion(name, computed)}")
             if name in costs and name not in PROXIES:
                 raise ValueError(f"{name!r} is a cost of the space; it has no options")
+            for option, value in options.items():
+                if name in PROXIES and (wrong := option_mistake(option, value)):
+                    raise ValueError(f"{option} {wrong}")
             make(name, options)
         except ValueError as error:
             found.append(f"proxies.options.{name}: {error}")

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, 
 from pydantic import TypeAdapter, ValidationError
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import option_mistake
 from service import catalogue
 from service.catalogue import suggestion
 
@@ -149,6 +150,9 @@ def option_mistakes(
                 TypeAdapter(wanted).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError:
                 yield f"{path}.{option}: must be {describe(wanted)}, got {show(value)}"
+                continue
+            if name in catalogue.KINDS[kind] and (wrong := option_mistake(option, value)):
+                yield f"{path}.{option}: {wrong}"
         elif not any_option or option in hidden:
             there = suggestion(option, valid) if valid else "; it has none"
             yield f"{path}.{option}: {name} has no such option (got {show(value)}){there}"

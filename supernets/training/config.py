@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking"]
 _EXAMPLES = ("uniform", "balanced", "importance")
 _WEIGHTS_NEED = "false unless examples is importance"
+
+_MOST = {"epochs": 10.0**6, "batch_size": 10**6, "lr": 1e9, "weight_decay": 1e6, "clip_norm": 1e12, "kd_weight": 1e6}
+_MOST |= {"subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ class TrainConfig:
     checkpoint_every_s: float = 30.0
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits: list[tuple[str, bool, str]] = [
             ("schedule", self.schedule in ("whole", "progressive_shrinking"), "whole or progressive_shrinking"),
             ("sampler", bool(self.sampler), "the name of a sampler"),

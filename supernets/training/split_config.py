@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
+
+_MOST = {"rounds": 16, "groups": 1000, "repeats": 10**6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class SplitConfig:
     choose: Literal["largest_cut", "least_within"] = "largest_cut"
 
     def __post_init__(self) -> None:
+        check_most(self, _MOST)
         limits: list[tuple[str, bool, str]] = [
             ("rounds", self.rounds >= 1, "at least 1"),
             ("groups", self.groups is None or self.groups >= 2, "at least 2, or null"),

@@ -24,6 +24,7 @@ from nas.searchers.surrogate.earlier import Earlier
 from nas.searchers.surrogate.features import Columns, Features
 from nas.searchers.surrogate.gain import Front
 from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
 from supernets.streams import ASK, SURROGATE_ASK, SURROGATE_FEATURES
 
 _GENERATION = 200  # candidates predicted at a time by the inner search
@@ -87,6 +88,9 @@ class Surrogate(Searcher):
         batch: int | None = None,
         inner_evaluations: int | None = None,
     ) -> None:
+        for name, value in (("initial", initial), ("batch", batch), ("inner_evaluations", inner_evaluations)):
+            if value is not None and value < 1:
+                raise FieldError(name, f"must be at least 1, or null, got {value}")
         self.space, self.objectives, self.seed = space, objectives, seed
         self.initial = initial or min(population, max(4, round(evaluations**0.5 / 2)) if evaluations else population)
         self.batch = batch or min(population, max(1, min(8, evaluations // 60)) if evaluations else 4)
