@@ -65,8 +65,9 @@ def changes(before: KeptSplit, now: Division) -> Changes:
     for name, part in found.items():
         # Nothing new is trained on that was held out, and nothing new is held out that was trained on.
         known = np.concatenate([*held_out, np.empty(0, np.uint64)]) if name == "train" else everywhere
-        leak = np.isin(part.digests[part.added], known)
-        positions |= part.positions(part.added[~leak])
+        added = part.added
+        leak = np.isin(part.digests[added], known) if len(added) else np.zeros(0, bool)
+        positions |= part.positions(added[~leak])
         for what, names in part.differences(leak).items():
             told.setdefault(what, []).extend(names)
     for kept in before.splits.values():
@@ -137,7 +138,7 @@ class _Part:
     @property
     def added(self) -> np.ndarray:
         """Positions now of examples that were not there."""
-        return np.setdiff1d(np.arange(len(self.now.labels)), self.partners)
+        return _without_partner(len(self.now.labels), self.partners)
 
     def positions(self, added: np.ndarray) -> Positions:
         """Return the splits taken from this part now; new examples go into the one that is named after the part."""
@@ -205,7 +206,7 @@ def _partners(
     partners = np.where((named >= 0) & (then == digests[named]), named, -1)
     if (partners >= 0).all():
         return partners
-    free = np.setdiff1d(np.arange(len(digests)), partners)
+    free = _without_partner(len(digests), partners)
     missing = np.flatnonzero(partners < 0)
     by_content: dict[int, list[int]] = {}
     for i in free[np.isin(digests[free], then[missing])].tolist():
@@ -221,6 +222,13 @@ def _partners(
         if int(named[member]) not in taken:
             partners[member] = named[member]
     return partners
+
+
+def _without_partner(count: int, partners: np.ndarray) -> np.ndarray:
+    """Return the positions, of so many, that are nobody's partner."""
+    free = np.ones(count, bool)
+    free[partners[partners >= 0]] = False
+    return np.flatnonzero(free)
 
 
 def _some(names: Sequence[str]) -> str:
