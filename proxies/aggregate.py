@@ -3,8 +3,8 @@
 Paper: Lee and Ham, AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search, CVPR 2024, arXiv 2403.19232,
 sum over scores of log(rank / m), ranks ascending, ties averaged; Chen et al., TE-NAS, ICLR 2021, arXiv 2102.11535, sum
 of ranks.
-Differs: TE-NAS ranks what a pruning changes; here complete architectures are ranked. What is not finite shares the
-worst rank.
+Differs: TE-NAS ranks what a pruning changes; here complete architectures are ranked. Values that are not finite share
+    the worst rank.
 """
 
 from collections.abc import Sequence

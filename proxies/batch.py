@@ -89,7 +89,7 @@ class Batch:
         """The one input as pictures [B, C, H, W].
 
         Raises:
-            ScoreError: It is something else.
+            ScoreError: The input is something else.
         """
         if self.only_input.dim() != 4:
             raise ScoreError(f"this score is defined for pictures [B, C, H, W], the model reads {self.kinds}")

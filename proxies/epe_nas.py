@@ -5,8 +5,8 @@ Paper: Lopes et al., EPE-NAS: Efficient Performance Estimation Without Training 
 s_c = sum log(|M_c| + k), k = 1e-5; up to 100 classes the score is sum_c |s_c|, beyond that s_c is divided by the number
 of its samples and the score is sum_{c,c'} |s_c - s_c'| / C.
 Differs: in the released code a class with one sample adds log(1 + k), here nothing. C counts the classes that have two
-samples or more. Without any there is no score.
-Classes are the groups of the batch, and there are as many as outputs of the model; a batch without groups has no score.
+samples or more; if there are none, there is no score. Classes are the groups of the batch, and there are as many as
+outputs of the model; a batch without groups has no score.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ MANY_CLASSES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class EpeNas(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         if passes.batch.groups is None:

@@ -21,7 +21,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Fisher(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"channel_products"})
 

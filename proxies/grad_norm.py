@@ -17,7 +17,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class GradNorm(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         gradients = passes.weight_gradients.items()

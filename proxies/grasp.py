@@ -19,7 +19,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Grasp(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"second_order"})
 

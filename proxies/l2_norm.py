@@ -16,7 +16,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class L2Norm(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         weights = passes.weights.items()

@@ -16,7 +16,7 @@ from proxies.synflow import absolute_flow
 
 @dataclass(frozen=True, kw_only=True)
 class LogSynFlow(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         flows = passes.shared(absolute_flow).items()

@@ -6,7 +6,7 @@ the least eigenvalue of the correlation of its channels over positions (what is 
 `channels=8` is MeCo_opt: as many random channels of each output, the eigenvalue times C / 8.
 Differs: nothing known in the value. The output of a container is that of its last module: such an eigenvalue is
 computed once. Maps with no more positions than channels, and vectors, have a singular correlation, so 0 is exact and
-nothing is computed; a network without any other output has no score. Outputs that are no tensor count nothing.
+nothing is computed; a network without any other output has no score. Outputs that are not tensors do not count.
 MeCo_opt takes all channels where there are fewer.
 """
 

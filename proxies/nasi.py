@@ -23,7 +23,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Nasi(Proxy):
-    """Args: samples: Examples of the batch over which the trace is taken."""
+    """The score of this module. Args: samples: Examples of the batch over which the trace is taken."""
 
     samples: int = 8
 

@@ -160,7 +160,7 @@ class Passes:
         gradients, piece by piece, so they never exist all at once.
 
         Args:
-            samples: Which of the batch, n.
+            samples: Which samples of the batch, n.
             cotangent: What is differentiated: the `loss` of each sample, or the sum of its `output`.
 
         Yields:

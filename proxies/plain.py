@@ -18,7 +18,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Plain(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         products = weighted_gradients(passes.weights, passes.weight_gradients)

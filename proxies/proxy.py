@@ -22,7 +22,7 @@ class Proxy(Protocol):
     def counts(self) -> str | None:
         """Name of the cost that the score counts in the network, where it is a count.
 
-        Whoever knows this cost of an architecture exactly needs no network for the score.
+        Where this cost of an architecture is known exactly, the score needs no network.
         """
         return None
 
@@ -30,6 +30,6 @@ class Proxy(Protocol):
         """Return the score.
 
         Raises:
-            ScoreError: There is none for this model on this batch; says why.
+            ScoreError: There is no score for this model on this batch; the message says why.
         """
         ...

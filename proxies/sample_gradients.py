@@ -14,7 +14,7 @@ from torch import Tensor
 from proxies.recording import WeightCall
 from proxies.scores import ScoreError
 
-PIECE_WEIGHTS = 2**18  # of which gradients are held at a time: 1 MiB a sample in single precision
+PIECE_WEIGHTS = 2**18  # gradients held at a time: 1 MiB a sample in single precision
 
 
 def weight_gradient_pieces(call: WeightCall, gradient: Tensor) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ FEW = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     counts = "params"
 
@@ -33,7 +33,7 @@ class Params(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Macs(Proxy):
-    """Of one example; a layer that is used several times counts every time. No options."""
+    """Multiply-accumulates of one example; a layer that is used several times counts every time. No options."""
 
     counts = "macs"
 
@@ -48,13 +48,13 @@ class Macs(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Layers(Proxy):
-    """No options."""
+    """The score of this module; it has no options."""
 
     def __call__(self, passes: Passes) -> Score:
         passes = Passes(passes.duplicate(), passes.batch, copy=False)
         _fill_scales(passes)
         output = passes.trace(passes.batch.part(slice(FEW)), input_gradients=False).output
-        # random, since batch norm lets nothing through that is equal for all samples
+        # random, since batch norm removes what is equal for all samples
         cotangent = torch.randn(
             output.shape, generator=passes.generator("layers"), device=output.device, dtype=output.dtype
         )

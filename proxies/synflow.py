@@ -26,7 +26,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class SynFlow(Proxy):
-    """Args: log: Logarithm of the sum over layers, instead of the sum."""
+    """The score of this module. Args: log: Logarithm of the sum over layers, instead of the sum."""
 
     log: bool = True
 

@@ -2,8 +2,8 @@
 
 Paper: Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023, arXiv 2301.11300,
 eq. 15: sum over layers of log of the sum over weights of mean |g| / std(g) over batches, cross-entropy, weights of
-convolutions and linear layers, population deviation; weights whose deviation is zero do not count, and layers without
-any other weight neither.
+convolutions and linear layers, population deviation; weights whose deviation is zero do not count, and neither do
+layers that have no other weight.
 Differs: the given batch is split into `batches` parts, where the paper draws two batches of 128.
 """
 
@@ -19,7 +19,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class ZiCo(Proxy):
-    """Args: batches: Parts of the batch whose gradients are compared."""
+    """The score of this module. Args: batches: Parts of the batch whose gradients are compared."""
 
     batches: int = 2
 

@@ -81,7 +81,8 @@ class Supernet(nn.Module):
         """Take the weights that `save` wrote.
 
         Raises:
-            InvalidFile: It is no supernet, or one of another space or split otherwise; nothing was changed.
+            InvalidFile: The file is not a supernet, or it is of another space or split in another way; nothing was
+                changed.
         """
         saved, ours = read_metadata(path), self._metadata()
         theirs = _named(saved.get("space"))
@@ -130,7 +131,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return what `Supernet.save` wrote beside the weights.
 
     Raises:
-        InvalidFile: It is no safetensors.
+        InvalidFile: The file is not safetensors.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,5 +1,4 @@
-"""Files that are whole or not there, and lines that are whole or left out, whenever a process, a machine or a disk
-gives out."""
+"""Files and lines that are either whole or absent, even when a process, a machine or a disk fails."""
 
 import errno
 import os
@@ -14,7 +13,7 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class InvalidFile(ValueError):
-    """A file of ours that is damaged or of something else; the message names it and says how to go on."""
+    """A file of this program that is damaged or of something else; the message names it and says how to go on."""
 
 
 @contextmanager
@@ -23,11 +22,11 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
     Args:
         path: The file; its folder is made.
-        durable: Whether that holds when the machine stops, too, and not only when the process does. It takes ten times
-            as long; files that can be made again do without.
+        durable: Whether this also holds when the machine stops, and not only when the process does. It takes ten times
+            as long; files that can be made again do without it.
 
     Raises:
-        OSError: The file cannot be written, with its name; what was begun is removed.
+        OSError: The file cannot be written; the message has its name, and what was begun is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -58,7 +57,7 @@ def unfinished(folder: Path) -> Iterator[Path]:
 
 
 class LineFile:
-    """A file of lines that only grows; a line is whole on disk when `append` returns, or not there at all.
+    """A file of lines that only grows; a line is whole on disk when `append` returns, or it is absent.
 
     Args:
         path: The file; its folder is made.
@@ -73,7 +72,8 @@ class LineFile:
         """Add a line.
 
         Raises:
-            OSError: It cannot be written, with the name of the file; nothing of it is there.
+            OSError: The line cannot be written; the message has the name of the file, and no part of the line stays
+                there.
         """
         end = self._file.seek(0, os.SEEK_END)
         content = self._on_a_new_line(end) + line.encode() + b"\n"

@@ -1,4 +1,4 @@
-"""What is known of an architecture: quality, exact cost, latency; measured, computed, predicted or looked up."""
+"""Objectives of an architecture: quality, exact cost, latency; measured, computed, predicted or looked up."""
 
 from typing import TYPE_CHECKING
 

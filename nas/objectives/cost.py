@@ -12,7 +12,7 @@ class Cost(Computed):
 
     Args:
         space: Any space with exact costs.
-        name: Which of them, such as `params` (count) or `macs` (multiply-accumulates of one input).
+        name: Name of the cost, such as `params` (count) or `macs` (multiply-accumulates of one input).
     """
 
     maximise = False

@@ -20,7 +20,7 @@ class Latency(Objective):
         subnet: Gives the subnet of an architecture, see `nas.subnets.Subnets`.
         example: Gives what the subnet of an architecture is called with, see `Space.example`.
         config: How to measure.
-        alone: Held while something is measured, so that nothing disturbs it.
+        alone: Lock that is held while something is measured, so that nothing disturbs it.
     """
 
     name, unit, maximise = "latency_ms", "ms", False

@@ -19,17 +19,17 @@ _FORM = "a constraint is written '<= number' or '>= number' (or both with a comm
 
 
 def parse_bound(text: str | float, *, unit: str | None = None, maximise: bool | None = None) -> Bound:
-    """Return the bound that a job file writes as ``<= 5e6``, ``>= 60``, both joined by a comma, or as a number alone.
+    """Return the bound of a limit such as ``<= 5e6`` or ``>= 60``, of both joined by a comma, or of a number alone.
 
     Args:
-        text: What is written; units may stand behind numbers.
+        text: The limit as written; units may follow numbers.
         unit: Unit of the objective, to which other units of the same kind are converted; None where it is not known,
             which refuses units.
         maximise: Whether more is better: a number alone is then the least value, else the largest; None where it is
             not known, which refuses numbers alone.
 
     Raises:
-        ValueError: It is not of that form, or its unit is another one.
+        ValueError: The text is not of that form, or its unit is another one.
     """
     low = high = None
     for operator, number, written in _parts(text):
@@ -52,7 +52,7 @@ def parse_bound(text: str | float, *, unit: str | None = None, maximise: bool | 
 
 
 def check_form(text: str | float) -> None:
-    """Refuse what is no limit, whatever the unit and the direction of its objective are.
+    """Refuse a text that is not a limit, whatever the unit and the direction of its objective are.
 
     Raises:
         ValueError: It is not of the form that `parse_bound` reads.

@@ -1,6 +1,6 @@
 """Objectives that are known beforehand: any column of a table, or a predictor taken at its word.
 
-They are for benchmarks of searchers; `nas.objectives.tabular` has the accuracy of a search that is meant.
+They are for benchmarks of searchers. For real searches, `nas.objectives.tabular` has the accuracy.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Column(Objective):
         space: Space of the table.
         values: Values of the column, in the order of the rows of the space.
 
-    What is maximised counts as a quality.
+    A column that is maximised counts as a quality.
     """
 
     unit = ""

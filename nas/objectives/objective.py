@@ -16,20 +16,21 @@ Source = Literal["measured", "computed", "predicted"]
 
 
 class Objective(Protocol):
-    """Architecture -> number. Objectives are subclasses, which gives them the defaults here.
+    """A function from an architecture to a number. Objectives are subclasses, which gives them the defaults here.
 
-    Whoever needs an objective finds it by role and source, never by its name.
+    Callers find an objective by role and source, never by its name.
 
     Attributes:
-        name: As in job files, journals and MLflow.
+        name: Name in job files, journals and MLflow.
         unit: Unit of the value, as written behind it.
         maximise: Whether more is better.
-        role: `quality`, what a network is trained for or what stands for it; or `cost`, what it takes to use it.
+        role: `quality`: what a network is trained for, or a substitute for it; or `cost`: what it takes to use the
+            network.
         source: `measured`, on a network, which takes time; `computed` exactly from the architecture, see `Computed`;
             `predicted` from it with an interval, see `Predicted`.
         uses_fidelity: Whether a fidelity below 1 makes a difference.
         serial: Whether the search itself measures it, one candidate after the other, also where several processes
-            evaluate the rest: because it needs the machine for itself, say.
+            evaluate the rest: for example because it needs the machine for itself.
         low: The least value that any architecture can have, and
         high: the largest. A limit that no value between them keeps is refused before anything is evaluated.
     """
@@ -70,7 +71,7 @@ class Computed(Objective, Protocol):
 
 
 class Predicted(Computed, Protocol):
-    """One that is not sure: its values have intervals, and a limit is kept by their far end."""
+    """An objective whose values have intervals; a limit is kept by their far end."""
 
     source: Source = "predicted"
 

@@ -1,4 +1,6 @@
-"""Latency without running a network: predicted from a table of measured blocks, or reckoned for a device on paper."""
+"""Latency without running a network: predicted from a table of measured blocks, or computed for a device from its data
+sheet.
+"""
 
 import numpy as np
 
@@ -39,8 +41,8 @@ class Roofline(Computed):
     """Milliseconds of one forward pass by a roofline model; nothing was measured for it.
 
     Args:
-        space: One that says what blocks its networks are made of.
-        device: The device on paper.
+        space: Space that says what blocks its networks are made of.
+        device: Device with the numbers of its data sheet.
         batch_size: Inputs of one forward pass.
     """
 

@@ -1,4 +1,4 @@
-"""A zero-cost proxy as an objective: what an untrained network promises."""
+"""A zero-cost proxy as an objective: a score of the untrained network."""
 
 from nas.objectives.objective import Objective, Role
 from nas.scoring import RememberedScores
@@ -10,13 +10,13 @@ class ProxyScore(Objective):
     """The score of one proxy; several objectives share the passes.
 
     Args:
-        name: Which of its proxies.
+        name: Name of the proxy.
         scores: Computes the scores; shared by the objectives of one search.
     """
 
     unit = "score"
     role: Role = "quality"
-    serial = True  # scores are remembered in one file
+    serial = True  # all scores are kept in one file
 
     def __init__(self, name: str, scores: RememberedScores) -> None:
         self.name, self.scores = name, scores

@@ -16,7 +16,8 @@ class Quality(Objective):
     Args:
         task: What networks are judged by.
         subnets: Gives the calibrated subnet of an architecture, see `nas.subnets.Subnets`.
-        batches: Makes the validation batches, the same at every call; given a share below 1, of a part of them.
+        batches: Makes the validation batches, the same at every call; given a share below 1, those of a part of the
+            split.
     """
 
     role: Role = "quality"

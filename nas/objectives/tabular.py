@@ -1,7 +1,7 @@
 """Accuracy as a published table knows it.
 
-A search on a column of the test split is a benchmark of searchers, not a search: what it finds was chosen by the very
-images it is reported on. It must therefore be asked for.
+A search on a column of the test split is a benchmark of searchers, not a search: the images that choose a network are
+those that it is reported on. It must therefore be allowed explicitly.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ class Tabular(Objective):
 
     Args:
         table: Read by `Table.read`.
-        column: Which accuracy.
+        column: Column of the accuracy.
         provenance: How it was obtained; for columns of published tables this is known.
         seeds: Columns of the single trainings that `column` is the mean of, for an interval; for columns of published
             tables these are known.
-        allow_test: Whether a column of the test split may be used, which makes it a benchmark and no search.
+        allow_test: Whether a column of the test split may be used, which makes it a benchmark instead of a search.
 
     Raises:
         ValueError: The column cannot be read, is of the test split, or is not the mean of `seeds`.

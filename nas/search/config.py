@@ -25,13 +25,13 @@ class SearchConfig:
         calibration_examples: Training examples that set the batch norm of each subnet.
         per_leaf: How a split supernet is searched: `true` searches every part by itself, in turn; `halving` gives up
             the worse half of the parts again and again; `false` searches all parts as one space.
-        stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than so
-            many percent, for searchers that can say this; 0 for never.
-        remeasured_share: Share of the evaluations that is spent once more on the front and on what noise may have kept
-            off it; the front is measured in any case.
+        stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than this,
+            in percent; 0 for never. Only some searchers can say it.
+        remeasured_share: Share of the evaluations that is spent again on the front, and on candidates that noise may
+            have kept off the front. The front itself is always measured again.
         warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
-            training: its front is evaluated first, and a model learns from the rest of it.
-        hours: The search ends after so many, those of interrupted runs included.
+            training. Its front is evaluated first, and a model learns from the rest.
+        hours: Hours after which the search ends, those of interrupted runs included.
     """
 
     searcher: str = "nsga2"

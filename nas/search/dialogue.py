@@ -1,4 +1,4 @@
-"""What a searcher asks for, one candidate at a time, and what came out, told as soon as it may be."""
+"""The candidates that a searcher asks for, one at a time, and their results, told as soon as possible."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from search_spaces import Architecture, Space
 
 
 class Proposal(NamedTuple):
-    """A candidate and what is known of it without evaluating it."""
+    """A candidate, with what is known about it without evaluating it."""
 
     candidate: Candidate
     known: Known
@@ -24,14 +24,14 @@ class Proposal(NamedTuple):
 class Dialogue:
     """The asks and tells of one search.
 
-    Where several candidates are evaluated at the same time, a searcher that considers pending ones is told of each. Any
-    other is told of as many as it asked for at once, in the order in which they were finished; where it is needed
-    before that, it is asked again and answers from what it knows. So what it is asked and told follows from that order
-    alone.
+    Where several candidates are evaluated at the same time, a searcher that considers pending ones is told of each
+    result. Any other searcher is told of as many results as it asked for at once, in the order in which they were
+    finished. If it is needed before that, it is asked again and answers from what it knows. So this order alone decides
+    what it is asked and told.
 
     Args:
-        searcher: Who is asked and told.
-        problem: What for.
+        searcher: Searcher that is asked and told.
+        problem: Problem that is searched.
         space: Space that it searches.
         slots: Candidates that are evaluated at the same time.
     """
@@ -54,7 +54,7 @@ class Dialogue:
     def next_proposal(self, pending: Sequence[Architecture], most_asks: int) -> Proposal | None:
         """Return the next proposal.
 
-        None where `most_asks` asks in a row brought nothing whose evaluation was begun, or one brought nothing at all.
+        It is None where `most_asks` asks in a row brought no candidate to evaluate, or one ask brought nothing at all.
         """
         while not self._queue:
             if self._asks_without_news >= most_asks or not self._ask(pending):

@@ -1,4 +1,4 @@
-"""What an earlier search of the same space says to another one."""
+"""What a search can learn from an earlier search of the same space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class EarlierSearch:
 
     Attributes:
         evaluations: Evaluations on all of the data, without those that failed or do not fit this space.
-        objectives: What was traded off then, with directions.
+        objectives: Objectives of that search, with their directions.
     """
 
     evaluations: Sequence[Evaluation]
@@ -27,10 +27,10 @@ class EarlierSearch:
 
     @classmethod
     def read(cls, path: Path, space: Space) -> "EarlierSearch":
-        """Read it from a journal, or the job folder that holds one.
+        """Read an earlier search from a journal, or from the job folder that holds one.
 
         Raises:
-            ValueError: There is none, it is damaged, or of another space.
+            ValueError: There is no journal, or it is damaged or of another space.
         """
         journal = path / "search" / "journal.jsonl" if path.is_dir() else path
         if not journal.is_file() or not journal.stat().st_size:
@@ -55,8 +55,8 @@ class EarlierSearch:
     def rows(self, objectives: Sequence[Direction]) -> list[tuple[Architecture, np.ndarray]]:
         """Return architectures and their losses [K] in the objectives of this search.
 
-        An objective that was not measured then is stood in for by one that is none of this search's, such as the
-        latency of another device; where there is none, it is the same for all.
+        An objective that was not measured then is replaced by one that this search does not have, such as the latency
+        of another device. If there is none, its losses are the same for all.
         """
         then = dict(self.objectives)
         ours = {name for name, _ in objectives}

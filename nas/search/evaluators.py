@@ -1,4 +1,4 @@
-"""Evaluating candidates: what objectives say of one, here or elsewhere, one or several at the same time."""
+"""Evaluation of candidates by objectives: here or elsewhere, one or several at the same time."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ FULL = 1.0
 
 
 class Candidate(NamedTuple):
-    """What is evaluated, and on which share of the data that the objectives have; 1 is all of it."""
+    """An architecture to evaluate, and the share of the data to evaluate it on; 1 is all of it."""
 
     architecture: Architecture
     fidelity: float = FULL
@@ -22,13 +22,13 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What objectives said of one candidate.
+    """What the objectives returned for one candidate.
 
     Attributes:
         values: Objective name -> value.
         intervals: Objective name -> 95% interval.
-        reason: Why there are no further values, where one objective failed.
-        seconds: It took.
+        reason: Why there are no further values, where an objective failed.
+        seconds: Time that it took.
     """
 
     values: dict[str, float] = field(default_factory=dict)
@@ -98,6 +98,6 @@ def measure(objectives: Sequence[Objective], candidate: Candidate) -> Measured:
             values[objective.name] = estimate.value
             if estimate.low is not None and estimate.high is not None:
                 intervals[objective.name] = (estimate.low, estimate.high)
-    except Exception as error:  # objectives of users raise anything
+    except Exception as error:  # objectives of users can raise anything
         reason = f"{type(error).__name__}: {error}"
     return Measured(values=values, intervals=intervals, reason=reason, seconds=time.perf_counter() - start)

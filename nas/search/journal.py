@@ -1,4 +1,4 @@
-"""The append-only record of a search: a header, then one line of JSON an evaluation."""
+"""The append-only record of a search: a header, then one line of JSON for each evaluation."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class InvalidJournal(InvalidFile):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What came out for one candidate.
+    """The result of one candidate.
 
     Attributes:
         index: Place in the journal.
@@ -33,7 +33,7 @@ class Evaluation:
         intervals: Objective name -> 95% interval, for measured objectives.
         reason: Why it failed or is infeasible.
         seconds: Time the evaluation took.
-        fidelity: Share of the data that it was evaluated on; only what was evaluated on all of it is on a front.
+        fidelity: Share of the data that it was evaluated on; fronts hold only what was evaluated on all of it.
     """
 
     index: int
@@ -70,11 +70,11 @@ class Evaluation:
 
 
 class Journal:
-    """Evaluations on disk; opened again, it holds those of the earlier run and goes on behind them.
+    """Evaluations on disk; a journal that is opened again holds those of the earlier run and continues after them.
 
     Args:
         path: File to append to; None keeps the journal in memory only.
-        header: What the search is; a journal of another search is refused.
+        header: Description of the search; a journal of another search is refused.
 
     Raises:
         InvalidJournal: The file is of another search, or damaged before its last line.
@@ -100,7 +100,7 @@ class Journal:
 
 
 class StandardErrors:
-    """Architecture -> standard errors of objectives, as a journal has them; 0 of what was not evaluated.
+    """Architecture -> standard errors of objectives, as a journal has them; 0 for what was not evaluated.
 
     Args:
         objectives: Names.
@@ -124,13 +124,13 @@ class StandardErrors:
 
 
 class Records:
-    """Lines of JSON on disk behind a header; opened again, it gives those of the earlier run and goes on behind them.
+    """Lines of JSON on disk after a header; opened again, it holds those of the earlier run and continues after them.
 
     Args:
         path: File to append to; None keeps the records in memory only.
-        header: What they are records of; a file with another header is refused.
-        what: What a file belongs to, for that message.
-        new_names: Names inside the header that files of earlier versions lack; such files are not refused for it.
+        header: What the records describe; a file with another header is refused.
+        what: What such a file belongs to, for the message.
+        new_names: Names inside the header that files of earlier versions lack; such files are still accepted.
 
     Attributes:
         records: Those of the earlier run.
@@ -198,7 +198,7 @@ def _without(value: Any, names: Collection[str]) -> Any:
 
 
 def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:
-    """Return header and evaluations of a journal, whatever its search was.
+    """Return header and evaluations of a journal, of any search.
 
     Raises:
         InvalidJournal: It is empty, or damaged before its last line.

@@ -1,7 +1,7 @@
 """The search: a searcher asks, objectives answer, a journal remembers.
 
-A search is resumed by replay: the searcher is made anew and asks what it asked before, and what the journal knows is
-not evaluated again. So an interrupted search ends with the same journal as an uninterrupted one.
+A search is resumed by replay: a new searcher asks what the earlier one asked, and what the journal knows is not
+evaluated again. So an interrupted search ends with the same journal as an uninterrupted one.
 """
 
 import time
@@ -22,8 +22,8 @@ from nas.search.stopping import Stopping
 from nas.searchers import Searcher
 from search_spaces import Architecture, Space
 
-_ASKS_WITHOUT_NEWS = 20  # asks in a row that bring no new candidate before a space counts as exhausted
-_ROUNDING = 1e-6  # of sums of shares of evaluations
+_ASKS_WITHOUT_NEWS = 20  # asks in a row without a new candidate, after which a space counts as exhausted
+_ROUNDING = 1e-6  # tolerance of sums of shares of evaluations
 
 
 def search(
@@ -37,11 +37,11 @@ def search(
     evaluators: Evaluators | None = None,
     stopping: Stopping | None = None,
 ) -> list[Evaluation]:
-    """Evaluate what the searcher asks for until the journal holds `evaluations` candidates; returns them all.
+    """Evaluate what the searcher asks for until the journal holds `evaluations` candidates, and return them all.
 
     Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. A candidate
-    that is evaluated on a part of the data counts as so much of one. The search ends early where the searcher finds
-    nothing new any more or `stopping` says so; the journal is then shorter.
+    that is evaluated on a part of the data counts as that part of one. The search ends early where the searcher finds
+    nothing new any more, or `stopping` says so; the journal is then shorter.
 
     With `evaluators` of several slots, as many candidates are evaluated at the same time. The journal has them in the
     order in which they were finished, and what the searcher is asked and told follows from this order: the same journal
@@ -53,7 +53,7 @@ def search(
 
 
 class _Search:
-    """What is known so far in one search."""
+    """The state of one search."""
 
     def __init__(
         self,
@@ -225,7 +225,9 @@ class _Search:
 
 @dataclass
 class _Pending:
-    """A candidate that is being evaluated: how often it was asked for meanwhile, and whether anything began it."""
+    """A candidate that is being evaluated: how often it was asked for meanwhile, and whether its evaluation has
+    begun.
+    """
 
     known: Known
     times: int = 1

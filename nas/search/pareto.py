@@ -57,11 +57,11 @@ def _ends(evaluations: Sequence[Evaluation], objectives: Sequence[Direction], en
 def contenders(
     evaluations: Sequence[Evaluation], objectives: Sequence[Direction], *, layers: int = 2, most: int | None = None
 ) -> list[Evaluation]:
-    """Return who may be on the front once noisy objectives are measured better.
+    """Return the candidates that may be on the front once noisy objectives are measured better.
 
     These are the front, the front of the rest, and so on, then all others that are not surely dominated.
-    A candidate that one unlucky measurement kept off the front is among them. With `most`, there are no more than so
-    many; the front itself is always whole.
+    A candidate that one unlucky measurement kept off the front is among them. `most` limits their number; the front
+    itself is always whole.
     """
     rest, found = list(evaluations), []
     near = [e for e, out in zip(evaluations, surely_dominated(evaluations, objectives)) if not out and e.status == "ok"]

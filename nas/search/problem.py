@@ -24,14 +24,14 @@ from nas.search.pareto import Direction
 class Problem:
     """What is searched for.
 
-    Limits on what is computed are kept without evaluating anything, those on what is predicted by the far end of their
-    intervals; what is measured takes time and is evaluated in the order given.
+    Limits on computed objectives are kept without evaluating anything, and limits on predicted ones by the far end of
+    their intervals. Measured objectives take time and are evaluated in the order given.
 
     Args:
-        objectives: Everything that is recorded of a candidate.
+        objectives: All objectives that are recorded for a candidate.
         optimised: Names of the objectives that are traded off.
         bounds: Hard limits by objective name.
-        noted: What is recorded of a candidate where it has it, without deciding anything, such as proxies.
+        noted: Names of values that are recorded where a candidate has them, and decide nothing, such as proxies.
     """
 
     objectives: Sequence[Objective]
@@ -131,7 +131,7 @@ class Problem:
 
 
 class Known(NamedTuple):
-    """What is known of an architecture without evaluating it: values, and intervals of those that are predicted."""
+    """What is known about an architecture without evaluating it: values, and intervals of predicted ones."""
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]

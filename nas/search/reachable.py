@@ -1,4 +1,4 @@
-"""What can be reached under hard limits: before a search by what is computed, after it by what was evaluated."""
+"""Which values can be reached under hard limits: computed ones before a search, evaluated ones after it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,13 +16,14 @@ _MEMBERS, _GENERATIONS = 64, 25
 
 
 def contradiction(space: Space, limits: Sequence[tuple[Computed, Bound]], *, seed: int = 0) -> tuple[int, float] | None:
-    """Return which limit nothing was found to keep beside those before it, and the best value beside them.
+    """Return the limit that no architecture was found to keep together with the limits before it, and the best value
+    found.
 
-    None where all of them can be kept.
+    It is None where all of them can be kept.
 
     Args:
         space: Space to look in.
-        limits: What is limited, and how.
+        limits: Limited objectives and their bounds.
         seed: Seed of the draws.
     """
     for place, (objective, bound) in enumerate(limits):
@@ -35,7 +36,7 @@ def contradiction(space: Space, limits: Sequence[tuple[Computed, Bound]], *, see
 def nearest_found(evaluations: Sequence[Evaluation], bounds: Mapping[str, Bound]) -> str | None:
     """Return one line on the limit that came nearest to being kept by candidates that keep all others.
 
-    None where some keep all, or none was evaluated.
+    It is None where some candidate keeps all limits, or none was evaluated.
     """
     lines = {}
     for name, bound in bounds.items():

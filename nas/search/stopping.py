@@ -1,9 +1,9 @@
-"""When a search has found enough, or has taken long enough."""
+"""Rules by which a search ends early: little gain expected, or time spent."""
 
 import time
 from dataclasses import dataclass, field
 
-_POOR_ASKS = 3  # in a row that promise too little
+_POOR_ASKS = 3  # candidates in a row that promise too little
 
 
 @dataclass
@@ -11,9 +11,9 @@ class Stopping:
     """Ends a search before its evaluations are spent.
 
     Args:
-        gain_percent: Expected growth of the hypervolume by one more candidate below which a search is not worth going
-            on; 0 for never.
-        hours: That a search may take, interrupted runs of it included; None for as long as it needs.
+        gain_percent: A search ends where one more candidate is expected to make the hypervolume grow by less; 0 for
+            never.
+        hours: Hours that a search may take, its interrupted runs included; None for no limit.
     """
 
     gain_percent: float = 0.0

@@ -1,6 +1,6 @@
 """Which architectures a search evaluates.
 
-Those of Optuna are in `nas.searchers.optuna_samplers`, so that nothing else needs Optuna.
+The searchers of Optuna are in `nas.searchers.optuna_samplers`, so that nothing else needs Optuna.
 """
 
 from typing import TYPE_CHECKING

@@ -4,8 +4,8 @@ Paper: Panichella, An adaptive evolutionary algorithm based on non-euclidean geo
 GECCO 2019.
 Differs: the operators are those of all generations here, see `nas.searchers.generations`; survival is computed here, as
 pymoo's needs a compiler. Later fronts are moved to the ideal point before they are scaled, as the first one is, and the
-last front that has places left is scored too, so that who survives of it is not chance. The exponent is kept in 0.1 to
-20. An offspring that was evaluated before gives way to a new one near it.
+last front that has places left is scored too, so that its survivors are not chosen by chance. The exponent is kept in
+0.1 to 20. An offspring that was evaluated before gives way to a new one near it.
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ class _AgeMoeaAlgorithm(GeneticAlgorithm):
 
 
 class _GeometrySurvival(Survival):
-    """The lowest ranks survive, of the last one the highest survival scores."""
+    """Survival of the lowest ranks, and of the highest survival scores within the last rank."""
 
     def _do(self, problem: Problem, pop: Population, *args: Any, n_survive: int, **kwargs: Any) -> Population:
         losses = pop.get("F").astype(float)

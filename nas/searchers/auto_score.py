@@ -1,4 +1,4 @@
-"""Several proxies as one score, without those that rank no better than counting weights and multiply-accumulates.
+"""Several proxies as one score, without those that rank no better than the numbers of weights and multiply-accumulates.
 
 Paper: none; mean ranks are the plain way to put scores of different scales together.
 Differs: nothing known.
@@ -23,12 +23,12 @@ def cost_scores(space: Space) -> dict[str, Score]:
 
 
 class AutoScore:
-    """The mean rank among the proposals, over the proxies that are worth it.
+    """The mean rank among the proposals, over the proxies that beat the baselines.
 
     Once enough accuracies are known, a proxy whose Spearman correlation with them does not exceed that of every
     baseline is left out; it comes back when this changes. Where none is left, all proposals score the same, and nothing
-    is filtered. What was evaluated was chosen by the proxies, which makes their correlations smaller than over the
-    whole space: it errs on the side of not filtering.
+    is filtered. The proxies themselves chose what was evaluated, which makes their correlations smaller than over the
+    whole space. So the error is on the side of not filtering.
 
     Args:
         scores: Name -> proxy, higher better.

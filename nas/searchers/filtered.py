@@ -1,4 +1,4 @@
-"""A filter of proposals: of many that a searcher makes, the best-scored are evaluated.
+"""A filter of proposals: a searcher makes many, and the best-scored are evaluated.
 
 Paper: Zhang & Jia, GradSign, arXiv 2110.08616, section on GradSign-assisted NAS, with 10 candidates for one evaluation.
 Around `RegularizedEvolution`, whose children are all of one parent until it is told, this is the paper's G-REA (with
@@ -24,16 +24,16 @@ Told = Callable[[Sequence[Architecture], np.ndarray, np.ndarray], None]
 
 
 class Filtered(Searcher):
-    """A searcher that proposes the best-scored of what another one proposes.
+    """A searcher that proposes the best-scored proposals of another one.
 
-    One `ask` asks the other searcher `candidates` times and keeps as many as one of its asks gave. Of equally scored
-    ones the first proposed are kept, so a score that is the same for all changes next to nothing.
+    One `ask` asks the other searcher `candidates` times and keeps as many as one of its asks gave. Where scores are
+    equal, the first proposals are kept, so a score that is the same for all changes almost nothing.
 
     Args:
-        searcher: Whose proposals are filtered.
+        searcher: Searcher whose proposals are filtered.
         score: Says which are the best.
         candidates: Times the searcher is asked.
-        first: Whether what is proposed before anything was evaluated is filtered too.
+        first: Whether proposals made before anything was evaluated are filtered too.
         told: Called with everything that was evaluated, for a score that learns from it, such as `AutoScore.tell`.
     """
 
@@ -61,7 +61,7 @@ class Filtered(Searcher):
             pool.update(dict.fromkeys(self.searcher.ask()))
         news = [architecture for architecture in pool if architecture not in self._evaluated]
         if not news:
-            return proposed  # what is known costs nothing, and telling it moves the searcher on
+            return proposed  # known candidates cost nothing, and telling them moves the searcher on
         return self._best(news, len(proposed) or 1)
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:

@@ -1,8 +1,8 @@
-"""What the evolutionary searches of pymoo have in common: integer genes, canonical offspring, ask and tell.
+"""The common part of the evolutionary searches of pymoo: integer genes, canonical offspring, ask and tell.
 
 Genes are choices, so crossover takes each gene from either parent and mutation is polynomial with rounding; all of it
-is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such. Offspring that are no member of
-the space are moved gene by gene until they are, or drawn anew.
+is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such. Offspring outside the space are
+moved gene by gene until they are members, or drawn anew.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pymoo.algorithms.base.genetic import GeneticAlgorithm
     from pymoo.core.problem import Problem
 
-_OUTSIDE = 1e9  # violation of a candidate that has none because it failed
+_OUTSIDE = 1e9  # violation of a candidate that failed and so has none
 
 
 class Generations(Searcher, ABC):
@@ -98,7 +98,7 @@ class Generations(Searcher, ABC):
         from nas.searchers.genes import evaluated
 
         self._new.tell(architectures)
-        # pymoo compares the losses of feasible candidates only, so what has none is told as far outside the limits
+        # pymoo compares the losses of feasible candidates only, so a failed one is told as far outside the limits
         outside = np.where(np.isfinite(violations), violations, _OUTSIDE)
         finite = np.where(np.isfinite(losses), losses, 0.0)
         genes = np.stack([self.space.encode(architecture) for architecture in architectures])

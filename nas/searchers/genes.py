@@ -16,7 +16,7 @@ from search_spaces import Space
 
 
 class CanonicalRepair(RoundingRepair):
-    """Round genes, make members of what is none, and fold to canonical form."""
+    """Repair that rounds genes, makes members of what is not one, and folds to canonical form."""
 
     def __init__(self, space: Space, generator: np.random.Generator) -> None:
         super().__init__()

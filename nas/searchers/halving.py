@@ -3,7 +3,7 @@
 Paper: Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, arXiv 1502.07943;
 brackets of one kind as in Hyperband's inner loop (Li et al., arXiv 1603.06560).
 Differs: what grows is the share of the validation images instead of the training; candidates come from another
-searcher, which is told of every candidate once, on the most data that it got; several objectives are ranked by
+searcher, which is told of every candidate once, with its result on the most data; several objectives are ranked by
 non-dominated rank and crowding.
 """
 
@@ -24,7 +24,7 @@ _INNER: dict[str, Callable[..., Searcher]] = {"nsga2": NSGA2, "random": Random}
 
 
 class SuccessiveHalving(Searcher):
-    """Halving around another searcher; a rung is what is told together.
+    """Successive halving around another searcher; a rung is what is told together.
 
     Args:
         space: Space to search.
@@ -37,7 +37,7 @@ class SuccessiveHalving(Searcher):
         options: Further keyword arguments of that searcher.
 
     Attributes:
-        fidelity: Share of the data on which to evaluate what was asked for last.
+        fidelity: Share of the data to evaluate the last proposals on.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class SuccessiveHalving(Searcher):
         return asked
 
     def _newcomers(self) -> list[Architecture]:
-        """Return what the other searcher asks for, without what is on a rung already.
+        """Return the proposals of the other searcher, without those that are on a rung already.
 
-        Of that it is told at once what is known.
+        It is told at once what is known about those.
         """
         for _ in range(_ASKS_WITHOUT_NEWS):
             asked = self.searcher.ask()

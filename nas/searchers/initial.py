@@ -17,13 +17,13 @@ def initial_encodings(
     *,
     extremes: bool,
 ) -> np.ndarray:
-    """Return up to `n` distinct random architectures [n, D] that keep the exactly known limits, where such are found.
+    """Return up to `n` distinct random architectures [n, D] that keep the exactly known limits, where such exist.
 
-    Many more are drawn than needed; where limits leave too few, those that break them least fill up.
+    Many more are drawn than needed. Where limits leave too few, those that break them least are added.
 
     Args:
         space: Space to draw from.
-        n: How many.
+        n: Number of encodings.
         generator: Generator of the draws.
         violation: Exact violations [N] of encodings [N, D].
         extremes: Whether the smallest and the largest architecture stand first, to span the front from the start.

@@ -1,4 +1,4 @@
-"""LINAS: predictors learn from all that was evaluated, a long evolutionary search on them says what to evaluate next.
+"""LINAS: predictors learn from all evaluations, and a long evolutionary search on them says what to evaluate next.
 
 Paper: Sarah et al., A Hardware-Aware System for Accelerating Deep Neural Network Optimization, arXiv 2202.12954,
 algorithm 1 (ConcurrentNAS); LINAS is its name in the released successor, DyNAS-T, whose settings these are. Every round
@@ -44,7 +44,7 @@ _MATINGS = 3  # tries to fill a generation without doubles; a converged one in a
 class Linas(Searcher):
     """LINAS; a round is what is told together.
 
-    Asked again before it is told, it proposes what the same inner search liked next.
+    When it is asked again before it is told, it proposes the next best of the same inner search.
 
     Args:
         space: Space to search.

@@ -1,4 +1,4 @@
-"""Members of a space that were not evaluated yet, near those that a searcher would like."""
+"""Members of a space that were not evaluated yet, near the proposals of a searcher."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,16 +11,16 @@ _LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its 
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
-_BLOCK = 4  # proposals for each that is wanted, moved into the limits before more of them are looked at
+_BLOCK = 4  # proposals for each wanted one that are moved into the limits before more are looked at
 _FRUITLESS_ROUNDS = 16  # rounds without a move that breaks limits less
-_MOVES = 16  # of each seed in such a round
+_MOVES = 16  # moves of each seed in such a round
 
 
 class NewArchitectures:
     """Keeps what a searcher proposes new, distinct, and within the exactly known limits.
 
-    What takes the place of a proposal that is none of these is found by redrawing few of its decisions, more with every
-    round that finds nothing; where limits are broken, the moves that break them less are kept.
+    Any other proposal is replaced: few of its decisions are redrawn, and more with every round that finds nothing.
+    Where limits are broken, the moves that break them less are kept.
 
     Args:
         space: Space to search.
@@ -50,13 +50,15 @@ class NewArchitectures:
         return self.take(initial_encodings(self.space, n, self.generator, self.violation, extremes=False), n)
 
     def take(self, proposals: np.ndarray, n: int) -> np.ndarray:
-        """Return up to `n` encodings [n, D] that were neither told nor taken since; fewer only where none are left.
+        """Return up to `n` encodings [n, D] that were neither told nor taken since; fewer only where no others are
+        left.
 
-        Where all that is left was taken since the last `tell`, it is given again.
+        Where everything left was taken since the last `tell`, it is given again.
 
         Args:
-            proposals: Encodings [N, D], the best first; they may be known, doubled, no members or outside limits.
-            n: How many.
+            proposals: Encodings [N, D], the best first; they may be known, doubled, outside the space or outside
+                limits.
+            n: Number of encodings.
         """
         taken = self._found(proposals, n, self._told | self._asked)
         if len(taken) == 0:

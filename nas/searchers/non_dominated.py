@@ -1,11 +1,11 @@
-"""Who is better among evaluated candidates of one or several objectives."""
+"""The order of evaluated candidates by one or several objectives."""
 
 import moocore
 import numpy as np
 
 
 def best_first(losses: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the order [N] of candidates with losses [N, K]; of equal ones the first comes first.
+    """Return the order [N] of candidates with losses [N, K]; equal ones keep their order.
 
     It is by violation, then by the one loss, or by non-dominated rank and crowding where losses are several.
     """

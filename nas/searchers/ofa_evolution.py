@@ -38,7 +38,7 @@ class OfaEvolution(Searcher):
         parent_share: Share of the population that is kept as parents.
         mutation_share: Share of the children that are mutants; the others are crossovers.
         mutation_rate: Probability that a block, or a decision that belongs to none, is redrawn in a mutant.
-        resolution_rate: The same of the decision `resolution`.
+        resolution_rate: The same for the decision `resolution`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class OfaEvolution(Searcher):
         self.generator = SEARCHER.generator(seed)
         self._new = NewArchitectures(space, violation, OFA_EVOLUTION_NEW.generator(seed))
         self._groups, self._rates = _groups(space, mutation_rate, resolution_rate)
-        self._genes = np.empty((0, len(space.decisions)), dtype=np.int64)  # of the parents, inactive ones too
+        self._genes = np.empty((0, len(space.decisions)), dtype=np.int64)  # values of the parents, inactive ones too
         self._losses, self._violations = np.empty((0, objectives)), np.empty(0)
         self._asked: dict[Architecture, np.ndarray] = {}
         self._first_told = 0
@@ -109,9 +109,9 @@ class OfaEvolution(Searcher):
         return np.array([inherited.get(form.tobytes(), form) for form in forms]).reshape(forms.shape)
 
     def _accepted(self, breed: Callable[[int], np.ndarray], n: int, before: np.ndarray) -> np.ndarray:
-        """Return what is there already [M, D] and behind it `n` distinct new children within exact limits.
+        """Return the given encodings [M, D], followed by `n` distinct new children within exact limits.
 
-        They are fewer where few such are drawn.
+        There are fewer children where few such are drawn.
         """
         found = before
         for _ in range(_REDRAWS):

@@ -35,7 +35,7 @@ class OptunaSearcher(Searcher, ABC):
     """A sampler of Optuna by ask and tell.
 
     The study that the sampler learns from is kept in memory, and rebuilt by replay as every search is; a study in an
-    Optuna storage is a mirror of it, to be looked at. What the mirror holds already is not written again.
+    Optuna storage is a mirror for people to look at. What the mirror holds already is not written again.
 
     Args:
         space: Space to search.
@@ -49,7 +49,7 @@ class OptunaSearcher(Searcher, ABC):
     """
 
     active_only: ClassVar[bool] = False
-    """Whether decisions that are inactive are no parameters of a trial."""
+    """Whether inactive decisions are left out of the parameters of a trial."""
 
     def __init__(
         self,
@@ -124,8 +124,7 @@ class OptunaSearcher(Searcher, ABC):
         )
 
     def _close(self) -> dict[str, Any]:
-        """End the trials that were asked for; what is told is added as trials of its own. The generation they are of,
-        as Optuna notes it."""
+        """End the trials that were asked for; what is told is added as trials of its own."""
         attributes: dict[str, Any] = {}
         for trial in self._running:
             noted = self.study.get_trials(deepcopy=False)[trial.number].system_attrs
@@ -189,7 +188,7 @@ class OptunaSearcher(Searcher, ABC):
         """Return the mirror.
 
         Raises:
-            ValueError: There is such a study, of another number of objectives.
+            ValueError: The study exists with another number of objectives.
         """
         directions = ["minimize"] * self.objectives
         study = optuna.create_study(
@@ -220,14 +219,14 @@ class OptunaTPE(OptunaSearcher):
 
 
 class OptunaGP(OptunaSearcher):
-    """Gaussian process with expected (hypervolume) improvement; seconds a proposal where decisions are many."""
+    """Gaussian process with expected (hypervolume) improvement; a proposal takes seconds where decisions are many."""
 
     def _sampler(self, seed: int) -> GPSampler:
         return GPSampler(seed=seed, n_startup_trials=self.population)
 
 
 class OptunaNSGA3(OptunaSearcher):
-    """NSGA-III as Optuna has it, a generation at a time."""
+    """NSGA-III of Optuna, a generation at a time."""
 
     def _sampler(self, seed: int) -> NSGAIIISampler:
         steps = direction_steps(self.objectives, self.population)

@@ -3,7 +3,7 @@
 Paper: GM-NAS, arXiv 2203.15207: every part of a split supernet is searched by itself. With halving, the part with the
 best candidate is found as the released code finds the best of its networks: the better half goes on, until one is left.
 Differs: published halving trains one network of each part for longer and longer; here parts are searched for longer and
-longer, and judged by what was found in them. With several objectives, by the hypervolume of that.
+longer, and judged by what was found in them; with several objectives, by its hypervolume.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ MakeSearcher = Callable[[Space, int], Searcher]
 
 
 class PerPart(Searcher):
-    """Searchers of parts of a space that take turns; a turn ends when one is told.
+    """Searchers of the parts of a space, which take turns; a turn ends when a searcher is told.
 
     Args:
-        spaces: The parts.
-        make_searcher: Makes the searcher of each.
+        spaces: Parts of the space.
+        make_searcher: Makes the searcher of each part.
         halving: Whether the worse half of the parts is given up after every rung, until one part is left.
         evaluations: Architectures that the whole search evaluates; rungs share them equally. Needed for halving.
     """
@@ -61,7 +61,7 @@ class PerPart(Searcher):
             if asked := self.searchers[self.part].ask():
                 self._asked.update(dict.fromkeys(asked, self.part))
                 return asked
-            self._turn += 1  # nothing is left to be found there
+            self._turn += 1  # nothing is left to find there
         return []
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:

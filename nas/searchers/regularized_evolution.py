@@ -20,7 +20,7 @@ from nas.searchers.searcher import Searcher
 from search_spaces import Architecture, InvalidArchitecture, Space
 from supernets.streams import SEARCHER
 
-_REDRAWS = 10  # children of a parent that are known, before the last of them is mutated further
+_REDRAWS = 10  # known children of a parent, after which the last of them is mutated further
 _STEPS = 100  # mutations after that; only nearly exhausted spaces come this far
 
 
@@ -31,7 +31,7 @@ class _Member(NamedTuple):
 
 
 class RegularizedEvolution(Searcher):
-    """Evolution with ageing; after the first population, one child at a time.
+    """Evolution with ageing; after the first population, it asks for one child at a time.
 
     Until the next `tell`, all children asked for have the same parent.
 

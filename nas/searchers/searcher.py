@@ -10,24 +10,25 @@ from search_spaces import Architecture
 
 
 class Searcher(Protocol):
-    """Decides which architectures a search evaluates. Searchers are subclasses, which gives them the defaults here.
+    """A searcher decides which architectures a search evaluates. Searchers are subclasses, which gives them the
+    defaults here.
 
     Call order: `ask` once or more, then `tell` with one or more of the architectures asked for, and so on. Every `ask`
-    before the same `tell` proposes anew, from what was told so far; what of it is told is all that happened. What was
-    asked for and not told may be asked for again, and may be told later. A searcher is deterministic: made with the
-    same arguments, asked as often and told the same, it asks the same. That is how a search is resumed, by replay.
+    before the same `tell` proposes anew, from what was told so far; only what is told has happened. A proposal that was
+    not told may be asked for again, and may be told later. A searcher is deterministic: with the same arguments, asked
+    as often and told the same, it proposes the same. This is how a search is resumed, by replay.
 
     Attributes:
-        fidelity: Share of the data on which to evaluate what was asked for last.
+        fidelity: Share of the data to evaluate the last proposals on.
         expected_gain: Share by which each architecture of the last `ask` is expected to make the hypervolume grow; None
             where that is not known.
         predicts_gain: Whether `expected_gain` is ever known.
         considers_pending: Whether `ask` makes use of `pending`. Such a searcher is told of each architecture as soon as
-            it is evaluated; any other is told together of what it asked for together.
-        follows_evaluations: Whether what it asks for depends on how many evaluations there will be, which its
-            constructor then takes as `evaluations`.
+            it is evaluated. Any other searcher is told together about what it asked for together.
+        follows_evaluations: Whether its proposals depend on the number of evaluations of the search. Its constructor
+            then takes this number as `evaluations`.
         learns_from_earlier: Whether its constructor takes an earlier search as `warm_start`: architectures and their
-            losses [K]. Any other begins with the front of it.
+            losses [K]. Any other searcher begins with its front.
     """
 
     fidelity: float = 1.0
@@ -39,7 +40,7 @@ class Searcher(Protocol):
 
     @abstractmethod
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:
-        """Propose what to evaluate next, nothing where all is known.
+        """Propose what to evaluate next; nothing where everything is known.
 
         An architecture may be asked for again and then costs nothing.
 
@@ -50,7 +51,7 @@ class Searcher(Protocol):
 
     @abstractmethod
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        """Learn what came out.
+        """Learn the results.
 
         Args:
             architectures: Those evaluated, N, at least one.

@@ -1,4 +1,4 @@
-"""A searcher that begins with what an earlier search found best.
+"""A searcher that begins with the best architectures of an earlier search.
 
 Paper: warm start as in Sarah et al., arXiv 2202.12954: the first population is the front of another device.
 Differs: the front takes up to half of the first population; the other half is what the searcher itself asks for.
@@ -13,11 +13,11 @@ from search_spaces import Architecture
 
 
 class Seeded(Searcher):
-    """Asks for known good architectures with the first of another searcher's.
+    """A searcher that adds known good architectures to the first proposals of another one.
 
     Args:
-        searcher: Asked for the rest, and told of everything.
-        first: The best first; spread over the front where they are more than there is room for.
+        searcher: Searcher that is asked for the rest and told of everything.
+        first: Known architectures, the best first; where there is no room for all, they are spread over the front.
     """
 
     def __init__(self, searcher: Searcher, first: Sequence[Architecture]) -> None:

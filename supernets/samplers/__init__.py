@@ -2,7 +2,7 @@
 
 A sampler has ``draw(generator) -> list[Architecture]``: the architectures of one step, in the order they are trained.
 It draws from the generator only, so that every process of a distributed training, and a resumed one, draws the same.
-One that learns looks at the gradients of every step as well, and moves its probabilities after every epoch.
+A sampler that learns also looks at the gradients of every step, and changes its probabilities after every epoch.
 """
 
 from typing import TYPE_CHECKING

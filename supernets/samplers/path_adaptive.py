@@ -5,10 +5,10 @@ Paper: PA&DA, arXiv 2302.14772, the path half; released code for NAS-Bench-201. 
 Differs: norms of weights and biases of convolutions and linear layers count; those of batch norms and of learned
 kernel transforms do not. The norm of a choice is the mean over the modules that ran under it, of all decisions that
 share its probabilities: on NAS-Bench-201 the published sum over cells divided by their number, a constant that
-probabilities do not see. Weights of layers that are cut to size count under the active choice of each of their
+probabilities do not see. The weights of layers that are cut to size count for the active choice of each of their
 decisions. With several subnets a step, the norm of their joint gradient counts for every choice that one of them has.
-Where all norms are zero or one is not finite, the choices are uniform; the released code would give NaN. As published,
-choices without weights have norm zero and fade out as training goes on: `floor` keeps them.
+Where all norms are zero, or one of them is not finite, the choices are uniform; the released code would give NaN. As
+published, choices without weights have norm zero and fade out as training goes on: `floor` keeps them.
 """
 
 import re

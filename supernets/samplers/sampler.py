@@ -26,11 +26,11 @@ class Sampler(Protocol):
     the state alone, and the state on what was observed, so a training can be resumed.
 
     Attributes:
-        distillation: What the architectures of a step learn from: the targets (`none`), or, from the second on, what
-            the first says (`in_place`).
+        distillation: What the architectures of a step learn from: the targets (`none`), or the output of the first
+            architecture, for all but the first (`in_place`).
         average_losses: Whether the losses of a step are averaged instead of added up.
-        draws_from_parts: Whether it makes sense in the parts of a space that a schedule such as progressive shrinking
-            opens; False where the sampler says by itself which sizes are trained together.
+        draws_from_parts: Whether the sampler can draw from the parts of a space that a schedule such as progressive
+            shrinking opens; False where the sampler itself says which sizes are trained together.
     """
 
     distillation: Literal["none", "in_place"] = "none"

@@ -2,10 +2,10 @@
 
 Paper: ShiftNAS, arXiv 2307.08300; known from a summary only, no code was released.
 Differs: an architecture of a bin is drawn from a pool whose exact costs are known, instead of being made by a learned
-generator, so its cost is never missed and nothing is trained beside the supernet. What says how little a bin is
-trained is an average of the gradient norms of training steps, after clipping, instead of validation gradients. Logits
-move by `rate` times the relative excess over the mean, at the end of each epoch instead of every 100 steps. Bins divide
-the range of costs equally; `floor` keeps every bin alive.
+generator, so its cost is never missed and nothing is trained beside the supernet. How little a bin is trained is judged
+by an average of the gradient norms of training steps, after clipping, instead of validation gradients. Logits move by
+`rate` times the relative excess over the mean, at the end of each epoch instead of every 100 steps. Bins divide the
+range of costs equally; `floor` keeps every bin alive.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ _STEEPEST = 8.0  # how strongly the most one-sided draws of the pool prefer chea
 
 @dataclass(kw_only=True, eq=False)
 class Shift(Sampler):
-    """A bin of costs is drawn, then an architecture of that bin.
+    """Draws a bin of costs, then an architecture of that bin.
 
     Args:
         space: Space to draw from.
-        cost: What the bins are about; computed once for each architecture of the pool.
+        cost: The cost that the bins divide; computed once for each architecture of the pool.
         subnets: Architectures of one step.
         bins: Parts of the range of costs; 1 for plain uniform sampling.
         warmup: Part of the training in which all bins are equally likely.

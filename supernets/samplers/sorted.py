@@ -1,7 +1,7 @@
 """Nested subnets: every dimension keeps its first units, from the smallest network to the whole one.
 
 Paper: SortedNet, arXiv 2309.00255: nested sub-models are drawn at random, gradients are accumulated, one update.
-Differs: no code was released that could be read. All sub-models of a step see the same batch, and the loss is divided
+Differs: no readable code was released. All sub-models of a step see the same batch, and the loss is divided
 by their number; the paper leaves both open. Dimensions are the decisions of a space, whose choices are listed cheapest
 first: a truncation point is a part from 0 to 1 of every list, so the sub-models form one chain. The whole network is
 among them. In a space of operations instead of sizes the chain is a chain of costs and nothing is nested.

@@ -29,9 +29,10 @@ class TrainConfig:
         sampler_options: Other arguments of the sampler.
         examples: Order of the training examples: `uniform`, every example once an epoch; `balanced`, every class
             equally often, so that the examples of small classes are repeated; or `importance`, the data half of PA&DA:
-            drawn with replacement in proportion to how far the prediction was off.
+            drawn with replacement, in proportion to the error of the prediction.
         example_weights: Whether examples drawn by importance have weights that make the gradient unbiased.
-        split: How the supernet is split into parts on the way (few-shot training, gradient matching); `null` for not.
+        split: How the supernet is split into parts during training (few-shot training, gradient matching); `null` for
+            no split.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.

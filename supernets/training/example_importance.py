@@ -1,4 +1,4 @@
-"""Training examples drawn in proportion to how far the predictions were off.
+"""Training examples drawn in proportion to the error of their predictions.
 
 Paper: PA&DA, arXiv 2302.14772, the data half; the indicator is the gradient norm of the loss by the output, after
 Katharopoulos & Fleuret, arXiv 1803.00942. The path half is `supernets.samplers.path_adaptive`.
@@ -54,7 +54,7 @@ def example_probabilities(running: np.ndarray, tau: float) -> np.ndarray:
 
 @dataclass(kw_only=True, eq=False)
 class ExampleImportance:
-    """The order of the examples of each epoch, and what it follows from.
+    """The order of the examples of each epoch, and the indicators that it follows from.
 
     Call order: `order` of an epoch, then `record` once a step, then `end_epoch`. `state_dict` at any step.
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class TrainingData(Protocol):
-    """One split of a data source in batches; batches are a function of (seed, epoch, index) and a given order alone.
+    """One split of a data source in batches; batches depend only on (seed, epoch, index) and a given order.
 
-    What a batch holds only the task knows.
+    Only the task knows what a batch holds.
     """
 
     def __len__(self) -> int:

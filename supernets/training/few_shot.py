@@ -1,9 +1,10 @@
 """Training of a supernet that is split on the way: stages of training, and a split of every part between them.
 
 Paper: GM-NAS, arXiv 2203.15207; with every choice in a group of its own, Few-shot NAS, arXiv 2006.06863.
-Differs: stages are shares of a budget of forward and backward passes that scoring the splits is part of, so that a
-training costs what one without splits costs. Weights that restart are those the training began with, the same for all
-parts. A schedule of several phases, such as progressive shrinking, runs anew in every stage, with cosines of its own.
+Differs: stages are shares of a budget of forward and backward passes. Scoring the splits counts in it, so a training
+    with splits costs as much as one without. Weights that restart are those that the training began with, the same for
+    all parts. A schedule of several phases, such as progressive shrinking, runs anew in every stage, with cosines of
+    its own.
 """
 
 import json
@@ -238,7 +239,7 @@ class _FewShot:
         spent = scoring_passes(decisions, self.split)
         if not spent:
             return Cut(decisions[0].name, tuple((choice,) for choice in decisions[0].choices)), 0
-        Processes().join_batch_norm(leaf)  # the others wait
+        Processes().join_batch_norm(leaf)  # the other processes wait
         seed = SCORING.seed(self.seed, FIRST_SCORING + number)
         generator, batches = np.random.default_rng(seed), self._batches(seed)
         cuts = []
@@ -272,7 +273,7 @@ class _FewShot:
 
 @dataclass(frozen=True)
 class _Turn:
-    """Whose turn it is: a part of the tree, which is leaf number `leaf` of `leaves` in its stage."""
+    """The part of the tree whose turn it is: leaf number `leaf` of `leaves` in its stage."""
 
     stage: int
     number: int

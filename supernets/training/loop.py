@@ -1,8 +1,8 @@
 """The loop around a step: clock, learning rate, divergence guard, checkpoints, exact resume, events.
 
 Everything random follows from the seed and the number of the step, so a run that was killed and resumed from its
-checkpoint ends with the same weights as one that was not. What a step does, and what a batch is, the loop does not
-know.
+checkpoint ends with the same weights as an uninterrupted one. The loop does not know what a step does or what a batch
+is.
 """
 
 import time
@@ -27,7 +27,7 @@ CHECK_EVERY = 20  # steps between looks at the loss; the only moments at which t
 
 
 class TrainingDiverged(RuntimeError):
-    """A training whose loss grew without bound again and again; the message says when and what to do."""
+    """A training whose loss grew without bound several times; the message says when and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where a training runs, and who hears of it.
+    """Where a training runs, and who is told about it.
 
     Args:
         seed: Seed of data order, changes of examples, and everything that a step draws.
@@ -55,8 +55,9 @@ class Run:
         observer: Receives ``train``, ``validate`` and ``rollback`` events as dictionaries, and those of the step.
         validate: Called at the end of every epoch in the first process; its numbers go to the observer.
         processes: This process and its siblings; alone by default.
-        first_loss: Loss that a training from fresh weights begins with, for the guard; by default what the first
-            steps have. A training that goes on from trained weights begins with less, which says little about scale.
+        first_loss: Loss that a training from fresh weights begins with, for the guard; by default the loss of the first
+            steps. A training that goes on from trained weights begins with a smaller one, which says little about
+            scale.
     """
 
     seed: int = 0

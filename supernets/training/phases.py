@@ -1,4 +1,4 @@
-"""What is trained when: a list of phases, each with its part of the space.
+"""The phases of a training, each with its part of the space.
 
 Paper: Once-for-All, arXiv 1908.09791, section 3.3 and appendix B (progressive shrinking).
 Differs: `TrainConfig.epochs` shares out any number of epochs in the published proportions, and rates keep their
@@ -77,8 +77,8 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
     """Return the phases that a training configuration asks for.
 
     Args:
-        space: What is trained.
-        config: How.
+        space: The space whose supernet is trained.
+        config: How it is trained.
         make_sampler: Makes the samplers; by default one of the library, by its name in the configuration.
 
     Raises:
@@ -127,7 +127,7 @@ def progressive_shrinking(
     for row in _PROGRESSIVE_SHRINKING:
         opened = _restricted(space, row.open_choices)
         if kept and opened.decisions == kept[-1][1].decisions:
-            if kept[-1][0].name[:-1] == row.name[:-1]:  # "depth 1" opened all there is: train the longer "depth 2"
+            if kept[-1][0].name[:-1] == row.name[:-1]:  # "depth 1" opened everything: train the longer "depth 2"
                 kept[-1] = (row, opened)
             continue
         kept.append((row, opened))

@@ -1,4 +1,4 @@
-"""When a training runs at which learning rate."""
+"""The learning rate over the course of a training."""
 
 import math
 from collections.abc import Sequence

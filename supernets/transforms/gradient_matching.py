@@ -1,4 +1,4 @@
-"""Which choices of a decision should stop sharing weights: those whose gradients on the shared weights disagree.
+"""Choices of a decision that should stop sharing weights: those whose gradients on the shared weights disagree.
 
 Paper: GM-NAS, arXiv 2203.15207.
 Differs: weights without a gradient count as zeros; the released code leaves them out, which compares different weights
@@ -58,11 +58,11 @@ def distances(
     active architecture of the supernet stay as they were, and so does torch's global generator.
 
     Args:
-        supernet: Whose space has the decision.
-        decision: Its name.
+        supernet: Supernet whose space has the decision.
+        decision: Name of the decision.
         batches: Training data; at least as many batches as repeats.
-        task: Whose loss is looked at, without what only training adds to it.
-        repeats: Over how many batches to average.
+        task: Task whose loss is compared, without what only training adds to it.
+        repeats: Number of batches to average over.
         generator: Draws the other decisions, and seeds dropout.
         others: `random` choices, the same for all choices of the decision; or `relaxed`: all choices with equal
             weights.
@@ -172,7 +172,7 @@ class Cut:
     """A decision whose choices are put into groups.
 
     Attributes:
-        decision: Its name.
+        decision: Name of the decision.
         groups: The choices of each group.
         distances: Between its choices [n, n]; None where none were needed.
         within: Sum of the distances inside groups.

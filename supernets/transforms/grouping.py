@@ -19,8 +19,8 @@ Sizes = Literal["balanced", "any"]
 def partition(distances: np.ndarray, groups: int, sizes: Sizes = "balanced") -> Groups:
     """Return the groups with the smallest sum of distances inside them, which is the largest sum between them.
 
-    Of equally good ones the first is taken, in lexicographic order of the group numbers of 0, 1, and so on, where a
-    group has the number in which it first appears.
+    Among equally good ones the first counts, in lexicographic order of the group numbers of 0, 1, and so on; groups are
+    numbered in the order in which they first appear.
 
     Args:
         distances: Symmetric [n, n].

@@ -24,7 +24,7 @@ def sort_channels(supernet: Supernet, trained: Collection[Choice] = ()) -> None:
     the `trained` choices. Optimizer states of the weights do not fit them afterwards.
 
     Args:
-        supernet: Whose blocks say their `hidden_channels`.
+        supernet: Supernet whose blocks state their `hidden_channels`.
         trained: Width choices that subnets were trained with, besides the largest.
     """
     for block in supernet.modules():

@@ -2,8 +2,8 @@
 
 Paper: Few-shot NAS, arXiv 2006.06863 (every choice of one decision gets a supernet of its own); GM-NAS, arXiv
 2203.15207 (choices in groups, several decisions one after the other).
-Differs: a decision may be inactive, as the kernel of a block that is left out. Architectures without it belong to the
-first group only, so that parts never overlap; the published parts of Once-for-All share them.
+Differs: a decision may be inactive, such as the kernel of a block that is left out. Architectures without it belong to
+the first group only, so that parts never overlap; the published parts of Once-for-All share them.
 """
 
 import json
@@ -24,7 +24,7 @@ def split(space: Space, decision: str, groups: Sequence[Sequence[Choice]]) -> li
     """Return the parts of a space, one for each group of the choices of a decision; together they are the space.
 
     Args:
-        space: What is split.
+        space: The space to split.
         decision: Name of a decision.
         groups: All of its choices, each in one group.
 
@@ -43,7 +43,7 @@ def decision_named(space: Space, name: str) -> Decision:
     """Return the decision with this name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such decision.
     """
     for decision in space.decisions:
         if decision.name == name:
@@ -66,8 +66,8 @@ class Part:
 
     Args:
         parent: Number of the part that was split; None for the root.
-        decision: What it was split by; empty for the root.
-        group: The choices that this part has of it.
+        decision: The decision by which it was split; empty for the root.
+        group: The choices of this decision that the part has.
     """
 
     parent: int | None = None
@@ -221,7 +221,7 @@ def load_supernet(space: Space, path: Path) -> Supernet:
     """Return the supernet that `Supernet.save` or `Partition.save` wrote.
 
     Raises:
-        ValueError: The file is no supernet, or one of another space.
+        ValueError: The file is not a supernet, or it is of another space.
     """
     tree = read_metadata(path).get("tree")
     supernet = Supernet(space)
@@ -230,7 +230,7 @@ def load_supernet(space: Space, path: Path) -> Supernet:
             parts = [Part(part["parent"], part["decision"], tuple(part["group"])) for part in json.loads(tree)]
             supernet = Partition(space, parts, [supernet.network, *_copies(supernet.network, len(leaves(parts)) - 1)])
         except (ValueError, KeyError, TypeError):
-            pass  # of another space: the whole supernet says so better
+            pass  # of another space: the whole supernet has the better message
     supernet.load(path)
     return supernet
 

@@ -1,4 +1,4 @@
-"""What is believed of the objectives of candidates that were not evaluated."""
+"""Beliefs about the objectives of candidates that were not evaluated."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +18,7 @@ Exact = Callable[[np.ndarray], np.ndarray]
 
 
 class Model(Protocol):
-    """A predictor that also says how candidates hang together."""
+    """A predictor that also says how candidates correlate."""
 
     def fit(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray | None = None) -> Any: ...
 
@@ -31,11 +31,11 @@ class Model(Protocol):
 
 
 class Belief:
-    """Of one objective, for M candidates; more is pretended to be known with every candidate chosen.
+    """A belief about one objective, for M candidates; every chosen candidate counts as known.
 
     Args:
         posterior: Posterior on the warped scale.
-        warp: That scale.
+        warp: The warped scale.
     """
 
     def __init__(self, posterior: Posterior, warp: Warp) -> None:
@@ -98,7 +98,7 @@ class Certainty:
 
 
 class Beliefs(NamedTuple):
-    """Of all objectives of M candidates, and the probability [M] that they keep the limits."""
+    """Beliefs about all objectives of M candidates, and the probability [M] that they keep the limits."""
 
     objectives: Sequence[Belief | Certainty]
     feasible: np.ndarray
@@ -116,7 +116,7 @@ class Models:
     Args:
         make: Makes a model.
         objectives: Number of objectives.
-        exact: Index of an objective -> how it is computed.
+        exact: Index of an objective -> function that computes it.
         limits: Index of an objective -> the largest loss allowed; told violations are then not modelled where all
             that can be violated is among these.
     """

@@ -7,7 +7,7 @@ import numpy as np
 from nas.searchers.new_architectures import can_be_listed, key, listed
 from search_spaces import InvalidArchitecture, Space
 
-_DRAWS = 16  # random ones for each wanted, before those that break limits are moved
+_DRAWS = 16  # random candidates for each wanted one, before those that break limits are moved
 _MOVES = 64  # rounds of moving them, or of looking for further ones
 
 Violation = Callable[[np.ndarray], np.ndarray]

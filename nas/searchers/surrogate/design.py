@@ -8,7 +8,7 @@ from nas.searchers.surrogate.candidates import Candidates
 from search_spaces import Space
 
 _DRAWN = 1024
-_STRATUM = 32  # candidates that one of a stratum is chosen among
+_STRATUM = 32  # candidates of a stratum among which one is chosen
 
 
 def first_pool(

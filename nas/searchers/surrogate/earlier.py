@@ -1,4 +1,4 @@
-"""What an earlier search of the same space says, on another device or of another training."""
+"""What can be learned from an earlier search of the same space, on another device or of another training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _LEAST_ROWS = 10
 class Earlier:
     """A model of each objective that is not computed, learned from the earlier losses alone.
 
-    Its predictions are columns for the models of this search. So neither unit nor scale of the losses matters, how far
-    they are believed is learned from the evaluations of this search, and where they say nothing they do no harm.
+    Its predictions are columns for the models of this search. So unit and scale of the losses do not matter. The
+    evaluations of this search decide how far they are believed, and where they say nothing they do no harm.
 
     Attributes:
-        features: What these models see.
+        features: Features that these models see.
         models: Models of each objective.
         front: Non-dominated architectures [N, D] of the earlier search, by the last objective.
     """
@@ -41,7 +41,7 @@ class Earlier:
         exact: Mapping[int, Exact],
         seed: int,
     ) -> "Earlier | None":
-        """Return what rows say; None where fewer than ten have finite losses.
+        """Return what can be learned from rows; None where fewer than ten have finite losses.
 
         Raises:
             ValueError: A row has another number of losses.

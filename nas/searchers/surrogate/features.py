@@ -1,4 +1,4 @@
-"""What a surrogate sees of an architecture."""
+"""The features of an architecture that a surrogate sees."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ import numpy as np
 
 from search_spaces import Decision, Space
 
-_SAMPLE = 512  # random architectures the numeric columns are standardised by
-_MOST_NUMBERS = 24  # summary columns; more would drown the rest
+_SAMPLE = 512  # random architectures by which the numeric columns are standardised
+_MOST_NUMBERS = 24  # summary columns; more would outweigh the rest
 
 Columns = Callable[[np.ndarray], np.ndarray]
 """Encodings [N, D] -> further columns [N, C], such as proxies; what is not finite counts as the mean."""
@@ -25,7 +25,7 @@ class Features:
     Args:
         space: Space of the architectures.
         generator: Generator of the random architectures.
-        further: More columns.
+        further: Further columns.
     """
 
     def __init__(self, space: Space, generator: np.random.Generator, further: Sequence[Columns] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Expected gain of hypervolume in closed form, for objectives that are believed independently.
+"""Expected gain of hypervolume in closed form, for objectives with independent beliefs.
 
 Paper: Emmerich et al., Single- and multiobjective evolutionary optimization assisted by Gaussian random field
 metamodels, IEEE TEC 10(4), 2006; over boxes as in Yang et al., Efficient computation of expected hypervolume
@@ -17,7 +17,7 @@ _ENTRIES = 4_000_000  # candidates x boxes held at a time
 
 
 class Outcomes(NamedTuple):
-    """What may come out for M candidates in one objective: values [M, Q], of weights [Q] that sum to 1."""
+    """Possible results of M candidates in one objective: values [M, Q], with weights [Q] that sum to 1."""
 
     values: np.ndarray
     weights: np.ndarray
@@ -28,7 +28,7 @@ class Front:
 
     Args:
         points: Losses [N, K]; those not better than the reference in every objective count for nothing.
-        reference: The worst losses that are worth anything [K].
+        reference: The worst losses that still count [K].
         ideal: Losses [K] that scale the objectives; better ones may well exist.
     """
 

@@ -1,4 +1,4 @@
-"""A search that learns from every evaluation what is worth evaluating next: for few and dear evaluations.
+"""A search that learns from every evaluation what to evaluate next: for small evaluation budgets.
 
 Paper: none of its own. Gaussian processes with expected hypervolume improvement (Emmerich et al., 2006); batches one
 after the other as if each had come out as expected (Ginsbourger et al., Kriging is well-suited to parallelize
@@ -31,10 +31,10 @@ _GENERATION = 200  # candidates predicted at a time by the inner search
 _SHORTLIST = 256
 _PARENTS = 64
 _PREDICTED_WHOLE = 12_000  # members of a space up to which all of them are predicted
-_REACH = 0.1  # of the extent of the front, by which the reference lies behind its ends
+_REACH = 0.1  # part of the extent of the front by which the reference lies behind its ends
 _LUCK = 2.0  # standard deviations
-_MARGIN = 0.01  # of the extent of what was told, by which the reference lies behind the worst
-_WIDENINGS = (1.0, 3.0, 10.0)  # of the uncertainty, until anything is expected to gain
+_MARGIN = 0.01  # part of the extent of what was told by which the reference lies behind the worst
+_WIDENINGS = (1.0, 3.0, 10.0)  # part of the uncertainty, until anything is expected to gain
 _LEAST_GAIN = 1e-9
 
 
@@ -54,11 +54,11 @@ class Surrogate(Searcher):
         population: Most architectures of the first design.
         seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
-        evaluations: How many there will be, if that is known; sizes that are not given follow it.
+        evaluations: Number of evaluations of the search, if it is known; sizes that are not given follow it.
         exact: Index of an objective that can be computed -> its losses [N] of encodings [N, D].
         limits: Index of an objective that is not computed -> the largest loss allowed.
-        standard_errors: Those of the losses told [K] of an architecture.
-        further: More columns the model sees, such as proxies.
+        standard_errors: Standard errors of the losses [K] that were told of an architecture.
+        further: Further columns that the model sees, such as proxies.
         warm_start: Architectures and losses [K] of an earlier search, of the same objectives but another device or
             training; what is learned from them guides the first steps and is checked by every evaluation.
         model: `gp` or `ensemble`.
@@ -123,7 +123,7 @@ class Surrogate(Searcher):
             chosen = self._best(self._front, generator, batch)
         if pending:
             return [self.space.decode(row) for row in chosen]
-        if len(chosen) == 0:  # what is left was asked for already, if anything
+        if len(chosen) == 0:  # anything left was asked for already
             chosen = np.array(list(self._asked.values())).reshape(-1, len(self.space.decisions))
         self._asked.update((key(row), row) for row in chosen)
         return [self.space.decode(row) for row in chosen]
@@ -209,7 +209,7 @@ class Surrogate(Searcher):
     def _inner_search(self, front: Front, generator: np.random.Generator) -> tuple[np.ndarray, Front]:
         """Return a short list [M, D] of candidates that gain much, or are predicted to be on the front.
 
-        And the front as far as it is expected to reach.
+        Return also the front as far as it is expected to reach.
         """
         known = self._known()
         if self.candidates.is_listed and len(self.candidates.all()) <= max(_PREDICTED_WHOLE, self.inner_evaluations):
@@ -263,8 +263,8 @@ class Surrogate(Searcher):
 def _front(points: np.ndarray, feasible: np.ndarray) -> Front:
     """Return the front to improve on.
 
-    The reference is a little behind the worst of all: one behind the worst of the front would be blind to what is
-    dearer and better.
+    The reference is a little behind the worst of all: one behind the worst of the front would be blind to candidates
+    that cost more and are better.
     """
     ideal, worst = points.min(axis=0), points.max(axis=0)
     span = np.where(worst > ideal, worst - ideal, np.maximum(1e-6, np.abs(ideal)))
@@ -274,9 +274,9 @@ def _front(points: np.ndarray, feasible: np.ndarray) -> Front:
 def _reaching(front: Front, beliefs: Beliefs) -> Front:
     """Return the front with a reference a little behind its ends.
 
-    Ends are known, expected, or where the first objective is better with luck. A reference behind the worst of all
-    would spend evaluations on what is far worse and hardly cheaper; one behind the known ends would be blind to what
-    is dearer and better.
+    The ends are known, or expected, or optimistic in the first objective. A reference behind the worst of all
+    would spend evaluations on candidates that are far worse and hardly cheaper; one behind the known ends would be
+    blind to those that cost more and are better.
     """
     expected = beliefs.expected()
     lucky = expected.copy()

@@ -2,23 +2,23 @@
 
 Paper: Snelson et al., Warped Gaussian Processes, NIPS 2003; power transforms of objectives as in Cowen-Rivers et al.,
 HEBO: Pushing the Limits of Sample-Efficient Hyperparameter Optimisation, arXiv 2012.03826.
-Differs: a shifted logarithm, linear below the best, so that what is better still is not ruled out; the shift is one of
-four, whichever makes what was told the likeliest.
+Differs: a shifted logarithm, linear below the best, so that still better losses are not ruled out; the shift is one of
+    four, the one that makes the told losses likeliest.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-_EXTENTS = (0.3, 1.0, 3.0, 10.0)  # of the distance from the best to the median
+_EXTENTS = (0.3, 1.0, 3.0, 10.0)  # parts of the distance from the best to the median
 _FURTHEST = 50.0  # exponent
 
 
 class Warp(NamedTuple):
     """Losses on a scale that is logarithmic above the best of them and linear below it.
 
-    So that failures far off neither bend a model nor hide what differs among the good ones; and where errors grow with
-    the loss, as those of latencies do, small losses are told exactly.
+    So very large losses neither bend a model nor hide differences among the good ones. Where errors grow with the loss,
+    as those of latencies do, small losses are resolved exactly.
 
     Attributes:
         best: The least loss seen.

@@ -13,7 +13,7 @@ from supernets.tasks.task import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """Where a training is when it takes a step.
+    """The position of a training when it takes a step.
 
     Attributes:
         step: Number of the step in the training, from 0.
@@ -34,7 +34,7 @@ class Moment:
 
 
 class Step(Protocol):
-    """What one step of a training does. The loop around it keeps time, learning rate, guard, checkpoints and reports.
+    """One step of a training. The loop around it keeps time, learning rate, guard, checkpoints and reports.
 
     A step owns its networks, optimizers and averages, and whatever it draws by. Steps inherit from this class and
     get its defaults.
@@ -43,10 +43,10 @@ class Step(Protocol):
     an epoch `end_epoch`; after the last one of a stretch `end_phase`. `order` is asked before the batches of an epoch
     are made, also when a training goes on in the middle of it.
 
-    State rules: what a call does follows from the batch, the moment and the state alone. `state_dict` is asked for
-    between any two of these calls, by all processes at the same time, and later steps must not change what it gave.
-    After `load_state_dict` of a step that was newly made with the same arguments, or of this one, everything goes on
-    bit for bit as it went on from there; `begin_phase` is not called again for the stretch that was running.
+    State rules: what a call does depends only on the batch, the moment and the state. `state_dict` is asked for
+    between any two of these calls, by all processes at the same time, and later steps must not change what it returned.
+    After `load_state_dict` of a step that was newly made with the same arguments, or of this one, training continues
+    bit for bit as it did from there; `begin_phase` is not called again for the stretch that was running.
 
     Attributes:
         device: Device where the step computes.
@@ -90,7 +90,7 @@ class Step(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take a state that `state_dict` gave, and leave it as it is.
+        """Take a state that `state_dict` returned, without changing it.
 
         Raises:
             ValueError: The state is of a step with other settings.

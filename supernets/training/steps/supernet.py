@@ -2,8 +2,8 @@
 
 Paper: Once-for-All, arXiv 1908.09791, appendix B: the gradients of the subnets of a step are summed; the teacher runs
 in training mode without gradients, and its soft labels stand beside the targets. In-place distillation, arXiv
-1903.05134: what the largest subnet says stands instead of the targets.
-Differs: weights that no subnet of a step used are left alone by that step; under old versions of torch, momentum and
+1903.05134: the output of the largest subnet replaces the targets.
+Differs: a step leaves weights alone that none of its subnets used; under old versions of torch, momentum and
 weight decay moved them as well.
 """
 
@@ -36,7 +36,7 @@ class SupernetStep(Step):
         supernet: Trained in place, on its device.
         phases: What to train when; the same list is the schedule of the loop.
         config: Optimizer, clipping, averaging and distillation.
-        task: What is trained for.
+        task: What the supernet is trained for.
         processes: This process and its siblings.
         examples: Draws the examples by importance; None for another order.
         balanced: Shows every class equally often; None for another order.
@@ -55,7 +55,7 @@ class SupernetStep(Step):
     def __post_init__(self) -> None:
         parameter = next(self.supernet.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.supernet.to(memory_format=torch.channels_last).train()  # says nothing about weights of other shapes
+        self.supernet.to(memory_format=torch.channels_last).train()  # this says nothing about weights of other shapes
         self.processes.join_batch_norm(self.supernet)
         self.optimizer = make_optimizer(self.supernet, self.config)
         self.average: WeightAverage | None = None
