@@ -1,10 +1,10 @@
-"""Pareto fronts of several searches beside each other: hypervolume under one reference, coverage, what a budget buys.
+"""Pareto fronts of several searches compared: hypervolume under one reference, coverage, the best within a budget.
 
 *Paper*: coverage of two sets, C(A, B), is that of Zitzler and Thiele, "Multiobjective evolutionary algorithms: a
 comparative case study and the strength Pareto approach" (1999): the share of B that some member of A equals or beats in
 every objective. C(A, B) and C(B, A) are both needed; neither follows from the other.
-*Differs*: beside it stands the share that is covered beyond the measuring error: some member of A is then surely better
-in every objective that has an error, and no worse in the others. All pairs are tested together by Holm's method.
+*Differs*: a second number is the share that is covered beyond the measuring error: some member of A is then surely
+better in every objective that has an error, and no worse in the others. All pairs are tested together by Holm's method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How much of one front another one covers, as shares from 0 to 1.
+    """The part of one front that another one covers, as shares from 0 to 1.
 
     Attributes:
         share: Members that are equalled or beaten in every objective.
@@ -40,16 +40,16 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontComparison:
-    """What was found.
+    """The result of a comparison.
 
     Attributes:
         directions: The objectives, and whether each is maximised.
         reference: Objective -> value at the bad corner of the box in which hypervolume is measured.
         ideal: Objective -> value at its good corner.
         hypervolume: Front -> share of the box that it dominates.
-        outside: Front -> members that are no better than the reference in some objective, and count for nothing.
+        outside: Front -> number of members that are not better than the reference in some objective, and do not count.
         coverage: (A, B) -> how much of B is covered by A.
-        members: Front -> how many members were compared; those that lack a value are left out.
+        members: Front -> number of compared members; those that lack a value are left out.
     """
 
     directions: tuple[Direction, ...]
@@ -72,10 +72,10 @@ def compare_fronts(
 
     Args:
         fronts: Name -> members.
-        directions: What they are compared by.
+        directions: Objectives of the comparison, and whether each is maximised.
         reference: Objective -> worst value that counts; by default the worst value of all fronts, and a tenth of their
             range beyond it, so that the members at the ends count too.
-        errors: Objective -> how sure differences in it are. Others are compared by the `intervals` of their members;
+        errors: Objective -> how certain differences in it are. Others are compared by the `intervals` of their members;
             values without one are exact.
 
     Raises:
@@ -126,7 +126,7 @@ def _complete(members: Sequence[Member], directions: Sequence[Direction]) -> lis
 
 
 def best_within(members: Sequence[Member], quality: Direction, cost: str, budget: float) -> Member | None:
-    """Return the best member that costs no more than the budget, the cheaper of equals; None where none does.
+    """Return the best member that costs no more than the budget, the cheaper one of equals; None where none keeps it.
 
     A measured cost keeps a budget as it keeps a limit of the search: with the upper end of its interval.
     """
@@ -196,11 +196,11 @@ def _coverage(
 
 
 def by_intervals(name: str, *, exact_without: bool = True) -> PValues:
-    """Return how sure differences in an objective are, by the intervals of its values alone.
+    """Return how certain differences in an objective are, judged by the intervals of its values alone.
 
     Args:
         name: Name of the objective.
-        exact_without: Whether a value without an interval is exact; else nothing is sure of it.
+        exact_without: Whether a value without an interval is exact; otherwise nothing is known about its error.
     """
 
     def ends(members: Sequence[Member]) -> list[intervals.Ends | None]:

@@ -1,4 +1,4 @@
-"""Objectives and limits of a search problem, as they are written."""
+"""Objectives and limits of a search problem, read from text."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from nas.objectives import Bound, parse_bound
 
 @dataclass(frozen=True)
 class Goal:
-    """One objective of a problem: how it is called, where it comes from, and its direction."""
+    """One objective of a problem: its name, its source and its direction."""
 
     name: str
     column: str
@@ -22,7 +22,7 @@ def parse_goals(text: str) -> tuple[Goal, ...]:
     """Return objectives written `accuracy:max,latency:min`, each a column of the table, or an exact cost.
 
     Raises:
-        ValueError: It is not of that form.
+        ValueError: The text is not of that form.
     """
     goals = []
     for part in text.split(","):
@@ -58,7 +58,7 @@ def parse_limit(text: str) -> Limit:
     """Return the limit that a text such as `latency<=5` states.
 
     Raises:
-        ValueError: It is not of that form.
+        ValueError: The text is not of that form.
     """
     match = re.fullmatch(r"\s*([^<>=]+?)\s*(<=|>=)\s*(q?)([-+.\deE]+)\s*", text)
     try:

@@ -34,8 +34,8 @@ class DeviceTable:
         devices: Names [D].
         families: What each device shares with its other settings, such as batch sizes [D].
         latency_ms: [N, D]; NaN where it was not measured.
-        described: What describes the architectures [N, F]; F may be 0.
-        counted: Name of what is counted, such as MACs -> numbers [N].
+        described: Features of the architectures [N, F]; F may be 0.
+        counted: Name of a count, such as MACs -> numbers [N].
     """
 
     devices: Sequence[str]
@@ -91,7 +91,7 @@ class DeviceTable:
 
 
 def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return what describes architectures [N, F], and what is counted of them.
+    """Return features of architectures [N, F], and their counts.
 
     Choices one-hot, how often each choice is taken among decisions of the same choices, numbers of decisions with many
     of them, and logarithms of exact costs where the space has some.
@@ -137,12 +137,12 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """Of one prediction of one device.
+    """The errors of one prediction of one device.
 
     Attributes:
         method: `transfer`, `from scratch`, or what is counted.
         choice: How the architectures to measure were found: `random` or `chosen`.
-        samples: How many were measured.
+        samples: Number of measurements.
         values: Values of the `MEASURES`; NaN where a method has none.
     """
 
@@ -153,11 +153,11 @@ class Errors:
 
 
 class HeldOut:
-    """One device of a table, taken for new.
+    """One device of a table, treated as a new one.
 
     Args:
-        table: With all devices.
-        device: Which one.
+        table: Table with all devices.
+        device: Number of the device.
         setting: What to try.
 
     Raises:
@@ -222,9 +222,9 @@ class Summary:
     """One method with one number of samples over all devices.
 
     Attributes:
-        method: As in `Errors`, so are `choice` and `samples`.
+        method: As in `Errors`, like `choice` and `samples`.
         mean: Measure -> mean over devices, with the interval over seeds.
-        worst: The device that is ranked worst.
+        worst: Device whose architectures are ranked worst.
         worst_spearman: Its Spearman, mean over seeds with the interval.
     """
 

@@ -1,10 +1,10 @@
 """How well methods rank architectures, over several trainings each, with intervals for the mean and for differences.
 
-Two things are random: which architectures were looked at, and the training. The first has the standard error that the
-bootstrap over architectures gives, with resamples that are the same for every training, so that differences are paired;
-the second the deviation between seeds. The half-width of an interval is the root of the sum of the squares of 1.96
-bootstrap errors and of Student's quantile times the standard error over seeds. One seed alone tells nothing of the
-training: intervals are then about the architectures only.
+Two things are random: the sample of architectures, and the training. The standard error of the first is that of a
+bootstrap over architectures, with the same resamples for every training, so that differences are paired. The error of
+the second is the deviation between seeds. The half-width of an interval is the root of the sum of the squares of 1.96
+bootstrap errors and of Student's quantile times the standard error over seeds. One seed alone tells nothing about the
+training: intervals then cover the architectures only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from nas.student_interval import student_half
 from supernets.estimate import Estimate
 
 LEAST = {"spearman": -1.0, "kendall": -1.0, "top_precision": 0.0}
-"""Of each measure; the greatest of all is 1. Intervals of measures end there."""
+"""The least value of each measure; the greatest of all is 1. Intervals of measures end there."""
 _NORMAL_97_5 = 1.959964
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """How one method ranks.
+    """The ranking quality of one method.
 
     Attributes:
-        seeds: Trainings that this is the mean of.
+        seeds: Number of trainings in this mean.
         measures: Measure -> mean over seeds; measures are those of `nas.rank_agreement.MEASURES`.
         of_seeds: Measure -> value of each seed.
         lead: Measure -> mean less that of the first method, paired; empty for the first one and for baselines.
@@ -47,13 +47,13 @@ def compare(
     resamples: int = 500,
     seed: int = 0,
 ) -> dict[str, Ranked]:
-    """Compare methods, in the order given, and baselines behind them.
+    """Compare methods, in the given order, and baselines after them.
 
     Args:
         scores: Method -> seed -> scores of the architectures [N], higher better; the first method is the reference.
-        accuracies: True ones [N].
+        accuracies: True accuracies [N].
         baselines: Name -> scores [N] that need no training.
-        top_percent: What counts as the top.
+        top_percent: Share of the architectures that counts as the top, in percent.
         resamples: Bootstrap resamples.
         seed: Seed of the resamples.
 

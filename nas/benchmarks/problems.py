@@ -1,6 +1,6 @@
-"""Search problems whose answers are known before: a published table, or predictors fitted to evaluations of one.
+"""Search problems with known answers: a published table, or predictors fitted to evaluations of one.
 
-What searchers find is compared, nothing is chosen for anyone, so that columns of the test split are allowed here.
+They compare searchers and choose no network for use, so columns of the test split are allowed here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkProblem:
-    """What searchers are compared on.
+    """A problem on which searchers are compared.
 
     Attributes:
         name: Name in tables and figures.
@@ -34,7 +34,7 @@ class BenchmarkProblem:
         front: The true front [M, K] as losses, where it is known.
         rows: Architectures of the table that was read.
         notes: Lines that say what the problem is: coverage, reference, errors of predictors.
-        looked_up: Arrays that its values are looked up in; they make a problem of the same name another one.
+        looked_up: Arrays that its values are looked up in; problems of one name differ where these do.
     """
 
     name: str
@@ -64,7 +64,7 @@ class BenchmarkProblem:
 def tabular_problem(
     name: str, table: Table, goals: Sequence[Goal], limits: Sequence[Limit] = (), reference: str = "worst"
 ) -> BenchmarkProblem:
-    """Return a search among the architectures of a table; those that it lacks break a limit that is known beforehand.
+    """Return a search among the architectures of a table; others break a limit that is known beforehand.
 
     Args:
         name: Name of the problem.
@@ -75,8 +75,8 @@ def tabular_problem(
             values such as `accuracy=80,latency=30`.
 
     Raises:
-        ValueError: A column is missing, an architecture has two values, no row keeps the limits (says what can be
-            reached), or the reference is not of that form.
+        ValueError: A column is missing, an architecture has two values, no row keeps the limits (the message says what
+            can be reached), or the reference is not of that form.
     """
     space = _space_of(table)
     objectives, values, columns = _tabular_objectives(table, space, [*goals, *_limited_only(goals, limits)])
@@ -136,14 +136,14 @@ def oracle_problem(
     predictor: Callable[[], Predictor],
     reference: str = "worst",
 ) -> BenchmarkProblem:
-    """Return a search of the whole space, where predictors fitted to columns of a table stand for the columns.
+    """Return a search of the whole space, where predictors fitted to columns of a table replace the columns.
 
     Args:
         name: Name of the problem.
         table: Real evaluations of some architectures.
         goals: Objectives; exact costs of the space are computed, others are columns of the table.
         limits: Hard limits on objectives.
-        predictor: Makes what is fitted to each column.
+        predictor: Makes the predictor that is fitted to each column.
         reference: As in `tabular_problem`; `worst` is that of the table, or of the space where it is computed.
 
     Raises:
@@ -194,7 +194,7 @@ def reference_point(text: str, goals: Sequence[Goal], losses: np.ndarray, front:
         front: The best of them [M, K].
 
     Raises:
-        ValueError: It is not of that form, or no value is left out and none is better.
+        ValueError: The text is not of that form, or no value of the front is better than the reference.
     """
     if text == "worst":
         return losses.max(axis=0)

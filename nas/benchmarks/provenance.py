@@ -1,4 +1,4 @@
-"""Where a published accuracy comes from, so that values of different kinds are never mixed."""
+"""The provenance of published accuracies, so that values of different kinds are never mixed."""
 
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -9,14 +9,14 @@ _UNITS = {"%": 1.0, "fraction": 100.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How the accuracies of a column were obtained; two columns are comparable where these are equal.
+    """The way in which the accuracies of a column were obtained; two columns are comparable where it is equal.
 
     Args:
-        dataset: Such as `cifar10`.
+        dataset: Name of the data, such as `cifar10`.
         epochs: Epochs of the training that the accuracy is from.
         split: `validation` or `test`.
         seeds: Fewest and most trainings that one value is the mean of.
-        selection: Which epoch counts, `last epoch` or what else the authors did.
+        selection: Epoch that counts: `last epoch`, or another rule of the authors.
         unit: As written in the table, `%` or `fraction`; values are read as percent.
     """
 
@@ -52,7 +52,7 @@ def require_same(first: Provenance, second: Provenance) -> None:
     """Refuse to put values together that were obtained differently.
 
     Raises:
-        ValueError: They differ; the message says in what.
+        ValueError: They differ; the message says how.
     """
     differ = [f.name for f in fields(Provenance) if f.compare and getattr(first, f.name) != getattr(second, f.name)]
     if differ:

@@ -1,6 +1,6 @@
 """Published tables: accuracies and scores of architectures, read from csv.
 
-A table is a csv or csv.gz with a header. Which columns name the architecture of a row is the space's matter, see
+A table is a csv or csv.gz with a header. The space decides which columns name the architecture of a row, see
 `Space.read_row`; every other column is read when it is asked for.
 """
 
@@ -37,7 +37,7 @@ class Accuracies:
         """Return both together.
 
         Raises:
-            ValueError: They were obtained differently, or say different things of an architecture.
+            ValueError: They were obtained differently, or differ for an architecture.
         """
         require_same(self.provenance, other.provenance)
         for architecture, value in other.percent.items():
@@ -63,7 +63,7 @@ class Table:
 
     Args:
         path: Path of the file that the rows come from, for messages.
-        space: What the architectures are of.
+        space: Space of the architectures.
         cells: Column -> text of every row.
         lines: Line of every row in the file.
         architectures: Architectures of every row.
@@ -87,7 +87,7 @@ class Table:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is no such table; the message names file, line and column.
+            ValueError: The file is not such a table; the message names file, line and column.
         """
         cells, lines = read_cells(path)
         architectures = []
@@ -163,7 +163,8 @@ class Table:
             provenance: How they were obtained; for columns of published tables this is known.
 
         Raises:
-            ValueError: The column is missing, its provenance unknown, a value no accuracy, or an architecture has two.
+            ValueError: The column is missing, its provenance is unknown, a value is not an accuracy, or an architecture
+                has two.
         """
         self._require(column)
         known = PUBLISHED.get((self.space.name, column))
@@ -227,7 +228,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _Covered:
-    """The fold of a space, and no members but these."""
+    """The fold of a space in which only these are members."""
 
     fold: Callable[[dict[str, Choice]], dict[str, Choice]] | None
     members: frozenset[Architecture]

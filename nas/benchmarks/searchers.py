@@ -1,4 +1,4 @@
-"""Runs of searchers on problems whose answers are known, and what many of them say together."""
+"""Runs of searchers on problems with known answers, and the summary of many runs."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +23,13 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one search came to.
+    """The course of one search.
 
     Attributes:
         losses: Losses of the evaluations in their order [N, K]; infinite where a limit is broken.
         overhead_s: Seconds that the searcher itself took for each evaluation, on average.
         overhead_cpu_s: The same in seconds of processor time.
-        overhead_worst_s: The most that it took for each candidate of a round.
+        overhead_worst_s: Most seconds that it took for each candidate of a round.
     """
 
     losses: np.ndarray
@@ -69,9 +69,9 @@ class _Timed(Searcher):
 def offered(problem: BenchmarkProblem, *, seed: int, evaluations: int, population: int) -> dict[str, Any]:
     """Return what a searcher is offered for a problem, by the name of its argument.
 
-    Beside the space, the objectives, the seed, the population and the violations of exact limits, that is the number of
-    evaluations, what is exactly computable (`exact`: index of an objective -> its losses [N] of encodings [N, D]) and
-    the limits on other objectives (`limits`: index -> largest loss).
+    Beside the space, the objectives, the seed, the population and the violations of exact limits, it is offered the
+    number of evaluations, what is exactly computable (`exact`: index of an objective -> its losses [N] of encodings [N,
+    D]) and the limits on other objectives (`limits`: index -> largest loss).
     """
     return {
         "space": problem.space,
@@ -180,14 +180,14 @@ class Comparison:
     """All runs of all searchers on one problem.
 
     Attributes:
-        problem: Which.
+        problem: The problem.
         evaluations: Most evaluations of each run.
         hypervolumes: Searcher -> curves [S, N].
         best: Searcher -> best value of the first objective so far [S, N], as it is written in the table.
         lengths: Searcher -> evaluations of each run [S]; fewer where it had nothing new to propose.
         overheads: Searcher -> seconds for each candidate [S], wall time, processor time and the worst round [S, 3].
         volume: The true hypervolume, or that of everything found by anyone.
-        is_true: Whether it is the true one.
+        is_true: Whether `volume` is the true one.
         best_possible: Best feasible value of the first objective, where it is known.
     """
 

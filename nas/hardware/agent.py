@@ -1,8 +1,8 @@
-"""Times networks on another machine; its source is sent there and run, nothing is installed.
+"""Times networks on another machine: its source is sent there and run, and nothing is installed.
 
-Lines of JSON come in by standard input and go out by standard output. A result is kept in a private folder until it is
-acknowledged, and models as long as the session lasts, so that a new connection goes on where the last was cut. Only
-the standard library is imported, and what runs the models.
+Lines of JSON come in by standard input and go out by standard output. A private folder keeps each result until it is
+acknowledged, and the models as long as the session lasts. So a new connection continues where the last one was cut.
+Only the standard library is imported, and the runtime of the models.
 
 It ends with its connection, after the visit that it is timing; the agent of the next connection waits for that.
 """
@@ -106,7 +106,7 @@ def _remove_abandoned(prefix: str) -> None:
 
 
 class Agent:
-    """Answers one connection."""
+    """The agent of one connection: it answers requests."""
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
         self._incoming, self._outgoing = incoming, outgoing
@@ -220,6 +220,6 @@ def main() -> None:
     """Serve standard input and output until they are closed."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     outgoing = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no message
+    os.dup2(2, 1)  # what libraries print must not be read as a message
     Agent(sys.stdin.buffer, outgoing).run()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What of a latency configuration cannot be had on a machine, without measuring anything."""
+"""Checks that a machine supports a latency configuration, without measuring anything."""
 
 from nas.hardware.backends import Backend
 from nas.hardware.config import LatencyConfig
@@ -9,7 +9,7 @@ def mistakes(config: LatencyConfig, device: str) -> list[str]:
     """Return what is not available of a configuration, one line each, beginning with the field.
 
     Args:
-        config: How latency shall be measured.
+        config: How latency is to be measured.
         device: Device where networks run on this machine, `cpu` or `cuda`.
     """
     try:

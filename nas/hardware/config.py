@@ -28,14 +28,14 @@ class LatencyConfig:
         threads: CPU threads of one forward pass.
         repeats: Timed repeats of each network.
         warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
-        min_time_ms: Forward passes are timed in groups at least this long.
-        backend: What runs the networks: a catalogue name, or `package.module:object`.
+        min_time_ms: Least time of a group of forward passes that is timed as one.
+        backend: What runs the networks: a catalogue name (`nas list backend`), or `package.module:object`.
         precision: Precision of weights and activations; `int8` quantises weights once and activations at every pass.
         device: `here` for this machine, or `ssh://user@host[:port]` for another one: its processor, or its CUDA device
             with `/cuda` at the end.
-        timeout_s: A network that needs longer in all is given up as too slow.
-        max_interval: Widest 95% interval accepted, as a share of the value; wider ones are measured on for a while and
-            fail then.
+        timeout_s: Time in seconds after which the measurement of a network is given up as too slow.
+        max_interval: Widest 95% interval that is accepted, as a share of the value. Networks with wider ones are
+            measured longer, and fail if that does not help.
         ssh_options: Options of the `ssh` program, such as `-i` and a file; the rest belongs in ~/.ssh/config.
         python: Interpreter on the other machine.
     """
@@ -73,7 +73,7 @@ class LatencyConfig:
         """Return the backend, see `nas.hardware.backends.Backend`.
 
         Raises:
-            ValueError: There is none of that name.
+            ValueError: There is no backend of that name.
         """
         try:
             return find(self.backend, package="nas.hardware.backends", attribute="Backend")()
@@ -113,13 +113,13 @@ class Conditions:
     """All that a latency depends on besides the network: the key of every number.
 
     Args:
-        device: What a person calls it.
+        device: Name of the device, for people.
         backend: What ran the network, with its version.
         batch_size: Inputs of one forward pass.
         precision: Precision of weights and activations.
         threads: CPU threads of one forward pass.
-        input_shape: Shape of what the network takes, without the batch, such as [C, H, W]; a list of shapes where it
-            takes several inputs.
+        input_shape: Shape of the input without the batch, such as [C, H, W]; a list of shapes where there are several
+            inputs.
     """
 
     device: str

@@ -1,6 +1,6 @@
 """Devices by name for the roofline model: peak fp32 arithmetic and memory traffic from the makers' data sheets.
 
-The time to start a layer is in no data sheet: 5 microseconds is what launching a kernel on a GPU is usually put at.
+No data sheet has the time to start a layer: 5 microseconds is a common figure for launching a kernel on a GPU.
 """
 
 from nas.hardware.roofline import AnalyticDevice

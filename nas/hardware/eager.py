@@ -1,4 +1,4 @@
-"""Networks of PyTorch as they are run and timed: in a precision, with an example, on their device."""
+"""Networks of PyTorch made ready to run and to be timed: in a precision, with an example, on their device."""
 
 import copy
 import time

@@ -1,4 +1,4 @@
-"""What networks are called with while they are timed or written to files."""
+"""Example inputs of networks that are timed or written to files."""
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,9 @@ def shape_of(example: Example) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
 
 
 def ready_for(model: nn.Module, example: Example, dtype: torch.dtype) -> Example:
-    """Return an example where a network can take it: on its device, with floating point numbers of this type.
+    """Return an example as a network can take it: on its device, with floating point numbers of this type.
 
-    Floating point numbers of four dimensions have channels last. Whole numbers stay what they are.
+    Floating point numbers of four dimensions have channels last. Whole numbers stay unchanged.
     """
     device = next(model.parameters(), torch.zeros(1)).device
     return tuple(channels_last(one.to(device, dtype)) if one.is_floating_point() else one.to(device) for one in example)

@@ -1,7 +1,7 @@
 """Latency of plain networks, here or on another machine.
 
 All networks take turns, so that a machine that slows down for a while slows all of them alike. Each turn is a visit,
-see `nas.hardware.timing`; what the visits say together is in `nas.hardware.measurement`.
+see `nas.hardware.timing`; `nas.hardware.measurement` joins the visits into numbers.
 """
 
 import math
@@ -28,7 +28,7 @@ VISITS = 10
 """Turns of each network; the repeats are shared among them."""
 
 EXTRA_ROUNDS = 3
-"""Times that a measurement with too wide an interval is taken on for as long again."""
+"""Times that a measurement with too wide an interval is extended by its own length."""
 
 
 def measure_latency(
@@ -65,7 +65,7 @@ def measure(
         rounds: Multiplies the repeats.
 
     Raises:
-        ValueError: The configuration cannot be had on this machine.
+        ValueError: This machine does not support the configuration.
         DeviceUnreachable: The other machine does not answer.
     """
     with Meter(config) as meter:
@@ -78,7 +78,7 @@ class Meter:
     Args:
         config: How to measure.
         journal: File that keeps what another machine has measured; with the same networks in the same order, a
-            measurement that was killed goes on where it stopped.
+            measurement that was killed continues where it stopped.
     """
 
     def __init__(self, config: LatencyConfig, *, journal: Path | None = None) -> None:
@@ -156,7 +156,7 @@ class Meter:
         for model, batch, record in zip(models, batches, records):
             try:
                 files.append(self._backend.export(model.eval(), batch, self.config))
-            except Exception as error:  # whatever the exporter does not like
+            except Exception as error:  # any complaint of the exporter
                 files.append(b"")
                 record.error = f"cannot be exported: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return files
@@ -187,7 +187,7 @@ def conditions(device: torch.device, example: Example, config: LatencyConfig) ->
 
 @dataclass
 class _Record:
-    """What is known of one network so far."""
+    """The measurements of one network so far."""
 
     visits: list[list[float]] = field(default_factory=list)
     energy_mj: list[float] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """What the sum of block latencies misses, learned from a few networks measured whole.
 
-A network is no sum of its blocks: each was measured with its weights in the cache and paid for one call of its own, and
-a backend joins or drops what it sees at once. Learned is the ratio of the measured latency to the sum, linear in what a
-millisecond of the network consists of: calls, layers, multiply-accumulates, weights, feature maps, resolutions. A ridge
-penalty, chosen by leave-one-out error, decides how far that is followed; with the largest only the mean ratio is left.
+A network is more than the sum of its blocks: each block was measured with its weights in the cache and with a call of
+its own, and a backend joins or drops operations that it sees together. A model learns the ratio of the measured latency
+to the sum, linear in the content of a millisecond of the network: calls, layers, multiply-accumulates, weights, feature
+maps, resolutions. A ridge penalty, chosen by leave-one-out error, decides how far the model is followed; with the
+largest penalty only the mean ratio is left.
 
 Intervals are those of the jackknife: quantiles of the errors on networks left out of the fit, each in units of the
 standard deviation that the ridge gives it, so that networks unlike those measured have wider ones.
@@ -24,12 +25,12 @@ _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 
 
 class LatencyCorrection:
-    """Fitted to networks measured whole.
+    """A correction fitted to networks that were measured whole.
 
     Args:
-        totals: What each network adds up to [N, 1 + K]: first the sum of its blocks' latencies in ms, then whatever may
-            explain the difference.
-        measured_ms: Its latency as a whole [N].
+        totals: Totals of each network [N, 1 + K]: first the sum of its blocks' latencies in ms, then what may explain
+            the difference.
+        measured_ms: Latency of each whole network [N].
 
     Raises:
         ValueError: There are fewer than `MIN_NETWORKS` networks.

@@ -1,4 +1,4 @@
-"""Latency tables: the blocks of a space measured one by one, and what any of its networks will take.
+"""Latency tables: measured blocks of a space, and the latency of any of its networks predicted from them.
 
 Paper: the latency table of Once-for-All, arXiv 1908.09791, is the sum over measured blocks.
 Differs: the sum is corrected by a model of networks measured whole, and every prediction has an interval.
@@ -29,7 +29,7 @@ class MeasuredNetwork:
     """One network measured whole.
 
     Attributes:
-        architecture: Which.
+        architecture: Its architecture.
         latency: Latency in ms.
         part: Whether the correction was fitted to it, or is judged by it.
     """
@@ -41,12 +41,12 @@ class MeasuredNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionErrors:
-    """How far predictions were off on networks that nothing was fitted to.
+    """The errors of predictions on networks that nothing was fitted to.
 
     Attributes:
-        networks: How many.
+        networks: Number of networks.
         mape_percent: Mean absolute error, relative to what was measured.
-        worst_percent: The largest.
+        worst_percent: Largest absolute error.
         bias_percent: Mean error; more than 0 where predictions were too high.
         spearman: Rank correlation of predicted and measured.
         covered_percent: Share within their 95% intervals; None where there are no intervals.
@@ -72,8 +72,8 @@ class LatencyTable:
     """Predicts the latency of every network of a space under the conditions it was measured in.
 
     Args:
-        space: Whose blocks were measured.
-        options: What the space was made with, for messages.
+        space: Space whose blocks were measured.
+        options: Options of the space, for messages.
         conditions: Device, backend, batch size and so on, see `nas.hardware.latency.conditions`.
         blocks_ms: Latency of each distinct block of the space, in their order [M].
         work: What each block does.
@@ -118,8 +118,9 @@ class LatencyTable:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        """Of each block [M, 1 + K]: latency, 1, layers, millions of MACs, weights and activations; then its latency
-        once more, in the column of its resolution."""
+        """The values of each block [M, 1 + K]: latency, 1, layers, millions of MACs, weights and activations; then its
+        latency again, in the column of its resolution.
+        """
         rows = np.array([
             [
                 estimate.value,
@@ -181,7 +182,7 @@ class LatencyTable:
         """Return the table in a file, for the space that it was built for.
 
         Raises:
-            ValueError: It is no table, or not of this space; says which.
+            ValueError: The file is not a table, or not of this space; the message says which.
         """
         if content.get("latency_table") != FORMAT:
             raise ValueError(f"no latency table of format {FORMAT} (latency_table: {content.get('latency_table')})")

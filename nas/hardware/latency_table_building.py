@@ -1,8 +1,8 @@
 """Measuring a latency table: every distinct block of a space, then a few dozen whole networks.
 
 Blocks and networks are measured in groups, in an order drawn at random, each group beside the same reference network.
-Where that was slower than it is elsewhere, so was the machine, and the group is corrected for it. What time is left
-goes into further passes over everything, so that one bad minute decides nothing.
+Where the reference was slower than elsewhere, the machine was slower too, and the group is corrected for it. The rest
+of the time goes into further passes over everything, so that one bad minute decides nothing.
 """
 
 import time
@@ -34,17 +34,17 @@ _CALIBRATION_BATCH = 4
 
 
 class TableFailed(RuntimeError):
-    """No table can be built, because something that every prediction needs has no latency."""
+    """A table cannot be built, because something that every prediction needs has no latency."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """What a latency table is made of.
+    """Settings of a latency table.
 
     Args:
         networks: Whole networks that the correction is fitted to.
-        held_out: Further whole networks that it is judged by.
-        minutes: Time to measure in; fewer networks and passes where it is short.
+        held_out: Further whole networks that the table is judged by.
+        minutes: Time to measure in; where it is short, there are fewer networks and passes.
         passes: Most times that everything is measured.
         seed: Seed of the networks that are drawn and of the order of measuring.
     """
@@ -64,7 +64,7 @@ class TableConfig:
 
 
 class _Group(NamedTuple):
-    """What is measured together: blocks or networks by their numbers."""
+    """Blocks or networks, by their numbers, that are measured together."""
 
     kind: Kind
     members: tuple[int, ...]
@@ -74,11 +74,11 @@ class TableBuilder:
     """Builds the latency table of a space; what the journal knows already is not measured again.
 
     Args:
-        space: Whose.
+        space: Space whose blocks and networks are measured.
         config: Number of networks and time allowed.
         measure: Measures networks; they are in evaluation mode and on the CPU.
         journal: Records of the measurements, of this table alone.
-        observer: Told of progress.
+        observer: Receives the progress.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TableBuilder:
             self._remember(record)
 
     def build(self, *, options: dict[str, Any], conditions: dict[str, Any]) -> LatencyTable:
-        """Measure what is missing; the table of what was measured.
+        """Measure what is missing, and return the table.
 
         Raises:
             TableFailed: A block has no latency, or too few networks have one.
@@ -157,7 +157,7 @@ class TableBuilder:
             return self._network(self.chosen[member][0])
         block = self.space.blocks.distinct[member]
         module = block.build()
-        if next(module.parameters(), None) is None:  # what measures looks for the device there
+        if next(module.parameters(), None) is None:  # the measuring function looks for the device there
             module.register_parameter("anchor", nn.Parameter(torch.empty(0)))
         return module.eval(), block.example()
 
@@ -258,8 +258,8 @@ def spread(
 ) -> np.ndarray:
     """Return distinct encodings [up to n, D] whose costs are spread evenly, in logarithm, from cheapest to dearest.
 
-    Random architectures are nearly all of middling cost, so half of those chosen from have cheap or dear choices more
-    often than others.
+    Nearly all random architectures have a medium cost, so half of the pool takes cheap or dear choices more often than
+    others.
     """
     drawn = n * _DRAWN_PER_NETWORK
     tilt = np.exp(_TILT * generator.uniform(-1, 1, size=(drawn, 1)))
@@ -280,7 +280,7 @@ def spread(
 def relative_slowness(references: Sequence[Estimate]) -> np.ndarray:
     """Return how slow the machine was [G] when the same network was measured with each of G groups; about 1.
 
-    What the intervals of the measurements explain is not taken for a change of the machine.
+    Differences that the intervals of the measurements explain do not count as a change of the machine.
     """
     values = np.array([reference.value for reference in references])
     if len(values) < 2:

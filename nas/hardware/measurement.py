@@ -1,4 +1,4 @@
-"""What measuring a network gives: numbers with their conditions, or the reason why there are none."""
+"""The result of measuring a network: numbers with their conditions, or the reason why there are none."""
 
 import math
 from collections.abc import Sequence
@@ -10,22 +10,24 @@ from nas.hardware.config import Conditions
 from supernets.estimate import Estimate
 
 LEAST_REACH = 0.03
-"""No run sees how a shared machine changes until the next: no interval is narrower than this share to each side."""
+"""A run cannot see how a shared machine changes until the next one: intervals reach at least this share to each
+side.
+"""
 
 CALM = 0.05
-"""The share of the times that is taken for undisturbed."""
+"""The share of the times that counts as undisturbed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A network in numbers.
+    """The measured numbers of a network.
 
     Args:
         latency: Milliseconds of one forward pass, with the 95% interval for the value of another run.
         throughput_per_s: Inputs a second.
         memory_mb: Peak memory in megabytes, where it is known.
         energy_mj: Millijoules of one forward pass, where the machine counts them.
-        conditions: What the numbers hold for.
+        conditions: Conditions under which the numbers hold.
     """
 
     latency: Estimate
@@ -36,20 +38,20 @@ class Measurement:
 
 
 class MeasurementFailed(RuntimeError):
-    """A network has no latency; says why: too slow, not finite, its own error, or an interval that stays too wide."""
+    """A network has no latency; the message says why: too slow, not finite, its own error, or too wide an interval."""
 
 
 def latency_of(visits: Sequence[Sequence[float]]) -> Estimate:
     """Return the latency from the times of several visits, with the 95% interval for the value of another run.
 
-    Other programs never make a network faster, they make it slower even where they leave it the core, because they take
-    the caches. So what the fastest twentieth of the times reaches comes back in the next run, and the median does not.
-    How far a visit is from that at its best says how disturbed the machine is. Another run meets another disturbance,
-    which averaging over one run does not make smaller: the interval reaches as far to both sides as three quarters of
-    the visits are off.
+    Other programs never make a network faster. They make it slower even where they leave it the core, because they take
+    the caches. So the fastest twentieth of the times is the same in the next run, and the median is not. The distance
+    of the best time of a visit from it says how disturbed the machine is. Another run meets another disturbance, which
+    averaging over one run does not make smaller: the interval reaches as far to both sides as three quarters of the
+    visits are off.
 
     Args:
-        visits: Milliseconds, one sequence a visit.
+        visits: Milliseconds, one sequence for each visit.
     """
     value = float(np.quantile(np.concatenate([np.asarray(times, dtype=float) for times in visits]), CALM))
     best = [min(times) for times in visits] if len(visits) > 1 else visits[0]

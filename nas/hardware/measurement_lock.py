@@ -10,9 +10,9 @@ Item = TypeVar("Item")
 
 
 class MeasurementLock:
-    """A lock of many workers and one measurement at a time; it is freed when its process ends, however that happens.
+    """A lock for many workers or one measurement at a time; it is freed when its process ends, in any way.
 
-    A measurement that waits is let in before any work that comes later, so it is never starved.
+    A waiting measurement is let in before any work that comes later, so it never waits for ever.
 
     Args:
         folder: Folder where the files of the lock are made; the same for all processes.

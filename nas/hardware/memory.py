@@ -14,7 +14,7 @@ from nas.hardware.examples import Example
 def peak_memory_mb(model: nn.Module, example: Example) -> float:
     """Return the megabytes of weights, of the input, and of the most activations that live at once in one pass.
 
-    On CUDA the allocator says it; on a CPU the tensors that the operations give are counted while they live. Memory
+    On CUDA the allocator knows it; on a CPU the outputs of the operations are counted while they live. Memory
     that an operation uses inside itself is not seen on a CPU.
 
     Args:
@@ -36,7 +36,7 @@ def peak_memory_mb(model: nn.Module, example: Example) -> float:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that operations make, as long as they live."""
+    """A counter of the bytes of all storages that operations make, as long as they live."""
 
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()

@@ -20,12 +20,12 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     Its one input is called `input`; several are `input1`, `input2` and so on.
 
     Args:
-        model: A plain network; its mode is put back.
+        model: A plain network; its mode is restored.
         example: What it is called with; whole numbers of it are kept in the file, to time it on.
         dynamic_batch: Any batch size instead of that of the example.
 
     Raises:
-        ImportError: The exporter is not installed; says how to install it.
+        ImportError: The exporter is not installed; the message says how to install it.
     """
     _require_exporter()
     parameter = next(model.parameters(), torch.zeros(1))
@@ -50,7 +50,7 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     finally:
         model.train(was_training)
     assert program is not None
-    file = program.model_proto  # made anew whenever it is asked for
+    file = program.model_proto  # made again whenever it is asked for
     if not dynamic_batch:
         _keep_whole_numbers(file, example)
     return file.SerializeToString()

@@ -17,7 +17,8 @@ def energy_counter(cuda: int | None = None, rapl: str = RAPL) -> Callable[[], fl
 
     Args:
         cuda: Index of the NVIDIA device that works; None where the processor does.
-        rapl: Pattern of the counters of all processor packages; each runs over at `max_energy_range_uj` beside it.
+        rapl: Pattern of the counters of all processor packages; each starts again from 0 at `max_energy_range_uj`
+            beside it.
     """
     return _nvml(cuda) if cuda is not None else _rapl(rapl)
 

@@ -1,8 +1,8 @@
 """Measuring on another machine through `ssh`: our side of the connection.
 
 The agent's source goes through the standard input of the `ssh` program, then requests and results as lines of JSON.
-Every visit has an id; its result is written to a journal here before it is acknowledged, and kept there until it is. So
-whatever is cut and whenever, nothing is measured twice and nothing is lost.
+Every visit has an id; its result is written to a journal here before it is acknowledged, and the other machine keeps it
+until then. So a connection may be cut at any time: nothing is measured twice and nothing is lost.
 """
 
 import base64
@@ -58,7 +58,7 @@ class Visit:
 
 
 class ResultJournal:
-    """Results by id in a file of JSON lines, which outlives the process where the user names the file."""
+    """Results by id in a file of JSON lines, which stays after the process where the user names the file."""
 
     def __init__(self, path: Path | None) -> None:
         self.known: dict[str, dict[str, Any]] = {}
@@ -111,7 +111,7 @@ class OtherMachine:
         """Reach the agent, or say at once why this is impossible.
 
         Raises:
-            DeviceUnreachable: No connection, no Python there, or no runtime.
+            DeviceUnreachable: There is no connection, no Python there, or no runtime.
         """
         try:
             self._open()

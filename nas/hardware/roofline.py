@@ -1,4 +1,4 @@
-"""Latency that nobody measured: the roofline model of a device, for where none is at hand.
+"""Latency without measuring: the roofline model of a device that is not at hand.
 
 Paper: Williams, Waterman and Patterson, Roofline, Communications of the ACM 52(4), 2009: a layer takes as long as its
 arithmetic or its memory traffic, whichever is longer.

@@ -1,4 +1,4 @@
-"""Models of files made ready to run, here and on other machines: ONNX Runtime, and PyTorch for exported programs.
+"""Models from files, made ready to run here and on other machines: ONNX Runtime, and PyTorch for exported programs.
 
 Only the standard library is imported before a runtime is asked for.
 """
@@ -25,11 +25,11 @@ _NUMPY_TYPES = {
 
 
 EXAMPLE = "example of "
-"""What the name of an input stands behind in the metadata of an ONNX file, where whole numbers to call it with lie."""
+"""Prefix of the name of an input in the metadata of an ONNX file, which hold whole numbers to call it with."""
 
 
 class NoRuntime(Exception):
-    """A runtime is not installed; says how to install it."""
+    """A runtime is not installed; the message says how to install it."""
 
 
 def open_onnx(model: bytes, threads: int, *, cuda: bool = False) -> Network:
@@ -121,7 +121,7 @@ def runtime_version(name: str) -> str:
     """Return a runtime with its version.
 
     Raises:
-        NoRuntime: It is not installed on this machine.
+        NoRuntime: The runtime is not installed on this machine.
     """
     try:
         module: Any = __import__(name)

@@ -1,8 +1,8 @@
 """Timing of networks, with the standard library only: the same source times here and on other machines.
 
 A network is timed in *visits*: a few groups of passes one after the other, then it is the turn of the next network.
-Time in which the thread was ready to run but other programs had the core is no latency of the network; Linux says for
-every thread how long that was, and it is taken out.
+Time in which the thread was ready to run but other programs had the core is not part of the latency. Linux says for
+every thread how long that was, and it is subtracted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ WARM_UP_SHARE = 0.03
 
 
 class TooSlow(Exception):
-    """The time that a network was given is over."""
+    """A network took longer than its time limit."""
 
 
 class NotFinite(Exception):
-    """A network gives NaN or infinity."""
+    """The output of a network holds NaN or infinity."""
 
 
 def nothing() -> None:
@@ -42,7 +42,7 @@ class Network:
         cancel: Ends a pass that is running, from another thread.
         memory_mb: Peak memory in megabytes, where it is known.
         passes: Passes of a group; 0 until it is warm.
-        clock: Seconds, where the passes do not run in the thread that starts them.
+        clock: Clock in seconds, where the passes do not run in the thread that starts them.
     """
 
     step: Callable[[], Any]
@@ -55,7 +55,9 @@ class Network:
 
 
 class OwnTime:
-    """Seconds without those in which this thread was ready to run and had no core, as far as the system counts them."""
+    """A clock without the seconds in which this thread was ready to run and had no core, as far as the system counts
+    them.
+    """
 
     def __init__(self) -> None:
         try:
@@ -77,7 +79,9 @@ class OwnTime:
 
 @dataclass
 class Plan:
-    """How one visit goes: longest warm-up, groups, shortest group, longest visit, joules used so far (if countable)."""
+    """The plan of a visit: longest warm-up, groups, shortest group, longest visit, joules used so far (if
+    countable).
+    """
 
     warmup_s: float
     groups: int
@@ -93,8 +97,8 @@ def visit(network: Network, plan: Plan) -> dict[str, Any]:
         `times_ms`, milliseconds of a pass for each group; `passes` of a group; `memory_mb`; `energy_mj` of a pass.
 
     Raises:
-        TooSlow: The limit was over before any group was timed.
-        NotFinite: The output of the network is no number.
+        TooSlow: The time limit passed before any group was timed.
+        NotFinite: The output of the network is not finite.
     """
     end = time.perf_counter() + plan.timeout_s
     own_time = OwnTime()

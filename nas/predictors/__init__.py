@@ -1,4 +1,4 @@
-"""What few evaluated architectures say of many others.
+"""Predictors: what a few evaluated architectures say about many others.
 
 Latency on a device of your own, from a table of other devices and 20 measurements:
 

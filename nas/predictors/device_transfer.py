@@ -1,14 +1,13 @@
-"""Latency on a new device from that on others and a few measurements of the new one.
+"""Latency on a new device, predicted from other devices and a few measurements of the new one.
 
-What is predicted is the logarithm of the latency. To a new device all others are examples of what devices are like: its
-expectation is their mean, and a Gaussian process describes how it departs from it: by the level, by how steeply it
-follows the mean, along the departures of the others, smoothly along their principal components, and by what describes
-the architecture (linear and smooth). How much of each is to be expected is learned from the known devices: every one is
-taken for the new one in turn, and the variances under which the others explain it best are one hypothesis. Those under
-which it departs from the mean like none of the others, but as its architectures are described, are another, for devices
-of a new kind; one more expects all of that and nothing of the others' departures. Each is also tried with less and with
-more noise. With the measurements of the new device the hypotheses are weighted by their evidence, and predictions are
-the mixture of all.
+What is predicted is the logarithm of the latency. The known devices are examples of what devices are like. The expected
+latency of a new one is their mean, and a Gaussian process describes its departure from the mean: by the level, by how
+steeply it follows the mean, along the departures of the others, smoothly along their principal components, and by the
+features of the architecture (linear and smooth). The known devices teach how much of each to expect: each one in turn
+plays the new device, and the variances under which the others explain it best are one hypothesis. A second hypothesis
+is for devices of a new kind: the departure follows the features of the architecture and no other device. A third one
+expects all of that and no departures of the others. Each is also tried with less and with more noise. The measurements
+of the new device weight the hypotheses by their evidence, and predictions are the mixture of all.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9; few-shot
 transfer between devices, with which this competes, is HELP, arXiv 2106.08630.
@@ -36,7 +35,7 @@ _LENGTH, _NOISE = len(_PARTS), len(_PARTS) + 1
 _REACH = 7.0
 _LEVEL_VARIANCE = 1.0
 _JITTER = 1e-8
-_LEAST_WEIGHT = 1e-2  # of the best hypothesis; others add nothing but time
+_LEAST_WEIGHT = 1e-2  # share of the best hypothesis; others only take time
 _NOISE_FACTORS = (0.25, 1.0, 4.0, 16.0, 64.0)
 _BATCH_ROWS = 1024
 
@@ -62,7 +61,7 @@ class _View(NamedTuple):
 
 @dataclass(frozen=True)
 class _Known:
-    """What the known devices have in common: makes a view of any row that has their latencies."""
+    """The common part of the known devices; makes a view of any row that has their latencies."""
 
     level: np.ndarray
     axes: np.ndarray
@@ -84,7 +83,7 @@ class _Known:
 
 
 class _Kernel:
-    """What architectures have in common [M, N], as a function of the parameters."""
+    """The covariance of architectures [M, N], as a function of the parameters."""
 
     def __init__(self, left: _View, right: _View) -> None:
         self.squared = _squared(left.components, right.components)
@@ -152,8 +151,8 @@ class _Fitted(NamedTuple):
 class DeviceTransfer:
     """A predictor of latency in ms that knows other devices.
 
-    Its features are the latencies of D known devices, in ms, and then whatever describes an architecture, which may be
-    nothing. Call order: `learn` with all rows of the table; `choose`, if the architectures to measure can be chosen;
+    Its features are the latencies of D known devices, in ms, followed by features of the architecture, which may be
+    missing. Call order: `learn` with all rows of the table; `choose`, if the architectures to measure can be chosen;
     `fit` with the rows that were measured; `predict`. The mean is the median of the predicted latency; the standard
     deviation is that of a new measurement, noise included.
 
@@ -179,16 +178,16 @@ class DeviceTransfer:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
     def learn(self, features: np.ndarray, devices: int, measured: np.ndarray | None = None) -> Self:
-        """Learn what devices are like from features [N, D + F], of which the first `devices` are latencies in ms.
+        """Learn what devices are like from features [N, D + F]; the first `devices` columns are latencies in ms.
 
         Args:
             features: Features of all architectures.
-            devices: How many are known.
-            measured: Which latencies [N, D] were measured, where others were filled in: what one device says of
-                another, and how noisy it is, is learned from measurements only. None: all.
+            devices: Number of known devices.
+            measured: Which latencies [N, D] were measured and not filled in; by default all. What one device says about
+                another, and its noise, are learned from measurements only.
 
         Raises:
-            ValueError: Fewer than two devices or three rows, or a latency that is no positive number.
+            ValueError: Fewer than two devices or three rows, or a latency that is not a positive number.
         """
         x = feature_rows(features)
         if not MIN_DEVICES <= devices <= x.shape[1]:
@@ -209,10 +208,10 @@ class DeviceTransfer:
         return self
 
     def choose(self, count: int, generator: np.random.Generator, among: np.ndarray | None = None) -> np.ndarray:
-        """Return rows [count], of `among` if given, that are worth measuring, the most telling first.
+        """Return rows [count], of `among` if given, that are worth measuring, the most informative first.
 
         Each one is that of the drawn candidates whose measurement would most reduce the expected variance of all of
-        them, on average over the hypotheses; nothing of the new device is needed.
+        them, on average over the hypotheses; this needs no measurement of the new device.
 
         Raises:
             ValueError: More rows than there are.

@@ -26,7 +26,7 @@ class GaussianProcess:
     """Smooth in the standardised features, with one length scale for all of them, and white noise.
 
     The standard deviation is that of a new target, noise included. Memory and time grow with the square and the cube
-    of the training rows: made for a few thousand at most.
+    of the training rows: it is made for a few thousand at most.
 
     Attributes:
         kernel: `matern` (5/2) or `rbf`.
@@ -57,7 +57,7 @@ class GaussianProcess:
         kernel = ConstantKernel(1.0, (1e-3, 1e4)) * smooth + WhiteKernel(0.1, (1e-8, 1e2))
         regressor = GaussianProcessRegressor(kernel, n_restarts_optimizer=self.restarts, random_state=self.seed)
         with warnings.catch_warnings():
-            # a parameter at its bound is an answer here: no noise, or no signal
+            # a parameter at its bound is a valid answer: no noise, or no signal
             warnings.simplefilter("ignore")
             regressor.fit(scaled_x(x), scaled_y(y))
         self._state = _Fitted(scaled_x, scaled_y, regressor)

@@ -1,4 +1,4 @@
-"""Gaussian process regression on groups of features, each of a relevance that is learned under a prior.
+"""Gaussian process regression on groups of features, each with a relevance that is learned under a prior.
 
 Paper: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and equation 5.9.
 Differs: the kernel, a linear one and an exponential of the squared distance, which for one-hot groups falls by a factor
@@ -22,15 +22,16 @@ _LOG_NOISE_FLOOR = np.log(1e-5)
 
 
 class Posterior(NamedTuple):
-    """What is believed of M rows.
+    """A belief about M rows.
 
     Attributes:
         mean: Expected target [M].
         std: Standard deviation of what the features determine [M], without noise.
-        factor: [R, M]; what rows i and j have in common is `prior(i)[j]` less the product of columns i and j.
-        prior: Covariances [M] of row i with all before anything was seen; None where there is nothing but the factor,
-            whose products are then added.
-        residual: Variance of what the features do not determine, each row's own and not an error of measurement.
+        factor: [R, M]; the covariance of rows i and j is `prior(i)[j]` less the product of columns i and j.
+        prior: Prior covariances [M] of row i with all rows; None where there is only the factor, whose products are
+            then added.
+        residual: Variance that the features do not explain: each row has its own part of it, which is not a measurement
+            error.
     """
 
     mean: np.ndarray
@@ -99,7 +100,7 @@ class GroupedGaussianProcess:
         groups: Group of every column, 0 to G-1; None makes every column a numeric group.
         numeric: The groups that are numbers; others are one-hot, scaled so that two different choices are 1 apart.
         iterations: Steps of the first maximisation of the likelihood; later ones take a third of it.
-        likelihood_rows: Rows the likelihood is computed of, drawn where there are more.
+        likelihood_rows: Most rows of which the likelihood is computed; more rows are sampled.
         seed: Seed of that draw.
     """
 
@@ -148,9 +149,9 @@ class GroupedGaussianProcess:
         return Posterior(mean, scale * np.sqrt(variance), scale * factor, prior, scale**2 * state.kernel.noise)
 
     def log_density(self, features: np.ndarray, targets: np.ndarray, variances: np.ndarray) -> float:
-        """Return the natural logarithm of the density of targets [N] of known error `variances` [N].
+        """Return the natural logarithm of the density of targets [N] with known error `variances` [N].
 
-        Parameters are those that were found before, or that a first fit starts from.
+        It uses the parameters that were found before, or those that a first fit starts from.
         """
         x, y = training_data(features, targets)
         groups, numeric = self._grouping(x.shape[1])

@@ -16,10 +16,11 @@ LayerScores = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class LayerLayout:
-    """Which column holds what: [N, P * L] is one block of L columns for each of P proxies.
+    """The meaning of the columns: [N, P * L] is one block of L columns for each of P proxies.
 
     Made once, from all architectures that will be asked about, or from those of training; then every matrix it gives
-    has the same columns. It needs no targets. Nothing but names and numbers: it can be stored beside a predictor.
+    has the same columns. It needs no targets, and consists of names and numbers only, so it can be stored beside a
+    predictor.
 
     Attributes:
         proxies: Names, in the order of their blocks.
@@ -42,7 +43,7 @@ class LayerLayout:
     def of(
         cls, scores: Sequence[LayerScores], *, align: Literal["order", "name"] = "order", depth: int | None = None
     ) -> Self:
-        """Return the layout that just holds these architectures.
+        """Return the smallest layout that holds these architectures.
 
         Args:
             scores: Scores of each architecture: proxy name -> layer name -> value, layers in network order.

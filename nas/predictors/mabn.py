@@ -34,7 +34,7 @@ class BayesianLinear(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """x + dropout(W2 dropout(gelu(W1 layer_norm(x)))); across segments, not channels, if so told."""
+    """x + dropout(W2 dropout(gelu(W1 layer_norm(x)))); optionally across segments instead of channels."""
 
     def __init__(self, width: int, hidden: int, dropout: float, *, across_segments: bool = False) -> None:
         super().__init__()

@@ -32,7 +32,8 @@ class _Fitted(NamedTuple):
 
 @dataclass(kw_only=True)
 class ParZC:
-    """Layer-wise scores [N, proxies * layers] to a ranking score: only the order of the predicted means is meaningful.
+    """A predictor from layer-wise scores [N, proxies * layers] to a ranking score: only the order of the means is
+    meaningful.
 
     NaN counts as 0, as does the padding of networks with fewer layers: the depth is visible to the network.
 
@@ -50,7 +51,7 @@ class ParZC:
         batch_size: Rows whose pairs are ranked together; a last, smaller batch is dropped.
         lr: Learning rate of Adam, falling to 0 as a cosine.
         weight_decay: Weight decay of Adam.
-        device: Device where to train and predict, as torch names it.
+        device: Device to train and predict on, as torch names it.
         seed: Seed of initial weights, order of rows, and noise.
     """
 

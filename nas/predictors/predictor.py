@@ -11,11 +11,11 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a predictor says of M architectures.
+    """The predictions for M architectures.
 
     Attributes:
         mean: Expected target [M], or a score of which only the order is meaningful where the predictor says so.
-        std: Standard deviation [M] in the unit of `mean`; None where the predictor has no opinion.
+        std: Standard deviation [M] in the unit of `mean`; None where the predictor does not give one.
     """
 
     mean: np.ndarray
@@ -23,7 +23,7 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """Learns from few evaluated architectures what many others are worth.
+    """A predictor learns from a few evaluated architectures and judges many others.
 
     The constructor is the configuration, its seed included. Call order: `fit`, then `predict` as often as wanted;
     another `fit` forgets the one before. Fitted on the same data with the same configuration, a predictor predicts the
@@ -31,7 +31,7 @@ class Predictor(Protocol):
     """
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Self:
-        """Learn targets [N], higher or lower as they come, from features [N, F]; N is at least 3.
+        """Learn targets [N], in either direction, from features [N, F]; N is at least 3.
 
         Raises:
             ValueError: Shapes do not fit, there are too few rows, or a value is not finite.
@@ -50,7 +50,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Standardiser:
-    """Takes columns to mean 0 and standard deviation 1 as seen in training; constant ones become 0."""
+    """Scaling of columns to mean 0 and standard deviation 1, as seen in training; constant ones become 0."""
 
     mean: np.ndarray
     scale: np.ndarray

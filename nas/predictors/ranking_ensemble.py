@@ -1,4 +1,4 @@
-"""Bagged rankers: lines and trees that learn the order of the targets.
+"""Bagged rankers: linear models and trees that learn the order of the targets.
 
 Paper: Breiman, Bagging predictors, Machine Learning 24(2), 1996; Geurts et al., Extremely randomized trees, Machine
 Learning 63(1), 2006.
@@ -16,7 +16,7 @@ from nas.predictors.predictor import Prediction, feature_rows, fitted, training_
 from nas.predictors.ridge import Ridge
 
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 3))
-_LEAST_STD = 0.02  # of a normal score; where all members agree they may still be wrong together
+_LEAST_STD = 0.02  # least deviation of a normal score: members that all agree may still be wrong together
 
 
 class _Fitted(NamedTuple):
@@ -29,11 +29,11 @@ class _Fitted(NamedTuple):
 
 @dataclass(kw_only=True)
 class RankingEnsemble:
-    """A predictor of the order first and of the value second; its members' spread is the uncertainty.
+    """A predictor of the order first and of the value second; the spread of its members is the uncertainty.
 
     Attributes:
-        members: How many, each on its own resample of the rows.
-        least_rows: Rows of a leaf of a tree.
+        members: Number of members, each on its own resample of the rows.
+        least_rows: Least rows of a leaf of a tree.
         seed: Seed of resamples and trees.
     """
 

@@ -30,7 +30,7 @@ class Ridge:
 
     Attributes:
         penalties: Candidates, each for the mean squared error; one alone is taken as it is.
-        seed: Not needed; every predictor has one.
+        seed: Not used; every predictor has one.
     """
 
     penalties: tuple[float, ...] = tuple(10.0 ** (exponent / 4) for exponent in range(-20, 13))
@@ -57,7 +57,7 @@ class Ridge:
                 best = (error, penalty * len(x), leverage)
         error, penalty, leverage = best
         weights = right.T @ (singular / (singular**2 + penalty) * projected)
-        # what the rows do not span is known by the penalty alone
+        # only the penalty decides what the rows do not span
         spanned = right.T @ np.diag(1 / (singular**2 + penalty) - 1 / penalty) @ right
         covariance = np.eye(len(weights)) / penalty + spanned
         # a row left out has leverage h / (1 - h), so its squared error is the noise times 1 / (1 - h)

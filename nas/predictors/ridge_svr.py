@@ -52,13 +52,13 @@ class _Fitted(NamedTuple):
 
 @dataclass(kw_only=True)
 class RidgeOrSVR:
-    """Linear or radial, as the rows suggest; says nothing of its uncertainty.
+    """A linear or a radial model, as the rows suggest; it does not predict its uncertainty.
 
     Attributes:
         penalties: Candidate penalties of ridge regression.
         costs: Candidate costs of support vector regression.
         folds: Folds of the cross-validation, at least 2; consecutive rows are held out together.
-        seed: Not needed; every predictor has one.
+        seed: Not used; every predictor has one.
     """
 
     penalties: tuple[float, ...] = tuple(step / 10 for step in range(1, 101))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Makes plain networks ready to run.
+    """A backend makes plain networks ready to run.
 
     Attributes:
-        precisions: Those it can do.
+        precisions: Precisions that it supports.
         devices: Types of devices of this machine that it can use, `cpu` and `cuda`.
         runtime: Runtime by which another machine runs what `export` gives, a key of `nas.hardware.runtimes.OPENERS`;
             None where it works on this machine only.

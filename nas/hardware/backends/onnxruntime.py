@@ -53,9 +53,9 @@ def quantised(model: bytes) -> bytes:
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
-            # signed weights have no fast convolution in ONNX Runtime on every processor, unsigned ones have
+            # only unsigned weights have a fast convolution in ONNX Runtime on every processor
             network = onnx.load_from_string(model)
-            del network.graph.value_info[:]  # shapes are inferred anew, and those of weights laid out anew would differ
+            del network.graph.value_info[:]  # inferred again: weights in a new layout have other shapes
             quantize_dynamic(network, path, weight_type=QuantType.QUInt8)
             return path.read_bytes()
     finally:

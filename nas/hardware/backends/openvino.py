@@ -50,7 +50,7 @@ class Backend:
             network.memory_mb = max(0.0, resident_mb() - before)
             return bool(np.isfinite(request.get_output_tensor().data).all())
 
-        # one thread of its own works, so the time of the process is that of the pass, whatever else runs
+        # one thread of its own works, so the time of the process is the time of the pass, whatever else runs
         clock = time.process_time if config.threads == 1 else time.perf_counter
         network = Network(request.infer, finite, cancel=request.cancel, clock=clock)
         return network

@@ -1,4 +1,4 @@
-"""PyTorch as it is, operation by operation."""
+"""PyTorch without compilation, operation by operation."""
 
 from __future__ import annotations
 
