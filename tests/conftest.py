@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing.process
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def _no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_are_seeded() -> None:
+    """Begin every test with the same random numbers, whichever tests ran before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

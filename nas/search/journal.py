@@ -209,6 +209,11 @@ def read_evaluations(path: Path) -> tuple[dict[str, Any], list[Evaluation]]:
     return lines[0], [_evaluation(record, path) for record in lines[1:]]
 
 
+def is_begun(path: Path) -> bool:
+    """Return whether a journal has its first line; a process that was killed may have left half of it."""
+    return path.is_file() and bool(_complete_lines(path).strip())
+
+
 def _evaluation(record: dict[str, Any], path: Path | None) -> Evaluation:
     try:
         evaluation = Evaluation.from_json(record)

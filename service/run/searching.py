@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.search.earlier_search import EarlierSearch
-from nas.search.journal import Evaluation, Journal, StandardErrors, read_evaluations
+from nas.search.journal import Evaluation, Journal, StandardErrors, is_begun, read_evaluations
 from nas.search.loop import search
 from nas.search.pareto import hypervolume, pareto_front
 from nas.search.problem import Problem
@@ -124,7 +124,7 @@ class _Search:
         What the searcher is asked follows it, so a search that was begun with some goes on with as many, on however
         many processes there are now.
         """
-        if path.exists() and path.stat().st_size:
+        if is_begun(path):
             return int(read_evaluations(path)[0].get("workers", 1))
         return self.context.workers
 

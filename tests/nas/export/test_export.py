@@ -246,7 +246,7 @@ def test_an_uncalibrated_network_is_refused():
 @pytest.mark.parametrize("wrong", [lambda logits: logits * 1.01, lambda logits: logits * torch.nan])
 def test_a_file_with_another_output_is_refused(wrong):
     network = plain_deployable(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.randn(2, 1, 2, 2))
-    assert network.agreement(network.network)["relative_difference"] == 0
+    assert network.agreement(network.network)["relative_difference"] < 1e-5  # processors round batches differently
     with pytest.raises(ValueError, match=r"differs from that of the network by .*, more than 0.001"):
         network.agreement(lambda images: wrong(network.network(images)))
 

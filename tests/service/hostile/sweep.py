@@ -49,8 +49,8 @@ def _tried(folder: Path, number: int, fault: str, expected: Any) -> str | None:
     """Let the job meet a fault at an operation and start it again; return what was wrong."""
     place = folder / f"at-{number}"
     done = in_child(lambda: _run(folder, place, number, FAULTS[fault]))
-    if fault == "kill" and done is not None:
-        return "it was not killed"
+    if fault == "kill" and done is not None and done["code"]:  # it may have been over one operation earlier
+        return f"it was not killed: {done}"
     if fault == "full" and (found := _no_clean_end(done)):
         return found
     again = in_child(lambda: _run(folder, place))

