@@ -171,6 +171,11 @@ class Blocks:
         rows = [(int(lookup.rows[lookup.at(encoding[None])[0]]), lookup.repeats) for lookup in self._lookups]
         return [(row, repeats) for row, repeats in rows if row >= 0]
 
+    def standing(self, encoding: np.ndarray) -> list[tuple[Place, Block | None]]:
+        """Return every place, and the block that one architecture [D] has there; None where nothing runs."""
+        rows = [int(lookup.rows[lookup.at(encoding[None])[0]]) for lookup in self._lookups]
+        return [(place, None if row < 0 else self.distinct[row]) for place, row in zip(self._places, rows)]
+
     def totals(self, values: np.ndarray, encodings: np.ndarray, *, unused: bool | None = None) -> np.ndarray:
         """Sum values [M, K], one row for each distinct block, over the blocks of encodings [N, D], to [N, K].
 

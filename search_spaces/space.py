@@ -27,6 +27,7 @@ from search_spaces.rows import values_of_row
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from search_spaces.graph import Graph
     from search_spaces.plain import ElasticOnMeta
 
 _DRAWS_PER_MEMBER = 1000
@@ -63,6 +64,7 @@ class Space:
         cost: Exact costs where networks are not made of such blocks: from one column of values per decision, each
             [N], columns [N] by the name of the cost. A value of an inactive decision is present and must not count.
             Where no architecture is known to be the dearest, the last of the costs says which is.
+        graphs: Gives the graphs that an architecture is looked at as, where pieces in a row do not show what it is.
         units: Units of costs other than `params` and `macs`, by name.
     """
 
@@ -78,6 +80,7 @@ class Space:
     traits: Callable[[Columns], np.ndarray] | None = None
     places: Callable[[], Sequence[Place]] | None = None
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
+    graphs: Callable[[Mapping[str, Choice]], Sequence[Graph]] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -50,6 +50,15 @@ class Split(TrainingData, Protocol):
         ...
 
 
+@runtime_checkable
+class PicturedSplit(Split, Protocol):
+    """A split whose examples can be looked at."""
+
+    def picture(self, index: int, side: int) -> bytes:
+        """Return a PNG file of one example, at most `side` pixels wide and high."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """A data set, split.

@@ -22,6 +22,7 @@ from search_spaces.families.darts_cells import (
     NODES,
     STATES,
     all_decisions,
+    graphs,
     parse,
     to_genotype,
 )
@@ -180,4 +181,5 @@ def darts(
         network=family.network,
         places=family.places,
         formats={("genotype",): parse},
+        graphs=graphs,
     )

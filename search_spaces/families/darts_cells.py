@@ -9,6 +9,7 @@ from itertools import combinations
 
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
 from search_spaces.families.genotype import Genotype, parse_genotype
+from search_spaces.graph import Graph
 
 PRIMITIVES = (
     "max_pool_3x3",
@@ -89,3 +90,8 @@ def to_genotype(architecture: Mapping[str, Choice]) -> Genotype:
             pairs.extend((operation, int(state)) for operation, state in zip(operations, states))
         cells[cell] = pairs
     return Genotype(cells["normal"], NODES, cells["reduce"], NODES)
+
+
+def graphs(architecture: Mapping[str, Choice]) -> list[Graph]:
+    """Return both cells."""
+    return to_genotype(architecture).graphs()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from search_spaces.architecture import InvalidArchitecture
 from search_spaces.families.cell_operations import OPERATIONS
+from search_spaces.graph import Graph
 
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _MOST_STATES = 100
@@ -47,6 +48,17 @@ class Genotype:
             f"Genotype(normal={list(self.normal)}, normal_concat={normal}, "
             f"reduce={list(self.reduce)}, reduce_concat={reduce})"
         )
+
+    def graphs(self) -> list[Graph]:
+        """Return both cells; what is concatenated leads to the output without an operation."""
+        found = []
+        for name in ("normal", "reduce"):
+            pairs, concat = getattr(self, name), getattr(self, f"{name}_concat")
+            nodes = ("cell before last", "last cell", *(f"node {i + 1}" for i in range(len(pairs) // 2)), "output")
+            edges = [(state, 2 + i // 2, operation) for i, (operation, state) in enumerate(pairs)]
+            edges += [(state, len(nodes) - 1, "") for state in concat]
+            found.append(Graph(name=f"{name} cell", nodes=nodes, edges=tuple(edges)))
+        return found
 
     def canonical(self) -> "Genotype":
         """Return the same cells with the two pairs of every node, and the states of the output, sorted."""

@@ -17,6 +17,7 @@ from search_spaces.architecture import Architecture, Choice, Decision, InvalidAr
 from search_spaces.errors import FieldError
 from search_spaces.families.graph_paths import Paths
 from search_spaces.families.nasbench101_cell import MAX_VERTICES, Cell, parse
+from search_spaces.graph import Graph
 from search_spaces.inputs import images
 from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_most
 from search_spaces.space import Columns, Space
@@ -58,6 +59,13 @@ def to_cell(values: Mapping[str, Choice]) -> Cell:
         if not operation and any(vertex == s for s, _ in edges) and any(vertex == t for _, t in edges):
             raise InvalidArchitecture(f"decision 'op{vertex}' has no value; choose one of {OPERATIONS}")
     return Cell(edges, tuple(operation or OPERATIONS[0] for operation in operations)).pruned()
+
+
+def graphs(values: Mapping[str, Choice]) -> list[Graph]:
+    """Return the cell; its operations are at the nodes."""
+    cell = to_cell(values)
+    nodes = ("input", *(f"{i} {operation}" for i, operation in enumerate(cell.operations, start=1)), "output")
+    return [Graph(name="cell", nodes=nodes, edges=tuple((s, t, "") for s, t in sorted(cell.edges)))]
 
 
 def path_traits(columns: Columns) -> np.ndarray:
@@ -212,4 +220,5 @@ def nasbench101(
         extremes=(_parse(*_SMALLEST), _parse(*_LARGEST)),
         formats={("edges", "ops"): _parse},
         traits=path_traits,
+        graphs=graphs,
     )

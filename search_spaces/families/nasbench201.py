@@ -21,6 +21,7 @@ from search_spaces.families.nasbench201_cell import (
     KERNELS,
     OPERATIONS,
     edge_name,
+    graphs,
     parse,
     parse_cell,
     path_traits,
@@ -260,4 +261,5 @@ def nasbench201(
         places=skeleton.places,
         formats={("arch_str",): parse, ("cell",): parse_cell},
         traits=path_traits,
+        graphs=graphs,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from search_spaces.architecture import Choice, InvalidArchitecture
 from search_spaces.families.graph_paths import Paths
+from search_spaces.graph import Graph
 from search_spaces.space import Columns
 
 TABLE_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -25,6 +26,14 @@ KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 def edge_name(source: int, target: int) -> str:
     """Return the decision that holds the operation of an edge."""
     return f"edge{source}_{target}"
+
+
+def graphs(architecture: Mapping[str, Choice]) -> list[Graph]:
+    """Return the cell, with the edges that give nothing as unused ones."""
+    operations = [(source, target, str(architecture[edge_name(source, target)])) for source, target in EDGES]
+    used = tuple(edge for edge in operations if edge[2] != "none")
+    unused = tuple(edge for edge in operations if edge[2] == "none")
+    return [Graph(name="cell", nodes=("input", "node 1", "node 2", "output"), edges=used, unused=unused)]
 
 
 # ---- strings and keys ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
+from search_spaces.graph import Graph
 from search_spaces.space import Columns, Space
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
@@ -96,6 +97,16 @@ def _orders(nodes: Sequence[_Node]) -> Iterator[tuple[list[int], list[int]]]:
             yield sources, [operations[old - 1] for old in order]
 
 
+def graphs(architecture: Mapping[str, Choice]) -> list[Graph]:
+    """Return the network; operations that feed no other lead to the output."""
+    nodes = _nodes(architecture)
+    names = ("input", *(f"{i} {node.operation}" for i, node in enumerate(nodes, start=1)), "output")
+    feeding = {node.source for node in nodes}
+    edges = [(node.source, i, "") for i, node in enumerate(nodes, start=1)]
+    edges += [(i, NODES + 1, "") for i in range(1, NODES + 1) if i not in feeding]
+    return [Graph(name="network", nodes=names, edges=tuple(edges))]
+
+
 def path_traits(columns: Columns) -> np.ndarray:
     """Return how deep each graph is and how wide [N, 6]: operations that compute, the longest chain and the mean one of
     them, operations fed by the raw input, outputs, and linear layers among the outputs."""
@@ -128,4 +139,5 @@ def nasbench_graph() -> Space:
         extremes=(_parse("x0123", "skip|skip|skip|fc"), _parse("x0000", "arma|arma|arma|arma")),
         formats={("link", "ops"): _parse},
         traits=path_traits,
+        graphs=graphs,
     )

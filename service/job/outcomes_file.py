@@ -26,7 +26,7 @@ def write_outcomes(folder: Path, key: str, split: str, outcomes: Outcomes) -> Pa
     content = io.BytesIO()
     columns: dict[str, Any] = {**outcomes.columns, _SCORES: outcomes.scores}
     np.savez_compressed(content, **columns)
-    return write_whole(_place(folder, key, f"{split}.npz"), content.getvalue(), durable=False)
+    return write_whole(member_file(folder, key, f"{split}.npz"), content.getvalue(), durable=False)
 
 
 def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
@@ -36,7 +36,7 @@ def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
         DamagedFile: The file is damaged.
         ValueError: The key is no name of a file.
     """
-    path = _place(folder, key, f"{split}.npz")
+    path = member_file(folder, key, f"{split}.npz")
     if not path.exists():
         return None
     try:
@@ -50,7 +50,7 @@ def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
 def write_breakdowns(folder: Path, key: str, breakdowns: Mapping[str, Breakdown]) -> Path:
     """Write what the task reads from the outcomes of a member, by split."""
     content = {split: breakdown.to_json() for split, breakdown in breakdowns.items()}
-    return write_json(_place(folder, key, "breakdown.json"), content, durable=False)
+    return write_json(member_file(folder, key, "breakdown.json"), content, durable=False)
 
 
 def read_breakdown(folder: Path, key: str, split: str = "test") -> Breakdown:
@@ -60,7 +60,7 @@ def read_breakdown(folder: Path, key: str, split: str = "test") -> Breakdown:
         DamagedFile: The file is damaged.
         ValueError: The key is no name of a file.
     """
-    path = _place(folder, key, "breakdown.json")
+    path = member_file(folder, key, "breakdown.json")
     try:
         content = (read_json(path) or {}).get(split)
         return Breakdown() if content is None else Breakdown.from_json(content)
@@ -68,7 +68,7 @@ def read_breakdown(folder: Path, key: str, split: str = "test") -> Breakdown:
         raise DamagedFile([f"{path}: damaged breakdown ({error}); delete the file to go on without it"]) from error
 
 
-def _place(folder: Path, key: str, ending: str) -> Path:
+def member_file(folder: Path, key: str, ending: str) -> Path:
     """Return where a file of a member lies; keys come from files that may be someone else's."""
     if key in ("", ".", "..") or Path(key).name != key or "\\" in key or "\0" in key:
         raise ValueError(f"{folder}: the key of a member must be a name, got {key!r}")

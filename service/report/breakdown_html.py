@@ -11,25 +11,28 @@ _MOST_ROWS = 10
 _FULL_PERCENT = 100.0
 
 
-def breakdown_html(found: Breakdown, unit: str, *, heading: str = "h3") -> Iterator[str]:
-    """Yield numbers, values by group, the matrix and the tables of a network; nothing where a task has none.
+def numbers_html(found: Breakdown) -> Iterator[str]:
+    """Yield the numbers of a network as a sentence; nothing where a task has none."""
+    if found.numbers:
+        numbers = (f"{form_of(name).noun} {value:.4g} {of}".strip() for name, (value, of) in found.numbers.items())
+        yield f"<p>On the test split: {text(', '.join(numbers))}.</p>"
+
+
+def sections_html(found: Breakdown, unit: str) -> Iterator[str]:
+    """Yield values by group, the matrix and the tables of a network; nothing where a task has none.
 
     Args:
         found: What the task reads.
         unit: Of the metric, which is that of values by group.
-        heading: Element of the headings.
     """
-    if found.numbers:
-        numbers = (f"{form_of(name).noun} {value:.4g} {of}".strip() for name, (value, of) in found.numbers.items())
-        yield f"<p>On the test split: {text(', '.join(numbers))}.</p>"
     parts = []
     for name, groups in found.groups.items():
         title = f"{form_of(name).noun} by {found.grouped_by}"
         parts.append((title, "".join(_groups(groups, unit))))
     if found.matrix is not None:
         said = (
-            f"<p class='quiet'>Rows: the {text(found.grouped_by)} of the test examples. Columns: what the network said."
-            "<br>Blue is right, orange is wrong, darker is more.</p>"
+            f"<p class='quiet note'>Rows: the {text(found.grouped_by)} of the test examples. Columns: what the "
+            "network said. Blue is right, orange is wrong, darker is more.</p>"
         )
         parts.append(("what was taken for what", said + matrix(found.matrix.labels, found.matrix.counts)))
     shown = {title for title, _ in parts}
@@ -37,9 +40,8 @@ def breakdown_html(found: Breakdown, unit: str, *, heading: str = "h3") -> Itera
         if title not in shown:  # bars show the same
             rows = [[_cell(value) for value in row] for row in one.rows]
             parts.append((title, table(one.columns, rows[:_MOST_ROWS])))
-    if parts:
-        sections = (f"<section><{heading}>{text(capital(title))}</{heading}>{part}</section>" for title, part in parts)
-        yield f"<div class='row'>{''.join(sections)}</div>"
+    for title, part in parts:
+        yield f"<section><h3>{text(capital(title))}</h3>{part}</section>"
 
 
 def _cell(value: str | float) -> str:

@@ -84,7 +84,7 @@ def front_table(source: Path | Record, width: int = _NARROW) -> "Table":
     for header in headers:
         table.add_column(header, justify="right")
     axes = (*listed, *predicted, *own)
-    rows = [_front_row(member, shown, axes) for member in sorted(members, key=lambda m: _cheapest(m, shown))]
+    rows = [_front_row(member, shown, axes) for member in sorted(members, key=lambda m: cheapest(m, shown))]
     if _width([["key", *headers], *rows]) > width:
         rows = [[_below(cell) for cell in row] for row in rows]
     for row in rows:
@@ -126,7 +126,8 @@ def _tested(member: Record, shown: Shown) -> str:
     return shown.test.sure(member.get(TEST), member.get(TEST_INTERVAL), in_table=True)
 
 
-def _cheapest(member: Record, shown: Shown) -> tuple[float, ...]:
+def cheapest(member: Record, shown: Shown) -> tuple[float, ...]:
+    """Return what members are sorted by to have the cheapest first."""
     values = (finite(member["values"].get(cost.name)) for cost in shown.searched)
     return tuple(math.inf if value is None else value for value in values)
 
@@ -171,9 +172,9 @@ def summary_lines(folder: Path) -> list[str]:
         )
     shown = shown_of(front)
     if members:
-        cheapest = min(members, key=lambda member: _cheapest(member, shown))
+        first = min(members, key=lambda member: cheapest(member, shown))
         lines += best_lines(front)
-        lines.append(f"{'cheapest:':<14} {_one_line(cheapest, shown)}")
+        lines.append(f"{'cheapest:':<14} {_one_line(first, shown)}")
         lines += breakdown_lines(folder, best_by_quality(front)["key"])
     lines += proxy_lines(folder)
     lines += _prediction_lines(members, shown)

@@ -77,5 +77,5 @@ def line_of(limit: Limit, cost: Axis, quality: Axis, points: Sequence[tuple[floa
 def trace(limit: Limit) -> dict[str, Any]:
     """Return what plotly draws of a limit, without coordinates."""
     line = {"color": COLOUR, "width": 1.5, "dash": "dash"}
-    room = {"opacity": 0, "size": 14}  # around invisible ends, so that the line does not lie on the rim
+    room = {"color": "rgba(0,0,0,0)", "size": 14}  # around invisible ends, so that the line does not lie on the rim
     return {"mode": "lines+markers", "marker": room, "name": f"limit: {limit.text}", "line": line, "hoverinfo": "name"}

@@ -25,7 +25,7 @@ from service.report.fronts_text import (
     value_text,
     verdict,
 )
-from service.report.job_sections import best_networks, data_sections, steps, training
+from service.report.job_sections import best_networks, data_sections, pictures, steps, training
 from service.report.markup import capital, listed, page_of, table, text
 from service.report.quantities import Axis, form_of, predicted_axis, quality_axis
 from service.report.text import other_runtime_line
@@ -307,6 +307,7 @@ def _networks(findings: Findings) -> Iterable[str]:
             rows.append([str(member["key"]), numbers[0], tested, *numbers[1:]])
         yield table(_header(findings.axes, costs), rows)
         yield "".join(f"<p>{text(line)}</p>" for line in letters_lines(front.content, front.task.examples))
+        yield from pictures(front)
 
 
 def _with_predictions(axes: Axes, front: Front) -> list[Axis]:

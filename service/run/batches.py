@@ -7,6 +7,7 @@ from itertools import islice
 from torch import Tensor
 
 from nas.data import Data
+from nas.data.data import PicturedSplit
 from supernets.tasks.task import Batch
 
 _BATCH = 200
@@ -68,3 +69,15 @@ class EvaluationBatches:
     def names(self) -> tuple[str, ...]:
         """Return what the data call the groups of their examples, such as classes; empty where they have none."""
         return tuple(str(name) for name in self.load().targets.get("classes", ()))
+
+    def looked_up(self, index: int, side: int) -> tuple[str, bytes | None]:
+        """Return what a test example is called, and a PNG file of it; None where examples cannot be looked at.
+
+        Args:
+            index: Its place in the split.
+            side: Largest width and height of the picture in pixels.
+        """
+        data = self.load()
+        listing = data.listings.get("test")
+        name = f"{index}" if listing is None else listing.name(index)
+        return name, data.test.picture(index, side) if isinstance(data.test, PicturedSplit) else None

@@ -6,7 +6,7 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.tasks.classification import Classification, top1_percent
-    from supernets.tasks.outcomes import Breakdown, Matrix, Outcomes, Table
+    from supernets.tasks.outcomes import Breakdown, Matrix, Mistake, Outcomes, Table
     from supernets.tasks.task import Batch, Metric, Resolution, Task
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Classification",
     "Matrix",
     "Metric",
+    "Mistake",
     "Outcomes",
     "Resolution",
     "Table",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
 from supernets.tasks.confusion import balanced_scores, classification_breakdown, resolution_of_accuracy
-from supernets.tasks.outcomes import Breakdown, Outcomes
+from supernets.tasks.outcomes import Breakdown, Mistake, Outcomes
 from supernets.tasks.task import Batch, Metric, Resolution, Task
 
 if TYPE_CHECKING:
@@ -147,6 +147,21 @@ class Classification(Task):
             return Outcomes(balanced_scores(columns["target"], columns["predicted"]), columns)
         right = columns["target"] == columns["predicted"]
         return Outcomes(np.where(right, 100.0, 0.0), columns)
+
+    def mistakes(self, outcomes: Outcomes, names: Sequence[str] = (), *, most: int = 12) -> list[Mistake]:
+        """Return the examples that a network was surest of and wrong about."""
+        import numpy as np
+
+        target, predicted, confidence = (outcomes.columns[name] for name in ("target", "predicted", "confidence"))
+        wrong = np.flatnonzero(target != predicted)
+        surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+        known = dict(enumerate(names))
+
+        def said(i: int) -> str:
+            true, taken = (known.get(int(one[i]), int(one[i])) for one in (target, predicted))
+            return f"{true}, taken for {taken} ({100 * float(confidence[i]):.0f} %)"
+
+        return [Mistake(int(i), said(i)) for i in surest]
 
     def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
         """Return accuracy and balanced accuracy, accuracy by class, most frequent mistakes and the confusion matrix.

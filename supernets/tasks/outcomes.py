@@ -60,6 +60,18 @@ class Matrix(NamedTuple):
     counts: Sequence[Sequence[int]]
 
 
+class Mistake(NamedTuple):
+    """An example on which a network went wrong.
+
+    Attributes:
+        example: Its place in the split.
+        text: What was wrong, in a few words.
+    """
+
+    example: int
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
     """The outcomes of one network in numbers, tables and a matrix that reports show without knowing the task.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from supernets.estimate import Estimate
-from supernets.tasks.outcomes import Breakdown, Outcomes
+from supernets.tasks.outcomes import Breakdown, Mistake, Outcomes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -136,6 +136,16 @@ class Task(Protocol):
             names: What the data call their groups in the order of their numbers, such as names of classes.
         """
         return Breakdown()
+
+    def mistakes(self, outcomes: Outcomes, names: Sequence[str] = (), *, most: int = 12) -> Sequence[Mistake]:
+        """Return the examples on which a network went wrong the most, the worst first; by default none.
+
+        Args:
+            outcomes: What this task gave.
+            names: What the data call their groups, as for `breakdown`.
+            most: How many are wanted at most.
+        """
+        return ()
 
     def resolution(self, counts: Sequence[int]) -> Resolution | None:
         """Return which differences between two networks examples can show, before there are any networks.

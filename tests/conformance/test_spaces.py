@@ -12,6 +12,7 @@ from nas.scoring import counted_proxies, counted_scores
 from proxies import Batch, score
 from proxies.size import Macs, Params
 from search_spaces import Architecture, Space
+from search_spaces.anatomy import Anatomy, anatomy
 from search_spaces.elastic import Elastic, governed
 from service import catalogue
 from supernets import Supernet, sort_channels
@@ -78,6 +79,16 @@ def test_nothing_drawn_is_outside_the_extremes(space):
     ends = space.costs([space.smallest(), space.largest()])
     for name, column in costs.items():
         assert ends[name][0] <= column.min() <= column.max() <= ends[name][1], name
+
+
+def test_what_architectures_are_made_of_can_be_looked_at_and_kept(space):
+    for architecture in (space.smallest(), space.largest(), space.sample(np.random.default_rng(3))):
+        found = anatomy(space, architecture)
+        assert found.pieces or found.graphs
+        assert Anatomy.from_json(json.loads(json.dumps(found.to_json()))) == found
+        if found.pieces and "params" in space.cost_names:
+            counted = sum(piece.repeats * piece.costs.get("params", 0) for piece in found.pieces)
+            assert counted == space.costs([architecture])["params"][0]
 
 
 def test_costs_are_columns_by_name_with_units(space):

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from nas.data.images.augment import Augmentation, Normalisation, crop_and_flip, cut_out, draw
+from nas.data.images.thumbnail import thumbnail
 from nas.data.order import Share
 from nas.data.tensors import TensorData, send
 from supernets.tasks import Batch
@@ -39,6 +40,10 @@ class DeviceImages(TensorData):
         """Return normalised images, and their labels."""
         images, labels = batch
         return self.normalisation(images).permute(0, 3, 1, 2), labels
+
+    def picture(self, index: int, side: int) -> bytes:
+        """Return a PNG file of one image as networks see it."""
+        return thumbnail(self.images[index].cpu().numpy(), side)
 
     def augmented(self, batch: Batch, share: Share, *, seed: int, epoch: int) -> Batch:
         """Return images cropped, mirrored, normalised and blanked in part, and their labels."""

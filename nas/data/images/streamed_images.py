@@ -16,6 +16,7 @@ from nas.data.config import InvalidData
 from nas.data.images.augment import Augmentation, Normalisation, cut_out, draw
 from nas.data.images.preprocessing import Decoding
 from nas.data.images.samples import Part, naming
+from nas.data.images.thumbnail import thumbnail
 from nas.data.order import order_of, random_subset, shares, steps
 from nas.data.tensors import send
 from supernets.streams import AUGMENTATION
@@ -126,6 +127,16 @@ class StreamedImages:
 
     def __len__(self) -> int:
         return len(self.part.indices)
+
+    def picture(self, index: int, side: int) -> bytes:
+        """Return a PNG file of one image as networks see it.
+
+        Raises:
+            InvalidData: The image cannot be decoded.
+        """
+        samples, stored = self.part.samples, int(self.part.indices[index])
+        with naming(samples, stored), samples.open(stored) as image:
+            return thumbnail(self.decoding.pixels(image), side)
 
     def steps(self, batch_size: int, *, drop_last: bool = True) -> int:
         """Batches of one epoch; fewer images than one batch still make one."""

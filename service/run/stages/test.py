@@ -27,6 +27,7 @@ class Test(Stage):
 
     def run(self, context: "JobContext") -> None:
         from service.report.job_report import write_report
+        from service.run.looks import keep_looks
         from service.run.testing import test_front
 
         test_front(
@@ -36,6 +37,7 @@ class Test(Stage):
             batches=context.batches,
             events=context.events,
         )
+        keep_looks(context.folder, context.space, context.task, context.batches)
         write_report(context.folder)
 
     def summary(self, folder: Path) -> Mapping[str, Any]:

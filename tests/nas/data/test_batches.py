@@ -1,9 +1,11 @@
 """Batches of images can be repeated, from either form of storage."""
 
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from nas.data import DataConfig
 from search_spaces.families.nasbench201 import nasbench201
@@ -159,3 +161,12 @@ def test_streamed_and_decoded_images_are_the_same(npz: Path):
     decoded, streamed = (load(DataConfig(source="npz", path=str(npz), in_memory=flag)) for flag in (True, False))
     assert decoded.mean == streamed.mean
     assert same(list(decoded.test.sequential(4)), list(streamed.test.sequential(4)))
+
+
+def test_pictures_of_streamed_and_decoded_images_are_the_same_and_small(npz: Path):
+    decoded, streamed = (load(DataConfig(source="npz", path=str(npz), in_memory=flag)) for flag in (True, False))
+    for index in (0, len(decoded.test) - 1):
+        pictures = [data.test.picture(index, 8) for data in (decoded, streamed)]
+        assert pictures[0] == pictures[1]
+        with Image.open(BytesIO(pictures[0])) as picture:
+            assert (picture.format, max(picture.size) <= 8) == ("PNG", True)

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from search_spaces.anatomy import Anatomy, Piece
 from service.job.folder import read_json, write_json
+from service.job.looks_file import Shown, write_anatomy, write_mistakes
 from service.job.outcomes_file import write_breakdowns
 from service.report.curves import curves_of
 from service.report.figures import front_html, picture_of
@@ -13,6 +15,7 @@ from service.report.job_report import best_by_quality, write_report
 from service.report.limit_lines import Limit, limits_of, line_of
 from service.report.quantities import Axis
 from supernets.tasks.outcomes import Breakdown, Matrix, Table
+from tests.service.job.test_looks_file import png
 from tests.service.report.test_regression_job import regression_job, words_of
 from tests.service.synthetic_job import append_lines, complete_job, train_record
 from tests.service.test_cli import nas
@@ -99,7 +102,7 @@ def test_title_of_the_front_is_text_and_not_below_the_buttons_of_the_figure(job)
 
 
 def test_best_network_is_shown_by_group_and_with_what_was_taken_for_what(job):
-    assert "The best network:" not in page_of("my job")
+    assert "What was taken for what" not in words_of(page_of("my job"))
     write_breakdowns(job, best(job), {"test": BREAKDOWN})
     page = page_of("my job")
     shown = " ".join(words_of(page).split())
@@ -167,3 +170,33 @@ def test_page_of_a_regression_has_the_same_sections_in_its_own_words(tmp_path, m
     shown = words_of(page_of("job"))
     for heading in ("What to type next", "How training went", "validation R2"):
         assert heading in shown
+
+
+def test_every_network_of_the_front_has_a_picture(job):
+    page = page_of("my job")
+    front = read_json(job / "front.json")
+    assert page.count("role='img'") == 1 + len(front["members"])
+    assert "stage1.block1: kernel 3" in words_of(page)
+    write_anatomy(job, best(job), Anatomy(pieces=(Piece(block="stem 3-16"), Piece(place="block7", skipped=True))))
+    shown = words_of(page_of("my job"))
+    assert "stem 3-16" in shown
+    assert "block7: skipped" in shown
+
+
+def test_worst_mistakes_are_shown_with_small_pictures(job):
+    write_mistakes(job, best(job), [Shown("photos/dog/<7>.jpg", "dog, taken for cat (98 %)", png()), Shown("x", "y")])
+    page = page_of("my job")
+    shown = words_of(page)
+    assert "The worst mistakes on the test images" in shown
+    assert "dog, taken for cat (98 %)" in shown
+    assert page.count("src='data:image/png;base64,") == 1
+    assert "<7>" not in page
+
+
+def test_damaged_pictures_are_told_and_the_rest_is_shown(job):
+    key = best(job)
+    for ending in ("network", "mistakes", "breakdown"):
+        (job / "front" / f"{key}.{ending}.json").write_text("{")
+    shown = words_of(page_of("my job"))
+    assert all(f"{key}.{ending}.json" in shown for ending in ("network", "mistakes", "breakdown"))
+    assert "All networks of the front" in shown
