@@ -1,4 +1,4 @@
-"""A mistake in one field of a configuration."""
+"""Mistakes in one field of a configuration, and of parts that users write."""
 
 
 class FieldError(ValueError):
@@ -15,3 +15,7 @@ class FieldError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.field} {self.text}"
+
+
+class WrongResult(TypeError):
+    """What a part of the user's own gives and must not, such as a plain number instead of an `Estimate`."""

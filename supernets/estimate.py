@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from search_spaces.errors import WrongResult
+
 _WIDTH_IN_ERRORS = 2 * 1.959964  # of a 95% interval of the normal distribution
 
 
@@ -17,3 +19,15 @@ class Estimate:
     def standard_error(self) -> float:
         """Of the value, in its unit; 0 where it is exact."""
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / _WIDTH_IN_ERRORS
+
+
+def checked(given: object, giver: object) -> Estimate:
+    """Return what a task or an objective has given, if that is an estimate.
+
+    Raises:
+        WrongResult: It is something else.
+    """
+    if not isinstance(given, Estimate):
+        name, wanted = type(giver).__name__, "must return an Estimate, such as supernets.estimate.Estimate(0.5)"
+        raise WrongResult(f"{name}.evaluate {wanted}, got {type(given).__name__}")
+    return given

@@ -6,7 +6,7 @@ from torch import nn
 
 from nas.objectives.objective import Objective, Role
 from search_spaces import Architecture
-from supernets.estimate import Estimate
+from supernets.estimate import Estimate, checked
 from supernets.tasks.task import Batch, Task
 
 
@@ -33,4 +33,4 @@ class Quality(Objective):
         self.name, self.unit, self.maximise, self.low, self.high = task.metric
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
-        return self.task.evaluate(self.subnets(architecture), self.batches(fidelity))
+        return checked(self.task.evaluate(self.subnets(architecture), self.batches(fidelity)), self.task)

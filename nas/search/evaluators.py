@@ -9,6 +9,8 @@ import numpy as np
 
 from nas.objectives.objective import Objective
 from search_spaces import Architecture
+from search_spaces.errors import WrongResult
+from supernets.estimate import checked
 
 FULL = 1.0
 
@@ -92,12 +94,14 @@ def measure(objectives: Sequence[Objective], candidate: Candidate) -> Measured:
     reason = None
     try:
         for objective in objectives:
-            estimate = objective.evaluate(candidate.architecture, candidate.fidelity)
+            estimate = checked(objective.evaluate(candidate.architecture, candidate.fidelity), objective)
             if not np.isfinite(estimate.value):
                 raise ValueError(f"{objective.name} is {estimate.value}")
             values[objective.name] = estimate.value
             if estimate.low is not None and estimate.high is not None:
                 intervals[objective.name] = (estimate.low, estimate.high)
+    except WrongResult:
+        raise  # no fault of the candidate: it would be the same for all
     except Exception as error:  # objectives of users can raise anything
         reason = f"{type(error).__name__}: {error}"
     return Measured(values=values, intervals=intervals, reason=reason, seconds=time.perf_counter() - start)

@@ -101,12 +101,13 @@ def _run_pending(
 
 def _run_stage(stage: "Stage", context: "JobContext") -> None:
     """Run a stage; files that it cannot go on from, and a training that diverges, are told as mistakes of the job."""
+    from search_spaces.errors import WrongResult
     from supernets.training.loop import TrainingDiverged
     from supernets.whole_file import InvalidFile
 
     try:
         stage.run(context)
-    except InvalidFile as error:
+    except (InvalidFile, WrongResult) as error:
         raise InvalidJob([str(error)]) from error
     except TrainingDiverged as error:
         other = f"try it in a folder of its own: nas run {context.folder} --set train.lr=N --output NEW"

@@ -14,6 +14,7 @@ from service.job.job import Job
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
 from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
+from supernets.estimate import checked
 
 _CALIBRATION = 1000  # training examples that batch norms are set by while the training is looked at
 
@@ -80,9 +81,8 @@ def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> d
         "smallest": supernet.space.smallest(),
         "random": supernet.space.sample(np.random.default_rng(0)),
     }
-    return {
-        name: task.evaluate(
-            calibrate(supernet.extract(architecture), batches.calibration(_CALIBRATION)), batches.looked_at()
-        ).value
-        for name, architecture in named.items()
-    }
+    found = {}
+    for name, architecture in named.items():
+        network = calibrate(supernet.extract(architecture), batches.calibration(_CALIBRATION))
+        found[name] = checked(task.evaluate(network, batches.looked_at()), task).value
+    return found

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import Architecture
+from search_spaces.errors import WrongResult
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
 from supernets.training.balanced_examples import BalancedExamples
@@ -121,6 +122,9 @@ class SupernetStep(Step):
         for group in self.optimizer.param_groups:
             group["lr"] = moment.lr
         architectures = self.phase.sampler.draw(moment.generator)
+        if not isinstance(architectures, list) or not all(isinstance(one, Architecture) for one in architectures):
+            name, kind = type(self.phase.sampler).__name__, type(architectures).__name__
+            raise WrongResult(f"{name}.draw must return a list of Architectures, got {kind}")
         loss = self._backward(architectures, batch, moment)
         parameters = list(self.supernet.parameters())
         self.processes.average_gradients(parameters)

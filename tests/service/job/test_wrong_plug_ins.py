@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from nas.objectives import Computed, Estimate
+from nas.objectives import Computed, Estimate, Objective
 from search_spaces import Architecture, Columns, Space
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.loading import load_job
+from service.job.preparation import prepare_folder
+from service.run.run import run
 from supernets import Sampler
 from supernets.samplers.sampler import exact_cost
 from supernets.tasks import Metric, Task
@@ -168,3 +170,50 @@ def test_a_space_that_is_wrong_is_one_line(plain: Path, name: str, parts: list[s
         load_job(plain, [f"space.name={HERE}:{name}"])
     (line,) = [line for line in refused.value.mistakes if line.startswith("space")]
     assert all(part in line for part in parts), line
+
+
+class GivesANumber(Regression):
+    """Judges by a plain number."""
+
+    def evaluate(self, model: Any, batches: Any) -> Any:
+        return 0.5
+
+
+class DrawsOne(Sampler):
+    """Draws an architecture instead of a list."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def draw(self, generator: Any) -> Any:
+        return self.space.largest()
+
+
+class FlatCost(Objective):
+    """Evaluates to a plain number."""
+
+    name, unit, maximise, role = "flat", "", False, "cost"
+
+    def __init__(self, space: Space, subnets: Any) -> None:
+        pass
+
+    def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Any:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("task.name={}:GivesANumber", "GivesANumber.evaluate must return an Estimate"),
+        ("train.sampler={}:DrawsOne", "DrawsOne.draw must return a list of Architectures, got Architecture"),
+        ("search.objectives=[quality, '{}:FlatCost']", "FlatCost.evaluate must return an Estimate"),
+    ],
+)
+def test_a_part_that_gives_another_type_ends_the_job_in_one_line(
+    plain: Path, tmp_path: Path, setting: str, told: str
+) -> None:
+    few = ["train.epochs=1", "search.evaluations=2", "search.population=2", "tracking.enabled=false"]
+    job = load_job(plain, [setting.format(HERE), *few])
+    with pytest.raises(InvalidJob, match=told) as refused:
+        run(prepare_folder(job, tmp_path / "job"), job, lambda event: None)
+    assert len(refused.value.mistakes) == 1
