@@ -62,7 +62,9 @@ def test_what_a_killed_writer_left_is_found_and_what_a_running_one_writes_is_not
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kilobytes", [16, 60, 300, 4000])
+@pytest.mark.parametrize(
+    "kilobytes", [60, *(pytest.param(size, marks=pytest.mark.slow) for size in (16, 30, 100, 200, 300, 1000, 4000))]
+)
 def test_a_small_disk_that_fills(tmp_path, kilobytes):
     """On a file system of its own, where the machine lets us have one."""
     write_json(tmp_path / "small.json", JOB)
