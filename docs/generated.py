@@ -9,11 +9,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from service.cli import app
+from service.reference.field_reference import field_reference
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the reference of the commands."""
-    files.append(File.generated(config, "commands.md", content=commands()))
+    """Add the references of commands and fields."""
+    for name, content in {"commands.md": commands(), "fields.md": field_reference()}.items():
+        files.append(File.generated(config, name, content=content))
     return files
 
 

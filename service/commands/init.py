@@ -104,9 +104,9 @@ def written_job(wish: "Wish", file: Path, folder: str) -> None:
     from service.starting.writing import summary_lines, yaml_text
 
     first = chosen_job(wish, lambda doing: typer.echo(f"{doing} …"))
-    path = first.job.data.path
-    if path is not None and file.resolve().parent != Path.cwd():  # paths in it lead from where it is read
-        first = replace(first, job=with_data_path(first.job, str(Path(path).resolve())))
+    if first.job.data.path is not None:  # a path in a job file leads from the folder of the file
+        beside = file.resolve().parent == Path.cwd()
+        first = replace(first, job=with_data_path(first.job, wish.data if beside else str(Path(wish.data).resolve())))
     write_whole(file, yaml_text(first, str(file)))
     for line in summary_lines(first, str(file), folder):
         typer.echo(line)

@@ -54,6 +54,7 @@ class FirstJob:
         speed: What was measured.
         shares: How the budget is spent.
         latencies: Of the smallest and of the largest network, in ms.
+        left_out: Names each example that cannot be used.
     """
 
     wish: Wish
@@ -64,6 +65,7 @@ class FirstJob:
     speed: Speed
     shares: Shares
     latencies: tuple[Estimate, Estimate]
+    left_out: tuple[str, ...] = ()
 
 
 def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
@@ -80,7 +82,10 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
     fields = _common_fields(wish)
     spaces = offered_spaces(_image_size(fields["data"]))
     say("reading the data")
-    data, load_s = measuring.read_data(_job(fields, spaces[0]))
+    readable = {**fields, "data": {**fields["data"], "on_error": "skip"}}
+    data, load_s = measuring.read_data(_job(readable, spaces[0]))
+    if data.left_out:
+        fields = readable
     fields["train"] = _training(len(data.train))
     fields["search"]["calibration_examples"] = min(1000, len(data.train))
     say("measuring the latency of the smallest and the largest networks")
@@ -103,6 +108,7 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
         speed=speed,
         shares=shares,
         latencies=chosen.latencies,
+        left_out=tuple(data.left_out),
     )
 
 

@@ -1,6 +1,5 @@
 """A short measurement on the data and the machine of a job: training steps, evaluations, latencies."""
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from supernets import Processes
 from supernets.estimate import Estimate
 
 _WARM_STEPS, _STEPS, _NETWORKS = 3, 12, 4
+_NEVER_S = 1e6
 
 
 def read_data(job: Job) -> tuple[Data, float]:
@@ -74,7 +74,7 @@ def measured_speed(job: Job, data: Data, load_s: float) -> Speed:
 
 def _train(context: JobContext, steps: int, epoch_steps: int) -> float:
     """Train a fresh supernet for so many steps, and return the seconds; at the end it is looked at once or more."""
-    config = replace(context.job.train, epochs=steps / epoch_steps, checkpoint_every_s=math.inf)
+    config = replace(context.job.train, epochs=steps / epoch_steps, checkpoint_every_s=_NEVER_S)
     supernet = context.supernet
     began = time.monotonic()
     with TemporaryDirectory() as folder:

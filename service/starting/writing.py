@@ -38,9 +38,11 @@ def yaml_text(first: FirstJob, file: str) -> str:
 
 def summary_lines(first: FirstJob, file: str, output: str) -> list[str]:
     """Return what a person reads after the file was written, and what to type next."""
+    left_out = [f"left out   {_left_out_words(first)}"] if first.left_out else []
     return [
         f"wrote      {file}: {first.space.about}",
         f"data       {_data_words(first)}",
+        *left_out,
         f"measured   {_speed_words(first)}",
         f"predicted  {_minutes(first)}",
         f"next       nas run {file} --output {output}",
@@ -52,6 +54,12 @@ def _data_words(first: FirstJob) -> str:
     split = f"{sizes['train']:,} to train, {sizes['validation']:,} to search, {sizes['test']:,} to test"
     colour = "grey" if facts["channels"] == 1 else "colour"
     return f"{facts['classes']} classes, {facts['image_size']} x {facts['image_size']} {colour} pixels, {split}"
+
+
+def _left_out_words(first: FirstJob) -> str:
+    count = len(first.left_out)
+    more = f", and {count - 1} more; all of them: nas check {first.wish.data}" if count > 1 else ""
+    return f"{first.left_out[0]}{more}"
 
 
 def _speed_words(first: FirstJob) -> str:
@@ -119,6 +127,9 @@ def _data_lines(first: FirstJob) -> Iterator[_Line]:
     for name in ("path", "dataset"):
         if (value := getattr(data, name)) is not None:
             yield _Line(1, name, value, "where the images are")
+    if first.left_out:
+        count = len(first.left_out)
+        yield _Line(1, "on_error", data.on_error, f"{count} of the images cannot be decoded; refuse names them")
     why = "as asked for" if first.wish.size else "found in the data; larger is slower: --size"
     yield _Line(1, "image_size", first.facts["image_size"], f"side of the square images in pixels, {why}")
     yield _Line(1, "validation_fraction", data.validation_fraction, "held out for the search, where there is no folder")

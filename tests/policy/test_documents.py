@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from service.cli import app
 from service.job.files import job_file, read_fields
@@ -62,7 +63,7 @@ COMMANDS = sorted(
 )
 MENTIONED = sorted({(block.page, block.text) for block in BLOCKS if block.language == "inline"})
 NAS = [(page, line) for page, line in COMMANDS if line.startswith("nas ")]
-OTHERS = {"pip", "python3", "cd", "export", "make", "bash", "torchrun", "pytest", "mkdir", "ls"}
+OTHERS = {"pip", "python", "python3", "cd", "export", "make", "bash", "torchrun", "pytest", "mkdir", "ls"}
 
 
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
@@ -111,13 +112,18 @@ def test_other_commands_are_there(page, line):
             parsed(arguments)
     else:
         assert words[0] in OTHERS, f"{page}: nothing checks {line!r}"
-    if words[0] == "bash":
-        assert (ROOT / words[1]).is_file()
+    scripts = [word for word in words if word.endswith((".py", ".sh")) and "/" in word]
+    assert all((ROOT / script.removeprefix("espalier/")).is_file() for script in scripts)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"])
-def test_job_files_and_pipelines_are_valid(block):
+def test_job_files_and_pipelines_are_valid(block, tmp_path, monkeypatch):
     content = yaml.safe_load(block.text)
+    monkeypatch.chdir(tmp_path)
+    for number in range(40):
+        place = tmp_path / "photos" / ("cat", "dog")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(place / f"{number}.png")
     if "stages" in content:
         assert drafts(content, [], Ticket(name="", directory=str(ROOT)), "study.yaml")
         return

@@ -17,7 +17,7 @@ KINDS = (".py", ".md", ".yaml", ".sh")
 TEXTS = [*ROOT.glob("*.md"), ROOT / "Makefile"] + [
     path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS
 ]
-COMMAND = re.compile(r"""pip install\s+(?:--?[\w-]+\s+)*(?P<what>'[^']+'|"[^"]+"|[\w.\[\],-]*\w)""")
+COMMAND = re.compile(r"""pip install\s+(?:--?[\w-]+\s+)*(?P<what>'[^']+'|"[^"]+"|[\w./\[\],-]*\w)""")
 LINES = [
     (path.relative_to(ROOT).as_posix(), found["what"].strip("'\""))
     for path in TEXTS
@@ -34,9 +34,9 @@ def test_commands_were_found() -> None:
 def test_what_is_installed_is_ours_or_a_known_package(place: str, requirement: str) -> None:
     if requirement in OTHERS:
         return
-    form = re.fullmatch(r"(?P<name>[\w-]+|\.)(?:\[(?P<extras>[\w,-]+)\])?", requirement)
+    form = re.fullmatch(r"(?P<name>[\w-]+|\.|\./espalier)(?:\[(?P<extras>[\w,-]+)\])?", requirement)
     assert form is not None, f"{place}: {requirement}"
-    assert form["name"] in (DISTRIBUTION, "."), f"{place}: {requirement} is another project"
+    assert form["name"] in (DISTRIBUTION, ".", "./espalier"), f"{place}: {requirement} is another project"
     extras = set(form["extras"].split(",")) if form["extras"] else set()
     assert extras <= PROJECT["optional-dependencies"].keys(), f"{place}: {requirement}"
 

@@ -39,7 +39,7 @@ def nas(folder: Path, *arguments: str, sets: tuple[str, ...] | list[str] = ()) -
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", ["own_objective", "own_sampler"])
+@pytest.mark.parametrize("name", ["own_space", "own_objective", "own_sampler"])
 def test_jobs_with_parts_of_one_s_own_run_from_another_folder(name: str, tmp_path: Path) -> None:
     nas(tmp_path, "run", str(EXAMPLES / f"{name}.yaml"), "--output", "job", sets=QUICK)
     front = json.loads((tmp_path / "job" / "front.json").read_text())

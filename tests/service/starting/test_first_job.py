@@ -151,12 +151,18 @@ def test_a_folder_becomes_a_job_that_says_why_and_an_impossible_limit_none(
     assert refused.exit_code == 2
     assert "--latency: 0.001 ms can't be met: the smallest network offered" in refused.stderr
     assert not Path("photos.yaml").exists()
+    first = next(Path("photos").rglob("*.png"))
+    (first.parent / "half.png").write_bytes(first.read_bytes()[:40])
     done = CliRunner().invoke(app, ["init", "photos", "--latency", "1 s", "--budget", "10m"])
     assert done.exit_code == 0, done.stderr
+    assert "half.png cannot be decoded" in next(
+        line for line in done.stdout.splitlines() if line.startswith("left out")
+    )
     assert "next       nas run photos.yaml --output runs/photos" in done.stdout
     text = Path("photos.yaml").read_text()
     assert all("#" in line for line in text.splitlines() if line)
     job = load_job("photos.yaml")
-    assert (job.data.path, job.data.image_size) == ("photos", 16)
+    assert "path: photos " in text
+    assert (Path(str(job.data.path)).name, job.data.image_size, job.data.on_error) == ("photos", 16, "skip")
     assert job.search.constraints == {"latency_ms": "<= 1000"}
     assert job.train.epochs >= 3
