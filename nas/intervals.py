@@ -1,4 +1,4 @@
-"""How sure a number is, and which numbers differ: intervals of means and shares, differences, groups of equals.
+"""The certainty of numbers, and which of them differ: intervals of means and shares, differences, groups of equals.
 
 Paper: intervals of shares by Wilson, "Probable inference, the law of succession, and statistical inference" (1927);
 differences of shares on the same examples by the exact test of McNemar (1947), with the interval of Bonett and Price,
@@ -23,13 +23,13 @@ Ends = tuple[float, float]
 
 
 class Difference(NamedTuple):
-    """How far a number lies above another one.
+    """The distance of a number above another one.
 
     Attributes:
         value: The difference.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        p: How often at least such a difference is seen where there is none.
+        p: Probability of a difference at least as large where there is none.
     """
 
     value: float
@@ -52,7 +52,7 @@ def interval_of_share(percent: float, count: int) -> Ends:
 def interval_of_mean(scores: np.ndarray) -> Ends | None:
     """Return the 95 % interval of the mean of scores [N]: Wilson's where they are 0 and 100 only, else Student's.
 
-    None where there is one score, of which nothing follows.
+    It is None for a single score, from which nothing follows.
     """
     if is_share(scores):
         return interval_of_share(float(scores.mean()), len(scores))
@@ -90,9 +90,9 @@ def paired_difference(ours: np.ndarray, theirs: np.ndarray) -> Difference:
 
 
 def paired_p_values(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return for rows of scores [A, N] and [B, N] of the same examples how likely such differences of means are [A, B].
+    """Return the p values [A, B] of differences of means, for rows of scores [A, N] and [B, N] of the same examples.
 
-    These are probabilities where the means do not differ, for both signs of the difference.
+    They are probabilities of such differences, of both signs, where the means do not differ.
     """
     from scipy.special import bdtr, stdtr
 
@@ -117,9 +117,10 @@ def independent_p_values(ours: Sequence[Ends | None], theirs: Sequence[Ends | No
     """Return the same for values that were measured apart from each other.
 
     Args:
-        ours: 95 % intervals of A values; None where the error of a value is not known, which then differs from none.
-        theirs: Those of B others.
-        values: The values of both, A + B of them.
+        ours: 95 % intervals of A values; None where the error of a value is not known. Such a value differs from no
+            other.
+        theirs: 95 % intervals of B other values.
+        values: The values of both groups, A + B of them.
     """
     from scipy.special import ndtr
 
@@ -159,7 +160,7 @@ def equals(values: np.ndarray, p_values: np.ndarray, *, maximise: bool) -> list[
 
     Args:
         values: Finite numbers.
-        p_values: Of the differences of each two [M, M], see `paired_p_values`.
+        p_values: P values of the differences of each two [M, M], see `paired_p_values`.
         maximise: Whether more is better.
     """
     count = len(values)
@@ -169,7 +170,7 @@ def equals(values: np.ndarray, p_values: np.ndarray, *, maximise: bool) -> list[
     apart[upper] = differing(p_values[np.ix_(order, order)][upper])
     letters, reached, groups = [""] * count, 0, 0
     for first in range(count):
-        last = int(np.flatnonzero(~apart[first]).max())  # the furthest that may be equal; what lies between is near
+        last = int(np.flatnonzero(~apart[first]).max())  # the furthest value that may be equal; those between are near
         if last > first and last > reached:
             name = ascii_letters[groups] if groups < len(ascii_letters) else f"({groups + 1})"
             for place in order[first : last + 1]:

@@ -1,4 +1,6 @@
-"""What a name stands for where the library is used without a service: a module of a package, or code of one's own."""
+"""Finds what a name stands for where the library is used without a service: a module of a package, or the user's own
+code.
+"""
 
 import importlib
 import pkgutil
@@ -11,11 +13,11 @@ def find(name: str, *, package: str, attribute: str) -> Any:
 
     Args:
         name: Name of a module in `package`, or `package.module:object`.
-        package: Where the modules lie.
-        attribute: What is meant in such a module; `{name}` in it is replaced.
+        package: Package that holds the modules.
+        attribute: Name of the object in such a module; `{name}` in it is replaced.
 
     Raises:
-        ValueError: There is none; says what there is.
+        ValueError: The name stands for nothing; the message lists the names.
     """
     module, _, wanted = name.partition(":")
     if not wanted:

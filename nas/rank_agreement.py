@@ -1,8 +1,8 @@
 """How well scores rank architectures: Spearman, Kendall and top precision, each with a bootstrap 95% interval.
 
-Scores are higher for what should be better; what is not finite ranks worst. Ties are ties: Spearman is that of
-mid-ranks, Kendall is tau-b, and of equal scores at the border of the top each counts by its share of the places left.
-A score that is the same for all has agreement 0.
+Higher scores are better, and scores that are not finite rank worst. Ties count as ties: Spearman uses mid-ranks,
+Kendall is tau-b, and equal scores at the border of the top share the places left. A score that is the same for all has
+agreement 0.
 
 Intervals are percentiles over resamples of the architectures, drawn with replacement, the same ones for every score, so
 that differences between scores are paired. Kendall's is computed from the matrix of concordant pairs, which for more
@@ -28,8 +28,8 @@ class Resampled:
     """A measure of one score, and the same on bootstrap resamples of the architectures.
 
     Attributes:
-        value: On all architectures.
-        drawn: On each resample [R]; resample r is the same for every score.
+        value: Value on all architectures.
+        drawn: Values on each resample [R]; resample r is the same for every score.
     """
 
     value: float
@@ -47,12 +47,12 @@ class Resampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How one score ranks architectures of known accuracy.
+    """The agreement of one score with known accuracies.
 
     Attributes:
-        name: Of the score.
-        architectures: How many there were.
-        not_finite: For how many of them the score is not finite.
+        name: Name of the score.
+        architectures: Number of architectures.
+        not_finite: Number of architectures whose score is not finite.
         spearman: Rank correlation, -1 to 1.
         kendall: Tau-b, -1 to 1.
         top_precision: Share of the best-scored architectures that are among the best, 0 to 1.
@@ -105,11 +105,11 @@ def rank_agreement(
 
     Args:
         scores: Name -> scores [N], higher better.
-        accuracies: Of the same architectures [N], of one provenance.
+        accuracies: Accuracies of the same architectures [N], all of one provenance.
         baselines: What to compare the other scores with, if it is among them.
-        top_percent: What counts as the top.
+        top_percent: Share of the architectures that counts as the top, in percent.
         resamples: Bootstrap resamples.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
@@ -136,7 +136,7 @@ def resampled_agreement(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Resampled]]:
-    """Return all `MEASURES` of every score with their bootstrap, to be combined further; as `rank_agreement`.
+    """Return all `MEASURES` of every score with their bootstrap resamples, as `rank_agreement` computes them.
 
     Raises:
         ValueError: Fewer than three architectures, columns of other lengths, or accuracies that are not finite.
@@ -157,9 +157,9 @@ def resampled_agreement(
 
 
 def no_better_than_baselines(agreement: Agreement) -> str | None:
-    """Return a line that warns of a score which is not shown to rank better than a baseline; None where it is.
+    """Return a warning that a score is not shown to rank better than a baseline; None where it is.
 
-    The baseline named is the one that the score leads least.
+    It names the baseline that the score leads least.
     """
     if not agreement.lead:
         return None

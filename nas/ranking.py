@@ -1,8 +1,8 @@
 """Accuracy of many subnets with inherited weights, on the supernet itself: nothing is extracted.
 
-Batch norm is by the statistics of each validation batch, as published one-shot rankings on NAS-Bench-201 do it, or
-calibrated on training images first, which gives what extracting, calibrating and testing each subnet gives. Running
-statistics of the supernet, its modes and its active architecture are afterwards what they were before.
+Batch norm uses the statistics of each validation batch, as published one-shot rankings on NAS-Bench-201 do, or it is
+calibrated on training images first. The calibrated accuracies equal those of extracting, calibrating and testing each
+subnet. Running statistics of the supernet, its modes and its active architecture do not change.
 
 Paper: PA&DA, arXiv 2302.14772 (batch statistics, as in the released code); Once-for-All, arXiv 1908.09791
 (calibration).
@@ -30,7 +30,7 @@ Norm = ElasticBatchNorm2d | _BatchNorm
 
 @dataclass(frozen=True, kw_only=True)
 class RankingImages:
-    """What all architectures are judged on, kept on the device of the supernet.
+    """Images that all architectures are judged on, kept on the device of the supernet.
 
     Attributes:
         batches: Validation images [B, C, H, W] and labels [B].
@@ -53,7 +53,7 @@ class RankingImages:
 
         Args:
             batches: Validation images and labels.
-            device: Of the supernet.
+            device: Device of the supernet.
             calibration: Batches for batch norm; they stay as they are.
             batch_size: Most images of a batch, which then all have the same size within one; None for the batches as
                 they come.
@@ -91,9 +91,9 @@ def rank(
     """Return the top-1 accuracy of each architecture, in percent [N].
 
     Args:
-        supernet: On its device.
-        architectures: Of its space.
-        images: What they are judged on.
+        supernet: Supernet, on its device.
+        architectures: Architectures of its space.
+        images: Images that they are judged on.
         batch_norm: `batch` for the statistics of each batch; `calibrated` for those of the calibration images.
         chunk: Architectures between two moments at which the host waits for the device.
         on_chunk: Called then with the number done before and the accuracies of the chunk.

@@ -27,19 +27,19 @@ def retrain(
     observer: Callable[[dict[str, Any]], None] = lambda event: None,
     validate: Callable[[Supernet], dict[str, float]] | None = None,
 ) -> Supernet:
-    """Train a copy of the supernet with this architecture alone; returns the copy with it active.
+    """Train a copy of the supernet with this architecture alone, and return the copy with it active.
 
     The loop is that of supernets, so checkpoints, resume and the divergence guard are the same. The given supernet
     does not change. `Supernet.extract` and `calibrate` make the result a plain network.
 
     Args:
-        supernet: Trained; its weights are where the architecture starts.
-        architecture: The one to train.
+        supernet: Trained supernet, from whose weights the architecture starts.
+        architecture: Architecture to train.
         data: The training split.
-        config: `epochs`, `lr`, `examples` and the optimizer; what says which subnets are trained is not used.
-        task: What is trained for; by default classification by the labels of the batches.
-        seed: Of data order and augmentation.
-        folder: For checkpoints.
+        config: `epochs`, `lr`, `examples` and the optimizer; fields that say which subnets are trained are not used.
+        task: What the network is trained for; by default classification by the labels of the batches.
+        seed: Seed of data order and augmentation.
+        folder: Folder for checkpoints.
         observer: Receives the events of the loop.
         validate: Called with the copy at the end of every epoch.
     """

@@ -1,6 +1,6 @@
-"""Scoring architectures without training: a fresh network each, one training batch, all proxies on shared passes.
+"""Scoring architectures without training: fresh networks, one training batch, all proxies on shared passes.
 
-Proxies that count what the space knows exactly need no network; the space gives the same numbers in microseconds.
+Proxies that count what the space knows exactly need no network: the space gives the same numbers in microseconds.
 """
 
 import time
@@ -22,7 +22,7 @@ from supernets.tasks import Task
 
 @dataclass(frozen=True)
 class Scored:
-    """What proxies say of one architecture.
+    """The scores of one architecture.
 
     Attributes:
         values: Proxy -> score, of those that have one.
@@ -39,10 +39,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class SpaceCost(Proxy):
-    """A cost that a space counts, as a proxy; its networks know nothing of it.
+    """A cost that only the space counts, as a proxy.
 
     Args:
-        name: Which of the exact costs of the space.
+        name: Name of one of the exact costs of the space.
     """
 
     name: str
@@ -66,9 +66,9 @@ def counted_scores(
     """Return the scores [N] of proxies by name, as the space counts them.
 
     Args:
-        counted: From `counted_proxies`.
-        space: Counts them.
-        architectures: N of it.
+        counted: What `counted_proxies` gave.
+        space: Space that counts them.
+        architectures: N architectures of it.
     """
     costs = space.costs(architectures) if counted else {}
     return {name: np.asarray(costs[cost], dtype=float) for name, cost in counted.items()}
@@ -76,15 +76,16 @@ def counted_scores(
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """Architecture -> scores, the same at every call. A network is made where some proxy needs one.
+    """A function from an architecture to its scores, the same at every call. A network is made where some proxy needs
+    one.
 
     Args:
-        space: What is scored.
+        space: Space whose architectures are scored.
         proxies: Name -> proxy.
-        task: Says what of the batch the networks read, what they lose and what classes there are.
+        task: Task that says what the networks read of the batch, their loss, and the classes.
         batch: One training batch as the data yield it, on the device to compute on.
-        seed: Of the weights, the same for every architecture, and of whatever proxies draw.
-        layers: Whether the shares of layers are wanted, which only networks tell.
+        seed: Seed of the weights, the same for every architecture, and of whatever proxies draw.
+        layers: Whether the shares of layers are wanted, which need networks.
     """
 
     space: Space
@@ -125,7 +126,7 @@ class Scorer:
 
 
 def scored_batch(task: Task, batch: tuple[Tensor, ...]) -> Batch:
-    """Return what proxies know of a batch: what networks read, what they lose, and the classes where there are any.
+    """Return the batch as proxies know it: inputs of the networks, losses, and the classes where there are any.
 
     Raises:
         ValueError: An input is not finite.
@@ -140,7 +141,7 @@ def scored_batch(task: Task, batch: tuple[Tensor, ...]) -> Batch:
 
 
 class RememberedScores:
-    """Scores of architectures, computed when first asked for; what a file remembers is not computed again.
+    """Scores of architectures, computed when first asked for; scores that a file remembers are not computed again.
 
     Args:
         scorer: Computes them.

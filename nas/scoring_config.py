@@ -14,12 +14,12 @@ class ProxyConfig:
     """How architectures are scored without training.
 
     Args:
-        names: Proxies, by catalogue name or `package.module:object`. A search computes them for every candidate and
-            says how well they rank beside parameters and MACs.
+        names: Proxies, by catalogue name or `package.module:object`. A search computes them for every candidate, and
+            reports how well they rank compared with parameters and MACs.
         options: Options of proxies by name, such as ``{gradsign: {reduction: mean}}``.
         batch: Training examples of one scoring.
-        filter: Proxy that decides which proposals of the searcher are evaluated; `auto` for all of `names`, as far as
-            they have ranked better than parameters and MACs; `null` for none.
+        filter: Proxy that decides which proposals of the searcher are evaluated. `auto` takes those of `names` that
+            have ranked better than parameters and MACs; `null` for no filter.
         proposals: Proposals for each architecture that is evaluated, where there is a filter.
     """
 

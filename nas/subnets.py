@@ -10,11 +10,11 @@ from supernets import Supernet, calibrate
 
 
 class Subnets:
-    """Architecture -> extracted and calibrated plain network in evaluation mode; the last one is remembered, so that
-    several objectives share it.
+    """A function from an architecture to its extracted and calibrated network in evaluation mode. The last one is
+    remembered, so that several objectives share it.
 
     Args:
-        supernet: Where the weights come from; its active architecture changes.
+        supernet: Supernet that the weights come from; its active architecture changes.
         calibration_batches: Makes the training inputs for batch norm, the same at every call; see `calibrate`.
     """
 
