@@ -1,4 +1,4 @@
-"""Data for training, search and the final report: three splits that are apart from the first day."""
+"""Data for training, search and the final report, in three splits that are separate from the start."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What has become of data since their split was made: every example is recognised by its name and its content."""
+"""Changes of data since their split was made: every example is recognised by its name and its content."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _LEFT_OUT = "left out, because their content is in another split"
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Data as they are now, beside a split that was kept.
+    """Data as they are now, compared with a split that was kept.
 
     Attributes:
         before: The split.
         now: The data.
-        digests: Of the examples now, by part.
-        positions: The kept split of the data now: every member that is left is where it was, new ones are trained on.
-        differences: What differs -> names of the examples; nothing where the content is the same.
-        obstacle: Why the networks of the job do not fit the data any more; empty where they do.
+        digests: Digests of the examples now, by part.
+        positions: The kept split of the data now: members that are left stay where they were, and new ones are trained
+            on.
+        differences: Kind of difference -> names of the examples; empty where the content is the same.
+        obstacle: Why the networks of the job no longer fit the data; empty where they fit.
     """
 
     before: KeptSplit
@@ -53,7 +54,7 @@ class Changes:
 
 
 def changes(before: KeptSplit, now: Division) -> Changes:
-    """Return what has become of data since their split was made.
+    """Return how data have changed since their split was made.
 
     An example is recognised by its name and content, else by its content, else by its name.
     """
@@ -63,7 +64,7 @@ def changes(before: KeptSplit, now: Division) -> Changes:
     everywhere = np.concatenate([*(kept.digests for kept in before.splits.values()), np.empty(0, np.uint64)])
     positions: dict[str, np.ndarray] = {}
     for name, part in found.items():
-        # Nothing new is trained on that was held out, and nothing new is held out that was trained on.
+        # No held-out example may be trained on, and no trained one may be held out.
         known = np.concatenate([*held_out, np.empty(0, np.uint64)]) if name == "train" else everywhere
         added = part.added
         leak = np.isin(part.digests[added], known) if len(added) else np.zeros(0, bool)
@@ -102,15 +103,15 @@ def _obstacle(before: KeptSplit, now: Division, positions: Positions) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """One part of the data: its members then and now, and which is which.
+    """One part of the data: its members then and now, and their pairs.
 
     Attributes:
-        name: Of the part.
+        name: Name of the part.
         splits: Kept splits that were taken from it.
         now: Its examples.
-        digests: Of its examples.
+        digests: Digests of its examples.
         partners: Position now of each member then, -1 where it is gone, in the order of `splits`.
-        changed: Positions now of members whose content or class is another one.
+        changed: Positions now of members whose content or class has changed.
     """
 
     name: str

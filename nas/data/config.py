@@ -16,7 +16,7 @@ class InvalidExamples(InvalidData):
     """Examples that cannot be used, all of them; the message names the first ten.
 
     Attributes:
-        lines: Names each of them, and says why.
+        lines: One line for each example: its name and the reason.
     """
 
     named = 10
@@ -40,30 +40,31 @@ class DataConfig:
 
     Args:
         source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
-            (one folder of images a class), `timm` (any random-access dataset of `timm.data.create_dataset`), `noise`
-            (random colours with random labels of 10 classes: for costs, latency and trying things out), or the source
-            of one's own at `package.module:object`.
-        options: Keyword arguments of a source of one's own.
-        path: Of `npz` the training file, or the folder that holds *train*.npz and *test*.npz; of `folder` the folder
-            with train/CLASS/ (and val/, test/) or CLASS/ in it; of `timm` the root folder of the dataset.
-        test_path: Of `npz` the test file, of `folder` the test folder, where it is not beside the training images.
+            (one folder of images per class), `timm` (any random-access dataset of `timm.data.create_dataset`), `noise`
+            (random colours with random labels of 10 classes: for costs, latency and trying things out), or your own
+            source at `package.module:object`.
+        options: Keyword arguments of your own source.
+        path: Place of the data: for `npz` the training file, or the folder that holds *train*.npz and *test*.npz; for
+            `folder` the folder with train/CLASS/ (and val/, test/) or CLASS/ in it; for `timm` the root folder of the
+            dataset.
+        test_path: Test file of `npz`, or test folder of `folder`, where it is not beside the training images.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
             and at most 224 pixels, and 64 otherwise; 32 for `noise`.
         validation_fraction: Part of the training examples held out for the search where the source has no validation
             split. `digits` and `noise` are always split 60/20/20.
         test_fraction: Part of all examples held out for the final report where the source has no test split.
-        flip: Whether training images are mirrored at random; `null` for the source's own: not for `digits`, where a
-            mirrored symbol is another one.
+        flip: Whether training images are mirrored at random; `null` for the default of the source: not for `digits`,
+            because a mirrored digit is not the same digit.
         crop_padding: Black pixels added around a training image before a random crop of the original size; `null`
             for an eighth of the image size. Images that do not fit into memory are cropped and rescaled instead.
         cutout: Side in pixels of the square that is blanked in each training image; 0 for none.
         workers: Processes that decode images which do not fit into memory; 0 decodes in the training process.
         in_memory: Whether all images are decoded once and kept on the device; `null` for up to 4 GiB.
-        on_error: What happens where some images cannot be decoded: `refuse` names them all before anything is trained,
+        on_error: What to do if some images cannot be decoded: `refuse` names all of them before anything is trained,
             `skip` goes on without them and says so.
-        changed: What becomes of a job whose data are not those that it began with: `refuse` to go on, or `keep`, where
-            every example that is left stays in its split, new ones are trained on, and the classes are the same.
+        changed: What to do if the data of a job have changed since it began: `refuse` to go on, or `keep`: every
+            example that is left stays in its split, and new ones are trained on. The classes must be the same.
         download: Whether timm may fetch a dataset that is not at `path` yet.
     """
 
@@ -102,7 +103,7 @@ class DataConfig:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
 
     def require(self, *names: str) -> None:
-        """Refuse a field without a value that the source cannot do without.
+        """Refuse a missing value of a field that the source needs.
 
         Raises:
             FieldError: One of these fields is null.
@@ -123,7 +124,7 @@ class DataConfig:
                 raise FieldError(item.name, f"must be left out, source {self.source!r} does not use it; got {given!r}")
 
     def refuse_all_but(self, *names: str) -> None:
-        """Refuse every field with a value that is none of these; source and options are the source's own.
+        """Refuse every field with a value that is not among these; source and options are always allowed.
 
         Raises:
             FieldError: Another field is not at its default.

@@ -1,4 +1,4 @@
-"""What data are: three splits in batches, and what follows from them for networks and tasks."""
+"""The form of data: three splits in batches, and facts that follow from them for networks and tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Split(TrainingData, Protocol):
-    """The examples of one split in batches, on the device: what a training asks for, and a little more.
+    """The examples of one split in batches, on the device: what a training asks for, and access in fixed order.
 
     The training loop gives `order` to draw examples by importance, and `start` to go on in the middle of an epoch.
     """
@@ -64,20 +64,19 @@ class Data:
     """A data set, split.
 
     Args:
-        name: Of the data, for people.
+        name: Name of the data, for people.
         fingerprint: 16 hexadecimal digits that change with the examples or their split.
         task: What networks are trained for on it unless a job says otherwise, e.g. `classification`.
-        facts: What follows from the data and spaces and tasks take by name, see `DataSource.facts`.
-        train: What weights are trained on.
-        validation: What the search sees.
-        test: For the final report only.
-        preprocessing: What must be done to raw values to make inputs of them, for the card of an exported network;
-            ready for JSON.
-        targets: What outputs stand for: their `meaning`, the names of `classes`; for the card too, ready for JSON.
-        remarks: What people should know of how the examples were read, a sentence each.
-        left_out: Names each example that cannot be used and is left out, and says why.
-        about: Title -> what the examples are like, or what is done to them, in words for people.
-        listings: What the examples of each split are recognised by; none where they cannot be told apart.
+        facts: Facts that spaces and tasks take by name, see `DataSource.facts`.
+        train: Examples that weights are trained on.
+        validation: Examples that the search sees.
+        test: Test split, for the final report only.
+        preprocessing: How raw values become inputs, for the card of an exported network; ready for JSON.
+        targets: What outputs mean: their `meaning`, the names of `classes`; also for the card, ready for JSON.
+        remarks: Sentences for people about how the examples were read.
+        left_out: One line for each example that cannot be used: its name and the reason.
+        about: Title -> what the examples are like or how they are prepared, in words for people.
+        listings: Listings by which the examples of each split are recognised; none where they cannot be told apart.
     """
 
     name: str
@@ -106,7 +105,7 @@ class Data:
 
 @runtime_checkable
 class DataSource(Protocol):
-    """Data that are found and looked at, but not loaded: what a function that a job names as its source returns.
+    """Data that were found and looked at, but not loaded; the source function of a job returns them.
 
     The function takes the `DataConfig`, and its options by name. It raises `InvalidData` or `FieldError` where there
     is nothing to load. `task`, `facts` and `sizes` are read when a job is checked, so they have to be cheap.
@@ -137,7 +136,7 @@ class DataSource(Protocol):
 
 @runtime_checkable
 class WatchedSource(DataSource, Protocol):
-    """Data that may take long to load, so that their loading can be watched."""
+    """Data that may take long to load, with progress that can be watched."""
 
     def watched(self, tell: Callable[[int, int], None]) -> DataSource:
         """Return the same data; while they are loaded, they tell how many of how many examples are read."""
@@ -146,7 +145,7 @@ class WatchedSource(DataSource, Protocol):
 
 @runtime_checkable
 class DividedSource(DataSource, Protocol):
-    """A source that can tell its examples apart, so that a job keeps their split whatever becomes of the data."""
+    """A source that can tell its examples apart, so that a job keeps their split even when the data change."""
 
     def division(self, seed: int = 0) -> Division:
         """Return the examples of all parts and how they are split; the seed is that of the split."""
@@ -156,7 +155,7 @@ class DividedSource(DataSource, Protocol):
         """Return the same data with other splits, for networks that were made for a kept one.
 
         Args:
-            kept: What the data were when the networks were made.
+            kept: Facts of the data when the networks were made.
             positions: The splits now.
         """
         ...

@@ -1,4 +1,4 @@
-"""Examples with the same content: within a split they count twice, across splits they make results look too good."""
+"""Duplicates: within a split, equal examples count twice; across splits, they make results look too good."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def digest_of(content: bytes) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """What the same content was found more than once.
+    """Content that was found more than once.
 
     Args:
-        within: Split -> how many of its examples repeat another one of the split.
-        across: Two splits -> how many examples of the second are in the first as well.
-        contradicting: How many contents have more than one class.
+        within: Split -> number of its examples that repeat another one of the split.
+        across: Two splits -> number of examples of the second that are also in the first.
+        contradicting: Number of contents with more than one class.
         examples: Names of some pairs, those across splits first.
     """
 
@@ -57,7 +57,7 @@ class Duplicates:
 def duplicates(splits: Mapping[str, Listing]) -> Duplicates:
     """Return which contents the splits have more than once.
 
-    Contents are told apart by 64 bits: of 50,000 different examples two are alike by accident once in 10^10 data sets.
+    Contents are told apart by 64 bits: two of 50,000 different examples agree by chance once in 10^10 data sets.
     """
     digests = {name: one.digest() for name, one in splits.items()}
     within = {name: len(column) - len(np.unique(column)) for name, column in digests.items()}

@@ -1,4 +1,4 @@
-"""The split of a data set as a file: which example is in which split, by its name and its content."""
+"""The split of a data set as a file: the split of every example, by its name and its content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KeptMembers:
         part: The part of the data that they are taken from.
         index: Their positions in that part, int64 [N].
         labels: Class of each, int64 [N].
-        digests: Of their content, uint64 [N].
+        digests: Digests of their content, uint64 [N].
         names: Paths below the folder of the part, if they are files.
         stamps: Size and time of the last change of each file, int64 [N, 2].
     """
@@ -45,14 +45,14 @@ class KeptMembers:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSplit:
-    """A split that was made once and holds from then on.
+    """A split that was made once and stays valid.
 
     Args:
         classes: Names, in the order of their labels.
-        splits: The members of each; none of data whose examples cannot be told apart.
-        fingerprint: Of the data as they were loaded, see `nas.data.Data`.
-        facts: What networks were built for, see `nas.data.DataSource`.
-        preprocessing: See `nas.data.Data`; weights go with it.
+        splits: Members of each split; none for data whose examples cannot be told apart.
+        fingerprint: Fingerprint of the data as they were loaded, see `nas.data.Data`.
+        facts: Facts that networks were built for, see `nas.data.DataSource`.
+        preprocessing: See `nas.data.Data`; the weights depend on it.
         read_whole: Whether large files were read whole for their digests.
         sizes: Examples of each split.
     """
@@ -150,7 +150,7 @@ def _as_text(array: np.ndarray) -> str:
 
 
 def content_fingerprint(classes: tuple[str, ...], parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """Return 16 hexadecimal digits of digests and labels, in whatever order they are.
+    """Return 16 hexadecimal digits of digests and labels, in any order.
 
     Args:
         classes: Names, in the order of their labels.
@@ -177,11 +177,11 @@ def kept_split(
 
     Args:
         division: The examples and their split.
-        fingerprint: Of the data as they were loaded.
-        facts: What networks are built for; what JSON cannot hold is left out.
-        preprocessing: What must be done to raw values.
-        digests: Of the examples of each part, where they are known already.
-        read_whole: How these digests were made.
+        fingerprint: Fingerprint of the data as they were loaded.
+        facts: Facts that networks are built for; those that JSON cannot hold are left out.
+        preprocessing: Preparation of raw values.
+        digests: Digests of the examples of each part, where they are known already.
+        read_whole: Whether large files were read whole for these digests.
     """
     if read_whole is None:
         read_whole = all(part.read_whole for part in division.parts.values())

@@ -1,4 +1,4 @@
-"""From a configuration to three splits that batches can be drawn from."""
+"""The way from a configuration to three splits that batches can be drawn from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ def open_source(config: DataConfig) -> DataSource:
     """Return the source that the configuration names: a module of `nas.data.sources`, or `package.module:object`.
 
     Raises:
-        InvalidData: There is no such source; or it is missing, damaged or not of the expected form.
-        FieldError: A field has a value that does not go with the source.
+        InvalidData: There is no such source, or it is missing, damaged or not of the expected form.
+        FieldError: A field has a value that does not fit the source.
     """
     try:
         source = find(config.source, package="nas.data.sources", attribute="open_{name}")
@@ -25,11 +25,11 @@ def open_source(config: DataConfig) -> DataSource:
 
 
 def check_data(config: DataConfig) -> Mapping[str, Any]:
-    """Return what networks must fit, by name, without decoding more than a few headers.
+    """Return the facts that networks must fit, by name; only a few headers are read.
 
     Raises:
         InvalidData: The data is missing, damaged, too small or not of the expected form.
-        FieldError: A field has a value that does not go with the source.
+        FieldError: A field has a value that does not fit the source.
     """
     return open_source(config).facts
 
@@ -38,12 +38,13 @@ def load_data(config: DataConfig, *, device: torch.device, seed: int = 0) -> Dat
     """Return the three splits, ready for training on the device.
 
     Args:
-        config: Which data.
-        device: Where batches are wanted.
-        seed: Of the split. It belongs to the data: jobs that differ in their own seed are compared on the same splits.
+        config: The data.
+        device: Device where batches are wanted.
+        seed: Seed of the split. It belongs to the data: jobs that differ in their own seed are compared on the same
+            splits.
 
     Raises:
         InvalidData: The data is missing, damaged, too small or not of the expected form.
-        FieldError: A field has a value that does not go with the source.
+        FieldError: A field has a value that does not fit the source.
     """
     return open_source(config).load(device, seed)

@@ -1,4 +1,4 @@
-"""What the examples of a data set are known by, so that they are recognised whatever becomes of their files."""
+"""The identity of the examples of a data set, by which they are recognised even after their files have changed."""
 
 from __future__ import annotations
 

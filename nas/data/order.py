@@ -1,4 +1,4 @@
-"""Which examples make up a batch: pure functions of seed, epoch and batch number, so that any batch can be repeated."""
+"""The examples of a batch, as pure functions of seed, epoch and batch number, so that any batch can be repeated."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from supernets.streams import DATA_ORDER, SUBSET
 
 
 class Share(NamedTuple):
-    """One process's part of one global batch: positions `begin` to `end` of the epoch's order.
+    """The part of one process in a global batch: positions `begin` to `end` of the order of the epoch.
 
     `offset` is where the part starts in its global batch, which holds `total` examples.
     """
@@ -23,12 +23,12 @@ class Share(NamedTuple):
 
 
 def epoch_order(count: int, *, epoch: int, seed: int) -> Tensor:
-    """Examples in the order of one epoch, int64 [count]."""
+    """Return the examples in the order of one epoch, int64 [count]."""
     return torch.randperm(count, generator=DATA_ORDER.torch_generator(seed, epoch))
 
 
 def order_of(given: Tensor | None, count: int, *, epoch: int, seed: int) -> Tensor:
-    """The given order of an epoch, or a permutation; int64 [count].
+    """Return the given order of an epoch, or a permutation; int64 [count].
 
     Raises:
         ValueError: The given order has another length or names examples that are not there.
@@ -44,12 +44,12 @@ def order_of(given: Tensor | None, count: int, *, epoch: int, seed: int) -> Tens
 
 
 def random_subset(count: int, n: int, seed: int) -> Tensor:
-    """`n` distinct indices below `count` (all of them where there are fewer), in random order."""
+    """Return `n` distinct indices below `count` (all of them where there are fewer), in random order."""
     return torch.randperm(count, generator=SUBSET.torch_generator(seed))[:n]
 
 
 def steps(count: int, batch_size: int, *, drop_last: bool = True) -> int:
-    """Batches of one epoch; fewer examples than one batch still make one."""
+    """Return the number of batches of one epoch; fewer examples than one batch still make one."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     full = count // batch_size
@@ -59,7 +59,7 @@ def steps(count: int, batch_size: int, *, drop_last: bool = True) -> int:
 def shares(
     count: int, batch_size: int, *, start: int = 0, drop_last: bool = True, rank: int = 0, world_size: int = 1
 ) -> Iterator[Share]:
-    """The shares of process `rank` in the batches `start`, `start` + 1, ... of one epoch.
+    """Yield the shares of process `rank` in the batches `start`, `start` + 1, ... of one epoch.
 
     Raises:
         ValueError: The batch cannot be shared equally, or `start` or `rank` is out of range.

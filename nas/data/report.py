@@ -1,4 +1,4 @@
-"""What people should know of data before anything is trained on them: a few lines, and warnings.
+"""A report on data before anything is trained on them: a few lines, and warnings.
 
 Exact duplicates are found by content; the same picture in another file, size or compression is not.
 """
@@ -30,15 +30,15 @@ _FEW_BATCHES, _GOOD_BATCHES = 4, 8  # of an epoch
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The data that are reported on.
+    """The data of a report.
 
     Args:
-        name: Of the data.
+        name: Name of the data.
         examples: What one example is called, in the plural.
         sizes: Number of examples of each split.
         classes: Names, in the order of their labels; none where there are no classes.
         listings: The examples of each split; none where they cannot be told apart.
-        about: Title -> what the examples are like, or what is done to them.
+        about: Title -> what the examples are like or how they are prepared.
         remarks: Sentences on how the data were read.
         fingerprint: See `nas.data.Data`.
     """
@@ -78,13 +78,13 @@ def subject_of(data: Data, task: Task) -> Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What was found.
+    """The report itself.
 
     Args:
         subject: The data.
-        duplicates: Same contents; None where examples cannot be told apart.
-        resolutions: Split -> what differences of networks it can show; nothing where the task does not know.
-        warnings: What may spoil the results, a sentence each.
+        duplicates: Equal contents; None where examples cannot be told apart.
+        resolutions: Split -> differences between networks that it can show; empty where the task does not know.
+        warnings: Sentences about what may spoil the results.
     """
 
     subject: Subject
@@ -129,13 +129,13 @@ class DataReport:
 
 
 def report_on(subject: Subject, task: Task, batch_size: int, *, balanced: bool = False) -> DataReport:
-    """Return what people should know of data.
+    """Return the report on data.
 
     Args:
         subject: The data.
-        task: What they are for.
+        task: Task that they are for.
         batch_size: Examples of a step of the training.
-        balanced: Whether something is done about imbalanced classes already.
+        balanced: Whether the job already compensates for imbalanced classes.
     """
     same = duplicates(subject.listings) if subject.listings else None
     counts = subject.counts

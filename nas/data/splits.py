@@ -1,4 +1,4 @@
-"""Train, validation and test: what a source does not provide is held out of its training examples."""
+"""Train, validation and test splits: a split that a source does not provide is taken out of its training examples."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ Positions = dict[str, np.ndarray]
 
 
 def stratified(labels: np.ndarray, fraction: float, seed: int, purpose: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions that are kept, and positions that are held out: `fraction` of each class, at least one."""
+    """Return the positions that are kept, and those that are held out: `fraction` of each class, at least one."""
     rng = DATA_SPLIT.generator(seed, purpose)
     held = []
     for label in np.unique(labels):
@@ -33,10 +33,10 @@ def split_positions(
 
     Args:
         labels: Class of each training example [N], of which every split gets its share; all alike for none.
-        validation: How many examples the published validation part has; None where it is held out.
-        test: How many examples the published test part has; None where it is held out.
+        validation: Number of examples of the published validation part; None where it is held out.
+        test: Number of examples of the published test part; None where it is held out.
         fractions: Parts to hold out for validation (of the training examples) and test (of all).
-        seed: Of the split.
+        seed: Seed of the split.
     """
     train = np.arange(len(labels))
     out = {}

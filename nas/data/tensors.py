@@ -24,7 +24,7 @@ from supernets.tasks import Batch
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; to CUDA through pinned memory, so that the CPU does not wait."""
+    """Return the tensor on the device; to CUDA through pinned memory, so that the CPU does not wait."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -33,10 +33,10 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 class TensorData:
     """One split, a `nas.data.data.Split`.
 
-    A class of one's own may override `plain` and `augmented` to change what is shown of the examples.
+    Subclasses may override `plain` and `augmented` to change how examples are shown.
 
     Args:
-        tensors: What a batch consists of, each [N, ...] of any type, on one device.
+        tensors: Tensors of a batch, each [N, ...] of any type, on one device.
 
     Raises:
         ValueError: There are no tensors, or they differ in N.
@@ -85,7 +85,7 @@ class TensorData:
         Args:
             batch_size: Examples of one step over all processes; each gets an equal, contiguous part of every batch.
             epoch: Number of the epoch.
-            seed: Of order and augmentation.
+            seed: Seed of order and augmentation.
             start: First batch, to go on in the middle of an epoch.
             augment: Whether examples are augmented.
             drop_last: Whether the last, smaller batch is left out.
@@ -131,23 +131,23 @@ def _row_bytes(tensors: list[Tensor], index: int) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSource:
-    """Tensors in memory as a `nas.data.data.DataSource`, ready to be returned by a source of one's own.
+    """Tensors in memory as a `nas.data.data.DataSource`; a user's own source can return it.
 
     Args:
         config: Fractions of the splits that are held out; other fields about images must be at their defaults.
-        name: Of the data, for people.
+        name: Name of the data, for people.
         task: Default task of the data, by name.
-        facts: What follows from the data and is offered to spaces and tasks, by name.
-        train: What a batch consists of, each [N, ...] of any type.
-        validation: The same of a published validation part, if any.
-        test: The same of a published test part, if any.
+        facts: Facts that are offered to spaces and tasks, by name.
+        train: Training tensors, each [N, ...] of any type.
+        validation: The same for a published validation part, if any.
+        test: The same for a published test part, if any.
         classes: Class of each training example, int64 [N], of which every split gets its share; None for none.
         preprocessing: See `nas.data.data.Data`.
         targets: See `nas.data.data.Data`.
         positions: The three splits, where they were made before.
 
     Raises:
-        FieldError: The configuration says what these data have no use for.
+        FieldError: The configuration has a value that these data do not use.
         InvalidData: There are too few examples.
     """
 

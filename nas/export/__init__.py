@@ -1,4 +1,4 @@
-"""Trained networks in the formats that people deploy; every file is run once and compared before it counts."""
+"""Trained networks in the formats that people deploy; every file is run and compared before it counts."""
 
 from nas.export.deployable import Deployable, describe
 from nas.export.exported_program import write_exported_program

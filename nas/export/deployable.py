@@ -29,12 +29,12 @@ class Deployable:
 
     Args:
         network: Plain, on the CPU: inputs, each [B, ...], -> one output [B, ...] of floating point numbers.
-        space: What the architecture is of.
-        architecture: What the network is.
-        examples: What the network is called with, each input [N, ...] as the data give it, N at least one.
+        space: Space of the architecture.
+        architecture: Architecture of the network.
+        examples: Example inputs, each [N, ...] as the data give it, N at least one.
         card: What is known about the network, ready for JSON; files that can hold text carry it along.
-        calibration: Makes batches of inputs of training examples, from which the ranges of activations are read.
-        task: Judges files that are not exact; None where there are none of them.
+        calibration: Makes batches of training inputs, from which the ranges of activations are read.
+        task: Task that judges inexact files; None where there are none.
         splits: Name -> makes batches of the task, on which such a file is compared with the network.
     """
 
@@ -63,7 +63,7 @@ class Deployable:
         """What the network makes of the examples [N, ...].
 
         Raises:
-            ValueError: That is not finite.
+            ValueError: The output is not finite.
         """
         with torch.inference_mode():
             output = self.network(*self.examples)
@@ -77,10 +77,10 @@ class Deployable:
         return onnx_bytes(self.network, batch_of(self.examples, 2), dynamic_batch=True)
 
     def outputs(self, run: Callable[..., Tensor], size: int) -> Tensor:
-        """Return what was written makes of a batch of the examples, again and again up to `size`.
+        """Return the output of the written file for a batch of the examples, repeated up to `size`.
 
         Raises:
-            ValueError: It is of another shape than what the network gives.
+            ValueError: Its shape differs from the output of the network.
         """
         found = run(*batch_of(self.examples, size))
         if found.shape != (size, *self.expected.shape[1:]):
@@ -94,7 +94,7 @@ class Deployable:
             run: Inputs [B, ...] -> output [B, ...], by what was written.
 
         Raises:
-            ValueError: Further than `TOLERANCE`.
+            ValueError: They differ by more than `TOLERANCE`.
         """
         largest = 0.0
         for size in BATCH_SIZES:

@@ -17,14 +17,14 @@ def write_exported_program(deployable: Deployable, path: Path) -> dict[str, Any]
     Raises:
         ValueError: The file gives another output than the network.
     """
-    example = batch_of(deployable.examples, 2)  # a batch of one would be taken for a constant
+    example = batch_of(deployable.examples, 2)  # a batch of one would become a constant
     batch = Dim("batch")
     shapes = tuple({0: batch} for _ in example)
     with torch.no_grad():
         program = torch.export.export(deployable.network, example, dynamic_shapes=shapes, strict=False)
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            node.meta.pop("stack_trace", None)  # it names folders of this machine
+            node.meta.pop("stack_trace", None)  # this would name folders of this machine
     torch.export.save(program, path, extra_files={"card.json": json.dumps(deployable.card)})
     loaded = torch.export.load(path).module()
     with torch.no_grad():

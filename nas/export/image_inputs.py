@@ -1,4 +1,4 @@
-"""What must be done to an image before an exported network sees it, from the card of the network."""
+"""The preparation of an image for an exported network, read from the card of the network."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from nas.data.images.preprocessing import Preprocessing
 
 
 def preprocess(card: Mapping[str, Any] | Path | str) -> Preprocessing:
-    """Return the way from an image file to the input of a network, exactly as training went it.
+    """Return the preparation from an image file to the input of a network, exactly as in training.
 
     It is called with the image as `PIL.Image.open` returns it, and gives the input without the batch, float32
     [channels, size, size]; its `pixels` gives the bytes before they are scaled.

@@ -1,4 +1,4 @@
-"""LiteRT (formerly TensorFlow Lite), for telephones and small boards."""
+"""LiteRT (formerly TensorFlow Lite), for phones and small boards."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ def write_litert(deployable: Deployable, path: Path) -> dict[str, Any]:
     import litert_torch
     from ai_edge_litert.interpreter import Interpreter
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         converted = litert_torch.convert(deployable.network, batch_of(deployable.examples, 1))
         converted.export(str(path))
     interpreter = Interpreter(str(path))

@@ -1,10 +1,10 @@
-"""ONNX with the preprocessing inside: bytes of an image of any size in, what applications read out.
+"""ONNX with the preprocessing inside: it takes bytes of an image of any size and gives what applications read.
 
 The graph resizes, crops and scales as training does. An image comes in upright, over white and with 8 bits a channel:
-what a file format, a camera or EXIF says of it is up to the reader of the file (`card.json` lists it).
+the reader of the file handles what a file format, a camera or EXIF says about it (`card.json` lists this).
 
 Differs: Pillow rounds to bytes between its two passes of a resize. ONNX Runtime may run the passes in the other order,
-so single pixels differ by a level; in noise that clips, by more.
+so single pixels differ by one level, and by more in noise that clips.
 """
 
 import json
@@ -38,7 +38,7 @@ def write_onnx_from_image(deployable: Deployable, path: Path) -> dict[str, Any]:
 
     Raises:
         ImportError: The exporter is not installed.
-        ValueError: The inputs of the network are no images, or the file gives another output than the network.
+        ValueError: The inputs of the network are not images, or the file gives another output than the network.
     """
     import onnx
     import onnxruntime
@@ -65,7 +65,7 @@ def write_onnx_from_image(deployable: Deployable, path: Path) -> dict[str, Any]:
 
 
 class Predicting(nn.Module):
-    """A network and what its task makes of its output for applications."""
+    """A network followed by what its task makes of its output for applications."""
 
     def __init__(self, network: nn.Module, task: Task | None) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def _agreement(path: Path, network: nn.Module, preprocessing: Preprocessing) -> 
     """Return how far the output of the file is from that of Python, for images of several sizes.
 
     Raises:
-        ValueError: Further than the tolerance.
+        ValueError: They differ by more than the tolerance.
     """
     run, found = runtime(path), []
     for number, (height, width) in enumerate(_SHAPES):

@@ -1,4 +1,4 @@
-"""OpenVINO's own form: `model.xml` with the layers and `model.bin` with the weights, for Intel's processors."""
+"""The format of OpenVINO: `model.xml` with the layers and `model.bin` with the weights, for Intel's processors."""
 
 from io import BytesIO
 from pathlib import Path

@@ -20,10 +20,10 @@ from nas.hardware.examples import Example
 
 
 def write_int8(deployable: Deployable, path: Path) -> dict[str, Any]:
-    """Write the network with 8-bit weights and activations, and judge it beside the exact one.
+    """Write the network with 8-bit weights and activations, and compare it with the exact one.
 
     Returns:
-        How it was quantised, and the metric of the task before and after on every split, both by ONNX Runtime.
+        How it was quantised, and the metric of the task on every split before and after, both by ONNX Runtime.
 
     Raises:
         ImportError: ONNX or its runtime is not installed.
@@ -91,7 +91,7 @@ class _File(nn.Module):
 
 
 def _judged(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]:
-    """The metric of the task before and after quantisation on every split."""
+    """Return the metric of the task before and after quantisation on every split."""
     task = deployable.task
     if task is None:
         return {}
@@ -108,7 +108,9 @@ def _judged(deployable: Deployable, exact: Path, path: Path) -> dict[str, Any]:
 
 
 def _has_vnni() -> bool:
-    """Whether this processor multiplies 8-bit numbers without overflow; where it cannot be told, it is said not to."""
+    """Return whether this processor multiplies 8-bit numbers without overflow; where it cannot be told, it is said not
+    to.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -118,7 +120,7 @@ def _has_vnni() -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser advises on the root logger what is done already."""
+    """Silence the quantiser, which advises on the root logger what is done already."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
 """Weights as safetensors, and the network rebuilt from them and the card beside them.
 
-Unlike `.pt2` and ONNX, which need nothing of this package, this form gives the layers back as a plain torch module, to
-be trained further or taken apart.
+Unlike `.pt2` and ONNX, which do not need this package, this form gives the layers back as a plain torch module, which
+can be trained further or taken apart.
 """
 
 import importlib
@@ -37,7 +37,7 @@ def write_safetensors(deployable: Deployable, path: Path) -> dict[str, Any]:
 
 
 def restored(space: Space, architecture: Architecture, weights: Path) -> nn.Module:
-    """The plain network of an architecture with saved weights, in evaluation mode, on the CPU.
+    """Return the plain network of an architecture with saved weights, in evaluation mode, on the CPU.
 
     Raises:
         InvalidFile: The weights are damaged or of another network.
@@ -56,7 +56,7 @@ def restored(space: Space, architecture: Architecture, weights: Path) -> nn.Modu
 
 
 def load_network(card: Path, *, space: Space | None = None) -> nn.Module:
-    """The network that a card describes, with the weights that lie beside it, in evaluation mode.
+    """Return the network that a card describes, with the weights that lie beside it, in evaluation mode.
 
     Args:
         card: The file `card.json`; `model.safetensors` is in the same folder.
@@ -64,7 +64,7 @@ def load_network(card: Path, *, space: Space | None = None) -> nn.Module:
             that of `search_spaces`.
 
     Raises:
-        ValueError: The space of the card is none of `search_spaces`, and none was given.
+        ValueError: The space of the card is not in `search_spaces`, and no space was given.
         FileNotFoundError: There is no card, or there are no weights beside it.
     """
     facts = json.loads(Path(card).read_text(encoding="utf-8"))

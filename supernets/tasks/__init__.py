@@ -1,4 +1,4 @@
-"""What a network is trained for and judged by: only a task knows what a batch holds."""
+"""Tasks: what networks are trained for and judged by. Only a task knows what a batch holds."""
 
 from typing import TYPE_CHECKING
 

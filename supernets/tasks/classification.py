@@ -36,7 +36,7 @@ class Classification(Task):
     Args:
         classes: Number of classes, to check networks by; None for whatever a network gives.
         label_smoothing: Part of the target that is spread over all classes in training.
-        metric: What networks are judged by: `accuracy`, the share of examples that are classified right, or
+        metric: Metric that networks are judged by: `accuracy`, the share of examples that are classified right, or
             `balanced_accuracy`, the mean of this share over the classes, in which each class counts the same.
         class_weights: Factor of the loss of an example, by its class. `balanced` gives class c the weight
             N / (C n_c): N training examples, C classes, n_c examples of the class; the mean over all examples is 1.
@@ -101,7 +101,7 @@ class Classification(Task):
         """Return the cross entropy of each example [B], times the weight of its class.
 
         Raises:
-            ValueError: A label is none of the classes of the network.
+            ValueError: A label is not a class of the network.
         """
         import torch.nn.functional as F
 

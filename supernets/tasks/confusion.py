@@ -20,7 +20,7 @@ _SHOWN_MISTAKES = 20
 
 
 def classification_breakdown(target: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Breakdown:
-    """Return what predictions are worth by class.
+    """Return the quality of predictions by class.
 
     The accuracy of a class is the share of its examples that were recognised (its recall). The balanced accuracy is the
     mean of these shares over the classes that have examples: each class counts the same, however many examples it has.
@@ -70,13 +70,13 @@ def balanced_scores(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def resolution_of_accuracy(counts: Sequence[int], *, balanced: bool) -> Resolution:
-    """Return which differences in accuracy between two networks that see the same examples can be told from chance.
+    """Return the differences in accuracy of two networks on the same examples that exceed chance.
 
     Only examples on which one network is right and the other is wrong count: b for the one, c for the other. Without a
     real difference, b - c has the variance b + c (McNemar). With b + c = q n of n examples a difference has to exceed
-    1.96 sqrt(q / n). How much networks disagree is not known before; q = 1/4 is taken, which gives the same number as
-    the half width of the interval of one accuracy of 50 %. However little they disagree, five examples are not enough:
-    that all of b + c examples favour the same network has the probability 2 / 2^(b + c), below 5 % from 6 on.
+    1.96 sqrt(q / n). How much networks disagree is not known in advance, so q = 1/4 is assumed. This gives the half
+    width of the interval of an accuracy of 50 %. Even for small disagreement, five examples are not enough: the
+    probability that all b + c examples favour the same network is 2 / 2^(b + c), which is below 5 % from 6 on.
 
     The balanced accuracy is a mean over C classes of n_c examples: (1.96 / C) sqrt(sum of q / n_c).
 
@@ -96,12 +96,12 @@ def resolution_of_accuracy(counts: Sequence[int], *, balanced: bool) -> Resoluti
 
 
 def confusion(target: np.ndarray, predicted: np.ndarray, classes: int = 0) -> np.ndarray:
-    """Return how many examples of each class (row) were taken for each class (column), int64 [classes, classes].
+    """Return the number of examples of each class (row) predicted as each class (column), int64 [classes, classes].
 
     Args:
         target: Classes, int64 [N].
         predicted: Predicted classes, int64 [N].
-        classes: At least so many rows; more where an example has a higher class.
+        classes: Least number of rows; there are more where an example has a higher class.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a network gave for each example of a split, and what a task reads from it."""
+"""The outcomes of a network for each example of a split, and what a task reads from them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Outcomes:
     """One row for each example of a split, in the order of the split.
 
     Args:
-        scores: What each example adds to the metric, float64 [N]: `scores.mean()` is the metric of the task, in its
-            unit. For the accuracy of a classification they are 100 and 0. Two networks are compared by the differences
-            of their scores on the same examples.
-        columns: More of each example, arrays [N, ...] by name; what they mean only the task knows.
+        scores: Contribution of each example to the metric, float64 [N]: `scores.mean()` is the metric of the task, in
+            its unit. For the accuracy of a classification they are 100 and 0. Two networks are compared by the
+            differences of their scores on the same examples.
+        columns: Further values of each example, arrays [N, ...] by name; only the task knows their meaning.
     """
 
     scores: np.ndarray
@@ -49,7 +49,7 @@ class Table(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """How often the examples of one group (row) were taken for one of another (column).
+    """The number of examples of one group (row) that were taken for another (column).
 
     Attributes:
         labels: Names of rows and columns.
@@ -81,7 +81,7 @@ class Breakdown:
         groups: Name of a quantity -> its value for each group, in the unit of the metric.
         grouped_by: What the groups are, such as "class".
         tables: Title -> table.
-        matrix: None where there is none, or where it is too large to be looked at.
+        matrix: None where there is none, or where it is too large to look at.
     """
 
     numbers: Mapping[str, tuple[float, str]] = field(default_factory=dict)

@@ -36,13 +36,13 @@ class Metric(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """Which differences of the metric between two networks can be told from chance, at 95 %.
+    """The differences of the metric between two networks that exceed chance, at 95 %.
 
     Attributes:
-        likely: Smaller ones usually cannot, see `assuming`.
-        least: Smaller ones never can.
+        likely: Smaller differences usually do not, see `assuming`.
+        least: Smaller differences never do.
         unit: Unit of value and error, such as "points".
-        assuming: What `likely` rests on, to follow "two networks".
+        assuming: Assumption of `likely`, as text that follows "two networks".
     """
 
     likely: float
@@ -52,14 +52,14 @@ class Resolution(NamedTuple):
 
 
 class Task(Protocol):
-    """What networks are trained for and judged by.
+    """A purpose that networks are trained for and judged by.
 
     A task has no state: its methods may be called in any order. Tasks inherit from this class and get its defaults.
 
     Attributes:
-        metric: What `evaluate` gives.
-        examples: What the examples of a batch are called in messages, such as "images".
-        predicts: What `prediction` gives, for people.
+        metric: Metric that `evaluate` returns.
+        examples: Name of the examples of a batch in messages, such as "images".
+        predicts: Description of what `prediction` returns, for people.
     """
 
     metric: Metric
@@ -77,7 +77,7 @@ class Task(Protocol):
         """Return the mean loss of a batch, a scalar.
 
         Args:
-            output: What the model gave for the inputs of the batch, [B, ...].
+            output: Output of the model for the inputs of the batch, [B, ...].
             batch: As the data source yields it.
             teacher: Output of another network, without gradient: the loss of learning from it instead of from the
                 targets of the batch.
@@ -86,7 +86,7 @@ class Task(Protocol):
         ...
 
     def losses(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each example [B], in the graph of the output: what scores without training go by.
+        """Return the loss of each example [B], in the graph of the output; scores without training use it.
 
         By default it is what `loss` multiplies by the weights of the examples.
         """
@@ -104,7 +104,7 @@ class Task(Protocol):
     def plain(self) -> Task:
         """Return the task without what only training adds to its loss, such as label smoothing.
 
-        By its loss the gradients of architectures are compared. It is the task itself by default.
+        Its loss gives the gradients by which architectures are compared. By default it is the task itself.
         """
         return self
 
@@ -118,7 +118,7 @@ class Task(Protocol):
         ...
 
     def outcomes(self, model: nn.Module, batches: Iterable[Batch]) -> Outcomes | None:
-        """Return what a model gives for each example; by default None, nothing is kept of single examples.
+        """Return the outcomes of a model for each example; by default None, so nothing is kept of single examples.
 
         A task whose metric is a mean over examples gives the terms of that mean as `scores`, so that networks can be
         compared example by example. `evaluate` of the same model and batches is then the mean of the scores.
@@ -129,11 +129,11 @@ class Task(Protocol):
         return None
 
     def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
-        """Return what reports show of outcomes, such as the metric by group; by default nothing.
+        """Return what reports show about outcomes, such as the metric by group; by default nothing.
 
         Args:
-            outcomes: What this task gave.
-            names: What the data call their groups in the order of their numbers, such as names of classes.
+            outcomes: Outcomes of this task.
+            names: Names of the groups of the data, in the order of their numbers, such as names of classes.
         """
         return Breakdown()
 
@@ -141,16 +141,16 @@ class Task(Protocol):
         """Return the examples on which a network went wrong the most, the worst first; by default none.
 
         Args:
-            outcomes: What this task gave.
+            outcomes: Outcomes of this task.
             names: What the data call their groups, as for `breakdown`.
             most: How many are wanted at most.
         """
         return ()
 
     def resolution(self, counts: Sequence[int]) -> Resolution | None:
-        """Return which differences between two networks examples can show, before there are any networks.
+        """Return the differences between two networks that examples can show, before there are any networks.
 
-        By default None: it is not known.
+        By default it is None: not known.
 
         Args:
             counts: Number of examples of each group, such as a class; one number where there are no groups.

@@ -1,7 +1,7 @@
 """Augmentation and normalisation of whole batches of images.
 
-The random numbers of a batch are drawn apart from their use: a process that trains on a slice of a batch draws for the
-whole batch and takes its slice, so images are augmented alike however many processes share the work.
+The random numbers of a batch are drawn separately from their use: a process that trains on a slice of a batch draws for
+the whole batch and takes its slice. So images are augmented in the same way for any number of processes.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from supernets.streams import AUGMENTATION
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to training images.
+    """The random changes of training images.
 
     Args:
         flip: Whether half of the images are mirrored.
@@ -28,13 +28,13 @@ class Augmentation:
 
 
 class Normalisation:
-    """Turns bytes into floats of mean 0 and standard deviation 1 in each channel.
+    """Normalisation of bytes to floats of mean 0 and standard deviation 1 in each channel.
 
     Args:
-        mean: Of each channel, on the scale 0 to 1.
-        std: Of each channel, on the scale 0 to 1.
+        mean: Mean of each channel, on the scale 0 to 1.
+        std: Standard deviation of each channel, on the scale 0 to 1.
         image_size: Side of the images in pixels.
-        device: Where the images are.
+        device: Device where the images are.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], image_size: int, device: torch.device) -> None:
@@ -42,18 +42,18 @@ class Normalisation:
         spread = torch.tensor(std, dtype=torch.float64)
         scale = 1 / (255 * spread)
         shift = -torch.tensor(mean, dtype=torch.float64) / spread
-        # One value an element, not one a channel: an inner loop over three channels cannot be vectorised.
+        # One value per element, not per channel: an inner loop over three channels cannot be vectorised.
         self._scale = scale.float().repeat(image_size * image_size).to(device)
         self._shift = shift.float().repeat(image_size * image_size).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Bytes [B, H, W, C] to float32 [B, H, W, C]."""
+        """Turn bytes [B, H, W, C] into float32 [B, H, W, C]."""
         values = images.reshape(len(images), -1).to(torch.float32)
         return values.mul_(self._scale).add_(self._shift).view(images.shape)
 
 
 def draw(augmentation: Augmentation, count: int, image_size: int, *, seed: int, epoch: int, batch: int) -> Tensor:
-    """Random numbers for one batch.
+    """Return the random numbers for one batch.
 
     Returns:
         int64 [5, count] on the CPU: mirrored or not, top and left of the crop, row and column of the cutout's centre.
@@ -65,7 +65,7 @@ def draw(augmentation: Augmentation, count: int, image_size: int, *, seed: int, 
 
 
 def crop_and_flip(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Random crop out of the black-padded image, then mirroring: bytes [B, H, W, C] to bytes of the same shape."""
+    """Crop the black-padded images at random, then mirror some: bytes [B, H, W, C] to bytes of the same shape."""
     padding = augmentation.crop_padding
     if not padding and not augmentation.flip:
         return images
@@ -83,7 +83,7 @@ def crop_and_flip(images: Tensor, draws: Tensor, augmentation: Augmentation) -> 
 
 
 def cut_out(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Zeros in a random square of each normalised image, in place: float32 [B, H, W, C]."""
+    """Return zeros in a random square of each normalised image, in place: float32 [B, H, W, C]."""
     if not augmentation.cutout:
         return images
     first = draws[3:, :, None] - augmentation.cutout // 2

@@ -1,4 +1,4 @@
-"""From an image as it is stored to 8 bits in one or three channels: upright, over white, the first of several frames.
+"""Decoding of stored images to 8 bits in one or three channels: upright, over white, the first of several frames.
 
 Images of more than 8 bits have no fixed meaning of black and white: a camera of 12 bits stores its values in 16 bits,
 and floating-point images have ranges of their own. `Levels` says which values become 0 and 255. It is learned from the
@@ -31,8 +31,8 @@ def usual_range(lowest: float, highest: float) -> Range:
     """Return the range of values that a format or a camera means, judged by the values that there are.
 
     Returns:
-        0 to 1, or 0 to 2^n - 1 of at least 8 bits, whichever is the first to hold all values, if they fill more than
-        half of it; else the values' own range, from 0 where none is negative.
+        The first range of 0 to 1 and 0 to 2^n - 1 (at least 8 bits) that holds all values, if they fill more than half
+        of it. Otherwise the range of the values themselves, from 0 where none is negative.
     """
     if lowest >= 0:
         bits = max(8, int(np.ceil(highest)).bit_length())
@@ -46,8 +46,8 @@ class Levels:
     """The values that become 0 and 255 in images of more than 8 bits; values beyond them become 0 and 255 as well.
 
     Args:
-        integers: Of images of whole numbers.
-        floats: Of images of floating-point numbers.
+        integers: Integers of images of whole numbers.
+        floats: Floats of images of floating-point numbers.
     """
 
     integers: Range = (0.0, 65535.0)
@@ -90,7 +90,7 @@ def eight_bits(image: Image.Image, channels: int, levels: Levels) -> Image.Image
     """Return the first frame with 8 bits a channel: grey for 1 channel, red, green and blue for 3; upright, over white.
 
     Raises:
-        Exception: Whatever Pillow raises for a damaged image; that can be anything.
+        Exception: Anything that Pillow raises for a damaged image.
     """
     wanted = "L" if channels == 1 else "RGB"
     values = deep_values(image)
@@ -109,7 +109,7 @@ def orientation(image: Image.Image) -> int:
     """Return how a loaded image must be turned, as EXIF says it, 1 to 8; 1 where nothing says it."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    # Pixels may be whole where the description of the camera is damaged in any way.
+    # the pixels may be fine where the data of the camera are damaged
     except Exception:
         return 1
 

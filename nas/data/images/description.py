@@ -1,4 +1,4 @@
-"""What images are like and what is done to them, in words for people."""
+"""Descriptions of images and of their preparation, in words for people."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,13 +13,13 @@ _COLOURS = {1: "grey", 3: "in colour"}
 def described(
     surveys: Iterable[Survey], preprocessing: Preprocessing, augmentation: Augmentation, *, streamed: bool
 ) -> Mapping[str, str]:
-    """Return a line on what the images are like, and one on what is done to them.
+    """Return a line on what the images are like, and one on how they are prepared.
 
     Args:
-        surveys: Of all splits.
-        preprocessing: What is done to every image.
-        augmentation: What is done to training images besides.
-        streamed: Whether they are read as they are used.
+        surveys: Surveys of all splits.
+        preprocessing: Preparation of every image.
+        augmentation: Random changes of training images.
+        streamed: Whether they are read while they are used.
     """
     found = Survey.joined(surveys)
     treatment = [*_brought_to_size(found, preprocessing), "brightness scaled to mean 0 and deviation 1"]

@@ -15,8 +15,8 @@ class DeviceImages(TensorData):
     Args:
         images: Bytes [N, H, W, C] on the device.
         labels: int64 [N] on the device.
-        normalisation: Of the training split.
-        augmentation: Of training batches.
+        normalisation: Normalisation of the training split.
+        augmentation: Augmentation of training batches.
     """
 
     def __init__(

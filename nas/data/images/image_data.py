@@ -33,10 +33,10 @@ class ImageData(Data):
     """A data set of labelled images, split; a fingerprint of streamed images follows from statistics of some of them.
 
     Args:
-        class_names: One a label.
-        mean: Of each channel of the training split, on the scale 0 to 1.
-        std: Of each channel of the training split, on the scale 0 to 1.
-        surveys: What the images of each split are like, as they are stored.
+        class_names: Name of each label.
+        mean: Mean of each channel of the training split, on the scale 0 to 1.
+        std: Standard deviation of each channel of the training split, on the scale 0 to 1.
+        surveys: Surveys of the stored images of each split.
     """
 
     class_names: tuple[str, ...]
@@ -75,15 +75,15 @@ class ImageData(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLoader:
-    """The way of stored images to splits.
+    """The way from stored images to splits.
 
     Args:
         config: Augmentation and memory.
         stored: The images.
-        splits: Which of them are in which split.
-        shape: What they are brought to.
-        tell: Is told how many images are read.
-        kept: What was done to images when networks were made for them, if they were made already.
+        splits: Positions of the images of each split.
+        shape: Shape that they are brought to.
+        tell: Receives the number of images that are read.
+        kept: Preparation of images when networks were made for them, if they were made already.
     """
 
     config: DataConfig
@@ -97,7 +97,7 @@ class ImageLoader:
         """Return the three splits on the device.
 
         Raises:
-            InvalidExamples: Some images cannot be decoded, and the configuration does not say to go on without them.
+            InvalidExamples: Some images cannot be decoded, and the configuration does not allow to leave them out.
             InvalidData: A split or a class has no image that can be decoded.
         """
         stored, size = self.stored, self.shape.image_size
@@ -130,7 +130,7 @@ class ImageLoader:
             yield f"no room in /dev/shm for {asked} processes (data.workers): the training process decodes the images"
 
     def _read(self, decoding: Decoding) -> ReadImages:
-        """All images that can be used."""
+        """Return all images that can be used."""
         in_memory = self.config.in_memory
         if in_memory is None:
             count = sum(len(part.indices) for part in self.splits.values())
@@ -143,13 +143,13 @@ class ImageLoader:
         return without_bad(read, stored.place, stored.class_names)
 
     def _listings(self, read: ReadImages) -> dict[str, Listing]:
-        """What the images of each split are recognised by; nothing where that is not known of all."""
+        """Return the listings of each split; nothing where they are not known of all."""
         found = {name: listing(part, threads=self.stored.threads) for name, part in read.splits.items()}
         known = {name: one for name, one in found.items() if one is not None}
         return known if len(known) == len(found) else {}
 
     def _preprocessing(self, read: ReadImages) -> Preprocessing:
-        """What is done to the images, as follows from the training split."""
+        """Return the preparation of the images, which follows from the training split."""
         images = read.decoded["train"] if read.decoded else self._statistics_images(read)
         mean, std = channel_statistics(images)
         size = read.decoding.image_size
@@ -157,13 +157,13 @@ class ImageLoader:
         return Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
 
     def _statistics_images(self, read: ReadImages) -> np.ndarray:
-        """Some training images that stand for all; splits are in random order, so these are the first."""
+        """Return a sample of the training images: the first ones, as splits are in random order."""
         train = read.splits["train"]
         sample = Part(train.samples, train.indices[:STATISTICS_IMAGES])
         return decode(sample, read.decoding, threads=self.stored.threads)
 
     def _images(self, read: ReadImages, preprocessing: Preprocessing, device: torch.device) -> dict[str, Any]:
-        """The splits as batches are drawn from them; what is decoded is let go of as it is sent to the device."""
+        """Return the splits as batches are drawn from them; decoded images are freed once they are on the device."""
         size = preprocessing.image_size
         normalisation = Normalisation(preprocessing.mean, preprocessing.std, size, device)
         augmentation = self._augmentation(size)
@@ -197,7 +197,7 @@ def _fingerprint(
     read: ReadImages,
     statistics: tuple[tuple[float, ...], ...],
 ) -> str:
-    """16 hexadecimal digits that change with any label, with the split and with any decoded image."""
+    """Return 16 hexadecimal digits that change with any label, with the split and with any decoded image."""
     digest = hashlib.sha256(repr((class_names, statistics)).encode())
     for name, part in read.splits.items():
         digest.update(name.encode() + part.indices.astype(np.int64).tobytes() + part.labels.tobytes())

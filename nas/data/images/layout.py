@@ -1,6 +1,7 @@
-"""Which folders are splits: their names are understood in any case, in the usual spellings, with folders around them.
+"""Finds folders that are splits: by their names in any case and in the usual spellings, also inside other folders.
 
-A folder is a split only if its images lie in folders of classes. So a class may be called `train`, as trains are.
+A folder is a split only if its images lie in folders of classes. So a class may be called `train`, for pictures of
+trains.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _EXPECTED = "expected train/CLASS/, and val/CLASS/ and test/CLASS/ if there are 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The splits of a folder; each holds one folder a class.
+    """The splits of a folder; each holds one folder per class.
 
     Args:
         train: Training images, or all of them where there are no splits.
@@ -61,7 +62,7 @@ def find_layout(root: Folder) -> Layout:
     """Return the splits of a folder.
 
     Raises:
-        InvalidData: The folder looks like splits, and cannot be understood.
+        InvalidData: The folder looks like splits, but cannot be understood.
     """
     root = _unwrapped(root)
     named = {name: split for name in root.folders if (split := split_of(name)) is not None}

@@ -1,4 +1,4 @@
-"""What is done to an image between its file and a network: one value for training, exports and applications."""
+"""The preparation of an image between its file and a network: one value for training, exports and applications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLOURS = {1: "grey", 3: "red, green, blue"}
-# What this version does where a card of another version might say something else.
+# Rules of this version; the card of another version may have different ones.
 _RULES = {
     "frame": "first",
     "orientation": "exif",
@@ -27,14 +27,14 @@ _RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """From an image as it is stored to bytes of one size.
+    """The way from a stored image to bytes of one size.
 
     Args:
         image_size: Side of the square result in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
-        shorter_side: To how many pixels the shorter side is brought before the centre is cut out; an image that has
-            the size of the result already is left as it is. 0 for `image_size`.
-        levels: Of images of more than 8 bits.
+        shorter_side: Pixels that the shorter side is brought to before the centre is cut out; an image that already has
+            the size of the result stays unchanged. 0 for `image_size`.
+        levels: Levels of images of more than 8 bits.
     """
 
     image_size: int
@@ -68,12 +68,12 @@ class Decoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """From an image as it is stored to the input of a network, exactly as training does it.
+    """The way from a stored image to the input of a network, exactly as in training.
 
     Args:
-        decoding: From the file to bytes.
-        mean: Of each channel, on the scale 0 to 1.
-        std: Of each channel, on the scale 0 to 1.
+        decoding: Decoding of the file to bytes.
+        mean: Mean of each channel, on the scale 0 to 1.
+        std: Standard deviation of each channel, on the scale 0 to 1.
     """
 
     decoding: Decoding

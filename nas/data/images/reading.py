@@ -1,4 +1,4 @@
-"""Reading all images of the splits: bad ones are refused together or left out, and people are told what was done."""
+"""Reading all images of the splits: bad ones are refused together, or left out and reported."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Parts = Mapping[str, Part]
 
 @dataclass(frozen=True, kw_only=True)
 class ReadImages:
-    """All images of the splits, once they are read.
+    """All images of the splits after reading.
 
     Args:
         splits: The images that can be used.
         surveys: What the images of each split are like.
         decoding: How they are decoded, with the levels of the training split.
         decoded: Bytes [N, H, W, C] of each split; nothing where they are streamed.
-        left_out: Names each image that cannot be used.
+        left_out: One line for each image that cannot be used.
     """
 
     splits: Mapping[str, Part]
@@ -68,15 +68,15 @@ def read_images(
     levels: Levels | None = None,
     tell: Tell | None = None,
 ) -> ReadImages:
-    """Return all images, those that cannot be used included; the surveys name them.
+    """Return all images, including unusable ones, which the surveys name.
 
     Args:
         splits: The images.
         decoding: What they are decoded to.
-        in_memory: Whether they are decoded for good.
-        threads: How many decode.
-        levels: Of images of more than 8 bits; those of the training split by default.
-        tell: Is told how far it is.
+        in_memory: Whether the decoded images are kept.
+        threads: Number of threads that decode.
+        levels: Levels of images of more than 8 bits; those of the training split by default.
+        tell: Receives the progress.
     """
     surveys, decoded = {}, {}
     total, before = sum(len(part.indices) for part in splits.values()), 0
@@ -97,7 +97,7 @@ def refuse_bad(surveys: Mapping[str, Survey], place: str) -> None:
     """Refuse data with images that cannot be used, and name all of them.
 
     Raises:
-        InvalidExamples: There are some.
+        InvalidExamples: There are such images.
     """
     lines = _lines(surveys)
     if lines:

@@ -1,6 +1,6 @@
-"""What was found out about images that have not changed, so that a large folder is not read again by every run.
+"""A cache of facts about unchanged images, so that a large folder is not read again by every run.
 
-It lies in the user's folder for caches. Losing it costs time only.
+It lies in the user's cache folder. Losing it costs only time.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def _place(stamp: str) -> Path | None:
     """Return the file for images with this stamp; None where the user has no place for caches."""
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no home
+    except RuntimeError:  # there is no home folder
         return None
     name = hashlib.sha256(f"{_FORM} {stamp}".encode()).hexdigest()[:32]
     return root / "espalier" / "images" / f"{name}.json"
@@ -47,7 +47,7 @@ def _recalled(place: Path) -> Survey | None:
         content = json.loads(place.read_text(encoding="utf-8"))
         return Survey(**{name: _plain(name, value) for name, value in content.items()})
     except (OSError, ValueError, TypeError, AttributeError):
-        return None  # there is none, or it is damaged
+        return None  # there is no cache, or it is damaged
 
 
 def _plain(name: str, value: Any) -> Any:

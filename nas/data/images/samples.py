@@ -35,23 +35,23 @@ class Samples(Protocol):
         ...
 
     def open(self, index: int) -> Image.Image:
-        """The image; only its header need be read yet."""
+        """Return the image; only its header need be read yet."""
         ...
 
     def name(self, index: int) -> str:
-        """What messages call the image."""
+        """Return what messages call the image."""
         ...
 
     def content(self, index: int) -> bytes | None:
-        """What is the same for two images only if they are copies of each other; None where nothing tells."""
+        """Return a value that two images share only if they are copies of each other; None if there is none."""
         ...
 
     def stamp(self, indices: np.ndarray) -> str | None:
-        """What changes when these images or their order change, without reading them; None where nothing tells."""
+        """Return a value that changes with these images or their order, without reading them; None if there is none."""
         ...
 
     def members(self) -> Members:
-        """What the images are recognised by."""
+        """Return the members by which the images are recognised."""
         ...
 
 
@@ -117,7 +117,7 @@ class PackedSamples:
 
 @dataclass(frozen=True)
 class FileSamples:
-    """One file an image, all below one folder."""
+    """Image files below one folder, one for each image."""
 
     root: Path
     paths: Sequence[Path]
@@ -182,10 +182,10 @@ def files_stamp(paths: Iterable[Path]) -> str | None:
 
 
 def opened(samples: Samples, index: int) -> Image.Image:
-    """Return one image, of which the header alone need be read yet.
+    """Return one image, of which perhaps only the header was read.
 
     Raises:
-        InvalidData: It is no image.
+        InvalidData: The file is not an image.
     """
     with naming(samples, index):
         return samples.open(index)
@@ -193,7 +193,7 @@ def opened(samples: Samples, index: int) -> Image.Image:
 
 @contextmanager
 def naming(samples: Samples, index: int) -> Iterator[None]:
-    """Refuse the image, by its name, for whatever is raised here.
+    """Refuse the image by its name if anything is raised inside.
 
     Raises:
         InvalidData: Something was raised.
@@ -204,20 +204,20 @@ def naming(samples: Samples, index: int) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: its kind is not known") from error
-    # A damaged file may make a decoder raise anything; whatever it is, this image cannot be used.
+    # A damaged file may make a decoder raise anything; this image then cannot be used.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InvalidData(f"{samples.name(index)} cannot be decoded as an image: {reason}") from error
 
 
 class Probe(NamedTuple):
-    """What the headers of some images say.
+    """The facts that the headers of some images state.
 
     Attributes:
         channels: 1 where all of them are grey, else 3.
-        image_size: The size that all share, where they are square and at most 224 pixels, else 64.
-        looked_at: How many images were looked at.
-        bad: Why some of them are no images.
+        image_size: The common size of all, where they are square and at most 224 pixels, else 64.
+        looked_at: Number of images that were looked at.
+        bad: Why some of them are not images.
     """
 
     channels: int

@@ -1,4 +1,4 @@
-"""A source of labelled images: what its images are like, and their way from files to splits."""
+"""A source of labelled images: facts about them, and their way from files to splits."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ImageSource:
     Args:
         config: Size, augmentation and memory.
         stored: The images.
-        tell: Is told how many images are read.
-        kept: What the images were when networks were made for them, whose shape and normalisation hold.
+        tell: Receives the number of images that are read.
+        kept: Facts of the images when networks were made for them; their shape and normalisation stay valid.
     """
 
     task = "classification"
@@ -75,10 +75,10 @@ class ImageSource:
         """Return the three splits, decoded where they fit into memory.
 
         Raises:
-            InvalidExamples: Some images cannot be decoded, and the configuration does not say to go on without them.
+            InvalidExamples: Some images cannot be decoded, and the configuration does not allow to leave them out.
             InvalidData: A split or a class has no image that can be decoded.
         """
-        from nas.data.images.image_data import ImageLoader  # torch is needed from here on only
+        from nas.data.images.image_data import ImageLoader  # torch is needed only from here on
 
         splits = self.stored.split(seed)
         shape = self._shape(splits)
@@ -105,7 +105,7 @@ class ImageSource:
         if self.kept is not None and {"channels", "image_size"} <= self.kept.facts.keys():
             return ImageShape(self.kept.facts["channels"], self.kept.facts["image_size"])
         found = probe(list(splits.values()))
-        if found.looked_at == len(found.bad):  # others are told all at once, when all images are read
+        if found.looked_at == len(found.bad):  # other sources report all of them at once, when all images are read
             raise InvalidData(f"{self.stored.place}: none of the images looked at can be decoded, e.g. {found.bad[0]}")
         return ImageShape(found.channels, self.config.image_size or found.image_size)
 

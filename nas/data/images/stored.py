@@ -1,4 +1,4 @@
-"""Images as a source provides them, and their split class by class."""
+"""Images as a source provides them, and their split within each class."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from nas.data.splits import Positions, split_positions
 
 
 class ImageShape(NamedTuple):
-    """What all images are brought to: channels, 1 (grey) or 3, and side in pixels."""
+    """The shape that all images are brought to: channels, 1 (grey) or 3, and side in pixels."""
 
     channels: int
     image_size: int
@@ -21,19 +21,19 @@ class ImageShape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImages:
-    """What a source provides, before splitting and decoding.
+    """The images of a source, before splitting and decoding.
 
     Args:
-        name: Of the data, for people.
-        place: What messages call it: a path, or a name.
-        class_names: One a label.
+        name: Name of the data, for people.
+        place: Name in messages: a path, or a name.
+        class_names: Name of each label.
         train: Training images.
         validation: Published validation split, if any.
         test: Published test split, if any.
         fractions: Parts to hold out for validation (of the training images) and test (of all) where they are missing.
         flip: Whether a mirrored image keeps its meaning.
-        threads: How many threads may decode.
-        remarks: What people should know of how the images were found, a sentence each.
+        threads: Number of threads that may decode.
+        remarks: Sentences for people about how the images were found.
         positions: The three splits, where they were made before.
     """
 
@@ -53,24 +53,24 @@ class StoredImages:
         """Return the three disjoint parts by name, each in random order; the same for the same seed.
 
         Raises:
-            InvalidData: Too few classes or images.
+            InvalidData: There are too few classes or images.
         """
         _check(self)
         given = self._given()
         return {name: Part(given.get(name, self.train), chosen) for name, chosen in self._positions(seed).items()}
 
     def division(self, seed: int = 0) -> Division:
-        """Return what the images of each part are known by, and their split.
+        """Return the members by which the images of each part are recognised, and their split.
 
         Raises:
-            InvalidData: Too few classes or images.
+            InvalidData: There are too few classes or images.
         """
         _check(self)
         parts = {name: samples.members() for name, samples in self._given().items()}
         return Division(classes=self.class_names, parts=parts, positions=self._positions(seed), examples="images")
 
     def _given(self) -> dict[str, Samples]:
-        """The parts that are there."""
+        """Return the parts that exist."""
         given = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: samples for name, samples in given.items() if samples is not None}
 
@@ -82,7 +82,7 @@ class StoredImages:
 
 
 def _check(stored: StoredImages) -> None:
-    """Raises InvalidData for labels out of range, fewer than two classes, or too few images to split."""
+    """Refuse labels out of range, fewer than two classes, or too few images to split."""
     classes = len(stored.class_names)
     if classes < 2:
         raise InvalidData(f"{stored.place}: at least 2 classes are needed, found {classes}")

@@ -22,16 +22,18 @@ from nas.data.tensors import send
 from supernets.streams import AUGMENTATION
 from supernets.tasks import Batch
 
-# An image to read: its position in the split, and what its augmentation follows from besides, if there is any.
+# An image to read: its position in the split, and the seeds of its augmentation, if there is any.
 Key = tuple[int, tuple[int, ...] | None]
 SMALLEST_AREA = 0.08
 LARGEST_ASPECT = 4 / 3
-_SEMAPHORES = 5  # that the queues of a worker need, each a file in /dev/shm
+_SEMAPHORES = 5  # files in /dev/shm that the queues of a worker need
 EVALUATION_MARGIN = 1 / 0.875
 
 
 def random_crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a crop of 8 to 100 % of the area and aspect 3:4 to 4:3, as Inception trains."""
+    """Return left, top, right and bottom of a crop of 8 to 100 % of the area and aspect 3:4 to 4:3, as Inception
+    trains.
+    """
     for _ in range(10):
         area = width * height * rng.uniform(SMALLEST_AREA, 1.0)
         aspect = math.exp(rng.uniform(-math.log(LARGEST_ASPECT), math.log(LARGEST_ASPECT)))
@@ -45,7 +47,7 @@ def random_crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[
 
 @dataclass(frozen=True)
 class _Decoder(Dataset[np.ndarray | InvalidData]):
-    """What a worker does for one image. A bad image is returned, not raised: workers garble messages."""
+    """The work of a worker on one image. A bad image is returned, not raised, because workers garble messages."""
 
     part: Part
     decoding: Decoding
@@ -107,14 +109,14 @@ def usable_workers(workers: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedImages:
-    """One split, read as it is used. Has the methods of `DeviceImages`, with the same promises.
+    """One split that is read while it is used. It has the methods of `DeviceImages`, with the same promises.
 
     Args:
         part: The images of the split.
-        decoding: From stored images to those of the batches.
-        normalisation: Of the training split.
-        augmentation: Of training batches; its padded crop is replaced by a crop of random size.
-        device: Where batches are wanted.
+        decoding: Decoding of stored images to those of the batches.
+        normalisation: Normalisation of the training split.
+        augmentation: Augmentation of training batches; its padded crop is replaced by a crop of random size.
+        device: Device where batches are wanted.
         workers: Processes that decode; 0 decodes in this one.
     """
 
@@ -139,7 +141,7 @@ class StreamedImages:
             return thumbnail(self.decoding.pixels(image), side)
 
     def steps(self, batch_size: int, *, drop_last: bool = True) -> int:
-        """Batches of one epoch; fewer images than one batch still make one."""
+        """Return the number of batches of one epoch; fewer images than one batch still make one."""
         return steps(len(self), batch_size, drop_last=drop_last)
 
     def batches(
@@ -155,7 +157,7 @@ class StreamedImages:
         world_size: int = 1,
         order: Tensor | None = None,
     ) -> Iterator[Batch]:
-        """Shuffled batches of one epoch, as `DeviceImages.batches`.
+        """Yield shuffled batches of one epoch, as `DeviceImages.batches` does.
 
         Raises:
             InvalidData: An image cannot be decoded.
@@ -178,11 +180,11 @@ class StreamedImages:
             yield images.permute(0, 3, 1, 2), labels
 
     def groups(self) -> Tensor:
-        """Labels of all images, int64 [N] on the CPU; no image is read for them."""
+        """Return the labels of all images, int64 [N] on the CPU; no image is read for them."""
         return torch.from_numpy(self.part.labels.astype(np.int64))
 
     def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """All images once, resized and centred, in fixed order, the last smaller batch included.
+        """Yield all images once, resized and centred, in fixed order, with the last, smaller batch.
 
         Raises:
             InvalidData: An image cannot be decoded.
@@ -193,12 +195,12 @@ class StreamedImages:
             yield images.permute(0, 3, 1, 2), labels
 
     def subset(self, n: int, seed: int) -> "StreamedImages":
-        """`n` random images (all where there are fewer), e.g. to calibrate batch norm."""
+        """Return `n` random images (all where there are fewer), e.g. to calibrate batch norm."""
         chosen = random_subset(len(self), n, seed).numpy()
         return replace(self, part=Part(self.part.samples, self.part.indices[chosen]))
 
     def _decoded(self, keys: list[list[Key]]) -> Iterator[Batch]:
-        """Normalised images float32 [B, H, W, C] and labels of the images to read, on the device."""
+        """Yield normalised images float32 [B, H, W, C] and labels of the images to read, on the device."""
         decoder = _Decoder(self.part, self.decoding, self.augmentation.flip)
         labels = torch.from_numpy(self.part.labels)
         for batch, images in zip(keys, _batches(decoder, keys, min(self.workers, len(keys)))):

@@ -1,7 +1,7 @@
-"""What the images of a split are like, and which cannot be used: each is decoded once before anything is trained.
+"""A survey of the images of a split, and of those that cannot be used: each is decoded once before training.
 
-Images that fit into memory are decoded for good at the same time. Of others, JPEG files are decoded at an eighth of
-their size: that reads the whole file, so damage is found, in a fraction of the time.
+Images that fit into memory are kept as they are decoded. Otherwise JPEG files are decoded at an eighth of their size:
+this reads the whole file and finds damage in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def usable_threads() -> int:
 
 
 class Look(NamedTuple):
-    """What one image is like.
+    """The facts of one image.
 
     Attributes:
-        mode: Of Pillow.
-        size: Width and height in pixels, as it is seen.
+        mode: Mode of Pillow.
+        size: Width and height in pixels, after turning it upright.
         turned: Whether EXIF says that it must be turned.
-        transparent: Whether something below shows through it.
-        several: Whether it has more frames or pages than one.
+        transparent: Whether some of it is transparent.
+        several: Whether it has more than one frame or page.
         integers: Lowest and highest value, of an image of whole numbers of more than 8 bits.
         floats: Lowest and highest value, of an image of floating-point numbers.
     """
@@ -63,17 +63,17 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the images of a part are like.
+    """The facts of the images of a part.
 
     Args:
-        images: How many can be used.
+        images: Number of images that can be used.
         bad: Position in the part -> why an image cannot be used.
         deep: Positions of the images of more than 8 bits a channel.
-        modes: Mode of Pillow -> how many images.
+        modes: Mode of Pillow -> number of images.
         sizes: Width and height of the smallest and of the largest image; None where there are none.
-        turned: How many EXIF says must be turned.
-        transparent: How many something below shows through.
-        several: How many have more frames or pages than one.
+        turned: Number of images that EXIF says must be turned.
+        transparent: Number of images that are partly transparent.
+        several: Number of images with more than one frame or page.
         integers: Lowest and highest value of images of whole numbers of more than 8 bits, if there are any.
         floats: Lowest and highest value of images of floating-point numbers, if there are any.
     """
@@ -152,12 +152,12 @@ def look_at(image: Image.Image, use: Callable[[Image.Image], None], *, reduced: 
     """Return what an image is like; it is decoded, and used where 8 bits hold it.
 
     Args:
-        image: As it was opened.
-        use: Is given the decoded image.
-        reduced: Whether it is enough to decode it in a smaller size.
+        image: The opened image.
+        use: Receives the decoded image.
+        reduced: Whether a smaller decoded size is enough.
 
     Raises:
-        Exception: Whatever Pillow raises for a damaged image; that can be anything.
+        Exception: Anything that Pillow raises for a damaged image.
     """
     mode, size = image.mode, image.size
     turn = orientation(image) if image.format == "TIFF" else 1  # Pillow turns them itself, and then forgets
@@ -221,7 +221,7 @@ def _shows_through(image: Image.Image) -> bool:
 def _has_several(image: Any) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    # The first frame is whole, and no other is of interest.
+    # The first frame is whole, and the others are not needed.
     except Exception:
         return True
 

@@ -1,4 +1,6 @@
-"""What lies in a folder and below it: images, folders, other files; what systems and archivers leave is no data."""
+"""The content of a folder and of those below it: images, folders, other files, without the junk of systems and
+archivers.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,10 @@ def is_junk(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """A folder with what lies in it, without junk.
+    """A folder and its content, without junk.
 
     Args:
-        path: Where it lies.
+        path: Path of the folder.
         folders: Name -> the folder of that name, in order of the names.
         images: Image files directly in it.
         others: Other files directly in it.
@@ -63,11 +65,11 @@ def has_images(folder: Folder) -> bool:
 
 
 def read_folder(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Folder:
-    """Return a folder with all that lies below it; links are followed.
+    """Return a folder with everything below it; links are followed.
 
     Args:
-        path: Of the folder.
-        above: Which folders it lies in, so that a link to one of them is not followed for ever.
+        path: Path of the folder.
+        above: Folders that it lies in, so that a link to one of them is not followed for ever.
 
     Raises:
         InvalidData: A folder cannot be read.

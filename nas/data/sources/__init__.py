@@ -1,1 +1,1 @@
-"""One module a source of data: the source that a job calls NAME is `open_NAME` in the module NAME."""
+"""One module for each source of data: the source NAME of a job is `open_NAME` in the module NAME."""

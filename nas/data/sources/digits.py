@@ -29,8 +29,8 @@ def open_digits(config: DataConfig) -> ImageSource:
 
 
 def digit_images() -> tuple[np.ndarray, np.ndarray]:
-    """The digits of scikit-learn: images [1797, 8, 8] of values from 0 to 16, and labels [1797]."""
-    package = find_spec("sklearn")  # not imported: that takes longer than all else that is done with them
+    """Return the digits of scikit-learn: images [1797, 8, 8] of values from 0 to 16, and labels [1797]."""
+    package = find_spec("sklearn")  # not imported: that takes longer than everything else here
     table = Path((package and package.origin) or ".").parent / "datasets" / "data" / "digits.csv.gz"
     if table.is_file():
         rows = np.loadtxt(table, delimiter=",", dtype=np.int64)

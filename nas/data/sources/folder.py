@@ -1,4 +1,4 @@
-"""Image files below one folder a class."""
+"""Image files in one folder per class."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ _NAMED = 3
 
 
 def open_folder(config: DataConfig) -> ImageSource:
-    """Return the images of a folder, whose splits are folders too where there are some.
+    """Return the images of a folder; its splits are folders, too, where there are some.
 
     Raises:
         InvalidData: A folder is missing, has no images, or looks like splits that are not understood.
@@ -93,7 +93,7 @@ def _check_classes(train: _Found, names: tuple[str, ...]) -> None:
     """Refuse a class of the training split without images.
 
     Raises:
-        InvalidData: There is one.
+        InvalidData: There is such a class.
     """
     counts = np.bincount(np.array(train.labels, np.int64), minlength=len(names))
     empty = [name for name, count in zip(names, counts) if count == 0]

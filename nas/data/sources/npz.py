@@ -42,7 +42,7 @@ def open_npz(config: DataConfig) -> ImageSource:
 
 
 def _npz_paths(path: Path, test_path: str | None) -> tuple[Path, Path | None]:
-    """Training file and test file, if any."""
+    """Return training file and test file, if any."""
     given = Path(test_path) if test_path else None
     if path.is_dir():
         train = _only_npz(path, "train")

@@ -1,7 +1,7 @@
 """Datasets by the names that `timm.data.create_dataset` takes: torchvision's, Hugging Face's, image folders, tar files.
 
-Published sets often have two splits only. Their second split is the test split here, whatever it is called, and the
-validation split that the search sees is held out of the training images.
+Published sets often have only two splits. The second one is the test split here, whatever it is called, and the
+validation split for the search is taken out of the training images.
 """
 
 import os
@@ -41,10 +41,10 @@ class TimmSamples:
 
     Args:
         dataset: As timm made it.
-        title: What messages call it.
+        title: Name in messages.
         labels: int64 [N].
-        paths: The files of the images, where each is a file of its own; they are opened as they are, because the
-            datasets would turn 16 bits into 8 and lose most of what they show.
+        paths: The files of the images, where each is a file of its own; they are opened directly, because the datasets
+            would turn 16 bits into 8 and lose most of the content.
     """
 
     dataset: Any
@@ -56,7 +56,7 @@ class TimmSamples:
         if self.paths is not None:
             return Image.open(self.paths[index])
         reader = getattr(self.dataset, "reader", None)
-        # timm's own `dataset[index]` answers with a neighbour where an image is damaged.
+        # timm's own `dataset[index]` returns a neighbour where an image is damaged.
         image = Image.open(reader[index][0]) if reader is not None else self.dataset[index][0]
         if not isinstance(image, Image.Image):
             raise ValueError(f"expected a PIL image, got {type(image).__name__}")
@@ -101,7 +101,7 @@ def open_timm(config: DataConfig) -> ImageSource:
     names = _class_names(dataset)
     train = _samples(dataset, name, "train")
     given = {split: _held_out(config, split) for split in _published_splits(config)}
-    # Benchmarks keep the labels of their test images secret: such a split is of no use.
+    # Benchmarks keep the labels of their test images secret: such a split is useless here.
     splits = {split: found for split, found in given.items() if found is not None and found.labels.max(initial=-1) >= 0}
     if "test" not in splits and "validation" in splits and not _in_folders(name):
         splits["test"] = splits.pop("validation")
@@ -127,7 +127,7 @@ def _prefix(name: str) -> str:
 
 
 def _in_folders(name: str) -> bool:
-    """Whether the splits are folders (or tar files) below the root."""
+    """Return whether the splits are folders (or tar files) below the root."""
     return _prefix(name) not in {"torch", "hfds"} or name.lower() in {"torch/image_folder", "torch/folder"}
 
 
@@ -161,7 +161,7 @@ def _check_splits(name: str, root: Path) -> None:
 
 
 def _published_splits(config: DataConfig) -> list[str]:
-    """Splits besides `train` that can be there."""
+    """Return the splits besides `train` that may exist."""
     name = config.dataset or ""
     if _in_folders(name):
         root = Path(config.path or "")
@@ -173,7 +173,7 @@ def _published_splits(config: DataConfig) -> list[str]:
 
 
 def _held_out(config: DataConfig, split: str) -> TimmSamples | None:
-    """A published split; None where a Hugging Face dataset has none of that name."""
+    """Return a published split; None where a Hugging Face dataset has none of that name."""
     try:
         dataset = _create(config, split)
     except InvalidData as error:
@@ -186,7 +186,7 @@ def _held_out(config: DataConfig, split: str) -> TimmSamples | None:
 def _create(config: DataConfig, split: str) -> Any:
     from timm.data import create_dataset
 
-    # Every read opens the tar file anew: an open one cannot be shared by threads or processes.
+    # Every read opens the tar file again: threads and processes cannot share an open one.
     options = {"cache_tarfiles": False} if (config.path or "").endswith(".tar") else {}
     try:
         return create_dataset(
@@ -197,14 +197,14 @@ def _create(config: DataConfig, split: str) -> Any:
             input_img_mode=None,
             **options,
         )
-    # A dataset library may raise anything; whatever it is, the data cannot be used and the reason is passed on.
+    # A dataset library may raise anything; the data cannot be used, and the reason is passed on.
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
         raise InvalidData(f"{_place(config)}: timm cannot open its {split} split: {reason.splitlines()[0]}") from error
 
 
 def _class_names(dataset: Any) -> tuple[str, ...]:
-    """Names in order of their labels; none where the dataset does not tell."""
+    """Return the names in the order of their labels; none where the dataset does not have them."""
     reader = getattr(dataset, "reader", None)
     mapping = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None)
     if mapping:
@@ -236,7 +236,7 @@ def _paths(dataset: Any) -> list[Path] | None:
 
 
 def _labels(dataset: Any) -> Any:
-    """All labels, from where reading them is cheapest."""
+    """Return all labels, read from the cheapest place."""
     reader = getattr(dataset, "reader", None)
     for owner in (dataset, reader):
         targets = getattr(owner, "targets", None)
