@@ -15,7 +15,8 @@ from service.job.folder import read_json, write_json
 from service.job.outcomes_file import member_file
 
 LARGEST_PICTURE_BYTES = 60_000
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What every PNG file begins with."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,6 @@ def _picture(text: str | None) -> bytes | None:
     if text is None:
         return None
     picture = b64decode(text, validate=True)
-    if not picture.startswith(_PNG) or len(picture) > LARGEST_PICTURE_BYTES:
+    if not picture.startswith(PNG) or len(picture) > LARGEST_PICTURE_BYTES:
         raise ValueError("a picture is no small PNG file")
     return picture

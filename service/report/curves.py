@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import finite, read_events
-from service.report.figures import COLOURS
+from service.report.figures import COLOURS, png
 
 _MOST_POINTS = 1500
 _VALIDATED = ("largest", "random", "smallest")
 _DASHES = ("solid", "dash", "dot")
 _FEW = 30  # points of a curve, each of which is marked
+_TITLES = {"loss": "training loss", "validation": "validation {metric}", "learning rate": "learning rate"}
 Curve = list[tuple[float, float]]
 
 
@@ -68,6 +69,31 @@ class _Line:
         }
 
 
+def training_png(title: str, events: Sequence[Mapping[str, Any]], metric: str) -> bytes | None:
+    """Return the curves of one training as a PNG image; None where there are none.
+
+    Args:
+        title: Of the job.
+        events: Lines of `progress.jsonl`.
+        metric: What networks are judged by, with its unit.
+    """
+    curves = curves_of(events)
+    if not curves:
+        return None
+
+    def draw(panels: Sequence[Any]) -> None:
+        for axes, (panel, named) in zip(panels, curves.items()):
+            for colour, (name, curve) in zip(COLOURS, named.items()):
+                mark = "." if len(curve) <= _FEW else None
+                axes.plot(*zip(*curve), linewidth=1.6, marker=mark, color=colour, label=f"{name} network")
+            axes.set(xlabel="step", ylabel=_TITLES[panel].format(metric=metric))
+            if len(named) > 1:
+                axes.legend(fontsize=9, frameon=False)
+        panels[0].set_title(f"{title}: training", loc="left", fontsize=13, pad=12)
+
+    return png(draw, panels=len(curves))
+
+
 def curves_html(folders: Mapping[str, Path], metric: str) -> str:
     """Return the curves of the trainings of several jobs as a figure; empty where none of them left any.
 
@@ -87,10 +113,9 @@ def curves_html(folders: Mapping[str, Path], metric: str) -> str:
             for which, (what, curve) in enumerate(named.items()):
                 one = _Line(job=name if len(found) > 1 else "", what=what, place=place, which=which, panel=panel)
                 figure.add_scatter(**one.trace(curve), row=1, col=panels.index(panel) + 1)
-    titles = {"loss": "training loss", "validation": f"validation {metric}", "learning rate": "learning rate"}
     for column, panel in enumerate(panels, start=1):
         figure.update_xaxes(title_text="step", row=1, col=column)
-        figure.update_yaxes(title_text=titles[panel], row=1, col=column)
+        figure.update_yaxes(title_text=_TITLES[panel].format(metric=metric), row=1, col=column)
     layout = {"template": "plotly_white", "height": 360, "margin": {"l": 60, "r": 20, "t": 20, "b": 60}}
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.25, "yanchor": "top"}, **layout)
     figure.update_layout(font={"family": "system-ui, sans-serif", "size": 13})

@@ -217,16 +217,19 @@ def layout_of(costs: Sequence[Axis], quality: Axis, buttons: list[dict[str, Any]
     }
 
 
-def _png(draw: Callable[[Any], None]) -> bytes:
+def png(draw: Callable[[Sequence[Any]], None], *, panels: int = 1) -> bytes:
+    """Return what is drawn into panels side by side as a PNG image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    draw(axes)
+    size = (9, 5.6) if panels == 1 else (4.2 * panels, 3.6)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    made = figure.subplots(1, panels, squeeze=False)[0]
+    for axes in made:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e2e8f0", linewidth=0.8)
+        axes.set_axisbelow(True)
+    draw(made)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
@@ -263,7 +266,7 @@ def front_png(picture: Picture) -> bytes:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
 
-    return _png(draw)
+    return png(lambda panels: draw(panels[0]))
 
 
 def _draw_limits(axes: Any, picture: Picture, cost: Axis) -> None:
@@ -290,7 +293,7 @@ def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
         if points:
             axes.annotate(f"{ys[-1]:.3f}", (xs[-1], ys[-1]), xytext=(-4, 6), textcoords="offset points", ha="right")
 
-    return _png(draw)
+    return png(lambda panels: draw(panels[0]))
 
 
 def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
@@ -311,4 +314,4 @@ def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
         if len(names) <= _MOST_NAMED:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
 
-    return _png(draw)
+    return png(lambda panels: draw(panels[0]))

@@ -14,9 +14,10 @@ from service.job.certainty import TEST, TEST_INTERVAL
 from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
 from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines
+from service.report.curves import training_png
 from service.report.figures import front_html, front_png, hypervolume_png, picture_of, probabilities_png
 from service.report.fronts_text import lettered, letters_lines
-from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of
+from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of, test_axis
 from service.report.text import conditions_line, duration, other_runtime_line
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def write_report(folder: Path) -> list[Path]:
         folder: The job folder; whatever parts it has are drawn, so the report of a failed job shows how far it got.
 
     Returns:
-        The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png
-        and probabilities.png.
+        The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png,
+        training.png and probabilities.png.
     """
     folder = Path(folder)
     report = folder / "report"
@@ -46,7 +47,11 @@ def write_report(folder: Path) -> list[Path]:
     volume = read_json(folder / "search" / "hypervolume.json")
     if volume and volume.get("curve"):
         written.append(write_whole(report / "hypervolume.png", hypervolume_png(job_name(folder), volume["curve"])))
-    learned = [event for event in read_events(folder / "progress.jsonl")[0] if event.get("probabilities")]
+    events = read_events(folder / "progress.jsonl")[0]
+    metric = test_axis(task_of_job(folder)).label.removeprefix("test ")
+    if (curves := training_png(job_name(folder), events, metric)) is not None:
+        written.append(write_whole(report / "training.png", curves))
+    learned = [event for event in events if event.get("probabilities")]
     if learned:
         written.append(write_whole(report / "probabilities.png", probabilities_png(job_name(folder), learned)))
     return written

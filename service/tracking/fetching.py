@@ -6,11 +6,14 @@ from typing import Any
 
 from service import catalogue
 from service.errors import InvalidJob
-from service.job.front_file import TASK_FILE
+from service.job.front_file import DATA_FILE, TASK_FILE
 from service.job.store_address import database_of
 from service.tracking.connection import connect, error_line
 
-_FILES = ("job.json", TASK_FILE, "front.json", "result.json", "search/journal.jsonl", "search/proxies.json")
+_FILES = (
+    *("job.json", TASK_FILE, DATA_FILE, "front.json", "result.json", "progress.jsonl"),
+    *("search/journal.jsonl", "search/proxies.json"),
+)
 _NEEDED = ("job.json", "front.json")
 _MOST_RUNS = 1000
 _MOST_NAMED = 12

@@ -4,7 +4,7 @@ import base64
 import getpass
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -209,7 +209,7 @@ def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -
     The format is not documented by MLflow; `Links.runs` is the way that does not depend on it.
 
     Args:
-        members: The parameters of every member of the fronts that are shown.
+        members: The parameters of every member of the fronts that are shown, see `is_in_view`.
         front: Of a search; its first cost is the horizontal axis.
     """
     task, quantities = task_of(front), member_quantities(front)
@@ -221,7 +221,7 @@ def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -
     parallel = {**card, "uuid": "parallel", "type": "PARALLEL", "runsCountToCompare": 100}
     parallel |= {"selectedParams": _params_of_view(members)[:6], "selectedMetrics": [*costs, quality]}
     section = {"uuid": "front", "name": "Pareto front", "display": True, "isReordered": True, "isGenerated": False}
-    section |= {"columns": 2, "cardHeight": 460}
+    section |= {"columns": 1, "cardHeight": 460}  # half the page is too narrow for the names of axes
     state = {
         "searchFilter": "tags.`nas.pareto` = 'true'",
         "orderByKey": f"metrics.`{quality}`",
@@ -244,9 +244,29 @@ def _costs_of_view(quantities: Sequence[Quantity], quality: str) -> list[str]:
     return list(dict.fromkeys([*(traded or measured[:1]), *computed[-1:]])) or [quality]
 
 
+def is_in_view(metrics: Collection[str], front: Mapping[str, Any]) -> bool:
+    """Return whether a run has the metrics that the charts of a front show.
+
+    Args:
+        metrics: Names of its metrics.
+        front: Of the search whose quality and costs are shown.
+    """
+    quantities = member_quantities(front)
+    quality = quality_of(quantities, task_of(front)).name
+    return {quality, *_costs_of_view(quantities, quality)} <= set(metrics)
+
+
 def _params_of_view(members: Sequence[Mapping[str, str]]) -> list[str]:
-    """The parameters that tell members apart: search and space first, then decisions that are active in all."""
+    """The parameters that tell members apart: the search first, then decisions that are active in all.
+
+    Of several spaces the search is enough, since decisions of one name may mean different things in each. Texts of two
+    neighbouring axes would run into each other, so that the space never stands beside the search.
+    """
+    if not members:
+        return []
     shared = [name for name in members[0] if all(name in params for params in members)]
     varied = [name for name in shared if len({params[name] for params in members}) > 1]
-    first = [name for name in ("search", "space") if name in varied]
-    return first + [name for name in varied if name not in first and all(params[name] != "-" for params in members)]
+    first = ["search"] if "search" in varied else []
+    if "space" in varied:
+        return first or ["space"]
+    return first + [name for name in varied if name != "search" and all(params[name] != "-" for params in members)]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, read_events, read_json
-from service.job.front_file import TASK_FILE, member_quantities, read_front_file, task_of, task_of_job
+from service.job.front_file import DATA_FILE, TASK_FILE, member_quantities, read_front_file, task_of, task_of_job
 from service.report.figures import COLOURS
+from service.report.member_page import member_files
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
 from service.tracking.format import (
     COLOUR,
@@ -23,6 +24,7 @@ from service.tracking.format import (
     decisions_of,
     described_params,
     ended_ms,
+    is_in_view,
     member_metrics,
     member_params,
     outcome_metrics,
@@ -37,9 +39,11 @@ from service.tracking.format import (
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
-    *(TASK_FILE, "search/hypervolume.json", "search/proxies.json"),
+    *(TASK_FILE, DATA_FILE, "search/hypervolume.json", "search/proxies.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
+    *("report/training.png", "report/report.html"),
 )
+_NOTE = "A network of a front. Its picture, its tests in detail and its training: network.html under Artifacts."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +196,15 @@ class JobMirror:
         for key, member in members.items():
             run = runs.get(key) or self._create_member(summary, key)
             params = member_params(self.job, member, decisions)
-            tags = {"nas.pareto": "true", COLOUR: colour, **units}
+            tags = {"nas.pareto": "true", COLOUR: colour, "mlflow.note.content": _NOTE, **units}
             self._add(run, metrics=member_metrics(member, task), params=params, tags=tags)
             if run.info.status != "FINISHED":
                 description = {"key": key, "architecture": member["architecture"], "latency": front.get("latency")}
                 self.client.log_dict(run.info.run_id, description, "architecture.json")
                 if member.get("weights"):
                     self._upload(run.info.run_id, member["weights"], None)
+                for name, content in member_files(self.folder, front, member):
+                    self.client.log_text(run.info.run_id, content, name)
                 self._set_status(run, "FINISHED")
             logged[key] = run.info.run_id
         if members:
@@ -215,6 +221,7 @@ class JobMirror:
     def _share_view(self, front: Mapping[str, Any]) -> None:
         """The ready-made charts are of all fronts of the experiment."""
         fronts = tagged_runs(self.client, self.experiment, {"nas.pareto": "true"})
-        key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state([run.data.params for run in fronts], front)
+        shown = [run.data.params for run in fronts if is_in_view(run.data.metrics, front)]
+        key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state(shown, front)
         if self.experiment.tags.get(key) != state:
             self.client.set_experiment_tag(self.experiment.experiment_id, key, state)

@@ -35,7 +35,7 @@ def job(tmp_path):
 
 def test_report_writes_all_files(job):
     written = [path.name for path in write_report(job)]
-    assert written == ["candidates.csv", "front.html", "front.png", "hypervolume.png"]
+    assert written == ["candidates.csv", "front.html", "front.png", "hypervolume.png", "training.png"]
     assert sorted(path.name for path in (job / "report").iterdir()) == sorted(written)
 
 
@@ -95,7 +95,7 @@ def test_numbers_that_are_not_finite_are_left_out(job):
     front["members"][0]["intervals"] = {"latency_ms": [None, float("inf")]}
     front["members"][1]["test_quality"] = float("nan")
     (job / "front.json").write_text(json.dumps(front))
-    assert len(write_report(job)) == 4
+    assert len(write_report(job)) == 5
     assert candidates(job)[-1]["accuracy"] is None
     assert not re.search(
         r"[\[:,](NaN|Infinity)[\],}]", (job / "report" / "front.html").read_text().rsplit("newPlot", 1)[1]
@@ -106,7 +106,7 @@ def test_numbers_that_are_not_finite_are_left_out(job):
 
 def test_unfinished_job_is_reported_as_far_as_it_came(tmp_path):
     job = train(start_job(tmp_path / "job"), range(1, 5))
-    assert [path.name for path in write_report(job)] == ["candidates.csv"]
+    assert [path.name for path in write_report(job)] == ["candidates.csv", "training.png"]
     assert front_table(job).row_count == 0
     finish(job, "failed", "the loss diverged")
     assert summary_lines(job) == ["failed: the loss diverged"]

@@ -136,7 +136,7 @@ def test_artifacts_of_the_summary(logged):
     found = artifacts_of(uri, summary)
     expected = {"job.json", "result.json", "front.json", "progress.jsonl", "candidates.csv", "candidates.json"}
     expected |= {"task.json", "search/journal.jsonl", "search/hypervolume.json"}
-    expected |= {"report/front.html", "report/front.png", "report/hypervolume.png"}
+    expected |= {"report/front.html", "report/front.png", "report/hypervolume.png", "report/training.png"}
     assert set(found) == expected
     assert (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / summary.info.run_id).is_dir()
 
@@ -166,7 +166,8 @@ def test_every_member_of_the_front_is_a_flat_run(logged):
         intervals = {"latency_ms_low": low, "latency_ms_high": high}
         assert run.data.metrics == {**member["values"], **intervals, "test_accuracy": member["test_quality"]}
         assert run.data.params["stage1.depth"] == str(member["architecture"]["stage1.depth"])
-        assert set(artifacts_of(uri, run)) == {"architecture.json", f"{member['key']}.safetensors"}
+        looks = {"network.html", "network.svg"}
+        assert set(artifacts_of(uri, run)) == {"architecture.json", f"{member['key']}.safetensors"} | looks
 
 
 def test_members_have_equal_names_of_metrics_and_parameters(logged):
