@@ -51,7 +51,7 @@ class _Sorted:
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "stage":
             self.running = event["stage"]
-        self.said[self.running].append(event)
+        self.said.setdefault(self.running, []).append(event)  # what is said before any stage has no name
 
 
 # ---- what stages declare --------------------------------------------------------------------------------------------
