@@ -18,7 +18,7 @@ pre{background:#f1f5f9;padding:.7em .9em;overflow-x:auto;font-size:.93em;margin:
 .row{display:flex;flex-wrap:wrap;gap:1.2em 2.4em;align-items:flex-start}
 .row section{max-width:100%;min-width:0}.row section h3{margin-top:0}.note{max-width:25em;font-size:.9em}
 .card{border:1px solid #e2e8f0;border-radius:6px;padding:.8em;flex:0 1 auto;min-width:0;max-width:100%}
-.card h3{margin:0 0 .2em;font-size:1em}.card p{margin:.2em 0 .6em;font-size:.9em}
+.card h3{margin:0 0 .2em;font-size:1em}.card p{margin:.2em 0 .6em;font-size:.9em;max-width:23em}
 .picture{overflow-x:auto}.picture svg{display:block}summary{cursor:pointer;color:#475569}
 .shots{display:flex;flex-wrap:wrap;gap:.9em;margin:1em 0}
 .shots figure{margin:0;width:150px}.shots img{width:96px;height:96px;object-fit:contain;image-rendering:pixelated}

@@ -182,7 +182,9 @@ def test_report_opens_without_network_and_says_which_network_to_take(jobs, tmp_p
         browser.get(page.as_uri())
         figure = drawn(browser, lambda plot: plot["marks"] >= len(members))
         assert (figure["x"], figure["y"]) == ("latency (ms)", "validation accuracy (%)")
-        fronts = {t["name"].split(":")[0]: t["points"] for t in figure["traces"] if t["name"]}
+        named = {t["name"]: t["points"] for t in figure["traces"] if t["name"]}
+        assert named.pop("limit: latency ≤ 4 ms") == 2
+        fronts = {name.split(":")[0]: points for name, points in named.items()}
         assert fronts == {name: sum(key.startswith(name) for key in members) for name in ("first", "second")}
         assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
         shown = text_of(browser)
