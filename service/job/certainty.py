@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 
 from nas import intervals
+from service.job.certainty_keys import CERTAINTY, LETTERS, SHARES, TEST, TEST_INTERVAL
 from service.job.folder import finite
-
-CERTAINTY = "certainty"
-"""Key of what `front.json` says of this, beside its members."""
-LETTERS = "letters"
-"""Key of the letters of a member, by the name of the number: members with no letter in common differ in it."""
-TEST, TEST_INTERVAL = "test_quality", "test_interval"
-SHARES = {"accuracy"}
-"""Metrics that are shares of the examples in percent, where nothing is kept of single examples that says it."""
 
 Scores = Callable[[str, str], np.ndarray | None]
 """Key of a member and name of a split -> what each example adds to the metric [N]; None where that is not kept."""

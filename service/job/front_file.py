@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.job.certainty import CERTAINTY, Judged, Scores, nothing_kept, with_certainty
+from service.job.certainty_keys import CERTAINTY
 from service.job.damage import shape_mistake
 from service.job.folder import read_json, read_lines
 
 if TYPE_CHECKING:
+    from service.job.certainty import Scores
     from supernets.tasks import Task
 
 TASK_FILE = "task.json"
@@ -99,13 +100,15 @@ def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def judged_front(front: Mapping[str, Any], scores: Scores = nothing_kept) -> dict[str, Any]:
+def judged_front(front: Mapping[str, Any], scores: "Scores | None" = None) -> dict[str, Any]:
     """Return a front, in the terms of this version, with how sure its numbers are and which members differ.
 
     Args:
         front: Content of `front.json`.
         scores: What is kept of single examples.
     """
+    from service.job.certainty import Judged, nothing_kept, with_certainty
+
     metric, quantities = task_of(front).metric, member_quantities(front)
     judged = Judged(
         metric=metric.name,
@@ -113,7 +116,7 @@ def judged_front(front: Mapping[str, Any], scores: Scores = nothing_kept) -> dic
         measured=[quantity.name for quantity in quantities if quantity.is_measured_cost],
         described=any(quantity.name == metric.name for quantity in quantities),
     )
-    return with_certainty(front, judged, scores)
+    return with_certainty(front, judged, scores or nothing_kept)
 
 
 def _with_test_quality(member: Mapping[str, Any]) -> dict[str, Any]:

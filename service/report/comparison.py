@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from nas.benchmarks.front_comparison import best_within
-from service.job.certainty import TEST
+from service.job.certainty_keys import TEST
 from service.report.differences import how_compared
 from service.report.fronts import measured_costs
 from service.report.fronts_text import condition_lines, value_text, verdict

@@ -12,7 +12,7 @@ import numpy as np
 
 from nas import intervals
 from nas.benchmarks.front_comparison import Member, PValues, by_intervals
-from service.job.certainty import TEST, TEST_INTERVAL
+from service.job.certainty_keys import TEST, TEST_INTERVAL
 from service.job.folder import finite
 from service.job.outcomes_file import read_outcomes
 from service.report.fronts import Front

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison
-from service.job.certainty import CERTAINTY, LETTERS, TEST, TEST_INTERVAL
+from service.job.certainty_keys import CERTAINTY, LETTERS, TEST, TEST_INTERVAL
 from service.job.folder import finite
 from service.report.fronts import Front
 from service.report.quantities import Axis, test_axis

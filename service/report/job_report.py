@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.job.certainty import TEST, TEST_INTERVAL
+from service.job.certainty_keys import TEST, TEST_INTERVAL
 from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
 from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from service.job.certainty import TEST, TEST_INTERVAL
+from service.job.certainty_keys import TEST, TEST_INTERVAL
 from service.job.folder import job_name
 from service.job.looks_file import PNG
 from service.report.job_sections import member_html

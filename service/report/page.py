@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
 from nas.intervals import interval_of_share
-from service.job.certainty import SHARES, TEST
+from service.job.certainty_keys import SHARES, TEST
 from service.job.folder import candidates, finite, read_json
 from service.report.differences import how_compared
 from service.report.fronts import Front, Terms

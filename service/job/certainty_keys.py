@@ -1,0 +1,9 @@
+"""What `front.json` calls the certainty of its numbers; read without numpy."""
+
+CERTAINTY = "certainty"
+"""Key of what `front.json` says of this, beside its members."""
+LETTERS = "letters"
+"""Key of the letters of a member, by the name of the number: members with no letter in common differ in it."""
+TEST, TEST_INTERVAL = "test_quality", "test_interval"
+SHARES = {"accuracy"}
+"""Metrics that are shares of the examples in percent, where nothing is kept of single examples that says it."""
