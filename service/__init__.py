@@ -4,5 +4,5 @@ import sys
 
 from service.isolation import is_ours, put_current_folder_last
 
-if is_ours(sys.argv):  # before anything else is imported, which a file of the current folder could hide
+if is_ours(sys.argv):  # before other imports, which a file of the current folder could hide
     put_current_folder_last()

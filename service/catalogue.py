@@ -1,6 +1,6 @@
-"""Everything that can be named in a job, as plain tables; nothing is imported before it is asked for.
+"""All names that a job can use, as plain tables; nothing is imported before it is needed.
 
-What is not listed is named ``package.module:object``, so that anyone can plug in their own.
+Other objects are named ``package.module:object``, so that anyone can plug in their own.
 """
 
 import inspect
@@ -221,12 +221,12 @@ def check(kind: str, name: str) -> None:
 def make(
     kind: str, name: str, *, offered: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return what a name stands for, called with what it takes of `offered`, and with `options`.
+    """Return the object of a name, called with the offered arguments that it takes and with `options`.
 
     Args:
         kind: A key of `KINDS`, such as `space`.
         name: A name of that table, or `package.module:object`.
-        offered: Values by the name of the argument that they are for. What the entry does not take is left out.
+        offered: Values by the name of their argument. Those that the entry does not take are left out.
         options: Arguments that a user gave. They win over what is offered.
 
     Raises:
@@ -275,7 +275,7 @@ def check_option(kind: str, name: str, option: str, allowed: Collection[str]) ->
     """Refuse an option that is not among the allowed ones.
 
     Raises:
-        ValueError: It is not; says which there are.
+        ValueError: The option is not allowed; the message lists those that are.
     """
     if option not in allowed:
         there = suggestion(option, allowed) if allowed else "; it has none"
@@ -286,7 +286,7 @@ def check_target(target: str) -> None:
     """Refuse a ``package.module:object`` that cannot be imported.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: The object cannot be imported.
     """
     _load_own(target)
 

@@ -1,6 +1,6 @@
-"""The command line: `nas`. Reads jobs, calls the runner, shows what comes of it.
+"""The command line `nas`: it reads jobs, calls the runner and shows the results.
 
-Nothing heavy is imported before a command needs it, so that help is there at once.
+Nothing heavy is imported before a command needs it, so that help appears at once.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ app = typer.Typer(
     context_settings=HELP,
 )
 
-benchmark = typer.Typer(help="Compare methods with published truth.", context_settings=HELP, no_args_is_help=True)
+benchmark = typer.Typer(help="Compare methods with published results.", context_settings=HELP, no_args_is_help=True)
 app.add_typer(benchmark, name="benchmark", rich_help_panel="Run")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a job.")]
 
@@ -71,13 +71,13 @@ def top(
     [bold]Start here[/]
       nas run                    the quickstart: minutes on a laptop, no download
       nas ui                     look at the result in the browser
-      nas check photos/          what your data are like, and what may spoil the results
-      nas list                   what there is: recipes, spaces, proxies, …
+      nas check photos/          look at your data, and at what may spoil the results
+      nas list                   all names: recipes, spaces, searchers, proxies, …
       nas score --help           score architectures without training
 
     [bold]Many jobs[/]
       nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
-      nas watch                                    what becomes of them
+      nas watch                                    follow them until they end
 
     [bold]Your own images[/]
       nas init photos --latency '2 ms'     a job for a folder of images, chosen for this machine
@@ -86,7 +86,7 @@ def top(
       nas show quickstart > my.yaml        copy a recipe, then edit it
       nas run my.yaml                      run it
       nas run my.yaml --set train.epochs=50 --output runs/longer
-      nas run runs/longer                  interrupted? the same folder goes on where it stopped
+      nas run runs/longer                  resume an interrupted job in its folder
     """
     if version:
         from service.job.environment import version as installed
@@ -114,11 +114,13 @@ def run(
     device: Device = None,
     stages: Annotated[
         str | None,
-        typer.Option("--stages", metavar="A,B,…", help="Only these, see nas list stage. [dim]Default: a whole job[/]"),
+        typer.Option(
+            "--stages", metavar="A,B,…", help="Run only these; see nas list stage. [dim]Default: a whole job[/]"
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="STAGE.NAME=VALUE", help="Of one of --stages; may be given many times."),
+        typer.Option("--option", metavar="STAGE.NAME=VALUE", help="Option of one of --stages; may be repeated."),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="PATH", help="Run the job on these images instead of its own.")
@@ -129,7 +131,7 @@ def run(
 ) -> None:
     """Run a whole job: train, search, measure, test, report.
 
-    Ctrl-C at any moment loses nothing: naming the folder again goes on where it stopped.
+    Ctrl-C at any moment loses nothing: run the folder again to resume the job.
 
     [bold]Examples[/]
       nas run                                       the quickstart
@@ -138,7 +140,7 @@ def run(
       nas run quickstart --data photos              a recipe on your images
       nas run my.yaml --output runs/my --device cuda
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
-      nas run runs/my                               resume, or show what came out
+      nas run runs/my                               resume, or show the results
       nas run runs/my --stages my_package.stages:Quantize    a stage of your own
     """
     names = stages_of(stages) if stages else whole_job()
@@ -161,7 +163,7 @@ def train(source: Source = "quickstart", sets: Sets = None, output: Output = Non
     [bold]Examples[/]
       nas train my.yaml --output runs/my            trains runs/my/supernet.safetensors
       nas run runs/my                               then everything else
-      nas search my.yaml --from runs/my             or any number of searches of it
+      nas search my.yaml --from runs/my             or any number of searches
     """
     request = Request(source=source, sets=sets or [], output=output, device=device)
     show_outcome(execute(request, Plan(stages=("train",)), again="nas train {folder}"))
@@ -180,9 +182,13 @@ def search(
     workers: Workers = 1,
     stop_gain: Annotated[
         float | None,
-        typer.Option("--stop-gain", metavar="PERCENT", help="End where one more candidate is expected to gain less."),
+        typer.Option(
+            "--stop-gain", metavar="PERCENT", help="End where one more candidate is expected to gain less than this."
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="End after so many minutes of searching.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="End after this many minutes of searching.")
+    ] = None,
     sets: Sets = None,
     output: Output = None,
     device: Device = None,
@@ -242,7 +248,7 @@ def retrain(
       nas show runs/my                              the keys of the front
       nas retrain runs/my --epochs 10               every member
       nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
-      nas retrain runs/my --set data.path=/new/place     the data were moved
+      nas retrain runs/my --set data.path=/new/place     after the data were moved
     """
     chosen = {"members": member or None, "epochs": epochs, "lr": lr}
     with readable_errors():
@@ -275,7 +281,7 @@ benchmark.command("search")(benchmark_searchers.benchmark_search)
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="Such as recipe, space, searcher or proxy. [dim]Default: all[/]"),
+        typer.Argument(metavar="KIND", help="A kind of names, such as recipe, space or proxy. [dim]Default: all[/]"),
     ] = None,
 ) -> None:
     """List what can be named in jobs and commands, from recipes and search spaces to proxies and formats.

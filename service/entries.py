@@ -1,26 +1,26 @@
-"""What a line of the catalogue says, by what it lists."""
+"""The kinds of entries in the catalogue."""
 
 from math import inf
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where an object lies, as ``module:object``, and what it is in one line."""
+    """An entry: the place of an object, as ``module:object``, and a summary in one line."""
 
     target: str
     summary: str
 
 
 class ObjectiveEntry(NamedTuple):
-    """What networks are compared by.
+    """An objective that networks are compared by.
 
     Attributes:
-        target: Where its class lies.
-        summary: What it is in one line.
+        target: Place of its class.
+        summary: Summary in one line.
         role: `quality` or `cost`.
         source: `measured`, `computed` or `predicted`.
-        unit: Of its values; of a quality that of the metric.
-        low: The least value that there can be.
+        unit: Unit of its values; for a quality, that of the metric.
+        low: Least possible value.
         needs_device_on_paper: Whether a job must say `latency.analytic`.
     """
 
@@ -49,12 +49,12 @@ class ExportFormat(NamedTuple):
 
     Attributes:
         target: A function of a `nas.export.Deployable` and the path of the file.
-        summary: What it is in one line.
-        file: What the file is called.
-        needs: Packages beside those that every installation has.
-        opened_by: How the file is opened: `{feed}` stands for the inputs as a mapping by name, `{inputs}` for their
+        summary: Summary in one line.
+        file: Name of the file.
+        needs: Packages that not every installation has.
+        opened_by: Code that opens the file: `{feed}` stands for the inputs as a mapping by name, `{inputs}` for their
             names.
-        install: What brings what it needs.
+        install: Command that installs what it needs.
         companions: Endings of further files that the function writes beside the first.
     """
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user as one line each on stderr; a fault of the program stays a traceback."""
+"""Mistakes of the user, printed as one line each on stderr; a fault of the program stays a traceback."""
 
 import errno
 import sys
@@ -28,7 +28,7 @@ class InvalidJob(ValueError):
 
 @contextmanager
 def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """One line for each mistake of the user and exit code 2; a fault of the program stays a traceback."""
+    """Print one line for each mistake of the user, and exit with code 2; a fault of the program stays a traceback."""
     try:
         yield
     except KeyboardInterrupt:

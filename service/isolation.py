@@ -1,4 +1,4 @@
-"""Processes of ours find Python's modules and our packages first, and only then what lies in the current folder.
+"""Isolation of our processes: they find Python's modules and our packages before files of the current folder.
 
 Python puts the current folder first where a module is started with ``-m``. A file `queue.py` or a folder `service/`
 that lies there by chance would then be imported instead of the real one. So every process that we start is
@@ -17,8 +17,8 @@ def command(module: str, *arguments: str) -> list[str]:
     """Return the command that starts a module of ours in a process of its own.
 
     Args:
-        module: It has a function `main`.
-        arguments: What `main` finds in `sys.argv`.
+        module: Module that has a function `main`.
+        arguments: Arguments that `main` finds in `sys.argv`.
     """
     return [sys.executable, "-P", "-u", os.path.abspath(__file__), module, *arguments]
 
@@ -31,16 +31,16 @@ def put_current_folder_last() -> None:
     try:
         here = os.getcwd()
     except OSError:
-        here = ""  # it was deleted
+        here = ""  # the folder was deleted
     if here == HOME:
-        return  # a copy that is not installed: the current folder holds nothing but ours
+        return  # a copy that is not installed: the current folder holds only our modules
     kept = [entry for entry in sys.path if entry not in ("", here)]
     if len(kept) < len(sys.path):
         sys.path[:] = [*kept, *([here] if here else [])]
 
 
 def is_ours(arguments: list[str]) -> bool:
-    """Return whether the program that these arguments belong to is one of ours, not one that uses us as a library.
+    """Return whether these arguments belong to a program of ours, not to one that uses us as a library.
 
     While Python looks for the module of ``-m``, the first argument is ``-m``.
     """

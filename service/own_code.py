@@ -1,4 +1,4 @@
-"""Code of the user's own: imported from the folder of the job file, then from the current folder.
+"""The user's own code: imported from the folder of the job file, then from the current folder.
 
 These folders come after everything that is installed, so that a file of the user that is called `queue.py` or
 `service/` never takes the place of a module of Python or of this package. A job folder keeps the folders in its
@@ -27,7 +27,7 @@ def make_importable(*folders: Path | str) -> None:
     """Add folders to the end of the module search path of this process.
 
     Args:
-        folders: Such as that of a job file. A folder that is on the path already stays where it is.
+        folders: Folders, such as that of a job file. A folder that is on the path already stays where it is.
     """
     added = [folder for folder in _resolved(folders) if folder not in sys.path]
     if added:
@@ -62,11 +62,11 @@ def recorded_in(content: Any) -> list[str]:
 
 
 def record(job: Mapping[str, Any], folders: Sequence[str]) -> dict[str, list[str]]:
-    """Return the entry of `job.json` that keeps the folders; nothing where the job names no code of one's own.
+    """Return the entry of `job.json` that keeps the folders; nothing where the job names no code of the user.
 
     Args:
         job: The fields of the job.
-        folders: What `beside` gave for its source.
+        folders: Folders that `beside` returned for its source.
     """
     return {RECORD: list(folders)} if folders and any(_OWN.fullmatch(text) for text in _texts(job)) else {}
 
@@ -75,7 +75,7 @@ def imported(target: str) -> Any:
     """Return the object at ``package.module:object``.
 
     Raises:
-        ValueError: It cannot be imported; says why in one line.
+        ValueError: It cannot be imported; the message says why in one line.
     """
     module_name, _, attribute = target.partition(":")
     try:
@@ -84,7 +84,7 @@ def imported(target: str) -> Any:
         raise ValueError(f"{target!r} cannot be imported: {error}; write it as package.module:object") from error
     except ModuleNotFoundError as error:
         raise ValueError(f"{target!r} cannot be imported: {_not_found(module_name, error)}") from error
-    except (Exception, SystemExit) as error:  # a fault in code of the user's own
+    except (Exception, SystemExit) as error:  # a fault in the user's own code
         raise ValueError(f"{target!r} cannot be imported: {fault(error)}") from error
     try:
         return getattr(module, attribute)

@@ -1,4 +1,4 @@
-"""What a process finds around it: what it can print, the current folder, the variables of torchrun."""
+"""The surroundings of a process: its output encoding, the current folder, the variables of torchrun."""
 
 import io
 import os
@@ -17,7 +17,7 @@ def print_anything() -> None:
 
 
 def mistakes(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return why no command could work here, one line each; empty where commands can.
+    """Return the reasons why no command could work here, one line each; empty where commands can.
 
     Args:
         environment: The variables of this process.

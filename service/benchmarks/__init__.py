@@ -1,1 +1,1 @@
-"""`nas benchmark`: what is run, remembered between runs and printed."""
+"""`nas benchmark`: the runs, their journals and the printed results."""

@@ -1,4 +1,4 @@
-"""Every device of a table held out in turn, many seeds each, remembered one by one: `nas benchmark latency`."""
+"""`nas benchmark latency`: every device of a table is held out in turn, with many seeds, and each result is kept."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class LatencyPlan:
 
     Attributes:
         table: Latencies of all devices.
-        devices: Those to hold out; empty for all.
+        devices: Devices to hold out; empty for all.
         samples: Numbers of measurements.
         seeds: Draws of the measured architectures for each device.
         family_too: Whether other settings of the same device are unknown too.
@@ -61,7 +61,7 @@ class Task(NamedTuple):
 
 @dataclass
 class Runner:
-    """Does the tasks of a plan, in this process or in another; what it learned for a device it keeps for the next."""
+    """The runner of the tasks of a plan, in this process or in another; it keeps what it learned for a device."""
 
     plan: LatencyPlan
     _kept: tuple[str, HeldOut] | None = field(default=None, init=False, repr=False)
@@ -74,10 +74,10 @@ class Runner:
 
 
 def check(plan: LatencyPlan) -> None:
-    """Whether the plan can be done at all, before anything long.
+    """Check that the plan can be done at all, before anything long.
 
     Raises:
-        InvalidJob: With all mistakes.
+        InvalidJob: There are mistakes; it lists all of them.
     """
     mistakes = [
         f"--device: {name!r} is no device of the table{catalogue.suggestion(name, plan.table.devices)}"
@@ -106,13 +106,13 @@ def check(plan: LatencyPlan) -> None:
 
 
 def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int = 0) -> dict[str, list[list[Errors]]]:
-    """Do what is not in the journal of the folder yet: device -> seed -> errors.
+    """Do the tasks that are not in the journal yet, and return device -> seed -> errors.
 
     Args:
-        plan: What to try.
-        folder: Where the journal is.
-        observer: Told of progress.
-        workers: Processes; 0 for one a core.
+        plan: The plan.
+        folder: Folder where the journal is.
+        observer: Receives the progress.
+        workers: Processes; 0 for one per core.
 
     Raises:
         InvalidJob: The journal is damaged, or a process was killed.
@@ -135,7 +135,7 @@ def perform(plan: LatencyPlan, folder: Path, observer: Observer, *, workers: int
 
 
 def _tasks(plan: LatencyPlan) -> Iterator[Task]:
-    """Device by device, as what is learned of the others serves all seeds."""
+    """Yield the tasks device by device, because what is learned from the others serves all seeds."""
     digest = hashlib.sha256(json.dumps([*plan.table.devices, *plan.table.families]).encode())
     for part in (plan.table.latency_ms, plan.table.described, *plan.table.counted.values()):
         digest.update(np.ascontiguousarray(part).tobytes())

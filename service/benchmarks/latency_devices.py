@@ -20,16 +20,16 @@ _MOST_BATCH = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyTableRequest:
-    """What a command line says of a table.
+    """The request of a command line for a table of latencies.
 
     Attributes:
         path: csv or csv.gz with the latencies.
-        space: Name of the space of its architectures; None where nothing but `features` describes them.
+        space: Name of the space of its architectures; None where only `features` describes them.
         space_options: Keyword arguments of the space.
         join: Another csv, which names the architectures.
         key: Column that both have.
-        columns: Latencies in ms, a device each; several joined by + are added. Empty: all that end in `_ms`, or where
-            there are none, all columns of numbers that have no other use.
+        columns: Columns of latencies in ms, one per device; several joined by + are added. Empty: all that end in `_ms`
+            or, if there are none, all columns of numbers that have no other use.
         device_columns: Columns that together name the device of a row, in a table with one latency a row.
         features: Columns of numbers that describe architectures.
     """
@@ -53,7 +53,7 @@ class _Cells:
     lines: Sequence[int]
 
     def numbers(self, name: str, option: str, *, gaps: bool = False) -> np.ndarray:
-        """A column [N]; with `gaps`, empty cells are NaN."""
+        """Return a column [N]; with `gaps`, empty cells are NaN."""
         if name not in self.columns:
             hint = catalogue.suggestion(name, self.columns)
             raise InvalidJob([f"{option}: {self.path} has no column {name!r}{hint}"])
@@ -74,10 +74,10 @@ class _Cells:
 
 
 def latency_table(request: LatencyTableRequest) -> DeviceTable:
-    """The table that a request asks for.
+    """Return the table that a request asks for.
 
     Raises:
-        InvalidJob: A file, column, space or value cannot be used; says which.
+        InvalidJob: A file, column, space or value cannot be used; the message says which.
     """
     cells, space, encodings = _architectures(request)
     described = np.zeros((len(cells.lines), 0))
@@ -101,7 +101,9 @@ def latency_table(request: LatencyTableRequest) -> DeviceTable:
 
 
 def family_of(device: str) -> str:
-    """The device without the batch size that ends its name: a power of two, as in `titan_rtx_32` or `v100_1_ms`."""
+    """Return the device without the batch size that ends its name: a power of two, as in `titan_rtx_32` or
+    `v100_1_ms`.
+    """
     name = device.removesuffix("_ms")
     found = _BATCH.match(name)
     if found is None:
@@ -111,7 +113,7 @@ def family_of(device: str) -> str:
 
 
 def _architectures(request: LatencyTableRequest) -> tuple[_Cells, Space | None, np.ndarray | None]:
-    """Cells of the rows used, the space, and the encodings of the rows' architectures."""
+    """Return the cells of the used rows, the space, and the encodings of their architectures."""
     if request.space is None:
         if request.join is not None:
             raise InvalidJob(["--join: names architectures, which needs --space"])
@@ -131,7 +133,7 @@ def _architectures(request: LatencyTableRequest) -> tuple[_Cells, Space | None, 
 
 
 def _space(request: LatencyTableRequest) -> Space:
-    """The space; of resolutions it has those of the table, unless they are given."""
+    """Return the space; of resolutions it has those of the table, unless they are given."""
     assert request.space is not None
     options = dict(request.space_options)
     try:
@@ -172,7 +174,7 @@ def _latency_columns(request: LatencyTableRequest, cells: _Cells, space: Space |
 def _one_a_row(
     request: LatencyTableRequest, cells: _Cells, names: Sequence[str]
 ) -> tuple[list[str], list[str], np.ndarray]:
-    """Devices, families and latencies [N, D] of a table with a device and a latency in each row."""
+    """Return the devices, families and latencies [N, D] of a table with a device and a latency in each row."""
     if len(names) != 1:
         raise InvalidJob([f"--columns: with --device-columns name one column of latencies (or a+b), got {len(names)}"])
     parts = [cells.texts(name, "--device-columns") for name in request.device_columns]

@@ -1,4 +1,4 @@
-"""What a benchmark of latency predictors came to: tables for the terminal, csv and MLflow runs."""
+"""The results of a benchmark of latency predictors: tables for the terminal, csv and MLflow runs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ Found = Mapping[str, Sequence[Sequence[Errors]]]
 
 
 def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
-    """One table for each number of samples, with a row for each method and choice."""
+    """Yield one table for each number of samples, with a row for each method and choice."""
     rows = summaries(found)
     unknown = "with their families" if plan.family_too else "alone"
     for samples in plan.samples:
@@ -38,7 +38,7 @@ def summary_tables(plan: LatencyPlan, found: Found) -> Iterator[Table]:
 
 
 def device_table(plan: LatencyPlan, found: Found) -> Table:
-    """Spearman and MAPE of the transfer on each device, beside the best of the rest."""
+    """Return Spearman and MAPE of the transfer on each device, and of the best other method."""
     samples = min(plan.samples)
     keys = list(dict.fromkeys((e.method, e.choice) for seeds in found.values() for errors in seeds for e in errors))
     shown = [key for key in keys if key[1] == (CHOSEN if key[0] == TRANSFER else RANDOM)]
@@ -54,7 +54,7 @@ def device_table(plan: LatencyPlan, found: Found) -> Table:
 
 
 def write_tables(folder: Path, found: Found) -> list[Path]:
-    """The means over devices, and every device, as csv."""
+    """Return the means over devices, and every device, as csv."""
     header = ["method", "choice", "samples"]
     ends = [f"{measure}{end}" for measure in MEASURES for end in _ENDS]
     worst = ["worst_device", *(f"worst_spearman{end}" for end in _ENDS)]
@@ -75,7 +75,7 @@ def write_tables(folder: Path, found: Found) -> list[Path]:
 
 
 def finished_runs(plan: LatencyPlan, found: Found, folder: Path, table: Path) -> Iterator[FinishedRun]:
-    """An MLflow run for each method and choice; its curves are against the number of samples."""
+    """Yield an MLflow run for each method and choice; its curves are against the number of samples."""
     by_method: dict[tuple[str, str], list[Summary]] = {}
     for row in summaries(found):
         by_method.setdefault((row.method, row.choice), []).append(row)
@@ -101,7 +101,7 @@ def finished_runs(plan: LatencyPlan, found: Found, folder: Path, table: Path) ->
 
 
 def _values(seeds: Sequence[Sequence[Errors]], key: tuple[str, str, int]) -> np.ndarray:
-    """[seeds, measures]"""
+    """Return the values [seeds, measures] of a method, choice and number of samples."""
     return np.array([e.values for errors in seeds for e in errors if (e.method, e.choice, e.samples) == key])
 
 

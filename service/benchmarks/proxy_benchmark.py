@@ -1,4 +1,4 @@
-"""How well proxies rank the architectures of a table, beside what counting costs: `nas benchmark proxies`."""
+"""`nas benchmark proxies`: how well proxies rank the architectures of a table, and what they cost."""
 
 import csv
 import time
@@ -44,11 +44,11 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRequest:
-    """Which rows and which column of a table to use.
+    """The rows and the column of a table to use.
 
     Attributes:
         path: csv or csv.gz.
-        column: The accuracies.
+        column: Column of the accuracies.
         provenance: How they were obtained, as text; needed for columns that no published table has.
         sample: Random rows; None for all.
     """
@@ -96,7 +96,7 @@ def agreements(outcome: Outcome, truth: Truth) -> dict[str, Agreement]:
 def seconds_alone(job: Job, rows: scoring.Rows) -> dict[str, float]:
     """Return the seconds of each proxy by itself, without the passes of others: the median over a few architectures.
 
-    What the space counts is timed as the space counts it.
+    Costs that the space counts are timed as the space counts them.
     """
     few = rows.architectures[:_TIMED]
     space = build_space(job)

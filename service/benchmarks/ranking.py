@@ -1,7 +1,7 @@
-"""What `nas benchmark ranking` does: which supernets are trained, and how well their subnets are ranked.
+"""`nas benchmark ranking`: it trains supernets and measures how well their subnets are ranked.
 
-Every method and seed is an ordinary job in a folder of its own below the output. What is done there is not done again,
-so the same command goes on where it stopped, and a command with more methods, seeds or architectures adds to it.
+Every method and seed is an ordinary job in a folder of its own below the output. Finished work there is not repeated,
+so the same command resumes where it stopped, and a command with more methods, seeds or architectures adds to it.
 """
 
 import json
@@ -47,19 +47,19 @@ _PUBLISHED_TRAINING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a command line asks to have compared.
+    """The request of a command line to compare methods.
 
     Attributes:
         source: Recipe, file or folder of the job that is trained by every method; None for the published settings.
         space: Name of the space, where it is not that of the source.
         data: File or folder of images, where they are not those of the source.
         sets: Settings ``path=value`` of all jobs, or ``method:path=value`` of those of one method.
-        table: True accuracies; `sample` is how many architectures are ranked.
+        table: Table of true accuracies; its `sample` is the number of architectures to rank.
         methods: Names, joined by commas.
         seeds: Trainings of each method.
         epochs: Budget in passes over the training images with one subnet a step.
         passes: Budget in forward and backward passes.
-        judging: How accuracies are read.
+        judging: How accuracies are measured.
         output: Folder of all jobs.
     """
 
@@ -78,14 +78,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that has to be trained, checked.
+    """The checked plan of all trainings.
 
     Attributes:
         base: The job that all methods share.
         space: Its space.
         truth: The architectures and their true accuracies.
         runs: One for each method and seed, seed by seed.
-        judging: How accuracies are read.
+        judging: How accuracies are measured.
         output: Folder of all jobs.
     """
 
@@ -99,11 +99,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came out.
+    """The result of the comparison.
 
     Attributes:
-        plan: What was trained.
-        ranked: How methods and baselines rank.
+        plan: Plan that was carried out.
+        ranked: Ranking quality of methods and baselines.
         costs: Method -> passes, and seconds of training and of evaluation, each the mean over seeds.
     """
 
@@ -116,10 +116,10 @@ class Comparison:
 
 
 def plan(request: Request) -> Plan:
-    """What a request comes to; nothing is trained yet, but every folder is prepared.
+    """Return the plan of a request; nothing is trained yet, but every folder is prepared.
 
     Raises:
-        InvalidJob: Something cannot be done; with all mistakes of the job at once.
+        InvalidJob: Something cannot be done; it lists all mistakes of the job.
     """
     methods, fields, sets = chosen_methods(request.methods), _fields(request), for_all(request.sets)
     base = job_of(fields, sets)
@@ -154,7 +154,7 @@ def _check_split(method: str, job: Job, space: Space, epoch_steps: int) -> None:
 
 
 def _fields(request: Request) -> dict[str, Any]:
-    """The job that all methods share, as nested mappings."""
+    """Return the job that all methods share, as nested mappings."""
     try:
         published: dict[str, Any] = {"train": _PUBLISHED_TRAINING}
         fields = read_fields(job_file(request.source)) if request.source else published
@@ -173,7 +173,7 @@ def _fields(request: Request) -> dict[str, Any]:
 
 
 def _published_supernet(job: Job) -> list[str]:
-    """Norms of operations have no weights in published supernets; spaces that leave it open are set so."""
+    """Return the setting by which norms of operations have no weights, as published; none where the job sets it."""
     takes = catalogue.parameters("space", job.space.name)
     free = "shared_affine" in takes and "shared_affine" not in job.space.options
     return ["space.options.shared_affine=false"] if free else []
@@ -188,7 +188,7 @@ def _truth(request: TableRequest, space: Space, seed: int) -> Truth:
 
 
 def _epoch_steps(job: Job) -> int:
-    """Batches of one epoch; no image is decoded for that."""
+    """Return the number of batches of one epoch; no image is decoded for that."""
     return max(1, data_source(job.data).sizes["train"] // job.train.batch_size)
 
 
@@ -218,9 +218,9 @@ def perform(plan: Plan, observer: Observer, announce: Callable[[str], None], *, 
     """Train and rank what is not done yet, then compare everything.
 
     Args:
-        plan: What to do.
-        observer: Told of the progress of each training.
-        announce: Told in a line of each training that begins or, in other processes, ends.
+        plan: The plan.
+        observer: Receives the progress of each training.
+        announce: Receives a line for each training that begins or, in other processes, ends.
         workers: Processes that train at the same time.
     """
     architectures = plan.truth.rows.architectures
@@ -272,7 +272,7 @@ def finish(plan: Plan, run: Run) -> None:
 
 
 def compared(plan: Plan) -> Comparison:
-    """How all methods rank, from what lies in the folders."""
+    """Return the ranking quality of all methods, read from the folders."""
     architectures, scores, costs = plan.truth.rows.architectures, {}, {}
     for name in dict.fromkeys(run.method for run in plan.runs):
         runs = [run for run in plan.runs if run.method == name]
@@ -291,7 +291,7 @@ def compared(plan: Plan) -> Comparison:
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """What all methods of a comparison share, for the log."""
+    """Return the common settings of all methods of a comparison, for the log."""
     return {
         "space": plan.space.name,
         "space_options": json.dumps(plan.base.space.options),

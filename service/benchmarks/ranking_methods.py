@@ -1,7 +1,7 @@
-"""The methods that `nas benchmark ranking` compares, as settings of `train`, and what an equal budget means for each.
+"""The methods that `nas benchmark ranking` compares, as settings of `train`, and their equal budgets.
 
-A pass is one forward and backward pass of one subnet on one batch. A method that trains several subnets a step takes
-as many passes a step, so it has fewer steps; passes that score a split count as well, the training does that itself.
+A pass is one forward and backward pass of one subnet on one batch. A method that trains several subnets per step takes
+as many passes per step, so it has fewer steps. Passes that score a split count, too; the training itself does that.
 """
 
 import json
@@ -23,7 +23,7 @@ class Method:
     """One way to train a supernet.
 
     Attributes:
-        summary: In one line.
+        summary: Summary in one line.
         train: Fields of `train` and their values.
         subnets: Architectures that a step trains where the job does not say.
     """
@@ -33,7 +33,7 @@ class Method:
     subnets: int = 1
 
     def subnets_of(self, job: Job, space: Space) -> int:
-        """Architectures that a step of a job trains."""
+        """Return the number of architectures that a step of a job trains."""
         if self.subnets == _ALL_CHOICES:
             return int(space.choice_counts.max())
         return job.train.subnets_per_step or self.subnets
@@ -69,17 +69,17 @@ _UNLESS_SAID: Mapping[str, Any] = {
 
 
 def with_budget(job: Job, method: Method, space: Space, epochs: float) -> Job:
-    """The job with as many epochs as cost what `epochs` of a method with one subnet a step cost."""
+    """Return the job with as many epochs as cost the same as `epochs` of a method with one subnet per step."""
     return replace(job, train=replace(job.train, epochs=epochs / method.subnets_of(job, space)))
 
 
 def passes(job: Job, method: Method, space: Space, epoch_steps: int) -> int:
-    """Forward and backward passes of a training, rounded to whole steps as the training does it."""
+    """Return the forward and backward passes of a training, rounded to whole steps as in training."""
     return max(1, round(job.train.epochs * epoch_steps)) * method.subnets_of(job, space)
 
 
 def chosen_methods(text: str) -> list[str]:
-    """Names of methods, joined by commas.
+    """Return the methods whose names are joined by commas.
 
     Raises:
         InvalidJob: One is unknown, or none is given.
@@ -92,10 +92,10 @@ def chosen_methods(text: str) -> list[str]:
 
 
 def for_all(sets: Sequence[str]) -> list[str]:
-    """Settings that concern every method.
+    """Return the settings that concern every method.
 
     Raises:
-        InvalidJob: One is for a method that does not exist, or of what all methods must share.
+        InvalidJob: A setting is for a method that does not exist, or of a field that all methods must share.
     """
     mistakes = []
     for setting in sets:
@@ -113,13 +113,13 @@ def for_all(sets: Sequence[str]) -> list[str]:
 
 
 def for_one(sets: Sequence[str], name: str) -> list[str]:
-    """What a method sets, then what the user sets for it, written METHOD:path=value."""
+    """Return the settings of a method, followed by those of the user for it, written METHOD:path=value."""
     fields = {**_UNLESS_SAID, **METHODS[name].train}
     own = [f"train.{field}={json.dumps(value)}" for field, value in fields.items()]
     return [*own, *(setting.partition(":")[2] for setting in sets if _method_of(setting) == name)]
 
 
 def _method_of(setting: str) -> str | None:
-    """The method in front of a setting; None where there is none."""
+    """Return the method in front of a setting; None where there is none."""
     path = setting.partition("=")[0]
     return path.partition(":")[0] if ":" in path and "." not in path.partition(":")[0] else None

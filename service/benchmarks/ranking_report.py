@@ -1,4 +1,4 @@
-"""What `nas benchmark ranking` says: the table, the csv, and the summary for MLflow."""
+"""The output of `nas benchmark ranking`: the table, the csv, and the summary for MLflow."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ _TITLES = {"spearman": "Spearman", "kendall": "Kendall", "top_precision": f"top 
 
 
 def budget_lines(plan: Plan) -> str:
-    """What each method may spend, before anything is spent."""
+    """Return a table of the budget of each method, before anything is spent."""
     first = {run.method: run for run in reversed(plan.runs)}
     lines = []
     for name in dict.fromkeys(run.method for run in plan.runs):
@@ -33,7 +33,9 @@ def budget_lines(plan: Plan) -> str:
 
 
 def ranking_table(comparison: Comparison) -> Table:
-    """Each method and baseline: mean over seeds with 95 % intervals, passes and seconds of one training."""
+    """Return a table of methods and baselines: mean over seeds with 95 % intervals, passes and seconds of a
+    training.
+    """
     plan = comparison.plan
     title = f"Ranking of {len(plan.truth.percent):,} architectures of {plan.space.name} ({plan.truth.provenance})"
     caption = "mean over seeds, 95 % intervals; passes and seconds are those of one training"
@@ -52,7 +54,7 @@ def ranking_table(comparison: Comparison) -> Table:
 
 
 def lead_table(comparison: Comparison) -> Table | None:
-    """Paired differences to the first method; None where there is only one."""
+    """Return paired differences to the first method; None where there is only one."""
     first = next(iter(comparison.ranked))
     leads = {name: ranked.lead for name, ranked in comparison.ranked.items() if ranked.lead}
     if not leads:
@@ -66,7 +68,7 @@ def lead_table(comparison: Comparison) -> Table | None:
 
 
 def write_comparison(comparison: Comparison) -> Path:
-    """Everything in the tables, and the value of each seed, as csv."""
+    """Return everything in the tables, and the value of each seed, as csv."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["method", "seed", *_columns(), *(f"lead_{name}" for name in _columns()), *_COSTS])
@@ -76,7 +78,7 @@ def write_comparison(comparison: Comparison) -> Path:
 
 
 def log_comparison(comparison: Comparison) -> SyncResult:
-    """Writes the summary to `benchmark.json` and MLflow."""
+    """Write the summary to `benchmark.json` and MLflow."""
     plan = comparison.plan
     metrics: dict[str, float | None] = {}
     for name, ranked in comparison.ranked.items():
@@ -98,7 +100,7 @@ def log_comparison(comparison: Comparison) -> SyncResult:
 
 
 def _rows(comparison: Comparison) -> Iterator[list[Any]]:
-    """One row for the mean of each method, then one for each of its seeds."""
+    """Yield one row for the mean of each method, then one for each of its seeds."""
     for name, ranked in comparison.ranked.items():
         costs = comparison.costs.get(name, {})
         spent = [costs.get(cost, "") for cost in _COSTS]
@@ -120,7 +122,7 @@ def _columns() -> list[str]:
 
 
 def _ordered() -> list[str]:
-    """Measures as they are shown: Kendall's tau is what papers report."""
+    """Return the measures as they are shown; papers report Kendall's tau."""
     return sorted(MEASURES, key=lambda name: name != "kendall")
 
 

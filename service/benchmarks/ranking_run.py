@@ -31,10 +31,10 @@ from supernets import processes
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """How the accuracies of subnets are read.
+    """The way in which the accuracies of subnets are measured.
 
     Attributes:
-        batch_norm: By the statistics of each batch, or calibrated on training images.
+        batch_norm: Statistics of batch norms: those of each batch, or calibrated on training images.
         images: Random validation images; None for all.
         batch_size: Most images of one batch.
     """
@@ -53,8 +53,8 @@ class Run:
 
     Attributes:
         method: Its name.
-        job: What is trained; its seed is that of this run.
-        folder: Of the job.
+        job: Job that is trained; its seed is that of this run.
+        folder: Folder of the job.
         passes: Forward and backward passes of the training.
     """
 
@@ -70,14 +70,14 @@ class Run:
 
 
 def data_of(job: Job) -> Data:
-    """The images of a job on its device; all runs have the same."""
+    """Return the images of a job on its device; all runs have the same."""
     return data_source(job.data).load(torch_device(job.device))
 
 
 def train_and_rank(
     run: Run, architectures: Sequence[Architecture], judging: Judging, data: Data, observer: Observer
 ) -> None:
-    """Train the supernet of a run unless it is there, and read the accuracies that are not known yet.
+    """Train the supernet of a run unless it exists, and measure the accuracies that are not known yet.
 
     Raises:
         InvalidJob: Another process works in the folder.
@@ -95,7 +95,7 @@ def train_and_rank(
             if not train.is_done(run.folder):
                 with events.stage("train", train.title):
                     train.run(begun())
-            _evaluate(run, begun(), architectures, judging, observer)  # weights as they were saved, like a resumed run
+            _evaluate(run, begun(), architectures, judging, observer)  # weights as saved, like in a resumed run
 
 
 def _evaluate(
@@ -127,7 +127,7 @@ def _evaluate(
 
 
 def _images(context: JobContext, judging: Judging) -> RankingImages:
-    """Validation images, never those of the test split; training images for batch norm."""
+    """Return validation images, never those of the test split, and training images for batch norm."""
     validation = context.data.validation
     if judging.images is not None:
         validation = validation.subset(judging.images, seed=0)
@@ -144,13 +144,13 @@ def _images(context: JobContext, judging: Judging) -> RankingImages:
 
 
 def _journal(folder: Path, judging: Judging) -> Path:
-    """Accuracies that were read in different ways lie in different files."""
+    """Return the file of accuracies; those read in different ways lie in different files."""
     images = judging.images or "all"
     return folder / "ranking" / f"{judging.batch_norm}-{images}-{judging.batch_size}.jsonl"
 
 
 def accuracies(run: Run, judging: Judging) -> dict[Architecture, Evaluation]:
-    """What is known of the subnets of a run."""
+    """Return the known accuracies of the subnets of a run."""
     path = _journal(run.folder, judging)
     if not path.exists() or not path.stat().st_size:
         return {}
@@ -158,14 +158,14 @@ def accuracies(run: Run, judging: Judging) -> dict[Architecture, Evaluation]:
 
 
 def is_done(run: Run, architectures: Sequence[Architecture], judging: Judging) -> bool:
-    """Whether the supernet is trained and every accuracy known."""
+    """Return whether the supernet is trained and every accuracy known."""
     known = accuracies(run, judging)
     trained = (run.folder / "supernet.safetensors").exists()
     return trained and all(architecture in known for architecture in architectures)
 
 
 def write_accuracies(path: Path, truth: Truth, columns: Mapping[str, np.ndarray]) -> None:
-    """The rows of the table that were ranked, with what was found of each, as csv, whole or not at all."""
+    """Write the ranked rows of the table with the results of each as csv, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*truth.rows.carried, "key", "true_percent", *columns])

@@ -1,4 +1,4 @@
-"""Several trainings of `nas benchmark ranking` at the same time, a process each."""
+"""Several trainings of `nas benchmark ranking` at the same time, one process each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from service.run import worker_processes
 def in_processes(
     runs: Sequence[Run], architectures: Sequence[Architecture], judging: Judging, *, workers: int
 ) -> Iterator[Run]:
-    """The runs in the order in which they are done. MLflow is left to this process: one writer is enough.
+    """Yield the runs in the order in which they are done. Only this process writes to MLflow.
 
     Raises:
         InvalidJob: A process ended early.
@@ -34,7 +34,7 @@ def in_processes(
 
 @dataclass
 class _Trainer:
-    """Does one run after the other, with the images loaded once."""
+    """A trainer that does one run after the other, with the images loaded once."""
 
     architectures: Sequence[Architecture]
     judging: Judging

@@ -1,4 +1,4 @@
-"""Searchers on problems with known answers, many seeds each, remembered run by run: `nas benchmark search`."""
+"""`nas benchmark search`: searchers on problems with known answers, with many seeds; every run is kept."""
 
 import hashlib
 import inspect
@@ -27,23 +27,23 @@ WARM = "+warm"
 """Behind the name of a searcher: it knows an earlier search of another problem."""
 _ROUNDS = 5  # generations of the default population within the evaluations
 _MOST_MEMBERS = 50
-_ORACLE_SAMPLE = 32  # architectures whose predictions tell one oracle from another
+_ORACLE_SAMPLE = 32  # architectures whose predictions distinguish one oracle from another
 _GIVEN = ("space", "objectives", "seed", "violation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which searches to run.
+    """The plan of the searches.
 
     Attributes:
-        problems: On what.
+        problems: Problems that it runs on.
         searchers: Names.
         seeds: Runs of each searcher, with seeds from 0 on.
-        evaluations: Of each run; None for what each problem takes by default.
-        population: Of each searcher; None for a fifth of the evaluations, 50 at most.
+        evaluations: Evaluations of each run; None for the default of each problem.
+        population: Population of each searcher; None for a fifth of the evaluations, at most 50.
         options: Searcher -> further keyword arguments.
-        warm_from: Problem of the same space that searchers with `+warm` behind their name search before, with the same
-            seed and as many evaluations.
+        warm_from: Problem of the same space that searchers with the suffix `+warm` search first, with the same seed and
+            number of evaluations.
     """
 
     problems: Sequence[BenchmarkProblem]
@@ -55,7 +55,7 @@ class Plan:
     warm_from: BenchmarkProblem | None = None
 
     def settings(self, problem: BenchmarkProblem, searcher: str) -> dict[str, Any]:
-        """How a searcher is made for a problem, besides its seed."""
+        """Return what a searcher is made with for a problem, besides its seed."""
         evaluations = self.evaluations or problem.default_evaluations
         if problem.front is not None:
             evaluations = min(evaluations, problem.rows)
@@ -76,7 +76,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Runner:
-    """Does the runs of a plan, in this process or in another."""
+    """The runner of the runs of a plan, in this process or in another."""
 
     plan: Plan
 
@@ -102,9 +102,9 @@ def make_searcher(
 
     Args:
         name: Catalogue name, or `package.module:object`.
-        problem: What is searched.
+        problem: Problem that is searched.
         options: Arguments from the command line.
-        more: What else is offered.
+        more: Further offered arguments.
         **numbers: Seed, evaluations and population.
 
     Raises:
@@ -117,7 +117,9 @@ def make_searcher(
 def _warm_searcher(
     name: str, problem: BenchmarkProblem, other: BenchmarkProblem, settings: Mapping[str, Any]
 ) -> Searcher:
-    """A searcher that knows a search of the other problem: as its model can use it, or from its front on."""
+    """Return a searcher that knows a search of the other problem: its model learns from it, or it starts at its
+    front.
+    """
     earlier = earlier_search(other, make_searcher(name, other, **settings), settings["evaluations"])
     if "warm_start" in catalogue.parameters("searcher", name):
         return make_searcher(name, problem, **settings, more={"warm_start": earlier.rows(problem.directions)})
@@ -125,10 +127,10 @@ def _warm_searcher(
 
 
 def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Whether there are such searchers with such options, before any table is read.
+    """Check that there are such searchers with such options, before any table is read.
 
     Raises:
-        InvalidJob: With all mistakes.
+        InvalidJob: There are mistakes; it lists all of them.
     """
     mistakes = [] if searchers else ["--searcher: must name at least one; see: nas list searcher"]
     for name in dict.fromkeys([*searchers, *options]):
@@ -147,10 +149,10 @@ def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any
 
 
 def check(plan: Plan) -> None:
-    """Make every searcher once, so that values that it does not take come to light before any run.
+    """Make every searcher once, so that invalid options are found before any run.
 
     Raises:
-        InvalidJob: With all mistakes.
+        InvalidJob: There are mistakes; it lists all of them.
     """
     mistakes = []
     others = [] if plan.warm_from is None else [plan.warm_from]
@@ -171,13 +173,13 @@ def check(plan: Plan) -> None:
 
 
 def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -> list[Comparison]:
-    """Do what is not in the journal of the folder yet; all runs compared, problem by problem.
+    """Do the runs that are not in the journal yet, and return the comparison of all runs, problem by problem.
 
     Args:
-        plan: What to run.
-        folder: Where the journal is.
-        observer: Told of progress.
-        workers: Processes; 0 for one a core.
+        plan: The plan.
+        folder: Folder where the journal is.
+        observer: Receives the progress.
+        workers: Processes; 0 for one per core.
 
     Raises:
         InvalidJob: The journal is damaged, or a process was killed.
@@ -206,7 +208,7 @@ def _comparison(plan: Plan, place: int, tasks: Sequence[Task], known: Mapping[st
 
 
 def _tasks(plan: Plan) -> Iterator[Task]:
-    """Seed by seed, so that an interrupted benchmark has as much of one searcher as of another."""
+    """Yield the tasks seed by seed, so that an interrupted benchmark has equally many runs of each searcher."""
     digests = [_digest(problem) for problem in plan.problems]
     codes = {searcher: _code(searcher) for searcher in plan.searchers}
     warm = None if plan.warm_from is None else _digest(plan.warm_from)
@@ -222,8 +224,9 @@ def _tasks(plan: Plan) -> Iterator[Task]:
 
 
 def _digest(problem: BenchmarkProblem) -> str:
-    """What makes a problem another one: space, objectives, limits, and all values that can be looked up or predicted.
-    From where hypervolumes are measured does not."""
+    """Return what tells problems apart: space, objectives, limits, and all values that can be looked up or predicted.
+    The reference of hypervolumes does not count.
+    """
     described = [describe(o, problem.problem.bounds.get(o.name)) for o in problem.problem.objectives]
     digest = hashlib.sha256(json.dumps([problem.space.name, described, problem.problem.optimised]).encode())
     for part in problem.looked_up:
@@ -237,14 +240,14 @@ def _digest(problem: BenchmarkProblem) -> str:
 
 
 def _code(searcher: str) -> list[str]:
-    """What makes a searcher of the same name another one: the release, and the file that it is written in."""
+    """Return what tells versions of a searcher apart: the release, and the file that it is written in."""
     source = inspect.getsourcefile(catalogue.resolve("searcher", searcher.removesuffix(WARM)))
     text = Path(source).read_bytes() if source is not None else b""
     return [version(), hashlib.sha256(text).hexdigest()]
 
 
 def _record(plan: Plan, task: Task, run: Run) -> dict[str, Any]:
-    """A line of the journal; evaluations outside the limits are null."""
+    """Return a line of the journal; evaluations outside the limits are null."""
     losses = [row if np.isfinite(row).all() else None for row in run.losses]
     return {
         "key": task.key,

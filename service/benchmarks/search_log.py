@@ -1,4 +1,4 @@
-"""What MLflow keeps of a benchmark of searchers: a run for each problem and searcher."""
+"""A benchmark of searchers in MLflow: a run for each problem and searcher."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _POINTS = 60
 def finished_runs(
     plan: Plan, comparisons: Sequence[Comparison], targets: Sequence[str], folder: Path
 ) -> Iterator[FinishedRun]:
-    """Settings, final numbers with intervals, and curves against evaluations."""
+    """Yield runs with settings, final numbers with intervals, and curves against evaluations."""
     for comparison in comparisons:
         problem = comparison.problem
         count = min(_POINTS, comparison.evaluations)

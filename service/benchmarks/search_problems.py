@@ -1,4 +1,4 @@
-"""Which problems `nas benchmark search` is about: published tables by name, a table or an oracle of the user's."""
+"""The problems of `nas benchmark search`: published tables by name, or the user's own table or oracle."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Known:
 
     Attributes:
         space: Name of the space.
-        file: Below the folder of the data.
+        file: Path below the folder of the data.
         goals: Objectives.
         join: Another file and the column that both have.
     """
@@ -84,21 +84,21 @@ GROUPS["all"] = (*GROUPS["nb201"], "nb101", "macro", "conv_macro", *GROUPS["grap
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemRequest:
-    """What a command line says of problems.
+    """The request of a command line for problems.
 
     Attributes:
         names: Known problems or groups of them.
-        data_folder: Where their files lie.
-        table: A table of the user's.
-        oracle: Real evaluations of the user's, to fit predictors to.
-        space: Name of the space of either.
+        data_folder: Folder of their files.
+        table: The user's own table.
+        oracle: Real evaluations of the user, to fit predictors to.
+        space: Name of the space of table or oracle.
         space_options: Its keyword arguments.
         objectives: `a:max,b:min`.
         join: Another file, joined to the table.
         key: Column that both have.
-        limits: As written.
-        reference: As in `tabular_problem`.
-        predictor: Of the oracle.
+        limits: Limits as written.
+        reference: Reference as in `tabular_problem`.
+        predictor: Predictor of the oracle.
     """
 
     names: Sequence[str] = ()
@@ -116,7 +116,7 @@ class ProblemRequest:
 
 
 def problems_of(request: ProblemRequest) -> list[BenchmarkProblem]:
-    """The problems that are asked for.
+    """Return the problems that are asked for.
 
     Raises:
         InvalidJob: A name, file, column, limit or reference cannot be used; says which.
@@ -147,7 +147,7 @@ def _expanded(names: Iterable[str]) -> list[str]:
 def _known(
     name: str, request: ProblemRequest, limits: Sequence[Limit], tables: dict[tuple[str, str], Table]
 ) -> BenchmarkProblem:
-    """A known problem; its table is read once for all problems of it."""
+    """Return a known problem; its table is read once for all problems of it."""
     known, folder = KNOWN[name], Path(request.data_folder or ".")
     where = (known.space, known.file)
     if where not in tables:

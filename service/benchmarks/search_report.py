@@ -1,4 +1,4 @@
-"""What a benchmark of searchers came to: tables for the terminal, csv, and figures."""
+"""The results of a benchmark of searchers: tables for the terminal, csv, and figures."""
 
 import html
 import io
@@ -37,10 +37,11 @@ _SHOWN_FROM = 0.1
 
 
 def targets_of(searchers: Sequence[str], asked: Sequence[str] = ()) -> list[str]:
-    """The searchers whose final hypervolume is a target: those asked for, else LINAS and NSGA-II, else the first.
+    """Return the searchers whose final hypervolume is a target: those asked for, else LINAS and NSGA-II, else the
+    first.
 
     Raises:
-        InvalidJob: One that is asked for does not take part.
+        InvalidJob: A given searcher does not take part.
     """
     absent = [name for name in asked if name not in searchers]
     if absent:
@@ -49,7 +50,7 @@ def targets_of(searchers: Sequence[str], asked: Sequence[str] = ()) -> list[str]
 
 
 def figures_of(comparison: Comparison, searcher: str, targets: Sequence[str]) -> dict[str, Estimate]:
-    """The numbers of one searcher on one problem, medians over runs with 95 % intervals."""
+    """Return the numbers of one searcher on one problem, medians over runs with 95 % intervals."""
     overheads = comparison.overheads[searcher]
     found = {
         "hypervolume_share": median_interval(comparison.share(searcher)[:, -1]),
@@ -69,7 +70,7 @@ def figures_of(comparison: Comparison, searcher: str, targets: Sequence[str]) ->
 
 
 def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
-    """One row a searcher: how far it came, how fast, and what it costs itself."""
+    """Return one row per searcher: its result, its speed, and its own cost."""
     of = "true" if comparison.is_true else "best found"
     first = comparison.problem.directions[0][0]
     runs = len(next(iter(comparison.best.values())))
@@ -90,7 +91,7 @@ def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
 
 
 def _ended_early(comparison: Comparison) -> str | None:
-    """Which runs had nothing new to propose before all evaluations were spent."""
+    """Return which runs had nothing new to propose before all evaluations were spent."""
     short = {name: int((lengths < comparison.evaluations).sum()) for name, lengths in comparison.lengths.items()}
     said = [
         f"{count} of {len(comparison.lengths[name])} runs of {name} ended early"
@@ -101,7 +102,7 @@ def _ended_early(comparison: Comparison) -> str | None:
 
 
 def moments_table(comparison: Comparison) -> Table:
-    """The best feasible value of the first objective after some evaluations."""
+    """Return the best feasible value of the first objective after some evaluations."""
     first = comparison.problem.directions[0][0]
     moments = sorted({max(1, round(share * comparison.evaluations)) for share in _MOMENTS})
     possible = "" if comparison.best_possible is None else f", best possible {comparison.best_possible:.5g}"
@@ -127,7 +128,7 @@ def _interval(estimate: Estimate, form: str, scale: float = 1.0, *, limit: float
 
 
 def write_summary(path: Path, comparisons: Sequence[Comparison], targets: Sequence[str]) -> Path:
-    """One row for each problem, searcher and measure; evaluations that do not suffice are empty cells."""
+    """Return one row for each problem, searcher and measure; cells are empty where evaluations did not suffice."""
     header = ["problem", "searcher", "runs", "evaluations", "measure", "median", "low", "high"]
     rows = [
         [c.problem.name, name, len(c.best[name]), c.evaluations, measure, *map(_cell, (e.value, e.low, e.high))]
@@ -139,7 +140,7 @@ def write_summary(path: Path, comparisons: Sequence[Comparison], targets: Sequen
 
 
 def write_curves(path: Path, comparisons: Sequence[Comparison]) -> Path:
-    """One row for each problem, searcher and evaluation."""
+    """Return one row for each problem, searcher and evaluation."""
     ends = ("median", "mean", "low", "high")
     measures = ("hypervolume_share", "best")
     header = ["problem", "searcher", "evaluations", *(f"{measure}_{end}" for measure in measures for end in ends)]
@@ -162,7 +163,9 @@ def _cell(value: float | None) -> str:
 
 
 def page(comparisons: Sequence[Comparison]) -> str:
-    """A page of its own, free of the network: every problem with hypervolume and best value against evaluations."""
+    """Return a page of its own, free of the network: every problem with hypervolume and best value against
+    evaluations.
+    """
     parts = []
     for place, comparison in enumerate(comparisons):
         notes = "<br>".join(html.escape(note) for note in comparison.problem.notes)
@@ -201,7 +204,7 @@ def _figure(comparison: Comparison) -> Any:
 
 
 def image(comparisons: Sequence[Comparison]) -> bytes:
-    """The same as a PNG image, one row a problem; medians with their intervals."""
+    """Return the figure as a PNG image, one row per problem; medians with their intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -232,14 +235,14 @@ def _labels(comparison: Comparison) -> dict[str, str]:
 
 
 def _drawn(comparison: Comparison, searcher: str, measure: str) -> tuple[np.ndarray, Curve]:
-    """Evaluations at which a curve is drawn, and the curve."""
+    """Return the evaluations at which a curve is drawn, and the curve."""
     count = min(_DRAWN_POINTS, comparison.evaluations)
     steps = np.unique(np.linspace(1, comparison.evaluations, count).round().astype(int))
     return steps, comparison.curves[searcher][measure]
 
 
 def _visible(comparison: Comparison, measure: str) -> tuple[float, float]:
-    """The part of an axis in which searchers differ: what medians are from the first tenth of the evaluations on."""
+    """Return the part of an axis in which searchers differ: the range of medians after a tenth of the evaluations."""
     first = max(0, round(_SHOWN_FROM * comparison.evaluations) - 1)
     shown = np.concatenate([comparison.curves[name][measure].median[first:] for name in comparison.best])
     shown = shown[np.isfinite(shown)]

@@ -1,4 +1,4 @@
-"""The tasks of a benchmark, done in processes and remembered one by one: an interrupted command goes on."""
+"""The tasks of a benchmark, done in processes and kept one by one, so that an interrupted command can resume."""
 
 import json
 import os
@@ -24,11 +24,11 @@ Answer = TypeVar("Answer")
 
 
 def remembered(journal: Path, answer: Callable[[dict[str, Any]], Answer]) -> dict[str, Answer]:
-    """The answers of a journal by key; half a line that a killed process left is cut off.
+    """Return the answers of a journal by key; half a line that a killed process left is cut off.
 
     Args:
-        journal: Its records have a `key`.
-        answer: Record -> answer.
+        journal: Journal whose records have a `key`.
+        answer: Function from a record to its answer.
 
     Raises:
         InvalidJob: The journal is damaged.
@@ -54,17 +54,17 @@ def completed(
     event: str,
     workers: int = 0,
 ) -> dict[str, Answer]:
-    """Return the answers to all tasks by key; those not known yet are worked out and written to the journal.
+    """Return the answers to all tasks by key; unknown ones are computed and written to the journal.
 
     Args:
-        ready: Makes what does a task, once in each process.
+        ready: Makes the function that does a task, once in each process.
         tasks: All of them.
         known: Answers by key, as `remembered` gives them.
-        journal: Where the others are written; its folder is made.
+        journal: Journal that the others are written to; its folder is made.
         record: Task and answer -> record of the journal with its `key`.
-        observer: Told how many are done.
-        event: What it is told of.
-        workers: Processes; 0 for one a core.
+        observer: Receives the number of finished tasks.
+        event: Name of the event that it receives.
+        workers: Processes; 0 for one per core.
 
     Raises:
         InvalidJob: A process was killed.

@@ -1,1 +1,1 @@
-"""The commands of the command line, a module for each group of them; arguments in, printed lines out."""
+"""The commands of the command line, one module per group: arguments in, printed lines out."""

@@ -14,7 +14,7 @@ def benchmark_latency(
     table: Annotated[Path, typer.Option("--table", metavar="FILE", help="csv of latencies on several devices.")],
     *,
     space: Annotated[
-        str | None, typer.Option("--space", metavar="NAME", help="Of the architectures; see nas list space.")
+        str | None, typer.Option("--space", metavar="NAME", help="Space of the architectures; see nas list space.")
     ] = None,
     join: Annotated[
         Path | None, typer.Option("--join", metavar="FILE", help="csv that names the architectures of --table.")
@@ -23,12 +23,14 @@ def benchmark_latency(
     columns: Annotated[
         str | None,
         typer.Option(
-            "--columns", metavar="A,B,…", help="Latencies, a device each; A+B adds. [dim]Default: all *_ms[/]"
+            "--columns", metavar="A,B,…", help="Columns, one per device; A+B adds two. [dim]Default: all *_ms[/]"
         ),
     ] = None,
     device_columns: Annotated[
         str | None,
-        typer.Option("--device-columns", metavar="A,B,…", help="Name the device, where a row has one latency."),
+        typer.Option(
+            "--device-columns", metavar="A,B,…", help="Columns that name the device, where a row has one latency."
+        ),
     ] = None,
     features: Annotated[
         str | None, typer.Option("--features", metavar="A,B,…", help="Columns that describe architectures.")
@@ -43,23 +45,21 @@ def benchmark_latency(
     samples: Annotated[str, typer.Option("--samples", metavar="N,M,…", help="Measured architectures.")] = "10,20,50",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the measured architectures.")] = 10,
     predictor: Annotated[
-        str, typer.Option(metavar="NAME", help="From scratch; see nas list predictor.")
+        str, typer.Option(metavar="NAME", help="Predictor of 'from scratch'; see nas list predictor.")
     ] = "ridge_or_svr",
-    workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one a core[/]")] = 0,
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Journal and csv tables.")] = Path(
-        "runs/latency_benchmark"
-    ),
-    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="One MLflow run a method.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one per core[/]")] = 0,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder of the journal and of csv tables.")
+    ] = Path("runs/latency_benchmark"),
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Log one MLflow run per method.")] = True,
     sets: Sets = None,
 ) -> None:
-    """Predict a new device from few measurements of it, with the devices of a table.
+    """Predict latency on a new device from a few measurements and the other devices of a table.
 
-    Every device is held out in turn. The transfer knows the others and some
-    samples of the new one, drawn at random or chosen; from scratch, a predictor
-    learns from the same samples alone; MACs and parameters rank as they are, and
-    a line through the samples gives their errors. Errors are those of all other
-    architectures. The same command goes on where an earlier one stopped.
-    --set space.OPTION=VALUE sets an option of the space.
+    Every device is held out in turn. The method "transfer" knows the other devices and some samples of the new one,
+    drawn at random or chosen. The method "from scratch" learns from the same samples alone. MACs and parameters rank as
+    they are, and a line through the samples gives their errors. Errors are those of all other architectures. The same
+    command resumes an interrupted one. --set space.OPTION=VALUE sets an option of the space.
 
     [bold]Examples[/]
       nas benchmark latency --table nb201_latency.csv.gz --space nasbench201

@@ -26,25 +26,31 @@ def benchmark_ranking(
     *,
     table: Annotated[Path, typer.Option("--table", metavar="FILE", help="csv of architectures and their accuracies.")],
     column: Annotated[str, typer.Option("--column", metavar="NAME", help="Column of the table with the accuracies.")],
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B,…", help="The first is compared with the others.")],
+    methods: Annotated[
+        str, typer.Option("--methods", metavar="A,B,…", help="Methods; the others are compared with the first.")
+    ],
     space: Annotated[
         str | None, typer.Option("--space", metavar="NAME", help="Search space; see nas list space.")
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="PATH", help="Images, npz or folder.")] = None,
     epochs: Annotated[
-        float | None, typer.Option(min=0, help="Epochs with one subnet a step, or as many passes.")
+        float | None, typer.Option(min=0, help="Epochs with one subnet per step, or as many passes.")
     ] = None,
-    budget: Annotated[int | None, typer.Option(metavar="PASSES", min=1, help="Passes, instead of --epochs.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(metavar="PASSES", min=1, help="Passes of a training, instead of --epochs.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 3,
     archs: Annotated[int, typer.Option(min=3, help="Random rows of the table to rank.")] = 500,
-    images: Annotated[int | None, typer.Option(min=1, help="Validation images of each. [dim]Default: all[/]")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Validation images to rank on. [dim]Default: all[/]")
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Most images of one batch in the ranking.")] = 500,
     batch_norm: Annotated[
         Norm, typer.Option("--batch-norm", help="Statistics of each batch, or calibrated ones.")
     ] = Norm.batch,
     provenance: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Of a column of your own: dataset=…,epochs=…,split=test,seeds=…"),
+        typer.Option(metavar="TEXT", help="Origin of your own column: dataset=…,epochs=…,split=test,seeds=…"),
     ] = None,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of all trainings.")] = Path(
         "runs/ranking"
@@ -53,17 +59,15 @@ def benchmark_ranking(
     sets: Sets = None,
     device: Device = None,
 ) -> None:
-    """How well supernets rank architectures, by how they were trained.
+    """Measure how well supernets rank architectures, for several ways to train them.
 
-    Each method trains with each seed, for the same number of forward and backward
-    passes; then rows of the table are ranked with inherited weights on the validation
-    images: Kendall, Spearman and precision of the top 5 %, with 95 % intervals.
-    The same command goes on where an earlier one stopped, and more methods, seeds or
-    rows are added to what is there.
+    Each method trains with each seed, for the same number of forward and backward passes. Then rows of the table are
+    ranked with inherited weights on the validation images: Kendall, Spearman and precision of the top 5 %, with 95 %
+    intervals. The same command resumes an interrupted one, and adds more methods, seeds or rows to its results.
 
     [bold]Methods[/]
       uniform, fair, sandwich, pa_da, path_adaptive, data_adaptive, gm, few_shot,
-      pa_da+gm, shift, sorted. Settings of one: --set gm:train.split.rounds=1
+      pa_da+gm, shift, sorted. A setting of one method: --set gm:train.split.rounds=1
 
     [bold]Examples[/]
       nas benchmark ranking --space nasbench201 --table nb201.csv.gz

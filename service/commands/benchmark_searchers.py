@@ -33,9 +33,10 @@ def benchmark_search(
         Path | None,
         typer.Option("--oracle", metavar="FILE", help="csv of real evaluations (ks, e, d, imagenet_top1) to fit."),
     ] = None,
-    space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Of --table or --oracle.")] = None,
+    space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Space of --table or --oracle.")] = None,
     objectives: Annotated[
-        str | None, typer.Option("--objectives", metavar="A:max,B:min", help="Columns, or macs and params.")
+        str | None,
+        typer.Option("--objectives", metavar="A:max,B:min", help="Columns of the table, or macs and params."),
     ] = None,
     join: Annotated[
         Path | None, typer.Option("--join", metavar="FILE", help="More columns of the architectures of --table.")
@@ -43,44 +44,53 @@ def benchmark_search(
     key: Annotated[str, typer.Option("--key", metavar="NAME", help="Column that both files have.")] = "idx",
     limit: Annotated[
         list[str] | None,
-        typer.Option("--limit", metavar="'NAME<=N'", help="Hard limit, many times; <=q25: what 25 % of the rows keep."),
+        typer.Option(
+            "--limit", metavar="'NAME<=N'", help="Hard limit, may be repeated; <=q25: kept by 25 % of the rows."
+        ),
     ] = None,
     reference: Annotated[
-        str, typer.Option(metavar="TEXT", help="Of the hypervolume: worst, nadir, or A=NUMBER,B=NUMBER.")
+        str, typer.Option(metavar="TEXT", help="Reference of hypervolumes: worst, nadir, or A=NUMBER,B=NUMBER.")
     ] = "worst",
-    predictor: Annotated[str, typer.Option(metavar="NAME", help="Of --oracle; see nas list predictor.")] = "gp",
+    predictor: Annotated[
+        str, typer.Option(metavar="NAME", help="Predictor of --oracle; see nas list predictor.")
+    ] = "gp",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each searcher.")] = 50,
     evaluations: Annotated[
-        int | None, typer.Option(min=2, help="Of each run. [dim]Default: 250, or 2 % of a table if fewer[/]")
+        int | None,
+        typer.Option(min=2, help="Evaluations of each run. [dim]Default: 250, or 2 % of a table if fewer[/]"),
     ] = None,
     population: Annotated[
-        int | None, typer.Option(min=2, help="[dim]Default: a fifth of the evaluations, 50 at most[/]")
+        int | None, typer.Option(min=2, help="Population. [dim]Default: a fifth of the evaluations, at most 50[/]")
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", metavar="A,B,…", help="Whose final hypervolume to reach. [dim]Default: linas,nsga2[/]"
+            "--target",
+            metavar="A,B,…",
+            help="Searchers whose final hypervolume is the goal. [dim]Default: linas,nsga2[/]",
         ),
     ] = None,
     warm_start: Annotated[
         str | None,
         typer.Option(
-            "--warm-start", metavar="NAME", help="Known problem that each searcher searches before, as NAME+warm."
+            "--warm-start", metavar="NAME", help="Known problem that each searcher searches first, as NAME+warm."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one a core[/]")] = 0,
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Runs, tables and figures.")] = Path(
+    workers: Annotated[int, typer.Option(min=0, help="Processes of one thread. [dim]Default: one per core[/]")] = 0,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of runs, tables and figures.")] = Path(
         "runs/search_benchmark"
     ),
-    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="One MLflow run a problem and searcher.")] = True,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow/--no-mlflow", help="Log one MLflow run per problem and searcher.")
+    ] = True,
     sets: Sets = None,
 ) -> None:
-    """Compare searchers where the answers are known.
+    """Compare searchers on problems with known answers.
 
-    Problems are published tables (--problem), a table of your own (--table), or predictors fitted to real
-    evaluations of yours (--oracle): without such a file there is no oracle, none comes with the program.
-    Architectures that a table lacks are never evaluated. The same command goes on where an earlier one
-    stopped. --set SEARCHER.OPTION=VALUE sets an option of a searcher, --set space.OPTION=VALUE of the space.
+    Problems are published tables (--problem), a table of your own (--table), or predictors fitted to real evaluations
+    of yours (--oracle); no such file comes with the program. Architectures that a table lacks are never evaluated. The
+    same command resumes an interrupted one. --set SEARCHER.OPTION=VALUE sets an option of a searcher, --set
+    space.OPTION=VALUE one of the space.
 
     [bold]Examples[/]
       nas benchmark search --problem nb201,macro --data-folder tables

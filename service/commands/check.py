@@ -24,26 +24,26 @@ def check(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of images, an npz file, a source (see nas list data), or a job, whose data are meant.",
+            help="A folder of images, an npz file, a source (see nas list data), or a job that has the data.",
         ),
     ],
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB]", help="A recipe, a job file or a job folder that says what is done with them."),
+        typer.Argument(metavar="[JOB]", help="A recipe, a job file or a job folder that uses these data."),
     ] = None,
     *,
     sets: Sets = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything that was found, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, for programs.")] = False,
 ) -> None:
-    """Look at data before anything is trained: what is there, what is done to it, what may spoil the results.
+    """Look at data before anything is trained: what they hold, how they are prepared, what may spoil the results.
 
-    All images are read once. Bad files are refused together; copies of an image in two
-    splits, imbalanced or small classes, and too few images are warned of. Every job says
-    the same when it starts, and keeps it in its folder as data.json.
+    All images are read once. Bad files are refused together. Warnings tell of copies of an image in two splits, of
+    imbalanced or small classes, and of too few images. Every job prints the same when it starts, and keeps it in its
+    folder as data.json.
 
     [bold]Examples[/]
       nas check photos/                             a folder of images
-      nas check photos/ my.yaml                     as that job would use them
+      nas check photos/ my.yaml                     as this job uses them
       nas check my.yaml --json
       nas check digits --set data.image_size=16
     """

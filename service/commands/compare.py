@@ -22,10 +22,11 @@ Runs = Annotated[
 ]
 Objectives = Annotated[
     str | None,
-    typer.Option("--objectives", metavar="A,B", help="Compare by these. [dim]Default: what was searched for[/]"),
+    typer.Option("--objectives", metavar="A,B", help="Objectives to compare by. [dim]Default: those of the search[/]"),
 ]
 Budgets = Annotated[
-    str | None, typer.Option("--budgets", metavar="N,N", help="Of the first cost. [dim]Default: six round ones[/]")
+    str | None,
+    typer.Option("--budgets", metavar="N,N", help="Budgets of the first cost. [dim]Default: six round numbers[/]"),
 ]
 Reference = Annotated[
     str | None,
@@ -36,7 +37,7 @@ Reference = Annotated[
 Uri = Annotated[
     str | None, typer.Option("--uri", metavar="URI", help="Tracking store. [dim]Default: runs/mlflow.db here[/]")
 ]
-Anyway = Annotated[bool, typer.Option("--anyway", help="Compare in spite of other data or conditions, and say so.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Compare in spite of different data or conditions, and say so.")]
 
 
 def compare(
@@ -50,9 +51,9 @@ def compare(
 ) -> None:
     """Compare the fronts of two or more jobs.
 
-    Shown are the fronts side by side, their hypervolume in one common box, how much of each front every other one
-    equals or beats (both ways), and the best that each has for a budget. Qualities on other data, and latencies of
-    other machines or settings, are not compared.
+    It shows the fronts side by side, their hypervolume in one common box, how much of each front every other one equals
+    or beats (both ways), and the best member of each for a budget. Qualities on different data, and latencies of
+    different machines or settings, are not compared.
 
     [bold]Examples[/]
       nas compare runs/nsga2 runs/random
@@ -76,7 +77,9 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE", help=f"[dim]Default: DIR/report/{_PAGE}, of several runs ./{_PAGE}[/]"
+            "--output",
+            metavar="FILE",
+            help=f"File to write. [dim]Default: DIR/report/{_PAGE}; for several runs ./{_PAGE}[/]",
         ),
     ] = None,
     objectives: Objectives = None,
@@ -87,8 +90,8 @@ def report(
 ) -> None:
     """Write one page about one job or several, for people who never saw architecture search.
 
-    One HTML file that needs no network: which network to take for which budget, the figure of all fronts, what was
-    searched, how quality and latency were measured.
+    It is one HTML file that works offline. It says which network to take for which budget, shows all fronts in a
+    figure, and tells what was searched and how quality and latency were measured.
 
     [bold]Examples[/]
       nas report runs/my                               writes runs/my/report/report.html
@@ -124,7 +127,7 @@ class _Asked(NamedTuple):
 
 @contextmanager
 def _findings(runs: Sequence[str], asked: _Asked) -> Iterator["Findings"]:
-    """Fronts and how they compare; what comes from MLflow is there as long as this is open."""
+    """Yield the fronts and their comparison; files fetched from MLflow exist as long as this is open."""
     from nas.benchmarks.front_comparison import compare_fronts
     from service.report.differences import errors_of
     from service.report.fronts import fronts_of, terms_of
@@ -149,7 +152,7 @@ def _findings(runs: Sequence[str], asked: _Asked) -> Iterator["Findings"]:
 
 
 def _folder(run: str, uri: str | None, fetched: Path) -> Path:
-    """The job folder of that name, or what the store has of a run of that name."""
+    """Return the job folder of this name, or the folder fetched from a run of this name in the store."""
     if Path(run).is_dir():
         return Path(run)
     if Path(run).exists():
@@ -174,7 +177,7 @@ def _numbers(option: str, text: str | None) -> list[float]:
 
 
 def _reference(text: str | None, names: Sequence[str]) -> dict[str, float] | None:
-    """`A=N,B=N` -> numbers by the names of all objectives."""
+    """Parse `A=N,B=N` into numbers by the names of all objectives."""
     if text is None:
         return None
     found: dict[str, Any] = {}

@@ -35,7 +35,7 @@ def export(
         bool,
         typer.Option(
             "--with-preprocessing",
-            help="Also ONNX that takes bytes of an image and gives probabilities: the format onnx_from_image.",
+            help="Also write ONNX that takes the bytes of an image and gives probabilities: onnx_from_image.",
         ),
     ] = False,
     weights: Annotated[
@@ -43,12 +43,14 @@ def export(
         typer.Option(
             "--weights",
             metavar="NAME",
-            help="retrained, inherited, or auto: retrained where nas retrain made them.",
+            help="retrained, inherited, or auto: retrained weights where nas retrain made some.",
         ),
     ] = "auto",
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="DIR", help="Gets a folder for each member. [dim]Default: DIR/export[/]"),
+        typer.Option(
+            "--output", metavar="DIR", help="Folder that gets a folder for each member. [dim]Default: DIR/export[/]"
+        ),
     ] = None,
     register: Annotated[
         str | None,
@@ -58,17 +60,17 @@ def export(
 ) -> None:
     """Export networks of the front: ONNX, torch.export, safetensors, 8 bits.
 
-    Without --member or --all, the member that is best on the validation split.
+    Without --member or --all, the member that is best on the validation split is exported.
     Every file is loaded and compared with the network, for several batch sizes.
-    card.json says what goes in and what comes out.
+    card.json describes the inputs and the outputs.
 
     [bold]Examples[/]
       nas export runs/my                            the best member
       nas export runs/my --all --format onnx,int8
       nas export runs/my --with-preprocessing       an image in, probabilities out
       nas export runs/my --member 0a1b2c3d4e --output deploy
-      nas export runs/my --weights inherited        not the retrained ones
-      nas export runs/my --set data.path=/new/place the data were moved
+      nas export runs/my --weights inherited        instead of the retrained ones
+      nas export runs/my --set data.path=/new/place after the data were moved
       nas export runs/my --all --register digits    in MLflow's model registry
     """
     with readable_errors(also=(OSError, ImportError)):
@@ -120,7 +122,7 @@ def _register(folder: Path, exported: "Sequence[Exported]", name: str) -> None:
 
 
 def _formats(text: str, register: str | None) -> list[str]:
-    """The names of the formats, each once; all mistakes are reported at once."""
+    """Return the names of the formats, each once; all mistakes are reported at once."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         fail(f"--format: must name one or more of {', '.join(catalogue.EXPORT_FORMATS)}, got {text!r}")
@@ -159,7 +161,7 @@ def _keys(content: Mapping[str, Any], chosen: list[str] | None, every: bool) -> 
 
 
 def _check_rest(weights: str, output: Path | None, register: str | None) -> None:
-    """Whether the other options can be followed, before anything heavy is loaded."""
+    """Check the other options before anything heavy is loaded."""
     allowed = ("auto", "retrained", "inherited")
     if weights not in allowed:
         fail(f"--weights: {weights!r} is none{catalogue.suggestion(weights, allowed)}")

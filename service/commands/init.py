@@ -1,4 +1,4 @@
-"""The command that writes a first job for data: `nas init`; `nas run` on data does the same and runs it."""
+"""The command that writes a first job for data: `nas init`. `nas run` on data does the same and runs it."""
 
 import os
 import re
@@ -24,13 +24,16 @@ Latency = Annotated[
     typer.Option("--latency", metavar="TIME", help="Limit on one image, such as '2 ms'. [dim]Default: none[/]"),
 ]
 Size = Annotated[
-    int | None, typer.Option("--size", min=8, max=1024, help="Pixels of the images. [dim]Default: those of the data[/]")
+    int | None,
+    typer.Option("--size", min=8, max=1024, help="Side of the images in pixels. [dim]Default: as the data[/]"),
 ]
-Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="For the whole job, such as 30m or 2h.")]
+Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="Time for the whole job, such as 30m or 2h.")]
 
 
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder with a folder of images a class, or an npz.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder that has one folder of images per class, or an npz.")
+    ],
     *,
     latency: Latency = None,
     size: Size = None,

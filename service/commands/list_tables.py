@@ -1,4 +1,4 @@
-"""What `nas list` prints: what can be named, and the facts of one search space."""
+"""The output of `nas list`: all names, and the facts of one search space."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _PLURALS = {"proxy": "proxies", "data": "data"}
 
 
 def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
-    """What can be named, kind by kind: name -> one line."""
+    """Return a table of all names, kind by kind, with one line for each."""
     width = max(len(name) for summaries in entries.values() for name in summaries)
     parts: list[Any] = []
     for kind, summaries in entries.items():
@@ -28,7 +28,7 @@ def names(entries: Mapping[str, Mapping[str, str]]) -> Group:
 
 
 def space_facts(name: str) -> Group:
-    """Size, cost and options of a listed search space, all at their defaults."""
+    """Return size, cost and options of a listed search space with its defaults."""
     space = catalogue.make("space", name)
     facts = _plain()
     facts.add_row("  architectures", f"{space.count():,}")
@@ -49,7 +49,7 @@ def _as_yaml(value: Any) -> str:
 
 
 def _plain() -> Table:
-    """Two columns without lines."""
+    """Return an empty table of two columns without lines."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what is written in them."""
+"""Options that several commands share, and how they are parsed."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +17,12 @@ Sets = Annotated[
 ]
 DataSets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Where the data are now, such as data.path=DIR; or data.changed."),
+    typer.Option("--set", metavar="PATH=VALUE", help="Where the data are now: data.path=DIR; also data.changed."),
 ]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", metavar="DIR", help="Job folder; the same job is resumed in it. [dim]Default: a new one in runs/[/]"
+        "--output", metavar="DIR", help="Job folder; it resumes the same job. [dim]Default: a new one in runs/[/]"
     ),
 ]
 Device = Annotated[
@@ -35,10 +35,13 @@ Device = Annotated[
     ),
 ]
 Workers = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Candidates evaluated at the same time, in processes; one a GPU.")
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Candidates evaluated at the same time, each in its own process; one per GPU."
+    ),
 ]
 QueueFolder = Annotated[
-    Path, typer.Option("--queue-folder", metavar="DIR", help="Where the jobs are; private to you.", show_default=True)
+    Path, typer.Option("--queue-folder", metavar="DIR", help="Folder of the queue; private to you.", show_default=True)
 ]
 
 
@@ -48,7 +51,7 @@ def names_of(text: str | None) -> list[str]:
 
 
 def named_options(sets: list[str] | None, *, flag: str = "--set") -> dict[str, dict[str, Any]]:
-    """`NAME.OPTION=VALUE`, many times: name -> option -> value."""
+    """Parse several `NAME.OPTION=VALUE` into name -> option -> value."""
     import yaml
 
     found: dict[str, dict[str, Any]] = {}

@@ -24,7 +24,7 @@ def profile(
     ] = None,
     *,
     space: Annotated[
-        str | None, typer.Option("--space", metavar="NAME", help="A space at its defaults, without any job.")
+        str | None, typer.Option("--space", metavar="NAME", help="A space with its default options, instead of a job.")
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -36,19 +36,21 @@ def profile(
         typer.Option("--table", metavar="FILE", help="Measure the blocks of the space, and write a latency table."),
     ] = None,
     networks: Annotated[int, typer.Option(min=8, help="Whole networks that the table's correction learns from.")] = 40,
-    held_out: Annotated[int, typer.Option("--held-out", min=0, help="Whole networks that it is judged by.")] = 60,
-    minutes: Annotated[float, typer.Option(help="Time to build the table in; more makes it more exact.")] = 10.0,
+    held_out: Annotated[
+        int, typer.Option("--held-out", min=0, help="Whole networks that the table is judged by.")
+    ] = 60,
+    minutes: Annotated[float, typer.Option(help="Minutes to build the table in; more make it more exact.")] = 10.0,
     sets: Sets = None,
     device: Device = None,
 ) -> None:
     """Measure latency on this machine or another one, without training anything.
 
-    Of a job or a space: its smallest, its largest and random architectures.
-    Of the folder of a finished job: its front, anew. The 95 % interval is that for another run.
-    Another machine needs sshd, python3 and onnxruntime (or torch); nothing is installed there.
+    For a job or a space, it measures the smallest, the largest and random architectures. For the folder of a finished
+    job, it measures the front again. The 95 % intervals are those of another run. Another machine needs sshd, python3
+    and onnxruntime (or torch); nothing is installed there.
 
-    With --table: every distinct block of the space and some whole networks, for latency.table of a job.
-    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
+    With --table, it measures every distinct block of the space and some whole networks, for latency.table of a job.
+    Ctrl-C or a crash loses nothing: the same command resumes where it stopped.
 
     [bold]Examples[/]
       nas profile cifar10 --set data.path=cifar10.npz --samples 20

@@ -1,4 +1,4 @@
-"""What `nas profile` prints: measured latencies, and how well a table of blocks predicts them."""
+"""The output of `nas profile`: measured latencies, and how well a table of blocks predicts them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ def _cost_axes(rows: Sequence[dict[str, Any]]) -> list[Axis]:
 
 
 def held_out_table(found: "LatencyTable") -> Table:
-    """How far the plain sum of blocks and the corrected one are off on networks that nothing was fitted to."""
+    """Return a table of the errors of the plain and the corrected sum on networks that nothing was fitted to."""
     accuracies = found.held_out()
     count = accuracies["sum"].networks if accuracies else 0
     columns = ("mean error", "worst", "bias", "Spearman", "in 95 % interval")
@@ -64,7 +64,7 @@ def held_out_table(found: "LatencyTable") -> Table:
 
 
 def table_summary(found: "LatencyTable", path: Path) -> str:
-    """What a latency table holds, and what to do with it."""
+    """Return a summary of a latency table, and how to use it."""
     fitted = sum(network.part == "fit" for network in found.networks)
     slowest = max(network.latency.value for network in found.networks)
     fastest = min(network.latency.value for network in found.networks)

@@ -19,15 +19,15 @@ from service.errors import InvalidJob, fail, readable_errors
 from service.queue.queue import DEFAULT, Queue, Status
 from service.queue.waiting import explained
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs, by their ids or what these begin with.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="A job, by its id or what it begins with.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs, by their ids or how these begin.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="A job, by its id or how it begins.")]
 _FOLLOW_S, _WATCH_S = 0.3, 1.0
-_LAST = 5  # jobs told of where none ended while they were watched
+_LAST = 5  # jobs that are shown where none ended while they were watched
 
 
 def jobs(
     queue_folder: QueueFolder = DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one line of JSON a job.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per job, for programs.")] = False,
 ) -> None:
     """List the jobs of the queue: state, progress, time left, GPU, attempts.
 
@@ -51,10 +51,10 @@ def jobs(
 
 def watch(
     queue_folder: QueueFolder = DEFAULT,
-    stay: Annotated[bool, typer.Option("--stay", help="Go on when all jobs are over, for those to come.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Stay when all jobs are over, for those to come.")] = False,
     until_idle: Annotated[bool, typer.Option("--until-idle", hidden=True, help="The default.")] = False,
 ) -> None:
-    """Show the jobs of the queue, live, until all are over; then what came of them.
+    """Show the jobs of the queue, live, until all are over, and then their results.
 
     Ctrl-C ends the view, not the jobs.
 
@@ -137,10 +137,10 @@ def _in_order(statuses: Sequence[Status]) -> list[Status]:
 
 def logs(
     identity: Id,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job is over.")] = False,
     queue_folder: QueueFolder = DEFAULT,
 ) -> None:
-    """Print what a job has said, in all of its attempts.
+    """Print the output of a job, from all of its attempts.
 
     [bold]Examples[/]
       nas logs 3f9a
@@ -184,7 +184,7 @@ def _tell_why(where: Queue, folder: Path, told: str) -> str:
 def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
     """End queued or running jobs for good.
 
-    A running job ends after its present evaluation or epoch, or is killed when it takes too long.
+    A running job ends after its current evaluation or epoch, and is killed if that takes too long.
     Jobs that wait for it are skipped.
 
     [bold]Examples[/]
@@ -194,7 +194,7 @@ def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
     from service.queue import worker
     from service.queue.executors.executor import end_cancelled, is_over, read_ticket
 
-    asked = list[Path]()  # all are asked before the first is ended: the room it makes is for none of the others
+    asked = list[Path]()  # all are asked before the first is ended: the devices it frees must not start the others
 
     def ask(where: Queue, folder: Path) -> None:
         where.cancel(folder)
@@ -213,7 +213,7 @@ def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
 
 
 def retry(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
-    """Queue jobs again that failed, were cancelled or lost; they go on where they stopped.
+    """Queue failed, cancelled or lost jobs again; they resume where they stopped.
 
     Jobs that were skipped because of them are queued again as well.
 
@@ -255,19 +255,19 @@ def _each(
 
 
 def gc(
-    older_than_days: Annotated[float, typer.Option(min=0, help="Only jobs that ended before that.")] = 30,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Only jobs that ended at least so many days ago.")] = 30,
     states: Annotated[
-        str, typer.Option("--states", metavar="A,B,…", help="finished, failed, cancelled, lost, skipped.")
+        str, typer.Option("--states", metavar="A,B,…", help="Only these: finished, failed, cancelled, lost, skipped.")
     ] = "failed,cancelled,lost,skipped",
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the folders instead of only listing them.")] = False,
     queue_folder: QueueFolder = DEFAULT,
 ) -> None:
     """Remove the folders of jobs that are over.
 
-    Those that an open job needs stay. Without --yes nothing is removed.
+    Folders that an open job needs are kept. Without --yes nothing is removed.
 
     [bold]Examples[/]
-      nas gc                                        what would go
+      nas gc                                        list what would be removed
       nas gc --older-than-days 7 --yes
       nas gc --states finished --older-than-days 365 --yes
     """
@@ -288,12 +288,16 @@ def gc(
 
 def worker(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when all jobs are over.")] = False,
-    systemd: Annotated[bool, typer.Option("--systemd", help="Print a user service that does this.")] = False,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Print a systemd user service that runs a worker.")
+    ] = False,
     *,
     gpus: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Indices or UUIDs that jobs may use. [dim]Default: all[/]")
     ] = None,
-    jobs_per_gpu: Annotated[int | None, typer.Option(min=1, help="That share a GPU. [dim]Default: 1[/]")] = None,
+    jobs_per_gpu: Annotated[
+        int | None, typer.Option(min=1, help="Jobs that may share a GPU. [dim]Default: 1[/]")
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="Cores that jobs may use. [dim]Default: all[/]")] = None,
     pretend_gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
     lock: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -301,8 +305,8 @@ def worker(
 ) -> None:
     """Serve the queue: start its jobs, notice dead ones, mirror them in MLflow.
 
-    `nas submit` starts one by itself. As a service of your own it also takes jobs up again after a reboot.
-    What is said here about GPUs and cores is kept in the queue folder.
+    `nas submit` starts a worker by itself. A worker that runs as a service also resumes jobs after a reboot. The
+    settings of GPUs and cores are kept in the queue folder.
 
     [bold]Examples[/]
       nas worker

@@ -1,4 +1,4 @@
-"""What `nas watch` ends with: what came of the jobs that are over, and what to type next."""
+"""The end of `nas watch`: the results of jobs that are over, and what to type next."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from service.commands.shared import show_result
 from service.queue.executors.executor import FAILED, FINISHED, LOST
 from service.queue.queue import Status
 
-_MOST = 20  # jobs told of
+_MOST = 20  # jobs that are shown
 _AGAIN = (FAILED, LOST)
 
 
@@ -18,7 +18,7 @@ def show_results(statuses: Sequence[Status], where: str) -> None:
     """Print the front of a job, or the best network of each of several, and what to type next.
 
     Args:
-        statuses: Of jobs that are over, in the order in which they are told.
+        statuses: Statuses of jobs that are over, in the order in which they are told.
         where: The option that names the queue in commands; empty for the usual one.
     """
     from service.job.front_file import read_front_file

@@ -1,4 +1,4 @@
-"""What `nas jobs` and `nas watch` print: the jobs of a queue."""
+"""The output of `nas jobs` and `nas watch`: the jobs of a queue."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _STYLES = {"running": "green", "failed": "red", "lost": "red", "cancelling": "ye
 
 
 def jobs_table(statuses: "Sequence[Status]", *, most: int | None = None) -> Table:
-    """Jobs of a queue in the given order, at most so many; the title counts all of them.
+    """Return a table of the jobs of a queue in the given order, up to a number; the title counts all of them.
 
     Long names and notes take several lines, so that nothing of a row is lost on a terminal of 80 columns.
     """

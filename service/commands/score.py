@@ -24,7 +24,7 @@ def score(
     archs: Annotated[
         Path | None, typer.Option("--archs", metavar="FILE", help="Score the rows of this csv; its columns are kept.")
     ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Score this many random ones.")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Score this many random architectures.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Score every architecture of the space.")] = False,
     data: Annotated[
         Path | None,
@@ -33,15 +33,15 @@ def score(
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Table to write, .csv or .parquet.")] = Path(
         "scores.csv"
     ),
-    layers: Annotated[bool, typer.Option("--layers", help="Keep the share of every layer as well.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    layers: Annotated[bool, typer.Option("--layers", help="Also keep the share of every layer.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one per core[/]")] = 0,
     sets: Sets = None,
     device: Device = None,
 ) -> None:
     """Score architectures by zero-cost proxies, without training.
 
-    A fresh network each, one batch of training data; proxies share forward and backward passes.
-    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
+    Every architecture gets fresh weights and the same batch of training data; proxies share forward and backward
+    passes. Ctrl-C or a crash loses nothing: the same command resumes where it stopped.
 
     [bold]Examples[/]
       nas score --space nasbench201 --proxy synflow,params --all
@@ -78,19 +78,22 @@ def benchmark_proxies(
     ] = None,
     provenance: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Of a column of your own: dataset=…,epochs=…,split=test,seeds=…"),
+        typer.Option(metavar="TEXT", help="Origin of your own column: dataset=…,epochs=…,split=test,seeds=…"),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="Scores, .csv or .parquet; agreements lie beside it.")
+        Path,
+        typer.Option(
+            "--output", metavar="FILE", help="File of scores, .csv or .parquet; agreements are written beside it."
+        ),
     ] = Path("proxies.csv"),
-    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one a core[/]")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes. [dim]Default: one per core[/]")] = 0,
     sets: Sets = None,
     device: Device = None,
 ) -> None:
-    """How well proxies rank the architectures of a table.
+    """Measure how well proxies rank the architectures of a table.
 
-    Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval,
-    and seconds for each architecture. The same command goes on where an earlier one stopped.
+    It prints Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval, and the
+    seconds for each architecture. The same command resumes an interrupted one.
 
     [bold]Examples[/]
       nas benchmark proxies --space nasbench201 --table nb201.csv.gz

@@ -1,4 +1,4 @@
-"""What `nas score` prints: scores of proxies, and how well they agree with known values."""
+"""The output of `nas score`: scores of proxies, and how well they agree with known values."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def score_table(outcome: "Outcome") -> Table:
-    """Each proxy in numbers: how many architectures have a score, and of what size."""
+    """Return a table of proxies: how many architectures have a score, and of what size."""
     table = numbers_table("Scores", "proxy", "scored", "least", "median", "greatest")
     for name, values in outcome.columns.items():
         there = [value for value in values.tolist() if isfinite(value)]
@@ -29,7 +29,7 @@ def score_table(outcome: "Outcome") -> Table:
 
 
 def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, float], provenance: object) -> Table:
-    """Each score in the order of its rank correlation, with 95 % intervals."""
+    """Return a table of scores in the order of their rank correlation, with 95 % intervals."""
     title = f"Agreement with accuracy ({provenance}), 95 % intervals"
     table = numbers_table(title, "proxy", "Spearman", "Kendall", "top 10 % precision", "no score", "s alone")
     for name, agreement in sorted(found.items(), key=lambda item: -item[1].spearman.value):
@@ -41,7 +41,9 @@ def agreement_table(found: Mapping[str, "Agreement"], seconds: Mapping[str, floa
 
 
 def score_summary(outcome: "Outcome", output: Path) -> str:
-    """Where the scores are and how long they took; why some are missing; what random images mean."""
+    """Return lines that say where the scores are, how long they took, why some are missing, and what random images
+    mean.
+    """
     lines = []
     reasons = Counter(reason for scored in outcome.known.values() for reason in scored.reasons.values())
     lines += [f"no score for {count:,}: {reason}" for reason, count in reasons.most_common(3)]

@@ -1,4 +1,4 @@
-"""What the commands of `nas` share: reading the job, working in its folder, showing what came of it."""
+"""The common part of the commands: reading the job, working in its folder, showing the results."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,9 +28,9 @@ class Request:
         source: A recipe, a file or a job folder.
         sets: Settings ``path=value``.
         output: The folder to work in; by default that of the source, or a new one.
-        device: Where to work; of the job by default.
+        device: Device to work on; that of the job by default.
         workers: Candidates evaluated at the same time.
-        data: What the job is run on instead of its own data.
+        data: Data to run the job on, instead of its own.
     """
 
     source: str
@@ -45,9 +45,9 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
     """Run stages of a job in its folder; return the job, the folder and the result.
 
     Args:
-        request: Which job, and where.
-        plan: Which stages, and what they take from other jobs.
-        again: The command that goes on after an interruption; `{folder}` stands for the folder.
+        request: The job and its folder.
+        plan: Stages, and what they take from other jobs.
+        again: The command that resumes after an interruption; `{folder}` stands for the folder.
 
     Returns:
         None in processes after the first.
@@ -107,7 +107,7 @@ def _check_data(job: "Job", plan: "Plan", place: Path | None) -> None:
 
 @contextmanager
 def _working_folder(job: "Job", place: Path | None, code: Sequence[str]) -> Iterator[Path]:
-    """The prepared folder, locked; of the processes of one `torchrun` the first prepares it for all."""
+    """Yield the prepared folder, locked; the first process of a `torchrun` prepares it for all."""
     from service.job.preparation import await_folder, locked, prepare_folder
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and place is None:
@@ -163,7 +163,7 @@ def with_device(sets: Sequence[str] | None, device: str | None) -> list[str]:
 
 @contextmanager
 def display() -> Iterator[Any]:
-    """The observer that a stage reports to."""
+    """Yield the observer that a stage reports to."""
     from service.run.progress import ProgressDisplay
 
     with ProgressDisplay(Console()) as display:
@@ -172,7 +172,7 @@ def display() -> Iterator[Any]:
 
 @contextmanager
 def resumable(command: str) -> Iterator[None]:
-    """Ctrl-C as one line that says how to go on."""
+    """Turn Ctrl-C into one line that says how to go on."""
     try:
         yield
     except KeyboardInterrupt:

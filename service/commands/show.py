@@ -21,7 +21,7 @@ def show(
         list[str] | None,
         typer.Argument(metavar="NAME | FIELD | FILE | DIR", help="What to explain; see the examples."),
     ] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="JSON Schema of job files, for editors.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of job files, for editors.")] = False,
 ) -> None:
     """Explain a field of a job, a listed name, a recipe, a job file or the front of a job.
 

@@ -28,38 +28,40 @@ def submit(
     sets: Sets = None,
     sweep: Annotated[
         list[str] | None,
-        typer.Option("--sweep", metavar="PATH=V,V,…", help="A job for each value; many times: for each combination."),
+        typer.Option("--sweep", metavar="PATH=V,V,…", help="One job per value; several --sweep: per combination."),
     ] = None,
-    priority: Annotated[int, typer.Option(help="Higher starts first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Jobs with a higher priority start first.")] = 0,
     gpus: Annotated[
-        int | None, typer.Option(min=0, help="Of each job. [dim]Default: one where there is one and the device fits[/]")
+        int | None, typer.Option(min=0, help="GPUs of each job. [dim]Default: 1 if there is one and the device fits[/]")
     ] = None,
     cpus: Annotated[
         int | None, typer.Option(min=1, help="Cores of each job. [dim]Default: all, if it has no GPU[/]")
     ] = None,
-    memory_gb: Annotated[float | None, typer.Option(min=0.1, help="Of each job; slurm only.")] = None,
-    time_min: Annotated[float | None, typer.Option(min=1, help="Of each run; slurm only.")] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Of each job; more than one: slurm only.")] = 1,
+    memory_gb: Annotated[float | None, typer.Option(min=0.1, help="Memory of each job; only for slurm.")] = None,
+    time_min: Annotated[float | None, typer.Option(min=1, help="Minutes of each run; only for slurm.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of each job; more than one only for slurm.")] = 1,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Of sbatch, such as partition=gpu; slurm only."),
+        typer.Option("--option", metavar="NAME=VALUE", help="Option of sbatch, such as partition=gpu; only for slurm."),
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="[dim]Default: that of the job[/]")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Name in the queue. [dim]Default: that of the job[/]")
+    ] = None,
     queue_folder: QueueFolder = DEFAULT,
 ) -> None:
-    """Queue a job, a sweep of jobs, or a pipeline; the terminal may be closed at once.
+    """Queue a job, a sweep of jobs, or a pipeline; you may close the terminal at once.
 
-    A killed job goes on where it stopped. A pipeline is one file with stages that
-    wait for each other, such as one training, searches of that supernet, fine-tuning.
-    What is wrong in any of the jobs is said at once, and then none is queued.
+    A killed job resumes where it stopped. A pipeline is one file with stages that wait for each other, such as a
+    training, searches of its supernet, and fine-tuning. All mistakes in any of the jobs are reported at once, and then
+    no job is queued.
 
     [bold]Examples[/]
       nas submit my.yaml
       nas submit cifar10 --set data.path=cifar10.npz --sweep seed=1,2,3
       nas submit my.yaml --sweep seed=1,2 --sweep train.lr=0.05,0.1      four jobs
       nas submit my.yaml --queue slurm --gpus 1 --time-min 240
-      nas submit study.yaml --priority 5            a pipeline, see the README
-      nas watch                                     what became of them
+      nas submit study.yaml --priority 5            a pipeline, see the guide
+      nas watch                                     follow them until they end
     """
     with readable_errors(also=(OSError,)):
         try:
@@ -86,7 +88,7 @@ def submit(
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Imports leave objects, no garbage: looking for it, now and at exit, would take a third of a submission."""
+    """Stop the garbage collector: imports leave no garbage, and looking for it would take a third of a submission."""
     gc.disable()
     try:
         yield
@@ -112,17 +114,17 @@ def _drafts(source: str, sets: Sequence[str], sweeps: Sequence[str], ticket: Tic
 
 
 class _Check:
-    """Asks an executor about each different request once."""
+    """A check that asks an executor about each different request only once."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.answers: dict[str, InvalidJob | None] = {}
 
     def placed(self, draft: Draft, gpus: int | None) -> Draft:
-        """Return the draft, with a GPU if its device may be one and the queue could give it one.
+        """Return the draft, with a GPU if its device may be one and the queue could provide it.
 
         Raises:
-            InvalidJob: It could never run there.
+            InvalidJob: The job could never run there.
         """
         if gpus is None and draft.job is not None and draft.job.device != "cpu":
             resources = replace(draft.ticket.resources, gpus=draft.ticket.resources.nodes)

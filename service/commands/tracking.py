@@ -22,17 +22,17 @@ def ui(
         typer.Option(help="Experiment that the link opens. [dim]Default: $MLFLOW_EXPERIMENT_NAME, or espalier[/]"),
     ] = None,
     allowed_hosts: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names of this machine by which others may ask for the pages.")
+        str | None, typer.Option(metavar="A,B", help="Names of this machine under which others open the pages.")
     ] = None,
-    auth: Annotated[bool, typer.Option("--auth", help="Ask for a login; see the README.")] = False,
+    auth: Annotated[bool, typer.Option("--auth", help="Ask for a login; see the guide.")] = False,
 ) -> None:
-    """Open the MLflow pages of all jobs; Ctrl-C ends it.
+    """Open the MLflow pages of all jobs; Ctrl-C stops them.
 
     The first of the printed links shows all fronts at once: quality against cost, and parallel coordinates.
     Jobs in runs/ that MLflow does not have yet, or that were killed, are logged first.
 
     [bold]Examples[/]
-      nas ui                              jobs that ran in this directory
+      nas ui                              the jobs of this folder
       nas ui --port 8080
       nas ui --uri http://tracking:5000   links to a server elsewhere
       nas ui --host 0.0.0.0 --allowed-hosts lab.example --auth       for a team
@@ -56,12 +56,12 @@ def ui(
 def sync(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of jobs.")],
     *,
-    uri: Annotated[str | None, typer.Option(help="Another store than that of the jobs.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Store to log in, instead of that of the jobs.")] = None,
 ) -> None:
-    """Log job folders in MLflow, now; what is there already is left alone.
+    """Log job folders in MLflow now; what is logged already does not change.
 
-    For jobs that ran while the server was away or MLflow was missing. May be repeated. Folders that are no jobs are
-    named and passed over. The exit code is 1 where something was not logged, 2 where no job was named.
+    Use it for jobs that ran while the server was away or MLflow was missing; it may be repeated. Folders that are not
+    jobs are named and skipped. The exit code is 1 if something was not logged, and 2 if no job was named.
 
     [bold]Examples[/]
       nas sync runs/my

@@ -1,7 +1,6 @@
-"""The card of an exported network: what it is, what goes in and comes out, how good and how fast, where it is from.
+"""The card of an exported network: what it is, its inputs and outputs, its quality and speed, and its origin.
 
-It lies as `card.json` beside the files, and inside those that can hold text. Nothing in it names a place on this
-machine.
+It lies as `card.json` beside the files, and inside those that can hold text. It names no place on this machine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,17 +34,17 @@ class Subject:
     """One member of the front of a finished job, with its weights.
 
     Args:
-        folder: The job.
-        job: Of the folder.
+        folder: The job folder.
+        job: Job of the folder.
         member: Entry of `front.json`.
-        origin: `inherited` or `retrained`: which weights the network has.
-        space: Of the job.
-        options: With which its function made it.
-        network: With these weights.
-        data: Of the job.
-        task: What the network was trained for.
+        origin: Kind of its weights: `inherited` or `retrained`.
+        space: Space of the job.
+        options: Options that its function made it with.
+        network: Network with these weights.
+        data: Data of the job.
+        task: Task that the network was trained for.
         inputs: Example inputs, each [N, ...].
-        output: What the network makes of them, [N, ...].
+        output: Output of the network for them, [N, ...].
         formats: Names of the formats that are written.
     """
 
@@ -64,7 +63,7 @@ class Subject:
 
 
 def card_of(subject: Subject) -> dict[str, Any]:
-    """What is known about an exported network, ready for JSON."""
+    """Return what is known about an exported network, ready for JSON."""
     member, space, data, metric = subject.member, subject.space, subject.data, subject.task.metric
     architecture = space.architecture(member["architecture"])
     return {
@@ -84,12 +83,12 @@ def card_of(subject: Subject) -> dict[str, Any]:
 
 
 def _function(name: str) -> str:
-    """Where the function of a space lies, as ``module:function``."""
+    """Return the place of the function of a space, as ``module:function``."""
     return catalogue.SPACES[name].target if name in catalogue.SPACES else name
 
 
 def _inputs(subject: Subject) -> dict[str, Any]:
-    """The one `input` with what must be done to raw values, or several `inputs`."""
+    """Return the one `input` with the preparation of raw values, or several `inputs`."""
     described = describe(input_names(len(subject.inputs)), subject.inputs)
     preprocessing = dict(subject.data.preprocessing)
     if "image_size" in subject.data.facts:
@@ -102,7 +101,7 @@ def _inputs(subject: Subject) -> dict[str, Any]:
 
 
 def use_of(formats: Iterable[str], inputs: Sequence[str]) -> dict[str, str]:
-    """What the files of some formats are opened with, by the name of the file."""
+    """Return the code that opens the files of some formats, by the name of the file."""
     feed = ", ".join(f"'{name}': {name}" for name in inputs)
     listed = [one for name, one in catalogue.EXPORT_FORMATS.items() if name in set(formats)]
     opened = {one.file: one.opened_by.format(feed=feed, inputs=", ".join(inputs)) for one in listed}
@@ -113,7 +112,7 @@ def use_of(formats: Iterable[str], inputs: Sequence[str]) -> dict[str, str]:
 
 
 def _quality(subject: Subject) -> dict[str, Any]:
-    """The metric of the task on the validation and the test split, with the weights that are exported."""
+    """Return the metric of the task on the validation and the test split, with the weights that are exported."""
     member, metric, origin = subject.member, subject.task.metric, subject.origin
     inherited = {"validation": member["values"].get(metric.name), "test": member.get("test_quality")}
     if origin == "inherited":
@@ -124,13 +123,13 @@ def _quality(subject: Subject) -> dict[str, Any]:
 
 
 def _costs(space: Space, architecture: Architecture) -> dict[str, Any]:
-    """What follows from the architecture alone: name -> value and unit."""
+    """Return the costs that follow from the architecture alone: name -> value and unit."""
     costs = space.costs([architecture])
     return {name: {"value": column[0].item(), "unit": costs.units[name]} for name, column in costs.items()}
 
 
 def _measured(folder: Path, member: Mapping[str, Any], space: Space, architecture: Architecture) -> dict[str, Any]:
-    """Measured costs by name with everything that they depend on; empty where nothing was measured."""
+    """Return measured costs by name with everything that they depend on; empty where nothing was measured."""
     front = read_front_file(folder) or {}
     shapes = [list(one.shape_for(architecture)) for one in space.inputs]
     conditions = {**(front.get("latency") or {}), "input_shape": shapes[0] if len(shapes) == 1 else shapes}

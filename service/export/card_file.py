@@ -1,4 +1,4 @@
-"""Cards of exported networks as they are read and shown; those of earlier versions too."""
+"""Reading and showing cards of exported networks, also those of earlier versions."""
 
 import json
 import math
@@ -15,7 +15,7 @@ _CONDITIONS = ("device", "backend", "batch_size", "threads", "precision", "input
 
 
 def plain(value: Any) -> Any:
-    """A tree without infinities and NaN, which JSON does not have: null in their place."""
+    """Return a tree without infinities and NaN, which JSON does not have: null in their place."""
     if isinstance(value, Mapping):
         return {str(name): plain(below) for name, below in value.items()}
     if isinstance(value, list | tuple):
@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
 
 
 def text_of(card: Mapping[str, Any]) -> str:
-    """The card in a few lines of Markdown, as a page about the network shows it."""
+    """Return the card in a few lines of Markdown, as a page about the network shows it."""
     (metric, unit), quality = metric_in(card), quality_in(card)
     figures = [
         f"{split} {quality[split]:.2f} {unit}".rstrip()
@@ -65,7 +65,7 @@ def inputs_in(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_card(place: Path) -> dict[str, Any] | None:
-    """The card in a folder; None where there is none, or one that is no longer readable."""
+    """Return the card in a folder; None where there is none, or one that is no longer readable."""
     try:
         return read_json(place / CARD)
     except (json.JSONDecodeError, UnicodeDecodeError):

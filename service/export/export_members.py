@@ -1,7 +1,7 @@
 """Export of members of the front of a finished job, each to a folder of its own.
 
-A file is written beside its place, run, and only then renamed; the card is written after it. So whatever was
-interrupted, what the card names is whole, and what it does not name is made again.
+A file is written beside its place, run, and only then renamed; the card is written after it. So after any interruption,
+files that the card names are whole, and the others are made again.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from service.job.preparation import front_members
 from supernets.tasks import Task
 
 WEIGHTS = ("auto", "retrained", "inherited")
-_REVISION = 2  # of what files contain; a change makes them anew
+_REVISION = 2  # version of the content of files; a change makes them again
 _BATCH = 200
 _CALIBRATION_EXAMPLES = 512
 _CALIBRATION_SEED = 30_000
@@ -51,11 +51,11 @@ class ExportRequest:
 
     Args:
         folder: The finished job.
-        job: Of the folder.
+        job: Job of the folder.
         members: Keys of the front.
         formats: Names in the catalogue.
         weights: `retrained`, `inherited`, or `auto`: retrained where `nas retrain` made them.
-        output: Folder in which every member gets one; `export` in the job folder by default.
+        output: Folder in which every member gets a folder; by default `export` in the job folder.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class ExportRequest:
             raise ValueError(f"weights must be {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}, got {self.weights!r}")
 
     def weights_of(self, member: dict[str, Any]) -> tuple[str, Path]:
-        """Which weights a member is exported with, `inherited` or `retrained`, and their file.
+        """Return the kind of weights that a member is exported with, `inherited` or `retrained`, and their file.
 
         Raises:
             InvalidJob: There are none.
@@ -90,14 +90,14 @@ class ExportRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What came of one member.
+    """The export of one member.
 
     Args:
-        key: Of the member.
+        key: Key of the member.
         place: The folder with its files and card.
         card: Content of the card.
         made: Formats that were written now.
-        there: Formats that were there already, made of the same weights.
+        there: Formats that existed already, made of the same weights.
         failed: Format -> why it could not be made.
     """
 
@@ -110,13 +110,13 @@ class Exported:
 
 
 def export(request: ExportRequest, observer: Observer) -> list[Exported]:
-    """Write members of a front in the formats asked for; what is there already and the same is left alone.
+    """Write members of a front in the given formats; identical files that exist already are left alone.
 
-    A format that fails is reported and the others are made.
+    A format that fails is reported, and the others are made.
 
     Raises:
         InvalidJob: The job has no front, or a member no weights.
-        InvalidData: The data of the job is not there any more.
+        InvalidData: The data of the job are no longer there.
     """
     members = {member["key"]: member for member in front_members(request.folder)}
     chosen = [members[key] for key in request.members]
@@ -168,14 +168,14 @@ class _Source:
         return tuple(torch.cat([x[: _EXAMPLES // 2], y])[:_EXAMPLES].contiguous() for x, y in zip(seen, other))
 
     def calibration(self) -> Iterable[Example]:
-        """Inputs of training examples without augmentation, the same at every call."""
+        """Return inputs of training examples without augmentation, the same at every call."""
         train = self.data.train
         batch = min(64, len(train))
         batches = train.batches(batch, epoch=0, seed=_CALIBRATION_SEED, augment=False)
         return map(self.task.inputs, islice(batches, max(1, _CALIBRATION_EXAMPLES // batch)))
 
     def deployable(self, member: dict[str, Any]) -> Deployable:
-        """A member with its weights, and everything that formats need."""
+        """Return a member with its weights, and everything that formats need."""
         origin, weights = self.request.weights_of(member)
         architecture = self.space.architecture(member["architecture"])
         network = restored(self.space, architecture, weights)
@@ -208,7 +208,7 @@ class _Source:
         )
 
     def made_from(self, member: dict[str, Any]) -> str:
-        """16 hexadecimal digits that change with the weights, the network or the meaning of a file."""
+        """Return 16 hexadecimal digits that change with the weights, the network or the meaning of a file."""
         origin, weights = self.request.weights_of(member)
         described = [_REVISION, origin, member["architecture"], self.request.job.space.name, self.options]
         content = json.dumps(described, sort_keys=True, default=str).encode() + weights.read_bytes()
@@ -229,7 +229,7 @@ def _export_member(source: _Source, member: dict[str, Any], observer: Observer, 
         deployable = source.deployable(member)
         try:
             write_whole(place / EXAMPLE, _example(deployable))
-        except ValueError as error:  # the network itself is not sound, so that no file of it would be
+        except ValueError as error:  # the network itself is faulty, and so would be every file of it
             failed = dict.fromkeys(missing, _reason(error))
             return Exported(key=member["key"], place=place, card=card, there=there, failed=failed)
         for i, name in enumerate(missing):
@@ -247,7 +247,7 @@ def _export_member(source: _Source, member: dict[str, Any], observer: Observer, 
 
 
 def _kept(place: Path, made_from: str) -> dict[str, Any]:
-    """What the card says of the files that are there, whole, and of these weights."""
+    """Return the records of the card for files that exist whole and have these weights."""
     records = (read_card(place) or {}).get("formats") or {}
     whole = (place / EXAMPLE).is_file()
     return {
@@ -291,13 +291,13 @@ def _write(deployable: Deployable, name: str, place: Path) -> dict[str, Any]:
 
 
 def files_of(name: str) -> list[str]:
-    """What the files of a format are called; the one that is opened is the first."""
+    """Return the names of the files of a format; the first is the one that is opened."""
     file, listed = file_of(name), catalogue.EXPORT_FORMATS.get(name)
     return [file, *(f"{Path(file).stem}{ending}" for ending in (listed.companions if listed else ()))]
 
 
 def file_of(name: str) -> str:
-    """What the file of a format is called."""
+    """Return the name of the file of a format."""
     listed = catalogue.EXPORT_FORMATS.get(name)
     return listed.file if listed is not None else f"model.{name.rpartition(':')[2]}"
 
@@ -308,7 +308,7 @@ def _output(network: nn.Module, inputs: Example) -> Tensor:
 
 
 def _example(deployable: Deployable) -> bytes:
-    """Inputs and what the network makes of them, by name, as the bytes of an npz file."""
+    """Return inputs and outputs of the network, by name, as the bytes of an npz file."""
     arrays: dict[str, Any] = {name: x.numpy() for name, x in zip(deployable.input_names, deployable.examples)}
     with io.BytesIO() as file:
         np.savez(file, **arrays, output=deployable.expected.numpy())
@@ -321,14 +321,14 @@ def _digest(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong, with its kind where that is not of our own wording."""
+    """Return the first line of an error, with its type where the text is not our own."""
     line = (str(error).strip() or "-").splitlines()[0][:300]
     return line if isinstance(error, ValueError | ImportError) else f"{type(error).__name__}: {line}"
 
 
 @contextmanager
 def _quiet_exporters():
-    """What exporters warn of concerns their own future."""
+    """Silence the warnings of exporters, which concern their own future."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What came of an export, as a table for the terminal."""
+"""The result of an export as a table for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def table(exported: "Sequence[Exported]", formats: Sequence[str]) -> Table:
-    """One row a file: how large it is, and how it compares with the network."""
+    """Return a table with one row per file: its size, and how it compares with the network."""
     made = Table(title="Exported", title_justify="left")
     for column in ("key", "weights", "file"):
         made.add_column(column, style="bold" if column == "key" else None, no_wrap=True)

@@ -1,1 +1,1 @@
-"""What a job is: its sections, how it is read and checked, and the folder it is kept in."""
+"""A job: its sections, how it is read and checked, and the folder that holds it."""

@@ -1,4 +1,4 @@
-"""What a job is made into: its task and its search space, fitted to its data."""
+"""The task and the search space of a job, fitted to its data."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,11 +25,11 @@ def data_source(config: DataConfig) -> DataSource:
 
 
 class LookedAt(NamedTuple):
-    """What is known of data without loading them.
+    """The facts that are known of data without loading them.
 
     Attributes:
-        task: What they are for, by its name.
-        facts: What follows from them, by the name of the argument of a space or task that it is for.
+        task: Name of the task that they are for.
+        facts: Facts by the name of the argument of a space or task.
     """
 
     task: str
@@ -49,7 +49,7 @@ def look_into(config: DataConfig, source: DataSource) -> LookedAt:
     """Return what is known of data that are found already.
 
     Raises:
-        ValueError: They are no source of data.
+        ValueError: The object is not a source of data.
     """
     if not isinstance(source, DataSource):
         what = f"it returned {type(source).__name__}, which has not all of task, facts, sizes and load"
@@ -58,7 +58,7 @@ def look_into(config: DataConfig, source: DataSource) -> LookedAt:
 
 
 def data_facts(config: DataConfig) -> Mapping[str, Any]:
-    """Return what follows from the data, by the name of the argument of a space or task that it is for.
+    """Return the facts of the data, by the name of the argument of a space or task.
 
     Raises:
         ValueError: As `data_source`.
@@ -67,11 +67,11 @@ def data_facts(config: DataConfig) -> Mapping[str, Any]:
 
 
 def build_task(job: Job, data: LookedAt | None = None) -> "Task":
-    """Return what the networks of a job are trained for: what the job names, or what the data are for.
+    """Return the task of the networks of a job: the one that the job names, or that of the data.
 
     Args:
-        job: Whose task.
-        data: What is known of its data, where that was looked at already.
+        job: Job whose task is made.
+        data: Facts of its data, where these were looked at already.
 
     Raises:
         ValueError: The task does not exist, or refuses its options.
@@ -94,13 +94,13 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
 
 
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
-    """Return the search space of a job; what it takes of the facts of the data is given unless its options say it.
+    """Return the search space of a job, which is given the facts of the data that its options do not set.
 
-    Costs that it does not say are counted on its networks.
+    Costs that the space does not state are counted on its networks.
 
     Args:
-        job: Whose space.
-        facts: What follows from the data, where that is known already; see `data_facts`.
+        job: Job whose space is meant.
+        facts: Facts of the data, where they are known already; see `data_facts`.
 
     Raises:
         ValueError: The space does not exist, or refuses its options.

@@ -1,9 +1,9 @@
-"""How sure the numbers of a front are, and which of its members can be told apart.
+"""The certainty of the numbers of a front, and which of its members can be told apart.
 
-Quality on a split has an interval that follows from the number of its examples. Two members are compared by what each
-of them gave for the same examples, where that is kept; else by their intervals, as if the examples were others, which
-finds fewer differences. Measured costs are compared by their intervals. Many comparisons are made at once, so each has
-to be surer than one alone would be.
+Quality on a split has an interval that follows from the number of its examples. Two members are compared by their
+outcomes on the same examples, where these are kept. Otherwise they are compared by their intervals, as if on different
+examples, which finds fewer differences. Measured costs are compared by their intervals. Many comparisons are made at
+once, so each of them has to be more certain than a single one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ Member = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What the certainty of a front depends on.
+    """The facts that the certainty of a front depends on.
 
     Attributes:
-        metric: Name of what networks are judged by.
+        metric: Name of the metric that networks are judged by.
         maximise: Whether more of it is better.
         measured: Names of the costs that were measured.
         described: Whether the search knew the metric, so that its values are those of the validation split.
@@ -48,8 +48,8 @@ def with_certainty(front: Mapping[str, Any], judged: Judged, scores: Scores = no
 
     Args:
         front: Content of `front.json` in the terms of this version.
-        judged: What is known of its numbers.
-        scores: What members gave for single examples.
+        judged: Facts about its numbers.
+        scores: Scores of members for single examples.
     """
     members = [{**member, "intervals": dict(member.get("intervals") or {}), LETTERS: {}} for member in front["members"]]
     examples, how = front.get("examples") or {}, {}

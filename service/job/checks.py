@@ -1,4 +1,4 @@
-"""What is wrong with a job that the types of its fields cannot say."""
+"""Mistakes in a job that the types of its fields do not show."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from service.job.validation import Checked, option_mistakes, placed
 if TYPE_CHECKING:
     from supernets.tasks.task import Task
 
-_MOST_WEIGHTS = 2 * 10**10  # with gradients and momentum more than the memory of any one accelerator
+_MOST_WEIGHTS = 2 * 10**10  # with gradients and momentum, this is more than the memory of any accelerator
 
 
 def require_supernet_space(job: Job) -> None:
@@ -37,12 +37,12 @@ def require_supernet_space(job: Job) -> None:
 def deep_mistakes(
     checked: Checked[Job], look: Callable[[DataConfig], LookedAt], warn: Callable[[str], None] = lambda line: None
 ) -> Iterator[str]:
-    """Yield mistakes that show only once single fields are right; wrong ones have their defaults here.
+    """Yield mistakes that appear only once single fields are right; wrong fields have their defaults here.
 
     Args:
         checked: The job, as far as its fields are right.
-        look: Looks at the data.
-        warn: Told of what is allowed but probably not meant, one line each.
+        look: Function that looks at the data.
+        warn: Receives a line for each thing that is allowed but probably not meant.
     """
     job = checked.tree
     if job is None:
@@ -168,7 +168,7 @@ def _own_space_mistake(space: Space) -> str:
 
     try:
         wrong = wrong_costs(space)
-    except Exception as error:  # whatever networks of the user's own raise
+    except Exception as error:  # the user's own networks may raise anything
         return f"one of its networks can't be made or run: {own_code.fault(error)}"
     if wrong is None:
         return ""

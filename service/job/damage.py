@@ -8,16 +8,16 @@ from service.errors import InvalidJob
 
 
 class DamagedFile(InvalidJob):
-    """A file of a job folder that cannot be read; the line names it, what is lost and how to go on."""
+    """A file of a job folder that cannot be read; the message names it, what is lost and how to go on."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What one file of a job folder is.
+    """The role of a file of a job folder.
 
     Args:
-        below: How many folders below that of the job it lies.
-        lost: What is lost with it.
+        below: Number of folders between the job folder and the file.
+        lost: What is lost with the file.
         again: How to go on; `{folder}` stands for the job folder.
     """
 
@@ -50,7 +50,7 @@ def check_shape(path: Path, content: Any) -> None:
     """Refuse content that the file of a job folder cannot have.
 
     Raises:
-        DamagedFile: Says where it is wrong.
+        DamagedFile: The content is wrong; the message says where.
     """
     if (wrong := shape_mistake(_kind(path), content)) is not None:
         refuse(path, wrong)

@@ -1,4 +1,4 @@
-"""The device that a job computes on; PyTorch is asked of it only where the driver cannot say."""
+"""The device that a job computes on. PyTorch is asked only where the driver does not know."""
 
 import os
 import sys
@@ -26,9 +26,10 @@ def cuda_devices() -> int:
 
 
 def cuda_gpus() -> list[Gpu] | None:
-    """Return the NVIDIA GPUs that PyTorch can use in this process, without importing it; None where it must be asked.
+    """Return the NVIDIA GPUs that PyTorch can use in this process, without importing it; None where PyTorch must be
+    asked.
 
-    The driver knows of whole NVIDIA GPUs. PyTorch is asked of others, and where it is imported already.
+    The driver knows whole NVIDIA GPUs. PyTorch is asked about others, and where it is imported already.
     """
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if "torch" in sys.modules:
@@ -42,7 +43,7 @@ def cuda_gpus() -> list[Gpu] | None:
 
 
 def _is_built_for_cuda() -> bool:
-    """Whether the installed PyTorch can use NVIDIA GPUs at all."""
+    """Return whether the installed PyTorch can use NVIDIA GPUs at all."""
     found = find_spec("torch")
     return bool(found and found.origin and (Path(found.origin).parent / "lib" / "libtorch_cuda.so").exists())
 

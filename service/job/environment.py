@@ -1,4 +1,4 @@
-"""With what and on what a job runs, for the record beside its results."""
+"""The software and the hardware that a job runs on, for the record beside its results."""
 
 import importlib.metadata
 import os
@@ -60,7 +60,7 @@ def _cuda() -> dict[str, Any]:
     gpus = cuda_gpus()
     if gpus == [] or not cuda_devices():
         return {"device": "cpu", "cuda": None}
-    if gpus and len({gpu.model for gpu in gpus}) == 1:  # which of several is the first only CUDA knows
+    if gpus and len({gpu.model for gpu in gpus}) == 1:  # only CUDA knows which of several is the first
         return {"device": gpus[0].model, "cuda": _built_with_cuda()}
     import torch
 

@@ -1,4 +1,4 @@
-"""The shapes of the files in a job folder: whatever is read of one is checked by them before anything uses it.
+"""The shapes of the files in a job folder: everything that is read from one is checked before it is used.
 
 A job folder may be damaged, and it may come from someone else: names that paths are made of stay inside the folder.
 """
@@ -38,7 +38,7 @@ Key = Annotated[str, AfterValidator(_key)]
 
 
 class _Shape(BaseModel):
-    """An object of which some entries are known; others may be there too."""
+    """An object with some known entries; it may have others, too."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -201,11 +201,11 @@ _SHAPES: dict[str, Any] = {
 
 
 def mistake_in(kind: str, content: Any) -> str | None:
-    """Return what is wrong with the content of a kind of file, None where nothing is.
+    """Return the mistake in the content of a kind of file; None where there is none.
 
     Args:
-        kind: Name of the file, or what one of its lines is.
-        content: As JSON gives it.
+        kind: Name of the file, or the kind of its lines.
+        content: Content as parsed from JSON.
     """
     if not isinstance(content, dict):
         return "it holds no object in braces"

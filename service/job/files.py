@@ -1,4 +1,4 @@
-"""Job files as plain data: YAML or JSON text, and ``path=value`` on top of it.
+"""Job files as plain data: YAML or JSON text, changed by ``path=value`` settings.
 
 YAML here is the ordinary one with two repairs: ``1e-3`` is a number, and a key given twice is a mistake.
 """
@@ -23,7 +23,7 @@ JOB_FILES = (".yaml", ".yml", ".json")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses to let the second of two equal keys win silently."""
+    """A YAML loader that refuses a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -95,7 +95,7 @@ def job_file(source: str | Path) -> Path:
     """Return the file that holds a job: a recipe by its name, a file itself, or the `job.json` of a folder.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such file.
     """
     path, known = Path(source), recipes()
     if str(source) in known:
@@ -115,11 +115,11 @@ def job_file(source: str | Path) -> Path:
 def read_fields(path: Path) -> dict[str, Any]:
     """Return the fields of a job file; a `job.json` of a job folder gives the job in it.
 
-    Relative paths in it are whole paths from then on, see `service.job.places`.
-    Code of the user's own beside the file can be imported from then on, or what the job folder records of it.
+    Relative paths in it become whole paths, see `service.job.places`.
+    The user's own code beside the file can be imported from then on, or the code that the job folder records.
 
     Raises:
-        ValueError: The file cannot be read, or is no mapping of fields.
+        ValueError: The file cannot be read, or is not a mapping of fields.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -157,9 +157,9 @@ def split_setting(setting: str) -> tuple[tuple[str, ...], Any]:
     """Return path and value of ``a.b=value``; the value is read as YAML, a comparison such as ``>= 60`` as text.
 
     Raises:
-        ValueError: It is not written so.
+        ValueError: The text is not of that form.
     """
-    if limit := _LIMIT.fullmatch(setting):  # the second = is forgotten easily
+    if limit := _LIMIT.fullmatch(setting):  # people easily forget the second =
         dotted, equals, text = limit["path"], "=", f"{limit['operator']} {limit['rest']}"
     else:
         dotted, equals, text = setting.partition("=")

@@ -1,4 +1,4 @@
-"""Reading what a job left in its folder, and writing files into it whole.
+"""Reading the files in a job folder, and writing whole files into it.
 
 The journal of candidates is turned here into the flat rows that the table, the figures and MLflow all show.
 """
@@ -21,7 +21,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file of a job folder, or None where there is no file.
 
     Raises:
-        DamagedFile: It cannot be read, or holds something else; says what is lost and how to go on.
+        DamagedFile: The file cannot be read, or holds something else; the message says what is lost and how to go on.
     """
     if not path.exists():
         return None
@@ -66,7 +66,7 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Return the events in a log, and the offset after them; see `read_lines`. Damaged lines are left out.
 
-    A disk that was full, or a machine that stopped, may have left half a line; a log can do without it.
+    A full disk, or a machine that stopped, may have left half a line; a log can do without it.
     """
     content, end = _complete(path, offset)
     found = (_parsed(line) for line in content.split(b"\n"))
@@ -95,10 +95,10 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> Path:
-    """Write a file so that it is there whole or not at all, whenever the machine stops.
+    """Write a file whole or not at all, even if the machine stops.
 
-    Without `durable` that holds whenever the process stops, which takes a tenth of the time: for files that can be
-    made again.
+    Without `durable`, this holds only if the process stops. It takes a tenth of the time, for files that can be made
+    again.
     """
     with written_whole(path, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)

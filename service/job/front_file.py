@@ -1,7 +1,7 @@
-"""What a job found, as `front.json` and the head of its journal describe it, whichever version wrote them.
+"""The results of a job, as `front.json` and the head of its journal describe them, in any version.
 
-Numbers of networks are found by what they are for (their role) and by where they come from (their source), never by
-their names. Folders of earlier versions lack both; what is missing is derived here and nowhere else.
+Numbers of networks are found by their role (what they are for) and by their source (where they come from), never by
+their names. Folders of earlier versions lack both; the missing facts are derived only here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,15 +36,15 @@ _EARLIER_UNDESCRIBED = {"latency_ms": ("ms", "measured"), "macs": ("", "computed
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One number that is known of networks.
+    """A kind of number that is known of networks.
 
     Attributes:
-        name: As in job files, journals and MLflow.
-        unit: As it is written behind a value; empty where there is none.
+        name: Name in job files, journals and MLflow.
+        unit: Unit as written behind a value; empty where there is none.
         maximise: Whether more is better.
         role: `quality` or `cost`.
         source: `measured`, `computed` or `predicted`.
-        optimised: Whether the search traded it off; else it was limited or noted alone.
+        optimised: Whether the search traded it off; otherwise it was only limited or noted.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
-    """What networks are trained for.
+    """The task that networks are trained for.
 
     Attributes:
-        name: Of the task.
-        metric: What they are judged by.
-        examples: What one example of the data is called, in the plural.
+        name: Name of the task.
+        metric: Metric that they are judged by.
+        examples: Name of the examples of the data, in the plural.
     """
 
     name: str
@@ -76,7 +76,7 @@ class TaskFacts:
 
 
 def read_front_file(folder: Path) -> dict[str, Any] | None:
-    """The content of `front.json` in the terms of this version; None where there is none yet."""
+    """Return the content of `front.json` in the terms of this version; None where there is none yet."""
     content = read_json(folder / "front.json")
     if content is None:
         return None
@@ -84,7 +84,7 @@ def read_front_file(folder: Path) -> dict[str, Any] | None:
 
 
 def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a `front.json` with the keys of this version, whichever wrote it."""
+    """Return the content of a `front.json` of any version with the keys of this version."""
     task = content.get("task") or _EARLIER_TASK
     current = {**content, "task": task}
     if "images" in current and "examples" not in current:
@@ -101,11 +101,11 @@ def brought_up_to_date(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judged_front(front: Mapping[str, Any], scores: "Scores | None" = None) -> dict[str, Any]:
-    """Return a front, in the terms of this version, with how sure its numbers are and which members differ.
+    """Return a front in the terms of this version, with the certainty of its numbers and of differences.
 
     Args:
         front: Content of `front.json`.
-        scores: What is kept of single examples.
+        scores: Scores that are kept of single examples.
     """
     from service.job.certainty import Judged, nothing_kept, with_certainty
 
@@ -124,20 +124,22 @@ def _with_test_quality(member: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_role(described: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """The description of an objective with what earlier versions left out."""
+    """Return the description of an objective, completed where an earlier version wrote it."""
     name = described["name"]
     role = "quality" if name == metric or described.get("maximise") else "cost"
     return {"role": role, "source": _EARLIER_SOURCES.get(name, "measured"), **described}
 
 
 def read_retrained(path: Path) -> dict[str, Any]:
-    """The record of one network that was trained further, in the terms of this version; empty where there is none."""
+    """Return the record of one network that was trained further, in the terms of this version; empty where there is
+    none.
+    """
     record = read_json(path) or {}
     return {name.replace("_accuracy", "_quality"): value for name, value in record.items()}
 
 
 def objectives_of(folder: Path) -> list[dict[str, Any]]:
-    """The objectives of the search, from the front or, before there is one, from the head of the journal."""
+    """Return the objectives of the search, from the front or, before there is one, from the head of the journal."""
     front = read_front_file(folder)
     if front and front.get("objectives"):
         return front["objectives"]
@@ -148,13 +150,13 @@ def objectives_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def described_task(name: str, task: "Task") -> dict[str, Any]:
-    """A task as `task.json` and `front.json` have it; the name is that of a job."""
+    """Return a task as `task.json` and `front.json` have it; the name is that of a job."""
     metric = {"name": task.metric.name, "unit": task.metric.unit, "maximise": task.metric.maximise}
     return {"name": name, "metric": metric, "examples": task.examples}
 
 
 def task_of(front: Mapping[str, Any]) -> TaskFacts:
-    """What the networks of a front are trained for; that of earlier versions where it is not said."""
+    """Return the task of a front; that of earlier versions where it is not stated."""
     task = front.get("task") or _EARLIER_TASK
     metric = task["metric"]
     judged = Quantity(
@@ -168,7 +170,7 @@ def task_of(front: Mapping[str, Any]) -> TaskFacts:
 
 
 def task_of_job(folder: Path) -> TaskFacts:
-    """What the networks of a job are trained for, from its front or, before there is one, from its `task.json`."""
+    """Return the task of a job, from its front or, before there is one, from its `task.json`."""
     front = read_front_file(folder)
     return task_of(front or {"task": read_json(folder / TASK_FILE)})
 
@@ -176,14 +178,14 @@ def task_of_job(folder: Path) -> TaskFacts:
 def quantities_of(
     objectives: Sequence[Mapping[str, Any]], values: Iterable[Mapping[str, Any]], intervals: Iterable[str] = ()
 ) -> list[Quantity]:
-    """Everything that networks can be shown by: what is described, then measured values that are not.
+    """Return all quantities that networks can be shown by: described ones, then measured values without a description.
 
     Earlier versions did not describe the costs that every member has. Values without a description or an interval,
     such as scores of proxies, are notes.
 
     Args:
         objectives: Descriptions, as `read_front_file` and `objectives_of` give them.
-        values: Of networks, by name.
+        values: Values of networks, by name.
         intervals: Names of the values that have intervals, which are measured ones.
     """
     described = [
@@ -208,14 +210,16 @@ def quantities_of(
 
 
 def member_quantities(front: Mapping[str, Any]) -> list[Quantity]:
-    """Everything that is known of the members of a front, see `quantities_of`."""
+    """Return all quantities that are known of the members of a front, see `quantities_of`."""
     members = front.get("members", [])
     intervals = (name for member in members for name in member.get("intervals") or {})
     return quantities_of(front.get("objectives", []), [member["values"] for member in members], intervals)
 
 
 def quality_of(quantities: Sequence[Quantity], task: TaskFacts) -> Quantity:
-    """What networks are judged by: the metric of the task where it is known of them, else another quality."""
+    """Return the quality that networks are judged by: the metric of the task where it is known, else another
+    quality.
+    """
     ranked = sorted(
         (quantity for quantity in quantities if quantity.optimised or quantity.name == task.metric.name),
         key=lambda q: (q.name != task.metric.name, q.role != "quality", not q.maximise),

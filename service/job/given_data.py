@@ -15,7 +15,7 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
 
     Args:
         text: A folder with images, an npz file, a dataset of timm such as `hfds/owner/name`, or the name of a source.
-        option: What messages call it.
+        option: Name of the option in messages.
 
     Raises:
         InvalidJob: There is no such thing.
@@ -38,7 +38,7 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
 def on_other_data(fields: Mapping[str, Any], text: str, option: str = "--data") -> dict[str, Any]:
     """Return the fields of a job on other data.
 
-    What a job says of data belongs to its source: it is kept where the other data are of the same source.
+    The settings of data belong to their source: they are kept where the other data have the same source.
 
     Raises:
         InvalidJob: There are no such data.

@@ -13,9 +13,9 @@ class Gpu(NamedTuple):
     """One GPU, or one part of a partitioned one (MIG).
 
     Attributes:
-        number: As `nvidia-smi -L` numbers it; ``gpu:part`` for a part.
+        number: Number as in `nvidia-smi -L`; ``gpu:part`` for a part.
         uuid: Its name for CUDA_VISIBLE_DEVICES.
-        model: What it is.
+        model: Name of the model.
     """
 
     number: str
@@ -53,10 +53,10 @@ def parse_gpus(listing: str) -> list[Gpu]:
 
 
 def seen_by_cuda(gpus: Sequence[Gpu], allowed: str | None) -> list[Gpu]:
-    """Return the GPUs that CUDA shows to a process: it ignores whatever follows an entry that it does not know.
+    """Return the GPUs that CUDA shows to a process: it ignores everything after an entry that it does not know.
 
     Args:
-        gpus: Of the machine.
+        gpus: Gpus of the machine.
         allowed: CUDA_VISIBLE_DEVICES; None where it is not set.
     """
     if allowed is None:
@@ -79,7 +79,7 @@ def visible(gpus: Sequence[Gpu], chosen: Sequence[str] | None, allowed: str | No
         allowed: CUDA_VISIBLE_DEVICES of this process; None where it is not set.
 
     Raises:
-        ValueError: A chosen one does not exist.
+        ValueError: A chosen GPU does not exist.
     """
     names = [uuid for _, uuid, _ in gpus]
     if allowed is not None:

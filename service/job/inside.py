@@ -1,4 +1,4 @@
-"""A job folder keeps everything inside itself: it may come from someone else."""
+"""Checks that a job folder keeps everything inside itself, because it may come from someone else."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ def require_inside(folder: Path) -> None:
     """Refuse a job folder with links that lead out of it, through which files elsewhere would be read or written.
 
     Raises:
-        InvalidJob: Names the first link, or an entry that is neither a file nor a folder.
+        InvalidJob: There is such a link, or an entry that is neither a file nor a folder; the message names the first.
     """
     root = folder.resolve()
     for place, folders, files in os.walk(folder):

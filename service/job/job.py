@@ -20,7 +20,7 @@ from supernets.training.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceConfig:
-    """Which search space.
+    """The search space of a job.
 
     Args:
         name: Catalogue name, or `package.module:function`.
@@ -36,8 +36,8 @@ class TaskConfig:
     """What networks are trained for and judged by.
 
     Args:
-        name: Catalogue name, or `package.module:object`; `null` for what the data are for.
-        options: Keyword arguments of it. What follows from the data, such as the number of classes, is given.
+        name: Catalogue name, or `package.module:object`; `null` for the task of the data.
+        options: Keyword arguments of the task. Facts of the data, such as the number of classes, are given.
     """
 
     name: str | None = None
@@ -49,16 +49,16 @@ class Job:
     """One run from data to a measured Pareto front.
 
     Args:
-        name: What the job is called; output folders and MLflow runs are named after it.
-        seed: Of everything random.
+        name: Name of the job, also of its output folder and its MLflow runs.
+        seed: Seed of everything random.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        data: What is learned from.
+        data: Data to learn from.
         task: What networks are trained for and judged by.
-        space: What can be built.
-        train: How the supernet is trained.
-        search: How it is searched.
-        proxies: Scores without training, beside or in the search.
-        latency: How latency is measured, or predicted.
+        space: Search space: the networks that can be built.
+        train: Training of the supernet.
+        search: Search of the supernet.
+        proxies: Scores without training, as objectives or filters of the search.
+        latency: Measurement or prediction of latency.
         tracking: Where the job is logged.
     """
 

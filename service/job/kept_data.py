@@ -1,4 +1,6 @@
-"""The data of a job with the split that its folder keeps: made once, written before training, and used for ever."""
+"""The data of a job with the split that its folder keeps: it is made once, written before training, and used
+for ever.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,12 @@ class JobData:
     """The data of a job, found but not loaded.
 
     Attributes:
-        folder: Of the job.
+        folder: Folder of the job.
         source: The data, with the kept split where there is one.
-        looked_at: What is known of them without loading them.
-        place: What messages call them.
-        kept: The split that was kept, if any.
-        changes: What has become of the data since; None where there is no split, or where examples have no identity.
+        looked_at: Facts that are known without loading the data.
+        place: Name of the data in messages.
+        kept: The kept split, if any.
+        changes: Changes of the data since then; None where there is no split, or where examples have no identity.
         own: Whether the split lies in the folder of the job itself.
     """
 
@@ -51,7 +53,7 @@ class JobData:
         """Return the data.
 
         Raises:
-            InvalidJob: They are not those that the job began with.
+            InvalidJob: The data have changed since the job began.
         """
         data = self.source.load(device)
         if self.kept is not None and self.changes is None and data.fingerprint != self.kept.fingerprint:
@@ -61,10 +63,10 @@ class JobData:
         return data
 
     def keep(self, data: Data) -> str:
-        """Write the split into the folder of the job, unless it is there and says what it would say now.
+        """Write the split into the folder of the job, unless the same split is there already.
 
         Returns:
-            What has become of the data that a person should know; nothing by far the most times.
+            Changes of the data that a person should know; usually none.
         """
         if self.own and (self.changes is None or not self._outdated(self.changes)):
             return ""
@@ -117,13 +119,13 @@ def job_data(job: Job, folder: Path, inputs: Iterable[Path] = ()) -> JobData:
     """Return the data of a job, found but not loaded, split as its networks were trained.
 
     Args:
-        job: Whose data.
-        folder: Of the job; it need not be there yet.
+        job: Job whose data are found.
+        folder: Folder of the job; it need not be there yet.
         inputs: Folders of jobs that it takes its networks from.
 
     Raises:
-        InvalidJob: They are not those that the job began with.
-        InvalidData: They are missing, damaged, too small or not of the expected form.
+        InvalidJob: The data have changed since the job began.
+        InvalidData: The data are missing, damaged, too small or not of the expected form.
     """
     source = data_source(job.data)
     place = f"data.path: {job.data.path}" if job.data.path else f"data: {job.data.source}"

@@ -1,4 +1,4 @@
-"""The `latency` of a job: how it is measured, and what predicts it where it is not."""
+"""The section `latency` of a job: how latency is measured, or predicted."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ _MOST = dict.fromkeys(("tflops", "bandwidth_gb_s", "overhead_us"), 1e9)
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyticConfig:
-    """A device on paper for the objective `roofline_ms`: a listed one, or its peak figures.
+    """A device for the objective `roofline_ms`, which is not measured: a listed one, or its peak figures.
 
     Args:
         device: Catalogue name (`nas list device`) or `package.module:function`.
@@ -46,7 +46,7 @@ class AnalyticConfig:
         """Return the device.
 
         Raises:
-            ValueError: There is none of that name.
+            ValueError: There is nothing of that name.
         """
         if self.device is not None:
             return catalogue.make("device", self.device)
@@ -60,21 +60,21 @@ class AnalyticConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySection(LatencyConfig):
-    """How latency is measured; what predicts it in the search, where anything does.
+    """How latency is measured, and how the search predicts it, if it does.
 
     Args:
-        table: File that `nas profile --table` wrote for this space, device and settings: the search then predicts
-            `latency_ms` from it, a limit on it is kept by the upper end of the 95% interval, and the front is measured.
-        analytic: Device on paper that the objective `roofline_ms` is reckoned for.
+        table: File that `nas profile --table` wrote for this space, device and settings. The search then predicts
+            `latency_ms` from it, keeps a limit by the upper end of the 95% interval, and measures only the front.
+        analytic: Device that the objective `roofline_ms` is computed for, by its data sheet.
     """
 
     table: str | None = None
     analytic: AnalyticConfig | None = None
 
     def make_backend(self) -> Any:
-        """Return the backend of the catalogue, or of one's own.
+        """Return the backend of the catalogue, or the user's own.
 
         Raises:
-            ValueError: There is none of that name.
+            ValueError: There is nothing of that name.
         """
         return catalogue.make("backend", self.backend)

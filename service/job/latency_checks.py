@@ -1,4 +1,4 @@
-"""What is wrong with the prediction of latency in a job."""
+"""Mistakes in the prediction of latency in a job."""
 
 from collections.abc import Iterator
 from math import prod
@@ -8,7 +8,7 @@ from service import catalogue
 from service.catalogue import OBJECTIVES
 from service.job.job import Job
 
-_MOST_VALUES = 2**30  # of one batch of inputs: 4 GiB
+_MOST_VALUES = 2**30  # bytes of one batch of inputs: 4 GiB
 
 
 def mistakes(job: Job, space: Space | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The latency table that a job names: read, and checked against the job that is to be predicted by it."""
+"""The latency table that a job names, read and checked against the job."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ def read_table(job: Job, space: Space) -> LatencyTable:
     """Return the table that a job names.
 
     Raises:
-        InvalidJob: It cannot be read, or is of another space or of other conditions; says what differs.
+        InvalidJob: It cannot be read, or is of another space or of other conditions; the message says what differs.
     """
     assert job.latency.table is not None
     found = list(mistakes(job, space))
@@ -48,7 +48,7 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
         with Meter(job.latency) as meter:
             here = meter.conditions(torch_device(job.device), space.example()).to_dict()
     except (DeviceUnreachable, ValueError):
-        return  # said elsewhere
+        return  # reported elsewhere
     if differing := differing_conditions(table.conditions, here):
         yield f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
 

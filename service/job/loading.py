@@ -1,4 +1,4 @@
-"""From a recipe, a file, a folder or plain fields to a checked job; whatever is wrong is reported at once."""
+"""The way from a recipe, a file, a folder or plain fields to a checked job; all mistakes are reported at once."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +35,11 @@ def load_job(
     Args:
         source: Name of a recipe, a `.yaml`, `.yml` or `.json` file, or the folder of an earlier job.
         sets: Settings such as ``train.epochs=5``; values are YAML.
-        data: Data on the command line that take the place of those of the job.
-        warn: Told of what is allowed but probably not meant, one line each.
+        data: Data on the command line that replace those of the job.
+        warn: Receives a line for each thing that is allowed but probably not meant.
 
     Raises:
-        InvalidJob: With all mistakes at once.
+        InvalidJob: There are mistakes; it lists all of them at once.
     """
     try:
         fields = read_fields(job_file(source))
@@ -60,11 +60,11 @@ def job_of(
     Args:
         data: The fields.
         sets: Settings such as ``train.epochs=5``; values are YAML.
-        look: Looks at the data; who checks many jobs on the same data remembers what it said.
-        warn: Told of what is allowed but probably not meant, one line each.
+        look: Function that looks at the data; callers that check many jobs on the same data may remember its answer.
+        warn: Receives a line for each thing that is allowed but probably not meant.
 
     Raises:
-        InvalidJob: With all mistakes at once.
+        InvalidJob: There are mistakes; it lists all of them at once.
     """
     data, mistakes = with_settings(data, sets)
     data = places.placed(data, Path())
@@ -107,7 +107,7 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
     same_end = [".".join(known) for known in valid if known[-1] == path[-1]]
     if same_end:
         raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
-    for depth in range(len(path) - 1, 0, -1):  # the innermost section that there is
+    for depth in range(len(path) - 1, 0, -1):  # the innermost section that exists
         names = dict.fromkeys(known[depth] for known in valid if len(known) > depth and known[:depth] == path[:depth])
         if names:
             where = ".".join(path[:depth])

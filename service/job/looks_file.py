@@ -49,7 +49,7 @@ def read_anatomy(folder: Path, key: str) -> Anatomy | None:
 
     Raises:
         DamagedFile: The file is damaged.
-        ValueError: The key is no name of a file.
+        ValueError: The key is not a valid name of a file.
     """
     path = member_file(folder, key, "network.json")
     try:
@@ -74,7 +74,7 @@ def read_mistakes(folder: Path, key: str) -> list[Shown]:
 
     Raises:
         DamagedFile: The file is damaged, or a picture is no PNG file.
-        ValueError: The key is no name of a file.
+        ValueError: The key is not a valid name of a file.
     """
     path = member_file(folder, key, "mistakes.json")
     try:

@@ -1,4 +1,4 @@
-"""What a job can name as an objective, and what is known of it before anything is evaluated."""
+"""The objectives that a job can name, and what is known of them before anything is evaluated."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import inf, isinf
@@ -24,12 +24,12 @@ class Known(NamedTuple):
 
     Attributes:
         role: `quality` or `cost`.
-        unit: Of its values.
+        unit: Unit of its values.
         low: The least value that any architecture of the space can have, and
         high: the largest.
         maximise: Whether more is better; None where that is not known yet.
-        computed: The objective itself where it needs no network, so that what limits on several leave can be looked
-            for.
+        computed: The objective itself where it needs no network, so that architectures within several limits can be
+            looked for.
     """
 
     role: str
@@ -53,11 +53,11 @@ class Known(NamedTuple):
 
 
 def known_objectives(task: "Task | None", space: Space | None) -> dict[str, Known]:
-    """Return what can be named without writing it oneself: what is listed, the metric of the task, costs of the space.
+    """Return the built-in objectives: those listed, the metric of the task, and the costs of the space.
 
     Args:
-        task: What networks are trained for; where that is not known, it may be any listed task.
-        space: What is searched, where that is known.
+        task: Task of the networks; where it is not known, it may be any listed task.
+        space: Space that is searched, where it is known.
     """
     found = {
         name: Known(one.role, one.unit, one.low, maximise=one.role == "quality")
@@ -75,12 +75,12 @@ def known_objectives(task: "Task | None", space: Space | None) -> dict[str, Know
 
 
 def own_objective(name: str, task: "Task | None", space: Space | None) -> Known | None:
-    """Return what is known of an objective of the user's own; None where that shows only once there are networks.
+    """Return what is known of a user's own objective; None where this needs networks.
 
-    One that takes nothing but the task and the space is made, of any other the class says what it has to say.
+    An objective that takes only the task and the space is made; the class of any other one is asked.
 
     Raises:
-        ValueError: It cannot be imported or made, or is no objective.
+        ValueError: It cannot be imported or made, or is not an objective.
     """
     from nas.objectives import Objective
     from nas.objectives.objective import is_computed
@@ -109,7 +109,7 @@ def own_objective(name: str, task: "Task | None", space: Space | None) -> Known 
 
 
 def _number(value: Any, otherwise: float) -> float:
-    """An attribute of a class, where it is a number and not made by each object."""
+    """Return an attribute of a class, where it is a number and not made by each object."""
     return float(value) if isinstance(value, int | float) else otherwise
 
 

@@ -1,4 +1,4 @@
-"""Who is told what a job does."""
+"""The observers of a job."""
 
 from collections.abc import Callable
 from typing import Any

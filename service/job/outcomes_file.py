@@ -1,4 +1,4 @@
-"""What the members of a front gave for each example, as files of the job folder beside their weights.
+"""The outcomes of the members of a front for each example, as files of the job folder beside their weights.
 
 `front/KEY.validation.npz` and `front/KEY.test.npz` hold `Outcomes`, without pickles: the array `scores`, and the
 columns of the task. `front/KEY.breakdown.json` holds what the task reads from them.
@@ -34,7 +34,7 @@ def read_outcomes(folder: Path, key: str, split: str) -> Outcomes | None:
 
     Raises:
         DamagedFile: The file is damaged.
-        ValueError: The key is no name of a file.
+        ValueError: The key is not a valid name of a file.
     """
     path = member_file(folder, key, f"{split}.npz")
     if not path.exists():
@@ -58,7 +58,7 @@ def read_breakdown(folder: Path, key: str, split: str = "test") -> Breakdown:
 
     Raises:
         DamagedFile: The file is damaged.
-        ValueError: The key is no name of a file.
+        ValueError: The key is not a valid name of a file.
     """
     path = member_file(folder, key, "breakdown.json")
     try:

@@ -1,7 +1,7 @@
-"""Files and folders that a job names: found from wherever the job is started, and also where they were moved along.
+"""Files and folders that a job names: they are found from any current folder, and after the job was moved with them.
 
-A relative path in a job file is meant from the folder of that file; if nothing is there, from the current folder, as on
-the command line. `~` and `$NAME` are what they are in a shell.
+A relative path in a job file starts at the folder of that file or, if nothing is there, at the current folder, as on
+the command line. `~` and `$NAME` mean the same as in a shell.
 """
 
 import os
@@ -19,9 +19,9 @@ def placed(fields: Mapping[str, Any], base: Path, moved: Mapping[str, Any] | Non
     """Return the fields of a job with whole paths.
 
     Args:
-        fields: As they are written.
-        base: The folder that relative paths are meant from.
-        moved: Dotted field -> path from `base`, where nothing is at the whole path any more.
+        fields: Fields as written.
+        base: The folder that relative paths start from.
+        moved: Dotted field -> path from `base`, for files that are no longer at the whole path.
     """
     found = dict(fields)
     for section, name in FIELDS:

@@ -1,4 +1,4 @@
-"""The folder of a job: made or taken up again, locked while a process works in it."""
+"""The folder of a job: made or used again, and locked while a process works in it."""
 
 import fcntl
 import json
@@ -36,10 +36,10 @@ _LEADER_STARTS_S = 120.0
 
 
 def prepare_folder(job: Job, output: str | Path | None = None, *, code: Sequence[str] = ()) -> Path:
-    """Return the folder to run a job in, made where it is missing; a job that has begun there goes on.
+    """Return the folder to run a job in, made where it is missing; a job that has begun there is resumed.
 
     Args:
-        job: What will run.
+        job: Job that will run.
         output: The folder; by default a new one, ``runs/<name>-<date>-<time>``.
         code: Folders that the job imports the user's own code from, see `own_code.beside`.
 
@@ -83,7 +83,7 @@ def await_folder(output: str | Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a job folder; the lock ends with the process, however that ends.
+    """Keep other processes out of a job folder; the lock ends with the process, in any way.
 
     Raises:
         InvalidJob: Another process works in the folder, or a link leads out of it.
@@ -134,7 +134,7 @@ def job_record(job: Job, here: Mapping[str, Any], code: Sequence[str] = ()) -> d
     """Return the content of `job.json`.
 
     Args:
-        job: What will run.
+        job: Job that will run.
         here: The `environment` that it is prepared in.
         code: Folders that the job imports the user's own code from.
     """
@@ -155,7 +155,7 @@ def check_supernet(job: Job, folder: Path) -> None:
     """Refuse a supernet of another job folder that this job cannot search.
 
     Raises:
-        InvalidJob: There is none, or it is of another space.
+        InvalidJob: There is no supernet, or it is of another space.
     """
     if not (folder / "supernet.safetensors").is_file():
         raise InvalidJob([f"{folder}: holds no trained supernet (supernet.safetensors); make one with `nas train`"])
@@ -169,7 +169,7 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
     theirs = _completed(theirs, to_dict(Job(name="job", space=SpaceConfig(name="any"))))
     own_task: dict[str, Any] = {"name": None, "options": {}}
     ours["task"], task = (own_task | (tree.get("task") or {}) for tree in (ours, theirs))
-    if None in (ours["task"]["name"], task["name"]):  # that of the data, which are compared as well
+    if None in (ours["task"]["name"], task["name"]):  # the fingerprint of the data, which are compared as well
         by_default = look_at(job.data).task
         ours["task"], task = (one | {"name": one["name"] or by_default} for one in (ours["task"], task))
     theirs = {**theirs, "task": task}
@@ -218,16 +218,16 @@ def differences(there: Any, here: Any, path: tuple[str, ...] = ()) -> list[str]:
 
 
 def check_same(job: Job, folder: Path) -> None:
-    """Refuse to go on with another job than that of a folder; data may have moved, if their content is the same.
+    """Refuse to resume a folder with a different job; data may have moved, if their content is the same.
 
     Raises:
-        InvalidJob: It is another job, or its data are not those that it began with.
+        InvalidJob: It is another job, or its data have changed since it began.
     """
     here, unset = (json.loads(json.dumps(to_dict(j))) for j in (job, Job(name="job", space=SpaceConfig(name="any"))))
     there = _completed(saved_job(folder), unset)
     different = [line for line in differences(there, here) if line not in _SAME]
     if different and (folder / SPLIT).exists() and all(line.split(":")[0] in _PLACES for line in different):
-        job_data(job, folder)  # whatever they are called now, they must be the same
+        job_data(job, folder)  # they may have another name now, but must be the same
         _remember_places(job, folder)
         return
     if different:

@@ -1,4 +1,4 @@
-"""From the names of proxies in a job to what computes them."""
+"""The way from the names of proxies in a job to the objects that compute them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ def make(name: str, options: Mapping[str, Any], costs: Collection[str] = ()) -> 
 
     Args:
         name: A proxy, or a cost of the space.
-        options: Of the proxy, by name.
-        costs: What the space counts.
+        options: Options of the proxy, by name.
+        costs: Costs that the space counts.
 
     Raises:
         ValueError: There is no such proxy, or no such option, or its value is not allowed.
@@ -82,7 +82,7 @@ def check_name(name: str, costs: Collection[str] = ()) -> None:
     """Refuse a name that is neither a proxy nor an aggregate, nor one of the costs of the space.
 
     Raises:
-        ValueError: There is not.
+        ValueError: The name is none of these.
     """
     if name in AGGREGATES or name in PROXIES or name in costs:
         return
@@ -95,10 +95,10 @@ def check_name(name: str, costs: Collection[str] = ()) -> None:
 def with_aggregates(
     names: Sequence[str], columns: Mapping[str, np.ndarray], proxies: "Mapping[str, Proxy]"
 ) -> dict[str, np.ndarray]:
-    """Return columns of scores [m] in the order of `names`, aggregates behind their parts.
+    """Return columns of scores [m] in the order of `names`, aggregates after their parts.
 
     Args:
-        names: As the user wrote them.
+        names: Names as the user wrote them.
         columns: Scores of plain proxies [m], NaN where there is none.
         proxies: Those proxies, which say whether higher is better.
     """
@@ -107,7 +107,9 @@ def with_aggregates(
         filled |= {part: columns[part] for part in plain_names([name])}
         if name in AGGREGATES:
             parts = [columns[part] * (1 if proxies[part].maximise else -1) for part in AGGREGATES[name].parts]
-            scored = all(np.isfinite(part).any() for part in parts)  # without a part, the rest is another proxy
+            scored = all(
+                np.isfinite(part).any() for part in parts
+            )  # without one of its parts it would be another proxy
             combine = resolve("proxy", AGGREGATES[name].target)
             filled[name] = combine(parts) if scored else np.full(len(parts[0]), np.nan)
     return filled

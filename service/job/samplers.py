@@ -1,4 +1,4 @@
-"""From the name of a sampler in a job to what makes it."""
+"""The way from the name of a sampler in a job to the function that makes it."""
 
 from collections.abc import Iterator
 
@@ -33,11 +33,11 @@ def maker(config: TrainConfig) -> MakeSampler:
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
-    """Yield what is wrong with the sampler and its options, one line each.
+    """Yield one line for each mistake in the sampler and its options.
 
     Args:
-        config: Of the training.
-        space: What is trained, as far as that is known.
+        config: Config of the training.
+        space: Space that is trained, as far as it is known.
     """
     try:
         catalogue.check("sampler", config.sampler)

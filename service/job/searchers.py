@@ -18,7 +18,7 @@ _GIVEN = (
     *("space", "objectives", "population", "seed", "violation"),
     *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start"),
 )
-_PREDICTOR = "predictor"  # the option of a searcher that names what makes its predictors
+_PREDICTOR = "predictor"  # option of a searcher that names what makes its predictors
 
 
 def make(
@@ -31,11 +31,11 @@ def make(
     """Return the searcher of a job.
 
     Args:
-        config: Of the search.
-        space: Where it searches.
-        seed: Of everything random in it.
+        config: Config of the search.
+        space: Space that it searches.
+        seed: Seed of everything random in it.
         violation: Exact violations [N] of encodings [N, D].
-        known: What else is known of the search, for searchers that have an argument of this name.
+        known: Further facts of the search, for searchers that have an argument of this name.
 
     Raises:
         ValueError: There is no such searcher or predictor, or it refuses its options.

@@ -35,7 +35,7 @@ def budget(config: TrainConfig, space: Space, epoch_steps: int) -> "Budget":
     """Return what the stages of a training with splits may spend.
 
     Raises:
-        ValueError: It is too little, with the field in front.
+        ValueError: The budget is too small; the message begins with the field.
     """
     from supernets.training.few_shot_budget import Budget
 

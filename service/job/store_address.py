@@ -1,6 +1,6 @@
-"""The address of an MLflow store: without the password that it may hold, and as a file on this machine.
+"""The address of an MLflow store: without its password, and as a file on this machine.
 
-Addresses that are kept, shown or handed on hold no password. Passwords stay in the environment, from where
+Addresses that are kept, shown or passed on hold no password. Passwords stay in the environment, from where
 `with_password` takes them when a store is opened.
 """
 

@@ -1,4 +1,4 @@
-"""The `tracking` of a job: where it is logged."""
+"""The section `tracking` of a job: where it is logged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Plain data into a tree of dataclasses, with every mistake in it found at once and said in plain words.
+"""Turns plain data into a tree of dataclasses, and reports all mistakes at once in plain words.
 
-The types are checked by pydantic, ranges by the dataclasses themselves. A field with a mistake is noted, taken out
-and its default used instead, so that the rest is checked as well.
+The types are checked by pydantic, ranges by the dataclasses themselves. A field with a mistake is noted and replaced by
+its default, so that the rest is checked as well.
 """
 
 import copy
@@ -28,7 +28,7 @@ _YAML = {"None": "null", "True": "true", "False": "false"}
 
 @dataclass(kw_only=True)
 class Checked(Generic[T]):
-    """What became of the data: the tree (with defaults where a field was wrong), and the mistakes by their path."""
+    """The result of checking: the tree (with defaults where a field was wrong), and the mistakes by their path."""
 
     tree: T | None = None
     mistakes: dict[Path, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
     Args:
         cls: The dataclass at the root of the tree; its pydantic configuration forbids unknown fields.
         data: Field values as read from a file.
-        placeholders: What to go on with where a required field at the root is missing or wrong.
+        placeholders: Values to go on with where a required field at the root is missing or wrong.
     """
     root: Any = cls
     adapter: TypeAdapter[T] = _adapter(root)
@@ -57,10 +57,10 @@ def check_fields(cls: type[T], data: Mapping[str, Any], placeholders: Mapping[st
         except ValidationError as error:
             repaired = False
             found = dict(_mistake(cls, detail) for detail in reversed(error.errors(include_url=False)))
-            for path, message in reversed(found.items()):  # of several on one field the first
+            for path, message in reversed(found.items()):  # the first of several on one field
                 checked.mistakes.setdefault(path, message)
                 repaired |= _take_out(cls, remaining, path, placeholders)
-                if not repaired:  # the default is no better: the whole section is left out
+                if not repaired:  # the default is wrong, too: the whole section is left out
                     repaired = _take_out(cls, remaining, path[:1], placeholders)
             if not repaired:
                 return checked
@@ -134,9 +134,9 @@ def option_mistakes(
     Args:
         kind: A key of `catalogue.KINDS`.
         name: A name of that table, or `package.module:object`.
-        options: By name.
-        path: Where they stand in the job.
-        hidden: Arguments that are no options.
+        options: Options by name.
+        path: Path of these options in the job.
+        hidden: Arguments that are not options.
 
     Raises:
         ValueError: There is no such name.
@@ -159,12 +159,12 @@ def option_mistakes(
 
 
 def placed(error: Exception, section: str, places: Mapping[str, str]) -> str:
-    """Return the line of a mistake: at the place of the field that it is about, or else at the section.
+    """Return the line of a mistake, with the place of its field, or else with its section.
 
     Args:
-        error: What a constructor raised.
-        section: Where it was made from in the job.
-        places: Name of a field -> where that stands in the job.
+        error: Error that a constructor raised.
+        section: Section of the job that it was made from.
+        places: Name of a field -> its place in the job.
     """
     if isinstance(error, FieldError) and error.field in places:
         return f"{places[error.field]}: {error.text}"

@@ -1,4 +1,4 @@
-"""Removing the folders of jobs that are over, and what submissions that were killed left."""
+"""Removing the folders of jobs that are over, and the remains of killed submissions."""
 
 import os
 import shutil
@@ -25,12 +25,12 @@ _SUBMISSIONS_END_S = 3600.0
 
 
 def clean(queue: Queue, states: Sequence[str], older_than_s: float, *, remove: bool) -> list[tuple[Path, int]]:
-    """Find, and where asked for remove, what is not needed any more.
+    """Find and, if asked, remove what is no longer needed.
 
     Args:
-        queue: Whose folders.
-        states: Only jobs that ended so.
-        older_than_s: Only jobs that ended longer ago.
+        queue: Queue whose folders are cleaned.
+        states: Only jobs that ended in one of these states.
+        older_than_s: Only jobs that ended at least this many seconds ago.
         remove: Whether to remove them.
 
     Returns:
@@ -66,6 +66,6 @@ def _size(folder: Path) -> int:
 
 def _remove(folder: Path) -> None:
     lock = try_lock(folder)
-    if lock is not None:  # else someone looks after it just now
+    if lock is not None:  # another process works on it now
         with lock:
             shutil.rmtree(folder, ignore_errors=True)

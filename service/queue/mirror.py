@@ -1,7 +1,7 @@
 """The process ``service.queue.mirror FOLDER…``: brings MLflow up to date with job folders of a queue, and ends.
 
-A process of its own, so that neither jobs nor whoever serves the queue load mlflow. Relative places, such as the local
-store `runs/mlflow.db`, lead from where the job was submitted.
+It is a process of its own, so that neither jobs nor the process that serves the queue load mlflow. Relative places,
+such as the local store `runs/mlflow.db`, start from the folder where the job was submitted.
 """
 
 import os

@@ -44,10 +44,10 @@ class PipelineStage:
     """One job of a pipeline.
 
     Args:
-        name: What others call it.
-        run: Which stages of a job it runs; see the module.
-        options: Of these stages: name of the stage -> options.
-        job: A recipe, a job file, or fields; by default what the pipeline has.
+        name: Name by which other stages refer to it.
+        run: Stages of a job that it runs; see the module.
+        options: Options of these stages: name of the stage -> options.
+        job: A recipe, a job file, or fields; by default that of the pipeline.
         settings: Fields that differ, by dotted path.
         source: `from` in the file: the stage, or finished job folder, whose files are taken.
         after: Stages that must have finished before.
@@ -100,7 +100,7 @@ def drafts(fields: Mapping[str, Any], sets: Sequence[str], ticket: Ticket, sourc
     """Return the jobs of a pipeline, each after those that it needs.
 
     Raises:
-        InvalidJob: With all mistakes at once.
+        InvalidJob: There are mistakes; it lists all of them at once.
     """
     checked = check_fields(_File, {**fields, "place": str(Path(source).parent)}, {"name": "pipeline", "stages": []})
     if checked.mistakes or checked.tree is None:
@@ -152,7 +152,7 @@ def _with_options(content: Mapping[str, Any]) -> dict[str, Any]:
         try:
             taken = catalogue.parameters("stage", stage)
         except ValueError:
-            continue  # said with the field `run`
+            continue  # reported with the field `run`
         given = {name: beside[name] for name in beside if name in taken}
         if given:
             options[stage] = {**given, **options.get(stage, {})}
@@ -224,12 +224,12 @@ def _made_stages(stage: PipelineStage) -> dict[str, Stage]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """What a stage starts from: a stage before it, or a folder.
+    """The source of a stage: an earlier stage, or a folder.
 
     Attributes:
-        key: Which.
-        fields: Of its job.
-        files: Name of a file that it leaves, or took itself -> where that lies.
+        key: Name of the stage, or path of the folder.
+        fields: Fields of its job.
+        files: Name of a file that it leaves, or took itself -> place of the file.
         code: Folders that it imports the user's own code from.
     """
 

@@ -1,7 +1,7 @@
-"""The queue: a folder of job folders. What is in it is all there is to know; any process may look at it or add to it.
+"""The queue: a folder of job folders, which hold everything that is known; any process may look at it or add to it.
 
-Each job folder is named by its id and the name of the job, such as ``3f9a1c-cifar10``. It appears complete, by being
-renamed. The folder is for its owner alone: what runs there runs in their name.
+Each job folder is named by its id and the name of the job, such as ``3f9a1c-cifar10``. It appears complete, because it
+is renamed. Only its owner may use the folder: jobs run under their name.
 """
 
 import ctypes
@@ -52,9 +52,9 @@ class Draft:
     """A job that is not in the queue yet.
 
     Args:
-        key: Names the draft among others that are added with it.
+        key: Name of the draft among others that are added with it.
         ticket: Its `after` and `inputs` may name such others by their keys.
-        job: What the stages of the ticket are of; None for a ticket with a `call`.
+        job: Job that the stages of the ticket belong to; None for a ticket with a `call`.
     """
 
     key: str
@@ -64,22 +64,22 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How a job stands.
+    """The status of a job.
 
     Args:
-        folder: Of the job.
-        name: Of the job.
+        folder: Folder of the job.
+        name: Name of the job.
         state: waiting (for other jobs), queued, running, cancelling, or the status of its result.
-        reason: Why it ended so, or what it waits for.
-        stage: What it is doing.
-        done: How far that stage is, of `total`.
+        reason: Why it ended in this state, or what it waits for.
+        stage: The current stage.
+        done: Progress of the stage, out of `total`.
         left_s: Seconds to the end of the stage at the speed so far; None where it is not known.
         gpus: The GPUs that it has.
-        attempt: Which start this is; 0 before the first.
-        wanted_gpus: How many GPUs it asks for.
+        attempt: Number of the current start; 0 before the first.
+        wanted_gpus: Number of GPUs that it asks for.
         priority: Higher starts first.
-        executor: Where it runs.
-        order: Of submission.
+        executor: Executor that runs it.
+        order: Order of submission.
     """
 
     folder: Path
@@ -119,10 +119,10 @@ class Queue:
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> "Queue":
-        """Return the queue in a folder, made where that is asked for and it is missing.
+        """Return the queue in a folder, which is made if asked for.
 
         Raises:
-            InvalidJob: There is none, or the folder belongs to someone else, is a file, or cannot be made.
+            InvalidJob: There is no queue, or the folder belongs to another user, is a file, or cannot be made.
         """
         folder = folder.resolve()
         try:
@@ -148,10 +148,10 @@ class Queue:
         return [path for name in sorted(names) if (path := self.folder / name).is_dir()]
 
     def find(self, text: str) -> Path:
-        """Return the job with this id, or with an id that begins so.
+        """Return the job with this id, or whose id begins with it.
 
         Raises:
-            InvalidJob: There is none, or there are several.
+            InvalidJob: There is no such job, or there are several.
         """
         folders = self.folders()
         exact = [folder for folder in folders if text in (id_of(folder), folder.name)]
@@ -166,7 +166,7 @@ class Queue:
     # ---- adding
 
     def add(self, drafts: Sequence[Draft]) -> list[Path]:
-        """Add jobs, each wholly or not at all, those that others wait for before them.
+        """Add jobs, each whole or not at all; jobs that others wait for come first.
 
         Raises:
             OSError: The disk is full or the folder cannot be written; then nothing was added.
@@ -178,7 +178,7 @@ class Queue:
             try:
                 self._write(place, drafts, names, first)
                 (self.folder / _SEQUENCE).write_text(str(first + len(drafts)))
-                _sync(place)  # once for all: a job that is seen survives a power failure
+                _sync(place)  # once for all: a job that is visible survives a power failure
                 for draft in drafts:
                     (place / names[draft.key]).rename(self.folder / names[draft.key])
             finally:
@@ -217,7 +217,7 @@ class Queue:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time adds."""
+        """Let one process at a time add jobs."""
         with (self.folder / _LOCK).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -252,7 +252,7 @@ class Queue:
         (folder / CANCEL).touch()
 
     def retry(self, folder: Path) -> list[Path]:
-        """Queue a job again that did not finish, and those that were skipped because of it; return them.
+        """Queue an unfinished job again, with those that were skipped because of it, and return them.
 
         Raises:
             InvalidJob: It runs, waits or has finished.
@@ -340,10 +340,10 @@ def _note_unlogged(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring to the disk what was written to the file system of a folder; others, that may be away, are not waited for.
+    """Flush the file system of a folder to disk, without waiting for other file systems, which may be away.
 
     Raises:
-        OSError: It could not be written.
+        OSError: The file system could not be written.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

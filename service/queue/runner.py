@@ -1,11 +1,11 @@
 """The runner of a queued job: the process ``service.queue.runner FOLDER``, the same under every executor.
 
-It may be started at any time, any number of times: it returns at once where the job has a result or another runner
-holds its lock, and else goes on where the last one stopped. It never imports mlflow: whoever drives the queue mirrors
-the folder.
+It may be started at any time, any number of times. It returns at once where the job has a result or another runner
+holds its lock; otherwise it continues where the last one stopped. It never imports mlflow: the process that serves the
+queue mirrors the folder.
 
-SIGTERM asks for a clean stop, at the next checkpoint of a training or after the present evaluation. With a file
-`cancel` in the folder the job is then over, without one it can be started again and the attempt does not count.
+SIGTERM asks for a clean stop, at the next checkpoint of a training or after the current evaluation. If there is a file
+`cancel` in the folder, the job is then over. Otherwise it can be started again, and this does not count as an attempt.
 """
 
 import errno
@@ -47,7 +47,7 @@ _ACTIVITY_EVERY_S = 1.0
 
 
 class Stopped(BaseException):
-    """The job ends now and is gone on with later."""
+    """The job stops now and is resumed later."""
 
 
 class Cancelled(BaseException):
@@ -69,11 +69,11 @@ def run_job(folder: Path, lock: IO[str] | None = None) -> int:
 
     Args:
         folder: The job folder.
-        lock: Its lock, where whoever starts the runner holds it already.
+        lock: Its lock, where the caller holds it already.
 
     Returns:
-        `OVER` (there is a result), `BUSY` (another runner works on it), `STOPPED` (it can go on at any time; the
-        attempt does not count) or `MACHINE_FAILED` (disk full and the like: worth another attempt later).
+        `OVER` (there is a result), `BUSY` (another runner works on it), `STOPPED` (it can be resumed at any time, and
+        this does not count as an attempt) or `MACHINE_FAILED` (disk full and the like: worth another attempt later).
     """
     folder = folder.resolve()
     if is_over(folder):
@@ -115,17 +115,17 @@ def _run_locked(folder: Path) -> int:
     except Stopped:
         write_json(folder / PROCESS, {**processes.this(), "stopped": True})
         return STOPPED
-    except KeyboardInterrupt:  # of a person who runs jobs in their own process: no fault of the job
+    except KeyboardInterrupt:  # of a person who runs jobs in their own process: not a fault of the job
         write_json(folder / PROCESS, {**processes.this(), "stopped": True})
         raise
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
-        if is_cancelled(folder):  # whatever being stopped made of it
+        if is_cancelled(folder):  # an error that the stop itself caused
             end(folder, CANCELLED, "cancelled while it was running")
             return OVER
         if distributed.lost_another(error):
-            raise  # no fault of the job: it goes on in the next attempt
+            raise  # not a fault of the job: it is resumed in the next attempt
         traceback.print_exc()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         end(folder, FAILED, f"{type(error).__name__}: {reason}", traceback=traceback.format_exc())
@@ -134,13 +134,13 @@ def _run_locked(folder: Path) -> int:
 
 @dataclass
 class _Stop:
-    """Whether the job should end; every event of the job passes through here."""
+    """The decision whether the job should end; every event of the job passes through here."""
 
     folder: Path
     asked: float | None = None  # when SIGTERM came, of the monotonic clock
     saved: int = 0  # checkpoint at that time
     said: float = float("-inf")
-    began: tuple[str, float, float] = ("", 0.0, 0.0)  # the present stage, how far it was at first, when that was
+    began: tuple[str, float, float] = ("", 0.0, 0.0)  # the current stage, its first progress, and the time of it
 
     @contextmanager
     def listening(self) -> Iterator["_Stop"]:
@@ -155,7 +155,7 @@ class _Stop:
             self.asked, self.saved = time.monotonic(), self._checkpoint()
 
     def _checkpoint(self) -> int:
-        """When the last checkpoint of any training of the job was written; 0 where there is none."""
+        """Return when the last checkpoint of any training of the job was written; 0 where there is none."""
         written = [path.stat().st_mtime_ns for path in self.folder.rglob("checkpoint.pt") if path.exists()]
         return max(written, default=0)
 
@@ -188,7 +188,7 @@ class _Stop:
             return
         self.said = now
         noted = {"stage": stage, "done": done, "total": total, "boot_s": now}
-        with suppress(OSError):  # it is for people only
+        with suppress(OSError):  # it is only for people
             write_json(self.folder / ACTIVITY, {**noted, "first": self.began[1], "since_boot_s": self.began[2]})
 
 
@@ -224,7 +224,9 @@ def _staged(folder: Path, ticket: Ticket, observer: Observer) -> dict[str, Any]:
 
     inputs = {file: folder.parent / name for file, name in ticket.inputs.items()}
     plan = Plan(stages=ticket.stages, options=ticket.stage_options, inputs=inputs)
-    return run(folder, load_job(folder), observer, plan, mirror=None)  # whoever drives the queue mirrors the folder
+    return run(
+        folder, load_job(folder), observer, plan, mirror=None
+    )  # the process that serves the queue mirrors the folder
 
 
 def _called(name: str) -> Callable[..., dict[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""The jobs of one file: fields read, many checked at once."""
+"""The jobs of one file: reading their fields, and checking many at once."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def readable(read: Callable[[str], Any], text: str) -> Any:
 
 
 class Checker:
-    """Checks many jobs that differ little: data are looked at once, and jobs that differ in the seed only once."""
+    """A checker of many similar jobs: it looks at data once, and checks jobs that differ only in the seed once."""
 
     def __init__(self) -> None:
         self.data: dict[str, LookedAt] = {}

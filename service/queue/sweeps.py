@@ -1,4 +1,4 @@
-"""Sweeps: one job file and fields that take several values, each combination a job of one array."""
+"""Sweeps: a job file and fields with several values; each combination is a job of one array."""
 
 import itertools
 import re
@@ -19,13 +19,13 @@ def jobs(fields: Mapping[str, Any], sets: Sequence[str], sweeps: Sequence[str], 
     """Return a job for each combination of values.
 
     Args:
-        fields: Of the job.
+        fields: Fields of the job.
         sets: ``path=value`` for every job.
         sweeps: ``path=value,value,…``; several are combined, each value with each.
-        ticket: What all of them have in common; an empty name stands for that of the job.
+        ticket: Common ticket of all of them; an empty name stands for that of the job.
 
     Raises:
-        InvalidJob: With all mistakes of all jobs at once, each told once.
+        InvalidJob: There are mistakes; it lists those of all jobs, each once.
     """
     from service.job.checks import require_supernet_space
 
@@ -80,7 +80,7 @@ def combinations(sweeps: Sequence[str]) -> list[list[str]]:
     """Return settings for each job of a sweep, the last field fastest; one job without settings where nothing is swept.
 
     Raises:
-        InvalidJob: A sweep is not written ``path=value,value,…``.
+        InvalidJob: A sweep is not of the form ``path=value,value,…``.
     """
     axes = []
     for sweep in sweeps:

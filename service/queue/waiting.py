@@ -1,4 +1,4 @@
-"""Why jobs wait, for people: beside what their folders say, who holds the devices, and whether anybody serves them."""
+"""The reasons why jobs wait, for people: from their folders, the holders of devices, and the worker of the queue."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,11 +10,11 @@ _NOT_SERVED = "no worker serves this queue; start one with: nas worker --queue-f
 
 
 def explained(queue: Queue, statuses: Iterable[Status]) -> list[Status]:
-    """Return how jobs stand, with a reason for each that is queued.
+    """Return the statuses of jobs, with a reason for each that is queued.
 
     Args:
-        queue: Whose jobs.
-        statuses: Of some of them, as `Queue.status` gives them.
+        queue: Queue of the jobs.
+        statuses: Statuses of some of them, as `Queue.status` gives them.
     """
     found = list(statuses)
     if all(status.state != "queued" for status in found):

@@ -1,7 +1,7 @@
-"""Serving a queue: hands jobs to their executors when what they wait for is over, and mirrors them in MLflow.
+"""Serving a queue: jobs are handed to their executors when their dependencies are over, and mirrored in MLflow.
 
-Whatever is decided is in the job folders, so a worker may die at any moment and another one goes on. One at a time
-serves a queue; jobs do not need it to run on, only to be started.
+All decisions are in the job folders, so a worker may die at any moment and another one continues. One worker at a time
+serves a queue; jobs need it only to be started, not to go on.
 """
 
 import math
@@ -36,12 +36,12 @@ from service.queue.queue import Queue, id_of
 LOG = ".worker.log"
 PROGRESS = "progress.jsonl"
 _TICK_S, _IDLE_TICK_S = 0.1, 0.5
-LINGER_S = 5.0  # a worker that nobody waits for stays a while: the next job need not start one
+LINGER_S = 5.0  # an idle worker stays a while, so that the next job need not start one
 _MIRROR_EVERY_S, _MIRROR_AT_MOST_S = 20.0, 600.0
 
 
 class Driver:
-    """What is open in one queue, and the executors that it is handed to."""
+    """The open jobs of one queue, and the executors that they are handed to."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -118,15 +118,15 @@ def serve(
     tick_s: float = _TICK_S,
     linger_s: float = 0.0,
 ) -> None:
-    """Serve a queue, until it is interrupted or, where that is asked for, nothing is open.
+    """Serve a queue until interrupted or, if asked, until nothing is open.
 
     Args:
-        queue: Whose jobs.
-        lock: Of `Queue.try_serve`.
+        queue: Queue of the jobs.
+        lock: Lock of `Queue.try_serve`.
         until_idle: Whether to end when all jobs are over.
         mirror: Whether to mirror the jobs in MLflow.
         say: Takes lines about jobs that ended.
-        tick_s: Seconds between looks at jobs that are open.
+        tick_s: Seconds between looks at open jobs.
         linger_s: With `until_idle`, seconds without open jobs after which to end.
     """
     mirroring = Mirror(queue) if mirror else None
@@ -134,7 +134,7 @@ def serve(
     while held is not None:
         with held:
             _serve(queue, linger_s if until_idle else math.inf, mirroring, say, tick_s)
-        # what was added before the lock was let go, by someone who saw it held, is for this process
+        # jobs added by someone who still saw the lock held are for this process
         held = None if all(is_over(folder) for folder in queue.folders()) else queue.try_serve()
 
 
@@ -166,17 +166,17 @@ def _standing(folder: Path) -> str | None:
 
 
 class Mirror:
-    """Brings MLflow up to date in a process of its own, now and then: that one imports mlflow, no other does."""
+    """The mirror of jobs in MLflow: now and then it starts a process, the only one that imports mlflow."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.process: subprocess.Popen[bytes] | None = None
         self.wait_s = _MIRROR_EVERY_S
         self.next = time.monotonic() + self.wait_s
-        self.done: set[Path] = set()  # over, and nothing is to be logged any more
+        self.done: set[Path] = set()  # over, with nothing left to log
 
     def tick(self, open_ones: Iterable[Path], over: Iterable[Path]) -> None:
-        self.done &= set(over)  # one that is tried again is to be logged again
+        self.done &= set(over)  # a retried job has to be logged again
         if self.process is not None:
             failed = self.process.poll()
             if failed is None:
@@ -223,7 +223,7 @@ def _has_a_story(folder: Path) -> bool:
     try:
         read_ticket(folder)
     except ValueError:
-        return False  # nobody knows where its store is
+        return False  # its store is not known
     ran = (folder / PROGRESS).exists() or (folder / PROCESS).exists()
     return ran or read_object(folder / RESULT).get("status") in (FINISHED, FAILED, LOST)
 

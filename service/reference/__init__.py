@@ -1,1 +1,1 @@
-"""What fields and names mean, read from the docstrings of the code: for the terminal, for editors, for the guide."""
+"""The meaning of fields and names, read from the docstrings of the code: for the terminal, editors and the guide."""

@@ -17,8 +17,8 @@ class Docstring:
     """A docstring in parts.
 
     Args:
-        text: What stands before the sections, paragraphs between empty lines.
-        arguments: Name of an argument -> what it is, in one line.
+        text: Text before the sections, with empty lines between paragraphs.
+        arguments: Name of an argument -> its description in one line.
     """
 
     text: str = ""
@@ -50,7 +50,7 @@ def parsed(docstring: str | None) -> Docstring:
 
 
 class Argument(NamedTuple):
-    """An argument of a listed object, as its source writes it; `default` is None where it has to be given."""
+    """An argument of a listed object, as written in its source; `default` is None where it has to be given."""
 
     name: str
     type: str
@@ -68,7 +68,7 @@ def definition(target: str) -> Definition | None:
     """Return the definition of ``module:object`` of this project from its source; None where it is not found.
 
     Args:
-        target: As the catalogue names it; packages may import the object from one of their modules.
+        target: Target as in the catalogue; packages may import the object from one of their modules.
     """
     module, _, name = target.partition(":")
     tree = _tree(module)

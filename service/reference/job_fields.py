@@ -1,4 +1,4 @@
-"""Every field of a job: where it stands, what it may be, what it is unless it is set, and what it means."""
+"""Every field of a job: its path, its allowed values, its default and its meaning."""
 
 import json
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ class JobField(NamedTuple):
     """One field.
 
     Attributes:
-        path: Such as `data.image_size`.
-        allowed: What it may be, in words.
-        default: As YAML writes it; None where it has to be given.
-        about: What it means.
-        inside: The dataclass of a section; None for a field that is no section.
+        path: Dotted path, such as `data.image_size`.
+        allowed: Allowed values in words.
+        default: Default as YAML writes it; None where it has to be given.
+        about: Meaning of the field.
+        inside: The dataclass of a section; None for a field that is not a section.
     """
 
     path: str

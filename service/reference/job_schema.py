@@ -1,4 +1,4 @@
-"""Job files as JSON Schema, for editors: completion, descriptions, and a mark on what is no field."""
+"""Job files as JSON Schema, for editors: completion, descriptions, and marks on unknown fields."""
 
 from typing import Any
 
@@ -52,5 +52,5 @@ def _type(cls: type, name: str) -> Any:
 
 
 def _with_examples(content: dict[str, Any], names: list[str]) -> None:
-    """Offer names for completion; any other text stays allowed, because code of one's own may be named."""
+    """Offer names for completion; any other text stays allowed, because the user's own code may be named."""
     (content["items"] if content.get("type") == "array" else content)["examples"] = names

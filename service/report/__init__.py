@@ -1,1 +1,1 @@
-"""What a person reads of a finished job: the HTML page, figures and tables in the terminal."""
+"""Reports of a finished job for people: the HTML page, figures, and tables in the terminal."""

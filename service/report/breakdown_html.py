@@ -1,4 +1,4 @@
-"""What a task reads from the outcomes of a network, as sections of a page."""
+"""Outcomes of a network, read by its task, as sections of a page."""
 
 from collections.abc import Iterator, Mapping
 
@@ -22,8 +22,8 @@ def sections_html(found: Breakdown, unit: str) -> Iterator[str]:
     """Yield values by group, the matrix and the tables of a network; nothing where a task has none.
 
     Args:
-        found: What the task reads.
-        unit: Of the metric, which is that of values by group.
+        found: Breakdown that the task made.
+        unit: Unit of the metric, which is that of values by group.
     """
     parts = []
     for name, groups in found.groups.items():

@@ -1,4 +1,4 @@
-"""What a task reads from the outcomes of a network, as lines for the terminal."""
+"""Outcomes of a network, read by its task, as lines for the terminal."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +14,8 @@ def breakdown_lines(folder: Path, key: str) -> Iterator[str]:
     """Yield the numbers and the values by group of a member on the test split; nothing where a job has none.
 
     Args:
-        folder: Of the job.
-        key: Of the member.
+        folder: Folder of the job.
+        key: Key of the member.
     """
     try:
         found = read_breakdown(folder, key)

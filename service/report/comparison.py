@@ -1,4 +1,4 @@
-"""What `nas compare` prints: fronts side by side, who covers whom, what a budget buys."""
+"""The output of `nas compare`: fronts side by side, their coverage, and the best within budgets."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from service.report.terminal import numbers_table
 
 
 def parts(findings: Findings) -> Iterator[Any]:
-    """Tables and lines, in the order in which they are read."""
+    """Yield tables and lines in the order in which they are read."""
     yield _summary(findings)
     found = findings.comparison
     corner = ", ".join(f"{name} {value:.4g}" for name, value in found.reference.items())
@@ -50,7 +50,7 @@ def _summary(findings: Findings) -> Table:
 
 
 def _coverage(findings: Findings) -> Table:
-    """Lines cover columns; in brackets what is surely better."""
+    """Return a table of coverage, of columns by lines; brackets hold what is surely better."""
     names = [front.name for front in findings.fronts]
     table = numbers_table("Share that the line equals or beats", "search", *names)
     for ours in names:

@@ -1,4 +1,4 @@
-"""How a training went, as an interactive figure: the loss, what networks reached meanwhile, the learning rate."""
+"""The course of a training as an interactive figure: loss, quality of networks, learning rate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from service.report.figures import COLOURS, png
 _MOST_POINTS = 1500
 _VALIDATED = ("largest", "random", "smallest")
 _DASHES = ("solid", "dash", "dot")
-_FEW = 30  # points of a curve, each of which is marked
+_FEW = 30  # most points of a curve that are all marked
 _TITLES = {"loss": "training loss", "validation": "validation {metric}", "learning rate": "learning rate"}
 Curve = list[tuple[float, float]]
 
@@ -19,7 +19,7 @@ Curve = list[tuple[float, float]]
 def curves_of(events: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
     """Return the curves of a training over its steps: panel -> name -> points, without panels that have none.
 
-    A resumed training repeats some steps, of which the last counts.
+    A resumed training repeats some steps; the last value of a step counts.
 
     Args:
         events: Lines of `progress.jsonl`.
@@ -73,9 +73,9 @@ def training_png(title: str, events: Sequence[Mapping[str, Any]], metric: str) -
     """Return the curves of one training as a PNG image; None where there are none.
 
     Args:
-        title: Of the job.
+        title: Title of the job.
         events: Lines of `progress.jsonl`.
-        metric: What networks are judged by, with its unit.
+        metric: Metric that networks are judged by, with its unit.
     """
     curves = curves_of(events)
     if not curves:
@@ -99,7 +99,7 @@ def curves_html(folders: Mapping[str, Path], metric: str) -> str:
 
     Args:
         folders: Name of each job -> its folder.
-        metric: What networks are judged by, with its unit.
+        metric: Metric that networks are judged by, with its unit.
     """
     found = {name: curves_of(read_events(folder / "progress.jsonl")[0]) for name, folder in folders.items()}
     panels = [panel for panel in ("loss", "validation", "learning rate") if any(panel in one for one in found.values())]

@@ -1,4 +1,4 @@
-"""What the page says of the data of a job: how many examples, what they are like, what may spoil the results."""
+"""The section of the page on the data of a job: the number of examples, their form, and what may spoil the results."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +14,10 @@ _MOST_GROUPS = 50
 
 
 def data_section(folder: Path) -> Iterator[str]:
-    """Yield what is known of the data of a job; nothing where it left no description.
+    """Yield the facts of the data of a job; nothing where it left no description.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
     """
     try:
         content = read_json(folder / DATA_FILE)

@@ -1,8 +1,8 @@
-"""How sure it is that a network of one front is better than one of another front.
+"""The certainty that a network of one front is better than one of another front.
 
-Measured costs are compared by their intervals. Quality is compared on the test split, which no search has chosen by:
-example by example where both fronts were tested on the same ones and what they gave is kept, else by intervals. What
-has an error that nobody knows is never surely better.
+Measured costs are compared by their intervals. Quality is compared on the test split, which no search has used: example
+by example where both fronts were tested on the same examples and their outcomes are kept, otherwise by intervals. A
+value with an unknown error is never surely better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ _SPLIT = "test"
 
 
 def errors_of(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> Mapping[str, PValues]:
-    """Return for the objectives whose values have errors how sure differences are.
+    """Return how certain differences are, for the objectives whose values have errors.
 
     Args:
-        fronts: That are compared.
+        fronts: Fronts that are compared.
         directions: The objectives, and whether each is maximised.
     """
     exact = {quantity.name for front in fronts for quantity in front.quantities if quantity.source == "computed"}

@@ -1,4 +1,4 @@
-"""Figures of a job: the Pareto front, interactive and as an image, and how hypervolume and sampling went."""
+"""Figures of a job: the Pareto front, interactive and as an image, and the course of hypervolume and sampling."""
 
 import io
 import json
@@ -25,7 +25,7 @@ FRONT, CANDIDATE, INFEASIBLE, QUIET = "#c2410c", "#64748b", "#cbd5e1", "#fdba74"
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What the figures of a job draw: the quality upwards, one of the costs sideways, limits as lines."""
+    """The content of the figures of a job: the quality upwards, one of the costs sideways, limits as lines."""
 
     title: str
     quality: Axis
@@ -37,7 +37,7 @@ class Picture:
     limits: Sequence[Limit] = ()
 
     def staircase(self, cost: Axis) -> list[tuple[float, float]]:
-        """Members that no other beats in this cost and the quality, cheapest first, as (cost, quality)."""
+        """Return the members that no other beats in this cost and the quality, cheapest first, as (cost, quality)."""
         sign = 1 if self.maximise else -1
         points = sorted((p for m in self.members if (p := self.point(m["values"], cost))), key=lambda p: p[0])
         best, steps = -math.inf, []
@@ -48,7 +48,7 @@ class Picture:
         return steps
 
     def point(self, values: Record, cost: Axis) -> tuple[float, float] | None:
-        """Where a candidate lies, None where one of the two values is missing."""
+        """Return the position of a candidate; None where one of the two values is missing."""
         x, y = cost.of(values.get(cost.name)), self.quality.of(values.get(self.quality.name))
         return None if x is None or y is None else (x, y)
 
@@ -62,7 +62,7 @@ class Picture:
 
 
 def picture_of(folder: Path) -> Picture | None:
-    """What there is to draw, None where no candidate has values of two quantities."""
+    """Return the picture to draw; None where no candidate has values of two quantities."""
     front, rows = read_front_file(folder) or {}, candidates(folder)
     members, task, objectives = front.get("members", []), task_of_job(folder), objectives_of(folder)
     values = [*rows, *(member["values"] for member in members)]
@@ -91,7 +91,7 @@ def picture_of(folder: Path) -> Picture | None:
 
 
 def interval(record: Record, name: str) -> tuple[float, float] | None:
-    """Distances from the value down and up to the ends of its interval, None where none was measured."""
+    """Return the distances from the value down and up to the ends of its interval, None where none was measured."""
     value = finite(record["values"].get(name))
     low, high = (finite(end) for end in (record.get("intervals") or {}).get(name) or (None, None))
     return None if value is None or low is None or high is None else (max(0.0, value - low), max(0.0, high - value))
@@ -118,7 +118,7 @@ class _Cloud:
     members: list[dict[str, Any]] = field(default_factory=list)
 
     def view(self, picture: Picture, cost: Axis) -> dict[str, Any]:
-        """Coordinates and error bars when `cost` is the horizontal axis."""
+        """Return the coordinates and error bars when `cost` is the horizontal axis."""
         ends = [interval(member, cost.name) for member in self.members]
         return {
             "x": [cost.of(values.get(cost.name)) for values in self.values],
@@ -129,7 +129,7 @@ class _Cloud:
         }
 
     def sureness(self, picture: Picture) -> dict[str, Any]:
-        """Error bars of the quality."""
+        """Return the error bars of the quality."""
         ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in self.members]
         up, down = [high / picture.quality.scale for _, high in ends], [low / picture.quality.scale for low, _ in ends]
         bars = {"array": up, "arrayminus": down, "visible": any(map(any, ends))}
@@ -159,7 +159,7 @@ def _clouds(picture: Picture) -> list[_Cloud]:
 
 
 def front_html(picture: Picture) -> str:
-    """A page of its own, free of the network: the front over all candidates, with a choice of the cost axis."""
+    """Return a page of its own, free of the network: the front over all candidates, with a choice of the cost axis."""
     import plotly.graph_objects as go
 
     figure, clouds = go.Figure(), _clouds(picture)
@@ -189,7 +189,7 @@ def front_html(picture: Picture) -> str:
 
 
 def _button(picture: Picture, clouds: list[_Cloud], cost: Axis) -> dict[str, Any]:
-    """The entry of the drop-down list that makes `cost` the horizontal axis: one value per trace."""
+    """Return the entry of the drop-down list that makes `cost` the horizontal axis: one value per trace."""
     steps = picture.staircase(cost)
     views = [cloud.view(picture, cost) for cloud in clouds]
     views.append({"x": [x for x, _ in steps], "y": [y for _, y in steps], "error_x.visible": False})
@@ -236,7 +236,7 @@ def png(draw: Callable[[Sequence[Any]], None], *, panels: int = 1) -> bytes:
 
 
 def front_png(picture: Picture) -> bytes:
-    """The front over all candidates, against the first cost, as a PNG image."""
+    """Return the front over all candidates, against the first cost, as a PNG image."""
     cost = picture.costs[0]
 
     def cloud(axes: Any, status: str, **style: Any) -> None:
@@ -279,7 +279,7 @@ def _draw_limits(axes: Any, picture: Picture, cost: Axis) -> None:
 
 
 def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
-    """The hypervolume over evaluations as a PNG image; `curve` holds pairs of the two."""
+    """Return the hypervolume over evaluations as a PNG image; `curve` holds pairs of the two."""
     points = [(x, y) for x, y in curve if finite(x) is not None and finite(y) is not None]
 
     def draw(axes: Any) -> None:
@@ -297,9 +297,9 @@ def hypervolume_png(title: str, curve: list[list[float]]) -> bytes:
 
 
 def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
-    """The probabilities that a sampler learned over epochs as a PNG image; `events` are those of samplers.
+    """Return the probabilities that a sampler learned over epochs as a PNG image; `events` are those of samplers.
 
-    A resumed training repeats some epochs, of which the last counts; phases follow each other.
+    A resumed training repeats some epochs; the last value counts. Phases follow each other.
     """
     points = {(name, event["epoch"]): value for event in events for name, value in event["probabilities"].items()}
     names = list(dict.fromkeys(name for name, _ in points))

@@ -19,16 +19,16 @@ class Front:
     """The front of one job.
 
     Attributes:
-        name: What it is called beside the others.
-        folder: Where the files of the job are.
-        members: As in front.json, those that have values.
-        objectives: Of the search.
-        quantities: Everything that members can be shown by.
-        task: What the networks are trained for.
-        conditions: Under which costs were measured.
-        job: The settings.
-        content: All of front.json.
-        is_here: Whether the folder is where people work, and not a copy that was fetched.
+        name: Name among the compared fronts.
+        folder: Folder with the files of the job.
+        members: Members with values, as in front.json.
+        objectives: Objectives of the search.
+        quantities: All quantities that members can be shown by.
+        task: Task of the networks.
+        conditions: Conditions under which costs were measured.
+        job: Settings of the job.
+        content: The whole content of front.json.
+        is_here: Whether the folder is that of the user, and not a fetched copy.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Front:
 
 
 def read_front(folder: Path) -> Front:
-    """The front in a job folder.
+    """Return the front in a job folder.
 
     Raises:
-        InvalidJob: It is no job folder, has no front yet, or a file is damaged.
+        InvalidJob: It is not a job folder, has no front yet, or a file is damaged.
     """
     job = saved_job(folder)
     path = folder / "front.json"
@@ -81,13 +81,13 @@ def read_front(folder: Path) -> Front:
 
 
 def fronts_of(folders: Mapping[str, Path]) -> list[Front]:
-    """Fronts, each under a name of its own.
+    """Return the fronts, each under a name of its own.
 
     Args:
-        folders: What the user called each run -> its job folder.
+        folders: Name that the user gave each run -> its job folder.
 
     Raises:
-        InvalidJob: One of them is no job with a front.
+        InvalidJob: One of them is not a job with a front.
     """
     found = [
         (called, replace(read_front(folder), is_here=Path(called) == folder)) for called, folder in folders.items()
@@ -101,7 +101,7 @@ def fronts_of(folders: Mapping[str, Path]) -> list[Front]:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What fronts are compared by, and what has to be said about it.
+    """The terms by which fronts are compared, and remarks on them.
 
     Attributes:
         directions: Objectives, and whether each is maximised.
@@ -113,12 +113,12 @@ class Terms:
 
 
 def terms_of(fronts: Sequence[Front], names: Sequence[str] = (), *, anyway: bool = False) -> Terms:
-    """The common terms of several fronts.
+    """Return the common terms of several fronts.
 
     Args:
         fronts: At least one.
         names: Objectives to compare by; by default those that all were searched for.
-        anyway: Whether differences that forbid a comparison are marks instead.
+        anyway: Whether differences that forbid a comparison become marks instead.
 
     Raises:
         InvalidJob: They have different objectives, data or conditions of latency; one line says which.
@@ -131,14 +131,14 @@ def terms_of(fronts: Sequence[Front], names: Sequence[str] = (), *, anyway: bool
 
 
 def _known(front: Front) -> dict[str, bool]:
-    """What members can be compared by -> whether it is maximised."""
+    """Return quantity -> whether it is maximised, of all that members can be compared by."""
     ranked = sorted(front.quantities, key=lambda quantity: quantity.source != "computed")
     described = {objective["name"] for objective in front.objectives}
     return {q.name: q.maximise for q in ranked if q.source == "computed" or q.name in described}
 
 
 def _optimised(front: Front) -> dict[str, bool]:
-    """What was traded off, not what was limited or noted alone -> whether it is maximised."""
+    """Return objective -> whether it is maximised, of those that were traded off and not only limited or noted."""
     return {o["name"]: bool(o.get("maximise")) for o in front.objectives if o.get("optimised", True)}
 
 
@@ -175,7 +175,7 @@ def _has(member: Mapping[str, Any], name: str) -> bool:
 
 
 def _other_data(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
-    """Qualities on other examples are no qualities on these."""
+    """Return the differences in the data: qualities on different examples cannot be compared."""
     quality = {quantity.name for front in fronts for quantity in front.quantities if quantity.role == "quality"}
     if not any(name in quality for name, _ in directions):
         return []
@@ -200,7 +200,7 @@ def _other_conditions(fronts: Sequence[Front], directions: Sequence[tuple[str, b
 
 
 def measured_costs(fronts: Sequence[Front], directions: Sequence[tuple[str, bool]]) -> list[str]:
-    """Names of the costs among these objectives whose values depend on where they were measured."""
+    """Return the names of the costs among these objectives whose values depend on the place of measurement."""
     found = {quantity.name for front in fronts for quantity in front.quantities if quantity.is_measured_cost}
     return [name for name, _ in directions if name in found]
 
@@ -210,7 +210,7 @@ def _other_limits(fronts: Sequence[Front]) -> list[str]:
 
 
 def _differences(fronts: Sequence[Front], what: str, fields: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each front that differs from the first in some field."""
+    """Return one line for each front that differs from the first in some field."""
     first, lines = fields[0], []
     for front, own in zip(fronts[1:], fields[1:]):
         names = [name for name in dict.fromkeys([*first, *own]) if first.get(name) != own.get(name)]

@@ -27,7 +27,7 @@ class Axes:
 
 
 def axes_of(fronts: Sequence[Front], terms: Terms) -> Axes:
-    """Axes that every front has values for; counts are scaled alike for all."""
+    """Return the axes that every front has values for; counts have one scale for all."""
     task, directions = fronts[0].task, dict(terms.directions)
     known = {quantity.name: quantity for front in fronts for quantity in front.quantities}
     compared = [known[name] for name in directions]
@@ -53,7 +53,7 @@ def _has(front: Front, name: str) -> bool:
 
 
 def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
-    """What there is to draw of each front, on common axes."""
+    """Return what to draw of each front, on common axes."""
     return [
         Picture(
             title=front.name,
@@ -69,7 +69,7 @@ def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
 
 
 def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
-    """The interactive figure: candidates faint, fronts as points with intervals on a staircase."""
+    """Return the interactive figure: candidates faint, fronts as points with intervals on a staircase."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -86,7 +86,7 @@ def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
 
 
 def _draw(figure: Any, picture: Picture, colour: str) -> None:
-    """The three traces of one front, without coordinates: those follow the choice of the cost."""
+    """Draw the three traces of one front without coordinates, which follow the choice of the cost."""
     name, quiet = picture.title, {"hoverinfo": "skip", "showlegend": False, "legendgroup": picture.title}
     figure.add_scatter(mode="markers", marker={"color": colour, "size": 5, "opacity": 0.3}, **quiet)
     figure.add_scatter(mode="lines", line={"shape": "hv", "color": colour, "width": 1.5}, **quiet)
@@ -103,7 +103,7 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
 
 
 def _sureness(picture: Picture, colour: str) -> dict[str, Any]:
-    """Error bars of the quality, thinner than those of the cost."""
+    """Return the error bars of the quality, thinner than those of the cost."""
     ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in picture.members]
     arrays = {"array": [high for _, high in ends], "arrayminus": [low for low, _ in ends]}
     return {"type": "data", "symmetric": False, "color": colour, "thickness": 0.5, "width": 0, **arrays}
@@ -118,7 +118,7 @@ def _text(picture: Picture, member: dict[str, Any]) -> str:
 
 
 def _views(pictures: Sequence[Picture], cost: Axis, axes: Axes) -> list[dict[str, Any]]:
-    """Coordinates of every trace when `cost` is the horizontal axis."""
+    """Return the coordinates of every trace when `cost` is the horizontal axis."""
     points = [point for picture in pictures for point in picture.points(cost)]
     limits = [line_of(limit, cost, axes.quality, points) for limit in axes.limits]
     return [view for picture in pictures for view in _view(picture, cost)] + limits
@@ -139,7 +139,7 @@ def _coordinates(points: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def _button(cost: Axis, views: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The entry of the drop-down list that makes `cost` the horizontal axis."""
+    """Return the entry of the drop-down list that makes `cost` the horizontal axis."""
     data = {name: [view[name] for view in views] for name in ("x", "y")}
     for part in ("array", "arrayminus", "visible"):
         data[f"error_x.{part}"] = [view.get("error_x", {}).get(part) for view in views]

@@ -1,4 +1,4 @@
-"""Fronts in words and numbers, as the report and the terminal show them."""
+"""Fronts in words and numbers, for the report and the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from service.report.fronts import Front
 from service.report.quantities import Axis, test_axis
 from service.report.text import duration, shape_text
 
-_GRID = 3  # axes of an example that is looked at as a whole, such as an image; else they are numbers side by side
+_GRID = 3  # dimensions of an example that is seen as a whole, such as an image
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
 
 
 def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> str:
-    """A value with its interval, and unless `bare` what it is."""
+    """Return a value with its interval, and with its name unless `bare`."""
     text = axis.sure(member["values"].get(axis.name), (member.get("intervals") or {}).get(axis.name))
     if bare or text == "-":
         return text
@@ -25,22 +25,22 @@ def value_text(member: Mapping[str, Any], axis: Axis, *, bare: bool = False) -> 
 
 
 def tested_text(front: Front, member: Mapping[str, Any]) -> str:
-    """The metric of the task on the test split, with its interval where that is known."""
+    """Return the metric of the task on the test split, with its interval where that is known."""
     return test_axis(front.task).sure(member.get(TEST), member.get(TEST_INTERVAL))
 
 
 def lettered(text: str, member: Mapping[str, Any], name: str) -> str:
-    """A number behind which stand the letters of the members that may be equal in it."""
+    """Return a number followed by the letters of members that may be equal in it."""
     letters = (member.get(LETTERS) or {}).get(name)
     return f"{text} {letters}" if letters else text
 
 
 def letters_lines(front: Mapping[str, Any], examples: str) -> list[str]:
-    """What the letters behind numbers mean, in one or two sentences; nothing where there are none.
+    """Return one or two sentences that explain the letters behind numbers; nothing where there are none.
 
     Args:
         front: Content of a `front.json` in the terms of this version.
-        examples: What one example of the data is called, in the plural.
+        examples: Name of the examples of the data, in the plural.
     """
     members = front.get("members", [])
     names = {name for member in members for name in member.get(LETTERS) or {}}
@@ -56,7 +56,7 @@ def letters_lines(front: Mapping[str, Any], examples: str) -> list[str]:
 
 
 def searched_sentences(front: Front, result: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The space, the data, the training and the search of one job."""
+    """Return the space, the data, the training and the search of one job."""
     examples = front.task.examples
     job, space = front.job, front.content.get("space") or {}
     data, train, search = (job.get(part) or {} for part in ("data", "train", "search"))
@@ -86,7 +86,7 @@ def _large(count: int) -> str:
 
 
 def condition_lines(fronts: Sequence[Front]) -> list[str]:
-    """Under which conditions costs were measured; one line for all fronts that share them."""
+    """Return the conditions under which costs were measured; one line for all fronts that share them."""
     lines: dict[str, list[str]] = {}
     for front in fronts:
         if front.conditions:
@@ -95,7 +95,7 @@ def condition_lines(fronts: Sequence[Front]) -> list[str]:
 
 
 def conditions_text(conditions: Mapping[str, Any], examples: str) -> str:
-    """Conditions of a measurement in one line, the well-known ones first."""
+    """Return the conditions of a measurement in one line, the well-known ones first."""
     names = [name for name in (*_CONDITIONS, *conditions) if conditions.get(name) not in (None, "", [], {})]
     return ", ".join(_condition(name, conditions[name], examples) for name in dict.fromkeys(names))
 
@@ -112,7 +112,7 @@ def _condition(name: str, value: Any, examples: str) -> str:
 
 
 def verdict(found: FrontComparison) -> str:
-    """Who is ahead, in a sentence."""
+    """Return a sentence that says which front is ahead."""
     names = list(found.hypervolume)
     for name in names:
         others = [other for other in names if other != name]

@@ -1,4 +1,4 @@
-"""What a job found, for people: figures, a table of all candidates, and the table of the front in the terminal.
+"""The results of a job for people: figures, a table of all candidates, and the front in the terminal.
 
 Everything is read from the job folder, so a report can be written again at any time, on any machine.
 """
@@ -28,10 +28,10 @@ _NARROW = 80  # columns of a terminal
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Writes the figures and the table of candidates of a job into its `report/`.
+    """Write the figures and the table of candidates of a job into its `report/`.
 
     Args:
-        folder: The job folder; whatever parts it has are drawn, so the report of a failed job shows how far it got.
+        folder: The job folder; all existing parts are drawn, so the report of a failed job shows its progress.
 
     Returns:
         The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png,
@@ -67,11 +67,11 @@ def _candidates_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def front_table(source: Path | Record, width: int = _NARROW) -> "Table":
-    """The front as a table for the terminal, cheapest first by the cost that was searched for.
+    """Return the front as a table for the terminal, cheapest first by the cost that was searched for.
 
     Args:
         source: A job folder, or the content of its front.json.
-        width: Columns of the terminal; where they are too few, intervals stand below their values.
+        width: Columns of the terminal; where they are too few, intervals are printed below their values.
     """
     from rich.table import Table
 
@@ -100,27 +100,27 @@ def front_table(source: Path | Record, width: int = _NARROW) -> "Table":
 
 
 def _front_row(member: Record, shown: Shown, axes: Sequence[Axis]) -> list[str]:
-    """The key of a member and its numbers: validation, test, then costs."""
+    """Return the key of a member and its numbers: validation, test, then costs."""
     searched = lettered(shown.quality.cell(member["values"].get(shown.quality.name)), member, shown.quality.name)
     tested = lettered(_tested(member, shown), member, TEST)
     return [member["key"], searched, tested, *(lettered(_with_error(member, a), member, a.name) for a in axes)]
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
-    """Columns of a terminal that a table of these cells takes."""
+    """Return the number of terminal columns that a table of these cells takes."""
     widest = [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows)]
     return sum(widest) + 3 * len(widest) + 1
 
 
 def _below(cell: str) -> str:
-    """A number with its letters, and its interval on a line of its own."""
+    """Return a number with its letters, and its interval on a line of its own."""
     value, bracket, rest = cell.partition(" [")
     ends, _, letters = rest.partition("]")
     return f"{value}{letters}\n[{ends}]" if bracket else cell
 
 
 def _quality_labels(shown: Shown) -> tuple[str, str]:
-    """Above what networks are judged by, and above what that became on the test split."""
+    """Return the headings of the quality on the validation and on the test split."""
     validation, metric = shown.quality.label, shown.task.metric
     if shown.quality.name == metric.name:
         validation = f"validation ({metric.unit or metric.name})"
@@ -138,13 +138,13 @@ def cheapest(member: Record, shown: Shown) -> tuple[float, ...]:
 
 
 def _with_error(member: Record, axis: Axis) -> str:
-    """A value, and how far it may be off where that is known."""
+    """Return a value, with its error where that is known."""
     ends = (member.get("intervals") or {}).get(axis.name)
     return axis.sure(member["values"].get(axis.name), ends, in_table=True)
 
 
 def best_by_quality(front: Record) -> Record:
-    """The member with the best quality on the validation split: the test split reports, it does not choose.
+    """Return the member with the best quality on the validation split: the test split reports, it does not choose.
 
     Args:
         front: The content of a front.json with at least one member.
@@ -160,7 +160,7 @@ def best_by_quality(front: Record) -> Record:
 
 
 def summary_lines(folder: Path) -> list[str]:
-    """What a job came to, in a few plain lines: its size and time, its best networks, where the report lies."""
+    """Return the result of a job in a few plain lines: size and time, best networks, and the place of the report."""
     folder = Path(folder)
     result, front = read_json(folder / "result.json"), read_front_file(folder) or {}
     lines = []
@@ -207,7 +207,7 @@ def best_lines(front: dict[str, Any]) -> list[str]:
 
 
 def _prediction_lines(members: Sequence[Record], shown: Shown) -> list[str]:
-    """How far the costs that the search predicted were off those measured at its end."""
+    """Return lines on the errors of the costs that the search predicted, against those measured at its end."""
     lines = []
     for cost in shown.costs:
         name = predicted_axis(cost).name
@@ -220,7 +220,7 @@ def _prediction_lines(members: Sequence[Record], shown: Shown) -> list[str]:
 
 
 def proxy_lines(folder: Path) -> list[str]:
-    """How well each proxy of a search ranked its candidates, the best first; nothing where it had none."""
+    """Return a line for each proxy of a search on how well it ranked the candidates, the best first."""
     found = read_json(folder / "search" / "proxies.json") or {}
     lines = []
     for name, agreement in sorted(found.items(), key=lambda item: -item[1]["spearman"][0]):
@@ -247,5 +247,5 @@ def _one_line(member: Record, shown: Shown) -> str:
 
 
 def _exact_duration(seconds: float) -> str:
-    """A span of time with tenths of a second where it is short."""
+    """Return a span of time with tenths of a second where it is short."""
     return duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"

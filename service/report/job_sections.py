@@ -1,4 +1,4 @@
-"""Sections of the page that are of single jobs: the best network in detail, data, training, what to type next."""
+"""Sections of the page on single jobs: the best network in detail, data, training, next commands."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,9 +38,9 @@ def member_html(folder: Path, front: Mapping[str, Any], member: Mapping[str, Any
     """Yield the picture of a network and what its job kept of its test.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
         front: Content of its `front.json` in the terms of this version.
-        member: Of the front.
+        member: Member of the front.
     """
     task, key = task_of(front), str(member["key"])
     found, damage = Breakdown(), ""

@@ -8,7 +8,7 @@ from service.job.folder import finite
 from service.report.quantities import Axis
 
 COLOUR = "#0f172a"
-_FARTHEST = 2.0  # beyond what is drawn, in its widths: a line farther away would leave the networks no room
+_FARTHEST = 2.0  # widths of the drawn range: a line farther away would leave the networks no room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +16,9 @@ class Limit:
     """One limit.
 
     Attributes:
-        axis: Of what is limited.
+        axis: Axis of what is limited.
         sign: `≤` or `≥`.
-        value: In the unit of the axis.
+        value: Value in the unit of the axis.
     """
 
     axis: Axis
@@ -31,7 +31,7 @@ class Limit:
         return f"{self.axis.noun} {self.sign} {self.value:.4g} {self.axis.unit}".rstrip()
 
     def within(self, low: float, high: float) -> bool:
-        """Whether it is so near to what is drawn, from `low` to `high`, that there is room for it."""
+        """Return whether the limit is near enough to the drawn range from `low` to `high` to be drawn."""
         room = _FARTHEST * max(high - low, 0.05 * max(abs(low), abs(high)))
         return low - room <= self.value <= high + room
 
@@ -41,7 +41,7 @@ def limits_of(objectives: Iterable[Mapping[str, Any]], axes: Sequence[Axis]) -> 
 
     Args:
         objectives: Descriptions, as `front.json` has them.
-        axes: Of the figure.
+        axes: Axes of the figure.
     """
     by_name = {axis.name: axis for axis in axes}
     found: dict[tuple[str, str, float], Limit] = {}
@@ -58,10 +58,10 @@ def line_of(limit: Limit, cost: Axis, quality: Axis, points: Sequence[tuple[floa
     """Return the coordinates of a limit where this cost is drawn sideways; empty where the figure has none of it.
 
     Args:
-        limit: On this cost, on the quality, or on another cost.
-        cost: What is drawn sideways.
-        quality: What is drawn upwards.
-        points: What is drawn, as (cost, quality).
+        limit: Limit on this cost, on the quality, or on another cost.
+        cost: Cost that is drawn sideways.
+        quality: Quality that is drawn upwards.
+        points: Drawn points, as (cost, quality).
     """
     nothing: dict[str, list[float]] = {"x": [], "y": []}
     if not points:

@@ -17,13 +17,13 @@ def anatomy_of(folder: Path, front: Record, member: Record) -> Anatomy:
     """Return what a member is made of; its decisions where the job did not keep more.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
         front: Content of its `front.json`.
-        member: Of the front.
+        member: Member of the front.
 
     Raises:
         DamagedFile: The file that tells it is damaged.
-        ValueError: The key is no name of a file.
+        ValueError: The key is not a valid name of a file.
     """
     kept = read_anatomy(folder, str(member["key"]))
     return kept if kept is not None else decided(list(front.get("decisions") or ()), member["architecture"])
@@ -41,9 +41,9 @@ def mistakes_html(folder: Path, key: str, examples: str) -> Iterator[str]:
     """Yield the test examples on which a member went wrong the most; nothing where a job has none.
 
     Args:
-        folder: Of the job.
-        key: Of the member.
-        examples: What one example of the data is called, in the plural.
+        folder: Folder of the job.
+        key: Key of the member.
+        examples: Name of the examples of the data, in the plural.
     """
     try:
         found = read_mistakes(folder, key)

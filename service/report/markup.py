@@ -1,4 +1,4 @@
-"""Pieces of HTML pages: escaped text, tables, bars, matrices; a page is a file of its own, free of the network."""
+"""Pieces of HTML pages: escaped text, tables, bars, matrices. A page is one file that works offline."""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ border-radius:3px}
 .matrix th{font-weight:500}.matrix th[scope=row]{text-align:right}
 """.strip()
 
-_STRONGEST = 0.85  # of the colour of a cell, so that dark text stays readable
+_STRONGEST = 0.85  # strongest colour of a cell, so that dark text stays readable
 _ROW, _RIGHT, _WRONG = "#f1f5f9", (59, 130, 246), (234, 88, 12)
 
 
@@ -67,8 +67,8 @@ def bars(values: Mapping[str, float], unit: str, *, full: float) -> str:
     """Return a bar and a number for each group.
 
     Args:
-        values: By the names of the groups, in the order in which they are shown.
-        unit: Behind the numbers.
+        values: Values by the names of the groups, in the order in which they are shown.
+        unit: Unit behind the numbers.
         full: The value of the longest bar.
     """
     lines = []

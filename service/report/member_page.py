@@ -21,9 +21,9 @@ def member_files(folder: Path, front: Mapping[str, Any], member: Mapping[str, An
     """Yield the names and the contents of the files about one network.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
         front: Content of its `front.json` in the terms of this version.
-        member: Of the front.
+        member: Member of the front.
     """
     yield "network.html", page_of(f"{job_name(folder)} {member['key']}", _body(folder, front, member))
     try:

@@ -1,4 +1,4 @@
-"""What to type next: export, retrain, deploy."""
+"""The next commands: export, retrain, deploy."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ def next_steps(folder: Path, key: str) -> Iterator[str]:
     """Yield the commands that use a network of a front, as HTML.
 
     Args:
-        folder: The job folder, as it is reached from where people type.
-        key: Of the network that is best.
+        folder: The job folder, as typed from the current folder.
+        key: Key of the network that is best.
     """
     place, member = shlex.quote(str(folder)), shlex.quote(key)
     yield "<h2>What to type next</h2>"

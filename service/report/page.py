@@ -1,6 +1,6 @@
 """One page about one search or several, for people who never saw neural architecture search before.
 
-A file of its own, free of the network: style and drawing code are in it.
+It is one file that works offline: style and drawing code are in it.
 """
 
 import math
@@ -57,14 +57,14 @@ tell them apart. Networks that share none differ. All pairs of a column are comp
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that the page shows.
+    """The content of the page.
 
     Attributes:
         fronts: At least one.
-        terms: What they are compared by.
-        axes: Of the figure.
-        comparison: What came of it.
-        budgets: Of the first cost; empty for round ones.
+        terms: Terms by which they are compared.
+        axes: Axes of the figure.
+        comparison: Result of the comparison.
+        budgets: Budgets of the first cost; empty for round ones.
     """
 
     fronts: Sequence[Front]
@@ -87,7 +87,7 @@ class Findings:
 
 
 def page(findings: Findings) -> str:
-    """The whole page as HTML."""
+    """Return the whole page as HTML."""
     names = [front.name for front in findings.fronts]
     title = listed(names)
     parts = [
@@ -130,7 +130,7 @@ def _numbers(findings: Findings, front: Front, member: Mapping[str, Any]) -> str
 
 
 def _never_seen(front: Front, tested: str) -> str:
-    """What a network reached on the test split; as a percentage it needs no name."""
+    """Return the value of a network on the test split; a percentage needs no name."""
     metric = front.task.metric
     unit = metric.unit or form_of(metric.name).noun
     return f"{tested} {unit} on {front.task.examples} never seen before"
@@ -155,13 +155,13 @@ def _choice(findings: Findings) -> Iterable[str]:
         *(axis.label for axis in findings.axes.costs),
     ]
     rows = [row for budget in findings.budgets_of(cost) if (row := _budget_row(findings, cost, budget, several))]
-    if not findings.budgets:  # of round budgets, those that buy nothing new say nothing
+    if not findings.budgets:  # round budgets that buy nothing new are left out
         rows = [row for before, row in pairwise([[""], *rows]) if row[1:] != before[1:]]
     yield table(header, rows)
 
 
 def _budget_row(findings: Findings, cost: Axis, budget: float, several: bool) -> list[str] | None:
-    """The best of all fronts for one budget."""
+    """Return the best of all fronts for one budget."""
     name, maximise = findings.quality
     found = [(f, m) for f in findings.fronts if (m := best_within(f.members, findings.quality, cost.name, budget))]
     if not found:
@@ -249,7 +249,7 @@ def _measured(findings: Findings) -> Iterable[str]:
 
 
 def _judged(findings: Findings) -> Iterable[str]:
-    """What the quality is, and how sure it is."""
+    """Yield what the quality is, and how certain it is."""
     axes, task = findings.axes, findings.fronts[0].task
     form = form_of(task.metric.name)
     names = {"validation": capital(quality_axis(task.metric, task).noun), "test": capital(axes.test.noun)}
@@ -263,7 +263,7 @@ def _judged(findings: Findings) -> Iterable[str]:
 
 
 def _measured_costs(findings: Findings) -> Iterable[str]:
-    """What was measured, and under which conditions."""
+    """Yield what was measured, and under which conditions."""
     if not any(front.conditions for front in findings.fronts):
         return
     quantities = {q.name: q for front in findings.fronts for q in front.quantities if q.is_measured_cost}
@@ -279,7 +279,7 @@ def _measured_costs(findings: Findings) -> Iterable[str]:
 
 
 def _computed_costs(findings: Findings) -> Iterable[str]:
-    """What follows from the architecture alone."""
+    """Yield the costs that follow from the architecture alone."""
     computed = {q.name for front in findings.fronts for q in front.quantities if q.source == "computed"}
     forms = [form_of(axis.name) for axis in reversed(findings.axes.costs) if axis.name in computed]
     if forms:
@@ -311,7 +311,7 @@ def _networks(findings: Findings) -> Iterable[str]:
 
 
 def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
-    """The costs, each before what the search predicted of it, where it did."""
+    """Return the costs, each followed by its prediction in the search, if any."""
     known = {name for member in front.members for name in member["values"]}
     shown = []
     for cost in axes.costs:
@@ -322,7 +322,7 @@ def _with_predictions(axes: Axes, front: Front) -> list[Axis]:
 
 
 def _header(axes: Axes, costs: Sequence[Axis]) -> list[str]:
-    """Of a table of networks."""
+    """Return the headings of a table of networks."""
     return ["network", axes.quality.label, axes.test.label, *(axis.label for axis in costs)]
 
 

@@ -1,4 +1,4 @@
-"""How quantities are called and written for people: one table of forms, and what to do for those that are not in it."""
+"""Names and formats of quantities for people: one table of forms, and a rule for quantities that are not in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,16 +13,16 @@ _PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """How one quantity is written for people.
+    """The form in which a quantity is written for people.
 
     Args:
-        noun: What it is called in a sentence and on an axis.
+        noun: Name in a sentence and on an axis.
         digits: Format of a value in a text.
         table_digits: The same in a table of the terminal, where counts stand below each other.
-        error_digits: Format of the ends of its interval; that of the value by default.
+        error_digits: Format of the ends of its interval; by default that of the value.
         is_count: Whether values are scaled to thousands, millions or billions, so that they need no unit.
-        best: What the network that is best by it is called.
-        meaning: What it is, as HTML; empty where only the user knows.
+        best: Name of the network that is best by it.
+        meaning: Explanation as HTML; empty where only the user knows.
     """
 
     noun: str
@@ -67,30 +67,30 @@ _FORMS = {
 
 
 def form_of(name: str) -> Form:
-    """How a quantity is written; by its name where nothing else is known."""
+    """Return the form in which a quantity is written; its name where nothing else is known."""
     return _FORMS.get(name) or Form(noun=name)
 
 
 def is_listed(name: str) -> bool:
-    """Whether a quantity is called otherwise than its name."""
+    """Return whether a quantity has a noun other than its name."""
     return name in _FORMS
 
 
 def in_order(quantities: Sequence[Quantity]) -> list[Quantity]:
-    """Quantities in the order in which they are shown: listed ones first, then the others as they come."""
+    """Return quantities in the order in which they are shown: listed ones first, then the others in their order."""
     ranks = {name: rank for rank, name in enumerate(_FORMS)}
     return sorted(quantities, key=lambda quantity: ranks.get(quantity.name, len(ranks)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One quantity as it is shown: values are divided by `scale`, then carry `label`.
+    """A quantity as it is shown: values are divided by `scale`, and `label` names them.
 
     Args:
-        name: Of the quantity.
-        label: What it is called, with its unit.
-        scale: What values are divided by.
-        unit: Behind a value; a prefix such as M where values are counts.
+        name: Name of the quantity.
+        label: Name with the unit.
+        scale: Divisor of values.
+        unit: Unit behind a value; a prefix such as M where values are counts.
         noun: The label without the unit.
         digits: Format of a value in a text.
         table_digits: The same in a table of the terminal.
@@ -107,17 +107,17 @@ class Axis:
     error_digits: str = ""
 
     def of(self, value: Any) -> float | None:
-        """The scaled value, None where it is no finite number."""
+        """Return the scaled value; None where it is not finite."""
         number = finite(value)
         return None if number is None else number / self.scale
 
     def cell(self, value: Any) -> str:
-        """The scaled value in a table of the terminal; a dash where it is no finite number."""
+        """Return the scaled value in a table of the terminal; a dash where it is not finite."""
         number = self.of(value)
         return "-" if number is None else format(number, self.table_digits)
 
     def sure(self, value: Any, ends: Sequence[Any] | None, *, in_table: bool = False) -> str:
-        """The scaled value with its interval, where there is one; a dash where it is no finite number."""
+        """Return the scaled value with its interval, where there is one; a dash where it is not finite."""
         number, digits = self.of(value), self.table_digits if in_table else self.digits
         if number is None:
             return "-"
@@ -127,12 +127,12 @@ class Axis:
 
 
 def axis_of(quantity: Quantity, values: Sequence[Any], *, before: str = "") -> Axis:
-    """The axis for a quantity; counts are scaled by the largest value.
+    """Return the axis for a quantity; counts are scaled by the largest value.
 
     Args:
-        quantity: What is shown.
-        values: All that are shown together.
-        before: Word in front of the noun, such as `validation`.
+        quantity: Quantity to show.
+        values: All values that are shown together.
+        before: Word before the noun, such as `validation`.
     """
     form = form_of(quantity.name)
     noun, unit, scale = f"{before} {form.noun}".strip(), quantity.unit, 1.0
@@ -147,21 +147,21 @@ def axis_of(quantity: Quantity, values: Sequence[Any], *, before: str = "") -> A
 
 
 def predicted_axis(axis: Axis) -> Axis:
-    """The axis for what a search predicted of a measured cost."""
+    """Return the axis for the prediction of a measured cost."""
     name, label, noun = f"{PREDICTED}{axis.name}", f"predicted {axis.label}", f"predicted {axis.noun}"
     return replace(axis, name=name, label=label, noun=noun, digits=".4g")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is shown of the networks of one front.
+    """The quantities that are shown of the networks of one front.
 
     Attributes:
-        task: What they are trained for.
-        quality: What they are judged by, on the validation split where that is the metric of the task.
-        test: The metric of the task on the test split.
-        costs: What they cost, in the order in which that is shown.
-        searched: What they cost, what the search traded off first: the cheapest are the cheapest by these.
+        task: Task of the networks.
+        quality: Quality of the networks, on the validation split where that is the metric of the task.
+        test: Metric of the task on the test split.
+        costs: Costs, in the order in which they are shown.
+        searched: Costs, those that the search traded off first: "cheapest" means cheapest by these.
         measured: Names of the costs that were measured.
     """
 
@@ -175,7 +175,7 @@ class Shown:
 
 
 def shown_of(front: dict[str, Any]) -> Shown:
-    """What is shown of the front in a `front.json`, in the terms of `read_front_file`."""
+    """Return the quantities to show of a front, which is in the terms of `read_front_file`."""
     task, quantities = task_of(front), member_quantities(front)
     judged = quality_of(quantities, task)
     values = [member["values"] for member in front.get("members", [])]
@@ -194,10 +194,10 @@ def shown_of(front: dict[str, Any]) -> Shown:
 
 
 def quality_axis(judged: Quantity, task: TaskFacts) -> Axis:
-    """The axis for what networks are judged by."""
+    """Return the axis for the quality that networks are judged by."""
     return axis_of(judged, [], before="validation" if judged.name == task.metric.name else "")
 
 
 def test_axis(task: TaskFacts) -> Axis:
-    """The axis for the metric of a task on the test split."""
+    """Return the axis for the metric of a task on the test split."""
     return axis_of(task.metric, [], before="test")

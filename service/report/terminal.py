@@ -1,4 +1,4 @@
-"""Tables for the terminal: the form that all of them share, and what fine-tuning came to."""
+"""Tables for the terminal: their common form, and the results of fine-tuning."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ def retrain_table(rows: Sequence[dict[str, Any]], unit: str, *, maximise: bool =
     """Return a table of the records of `Retrain`.
 
     Args:
-        rows: A member each.
-        unit: Of the quality, for the title.
+        rows: One row per member.
+        unit: Unit of the quality, for the title.
         maximise: Whether more of it is better; a gain is above zero where it became better.
     """
     judged = f"validation {unit}".rstrip()
@@ -27,7 +27,7 @@ def retrain_table(rows: Sequence[dict[str, Any]], unit: str, *, maximise: bool =
 
 
 def numbers_table(title: str, name: str, *numbers: str) -> Table:
-    """An empty table with a column of names and columns of numbers."""
+    """Return an empty table with a column of names and columns of numbers."""
     table = Table(title=title, title_justify="left")
     table.add_column(name, style="bold", no_wrap=True)
     for number in numbers:

@@ -1,4 +1,4 @@
-"""Spans of time and conditions of a measurement, as one line."""
+"""Spans of time and conditions of a measurement in one line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ _RUN_ONNX = ("onnxruntime", "openvino", "tensorrt")
 
 
 def duration(seconds: float) -> str:
-    """A span of time in words short enough for a line."""
+    """Return a span of time in words short enough for a line."""
     minutes, hours = int(seconds // 60), int(seconds // 3600)
     if hours:
         return f"{hours} h {minutes % 60} min"
@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 
 def with_interval(value: float, ends: tuple[float, float] | None, digits: str, error_digits: str = "") -> str:
-    """A value with its interval: behind ± where both ends are equally far, as far as is printed, else [low, high]."""
+    """Return a value with its interval: ± where both ends are equally far in print, else [low, high]."""
     text, digits = f"{value:{digits}}", error_digits or digits
     if ends is None or not ends[1] > ends[0]:
         return text
@@ -25,7 +25,7 @@ def with_interval(value: float, ends: tuple[float, float] | None, digits: str, e
 
 
 def other_runtime_line(conditions: Mapping[str, Any]) -> str | None:
-    """That the latency is not that of the ONNX file, which an export makes by default; None where it is."""
+    """Return a line if the latency is not that of the ONNX file, which an export makes by default; else None."""
     backend = str(conditions.get("backend") or "")
     if not backend or backend.startswith(_RUN_ONNX):
         return None
@@ -33,14 +33,14 @@ def other_runtime_line(conditions: Mapping[str, Any]) -> str | None:
 
 
 def shape_text(shape: Sequence[Any]) -> str:
-    """The shape of an example, or those of its several inputs, in a few words."""
+    """Return the shape of an example, or those of its several inputs, in a few words."""
     if shape and isinstance(shape[0], list | tuple):
         return " and ".join(map(shape_text, shape))
     return " x ".join(map(str, shape))
 
 
 def conditions_line(conditions: Mapping[str, Any]) -> str:
-    """What a latency holds for, in one line."""
+    """Return the conditions of a latency in one line."""
     threads = conditions.get("threads")
     parts = [
         conditions.get("device"),

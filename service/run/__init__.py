@@ -1,1 +1,1 @@
-"""What happens while a job runs: its stages, their events and the processes that help."""
+"""The run of a job: its stages, their events and the processes that help."""

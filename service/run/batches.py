@@ -11,7 +11,7 @@ from nas.data.data import PicturedSplit
 from supernets.tasks.task import Batch
 
 _BATCH = 200
-_CALIBRATION_SEED = 20_000  # of its own, so that calibration never sees the order in which training saw the examples
+_CALIBRATION_SEED = 20_000  # a seed of its own, so that calibration never sees the examples in the order of training
 _LOOKED_AT = 1000  # at most, while a supernet is trained
 
 
@@ -25,9 +25,9 @@ class EvaluationBatches:
     """Batches of each split, the same at every call.
 
     Args:
-        load: Gives the data; called when the first batch is asked for.
-        inputs: Gives what networks are called with for a batch, see `Task.inputs`.
-        between: Yields the batches it is given; other work may be let in between two of them.
+        load: Returns the data; it is called when the first batch is asked for.
+        inputs: Returns the inputs of networks for a batch, see `Task.inputs`.
+        between: Yields the batches that it is given; other work may run between two of them.
     """
 
     load: Callable[[], Data]

@@ -1,4 +1,4 @@
-"""What the stages of one job use, each part made when a stage first asks for it."""
+"""The parts that the stages of a job share, each made when a stage first asks for it."""
 
 import time
 from collections.abc import Mapping
@@ -38,14 +38,15 @@ class JobContext:
     """One job and the parts that its stages use; it only puts them together.
 
     Args:
-        folder: Of the job.
-        job: What is done.
-        device: Where networks are trained and judged.
+        folder: Folder of the job.
+        job: Job that runs.
+        device: Device where networks are trained and judged.
         events: Receives what happens.
         processes: This process among those of the job.
         inputs: File name -> folder of another job that it is taken from.
         workers: Processes that evaluate candidates of the search.
-        measurements: Lets measurements elsewhere have the machine between two batches; None where nothing is measured.
+        measurements: Lock that gives the machine to measurements of other processes between two batches; None where
+            nothing is measured.
     """
 
     folder: Path
@@ -164,7 +165,9 @@ class JobContext:
         return Latency(self._timed_subnet, self.space.example, self.job.latency, alone=self._alone)
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Held while something is measured, so that no evaluation on this machine disturbs it."""
+        """Return the lock that is held while something is measured, so that no evaluation on this machine
+        disturbs it.
+        """
         return nullcontext() if self.job.latency.is_remote else MeasurementLock(self.folder / "search").measuring()
 
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What people should know of the data of a job: shown before anything is trained, kept in its folder."""
+"""The report on the data of a job: shown before anything is trained, and kept in its folder."""
 
 import time
 from pathlib import Path
@@ -19,13 +19,13 @@ def report_on_data(data: Data, job: Job, task: Task) -> DataReport:
 
 
 def check_data(data: Data, job: Job, task: Task, folder: Path, events: Events) -> None:
-    """Tell and keep what people should know of the data of a job: once, not whenever the job goes on with them.
+    """Tell and keep the report on the data of a job: once, and not each time the job is resumed.
 
     Args:
-        data: As they were loaded.
-        job: What is done with them.
+        data: Data as loaded.
+        job: Job that uses them.
         task: What they are for.
-        folder: Of the job.
+        folder: Folder of the job.
         events: Receives the lines.
     """
     if not events.processes.is_first or _told(folder / DATA_FILE) == data.fingerprint:

@@ -19,8 +19,8 @@ from service.run.context import JobContext
 from service.run.events import Events
 from supernets import Processes
 
-_MOST_DEATHS = 3  # of processes under one candidate, before it counts as failed
-_BROKEN_DEVICE = "CUDA error"  # after one, nothing works in that process any more
+_MOST_DEATHS = 3  # deaths of processes at one candidate, before it counts as failed
+_BROKEN_DEVICE = "CUDA error"  # after such an error, nothing works in that process any more
 Evaluate = Callable[[Candidate], Measured]
 
 
@@ -28,10 +28,10 @@ class EvaluationWorkers:
     """Evaluators in processes of their own. A process that ends is replaced, and its candidate evaluated again.
 
     Args:
-        ready: Makes what evaluates a candidate, one for each process; made again where a process is replaced.
+        ready: Makes the evaluator of a process; it is called again where a process is replaced.
         names: Objectives that are evaluated there.
-        slots: Candidates at the same time; more than processes wait for one.
-        warn: Told of processes that ended.
+        slots: Candidates at the same time; if there are more than processes, they wait for one.
+        warn: Receives a line for each process that ended.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EvaluationWorkers:
         """Wait for any candidate that was started.
 
         Raises:
-            Exception: What evaluates them could not be made.
+            Exception: The evaluator could not be made.
         """
         while True:
             self._hand_out()
@@ -122,12 +122,12 @@ class EvaluationWorkers:
 
 @dataclass
 class SubnetEvaluator:
-    """Evaluates candidates of a job in a process of its own; made there, with the first candidate.
+    """The evaluator of candidates of a job in a process of its own; it is made there, with the first candidate.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
         job: What is searched.
-        device: Where this process works.
+        device: Device where this process works.
         inputs: File name -> folder of the job that it is taken from.
         names: Objectives to evaluate, in their order.
     """

@@ -1,4 +1,4 @@
-"""Where the events of a job go: the observer, the progress file and, from time to time, MLflow."""
+"""The receivers of the events of a job: the observer, the progress file and, from time to time, MLflow."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KEPT = ("train", "validate", "rollback", "sampler", "split", "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 _LONGEST_PAUSE_S = 600.0
-_PAUSE_PER_SYNC = 20.0  # so that a slow server costs a twentieth of the time at most
+_PAUSE_PER_SYNC = 20.0  # so that a slow server costs at most a twentieth of the time
 
 Mirror = Callable[..., SyncResult]
 """Brings MLflow up to date with a job folder: called as `mirror(folder, config, final=...)`."""
@@ -29,7 +29,7 @@ Mirror = Callable[..., SyncResult]
 
 @dataclass
 class Events:
-    """Takes every event of one job; only the first of several processes writes or tells anything.
+    """The events of one job; only the first of several processes writes or tells anything.
 
     Args:
         folder: The job folder.
@@ -103,8 +103,8 @@ class Events:
         """Report the beginning and the end of a stage.
 
         Args:
-            name: Of the stage, also of its progress.
-            title: What displays call it.
+            name: Name of the stage, also of its progress.
+            title: Title in displays.
         """
         start = time.perf_counter()
         self.running = name

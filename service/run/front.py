@@ -1,9 +1,9 @@
-"""The front of a search measured once more, and who stays on it.
+"""The front of a search measured again, and the members that stay on it.
 
-In the search one measurement, or one prediction, decides who is on the front; luck is part of it. So the best and those
-right behind them are measured again, all interleaved. Who may exceed a limit on latency is out: the upper end of the
-interval decides, after a longer measurement of whoever is that close. Whoever then comes to the front from behind is
-measured too.
+In the search, one measurement or prediction decides which candidates are on the front, and chance plays a part. So the
+front and the candidates right behind it are measured again, all interleaved. Candidates whose interval crosses a limit
+on latency are dropped; those that close are measured longer first. Candidates that then come to the front from behind
+are measured, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,20 +25,20 @@ Measure = Callable[[list[Architecture], int], Sequence[Measured]]
 """Architectures and how many rounds of repeats -> their latencies in ms, interleaved, or why they have none."""
 _ROUNDS = 4
 _ROUNDS_WHERE_CLOSE = 12
-_MOST_LAYERS = 6  # of candidates behind the front that are measured where those before them break the limit
+_MOST_LAYERS = 6  # candidates behind the front that are measured where those before them break the limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalFront:
-    """Decides who is on the front once latencies are measured.
+    """The decision which candidates are on the front once latencies are measured.
 
     Args:
-        problem: What was searched for.
+        problem: Problem that was searched.
         measure: Measures latencies.
-        table: What predicted latencies in the search, if anything did.
-        observer: Told of progress.
-        most: Candidates measured at first, the front in any case; None for no limit.
-        name: Of what is measured.
+        table: Table that predicted latencies in the search, if any.
+        observer: Receives the progress.
+        most: Candidates measured at first, always including the front; None for no limit.
+        name: Name of the measured objective.
     """
 
     problem: Problem
@@ -69,7 +69,7 @@ class FinalFront:
         return kept, dropped
 
     def _measured(self, evaluations: Sequence[Evaluation], *, before: int) -> list[Evaluation]:
-        """These with measured latencies, infeasible where a limit may be broken."""
+        """Return candidates with measured latencies, infeasible where a limit may be broken."""
         total = before + len(evaluations)
         self.observer({"event": "measure", "done": before, "total": total})
         latencies = self._latencies([evaluation.architecture for evaluation in evaluations])
@@ -77,7 +77,7 @@ class FinalFront:
         return [self._judged(self._with_latency(e, latency)) for e, latency in zip(evaluations, latencies)]
 
     def _latencies(self, architectures: list[Architecture]) -> list[Measured]:
-        """Measured latencies; those whose interval holds the limit are measured for longer."""
+        """Return the measured latencies; networks whose interval holds the limit are measured longer."""
         found = dict(zip(architectures, self.measure(architectures, _ROUNDS)))
         close = [a for a, latency in found.items() if self._broken(latency) and not self._surely_broken(latency)]
         if close:
@@ -95,7 +95,9 @@ class FinalFront:
         return isinstance(latency, Estimate) and min(self._bound.violation(end) for end in _ends(latency)) > 0
 
     def _judged(self, evaluation: Evaluation) -> Evaluation:
-        """Infeasible where a limit is broken, or that of latency within the interval."""
+        """Return the status of a candidate: infeasible where a limit is broken, or lies within the interval of its
+        latency.
+        """
         if evaluation.status == "failed":
             return evaluation
         value = evaluation.values[self.name]

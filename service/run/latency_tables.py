@@ -32,11 +32,11 @@ from supernets.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class TableRequest:
-    """Whose latencies a command line asks for: those of a job, or of a space by its name.
+    """The latencies that a command line asks for: those of a job, or of a space by its name.
 
     Attributes:
         source: Job, if any; `quickstart` where there is no space either.
-        space: Name of the space instead.
+        space: Name of a space, instead of a job.
         options: Options ``name=value`` of that space.
         sets: Settings ``path=value`` of the job.
     """
@@ -50,7 +50,7 @@ class TableRequest:
         """Return the checked job, the space, and the options that it was made with.
 
         Raises:
-            InvalidJob: With all mistakes at once.
+            InvalidJob: There are mistakes; it lists all of them at once.
         """
         if self.space is None:
             job = load_job(self.source or "quickstart", self.sets)
@@ -86,18 +86,18 @@ class TableRequest:
 def build_table(
     job: Job, space: Space, path: Path, config: TableConfig, observer: Observer, *, options: Mapping[str, Any]
 ) -> LatencyTable:
-    """Measure a table and write it; an interrupted build goes on, a finished table is read.
+    """Measure a table and write it; an interrupted build is resumed, and a finished table is read.
 
     Args:
-        job: Device and how to measure.
-        space: Whose networks.
+        job: Job that says the device and how to measure.
+        space: Space of the networks.
         path: The file to write; the journal of measurements lies beside it.
-        config: Of how many networks, in what time.
-        observer: Told of progress.
-        options: What the space was made with.
+        config: Number of networks and time allowed.
+        observer: Receives the progress.
+        options: Options of the space.
 
     Raises:
-        InvalidJob: The space does not tell its blocks, or what lies there is something else.
+        InvalidJob: The space does not state its blocks, or the file is something else.
     """
     if space.places is None:
         raise InvalidJob([f"--table: {no_blocks(space)}"])
@@ -123,7 +123,7 @@ def _journal(path: Path, job: Job, space: Space, config: TableConfig, described:
     """Return the journal beside a table.
 
     Raises:
-        InvalidJob: It is of another table, or cannot be written.
+        InvalidJob: The journal is of another table, or cannot be written.
     """
     header = {
         **{"latency_table": 1, "space": space.name, "digest": space_digest(space), **described},

@@ -1,4 +1,4 @@
-"""Limits of a search that cannot be kept are found before anything is trained."""
+"""A check of limits: those that cannot be kept are found before anything is trained."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from service.job.job import Job
 from service.run.profiling import measure_architectures
 from service.run.stages.outputs import FRONT, JOURNAL
 
-_ROUNDS_TO_REFUSE = 4  # a limit is not called impossible for a disturbed moment
+_ROUNDS_TO_REFUSE = 4  # one disturbed moment must not make a limit count as impossible
 
 
 def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> None:
     """Refuse a latency limit that even the smallest architecture breaks, and a machine that cannot measure.
 
     Args:
-        job: What the limits are of.
-        folder: Where it is run; what lies there already was allowed before.
-        space: What is searched.
-        device: Where latency is measured.
+        job: Job that has the limits.
+        folder: Folder where it is run; what lies there already was allowed before.
+        space: Space that is searched.
+        device: Device where latency is measured.
 
     Raises:
         InvalidJob: A limit cannot be kept, or the machine is out of reach.

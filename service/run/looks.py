@@ -19,10 +19,10 @@ def keep_looks(folder: Path, space: Space, task: Task, batches: EvaluationBatche
     """Write what is looked at of the members of a front into the folder of the job, while space and data are at hand.
 
     Args:
-        folder: Of a job whose front is tested.
+        folder: Folder of a job whose front is tested.
         space: That it searched.
-        task: What networks are judged by.
-        batches: Of the data.
+        task: Task that judges networks.
+        batches: Batches of the data.
     """
     front = read_front_file(folder)
     if front is None or not front["members"]:

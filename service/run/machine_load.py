@@ -1,4 +1,4 @@
-"""How busy the machine is while a job runs: processors, memory, and GPUs through NVML, as events of the job.
+"""The load of the machine while a job runs: processors, memory, and GPUs through NVML, as events of the job.
 
 Names are those of MLflow's own system metrics, so that its pages show them; the process that runs the job writes them
 into its folder and needs no MLflow for that.
@@ -22,8 +22,8 @@ def sampled(write: Callable[[dict[str, Any]], None], *, created_s: float, every_
     """Write an event every `every_s` seconds from a thread of its own, until the work inside is over.
 
     Args:
-        write: Takes the events; what it cannot write is lost, the work goes on.
-        created_s: When the job was made; steps are seconds since then, so that a resumed job goes on behind.
+        write: Takes the events; events that it cannot write are lost, and the work goes on.
+        created_s: Time when the job was made; steps are seconds since then, so a resumed job continues them.
         every_s: Time between two events.
     """
     over = threading.Event()
@@ -45,7 +45,7 @@ def sampled(write: Callable[[dict[str, Any]], None], *, created_s: float, every_
 
 
 class Machine:
-    """What is read between one sample and the next."""
+    """The readings between one sample and the next."""
 
     def __init__(self) -> None:
         self.gpus = visible_gpus()
@@ -53,7 +53,7 @@ class Machine:
         self.own_s, self.clock_s = _own_seconds(), time.monotonic()
 
     def sample(self) -> dict[str, float]:
-        """Metric -> value; processors are averaged since the last sample. What a machine does not tell is left out."""
+        """Return metric -> value; processors are averaged since the last sample. Unknown metrics are left out."""
         values: dict[str, float] = {}
         busy, total = _processor_ticks()
         if total > self.total:
@@ -69,20 +69,20 @@ class Machine:
 
 
 def _processor_ticks() -> tuple[int, int]:
-    """Busy and all ticks of all processors since the machine started; zeros where it does not tell."""
+    """Return busy and all ticks of all processors since the machine started; zeros where they are not known."""
     with suppress(OSError, ValueError, IndexError):
         ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # but idle, and waiting for a disk
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # all but idle, and waiting for a disk
     return 0, 0
 
 
 def _own_seconds() -> float:
-    """Processor time of this process and of its children that ended."""
+    """Return the processor time of this process and of its children that have ended."""
     return sum(os.times()[:4])
 
 
 def _memory() -> dict[str, float]:
-    """Memory of the machine in use, and what this process holds of it."""
+    """Return the used memory of the machine, and the part that this process holds."""
     values: dict[str, float] = {}
     with suppress(OSError, ValueError, KeyError):
         lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
@@ -109,9 +109,10 @@ def visible_gpus() -> list[Callable[[], dict[str, float]]]:
 
 
 def _handles(nvml: Any, visible: str | None) -> list[Any]:
-    """Of the GPUs that CUDA_VISIBLE_DEVICES names by number, UUID or UUID of a part (MIG); of all where it is unset.
+    """Return the handles of the GPUs that CUDA_VISIBLE_DEVICES names by number, UUID or UUID of a part (MIG), or of
+    all.
 
-    CUDA ignores whatever follows an entry that it does not know.
+    CUDA ignores everything after an entry that it does not know.
     """
     if visible is None:
         return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
@@ -127,7 +128,7 @@ def _handles(nvml: Any, visible: str | None) -> list[Any]:
 
 
 def _reading(nvml: Any, handle: Any) -> dict[str, float]:
-    """One GPU now; a part of a GPU (MIG) tells its memory only."""
+    """Read one GPU; a part of a GPU (MIG) only tells its memory."""
     values: dict[str, float] = {}
     with suppress(nvml.NVMLError):
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)

@@ -1,4 +1,4 @@
-"""What is damaged or missing in a job folder and can be made again from the rest, before a run goes on in it.
+"""Repair of a job folder before a run resumes in it: damaged or missing files that the rest can make again.
 
 A damaged file is set aside under the name `NAME.damaged`, never removed, and the stage that makes it runs again.
 """
@@ -22,14 +22,14 @@ _ON_THE_QUEUE = (".queue.json.", ".state.json.", ".process.json.", ".activity.js
 
 
 def mend(folder: Path, plan: Plan) -> list[str]:
-    """Prepare a job folder, of which the lock is held, for a run; return what has to be said about it.
+    """Prepare a locked job folder for a run, and return what has to be said about it.
 
     Args:
         folder: The job folder.
-        plan: What will run.
+        plan: Plan that will run.
 
     Raises:
-        InvalidJob: Something is damaged that this run needs and cannot make again.
+        InvalidJob: A file is damaged that this run needs and cannot make again.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         return []

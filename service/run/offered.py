@@ -1,11 +1,11 @@
-"""Parts of a job that objectives are offered by name, each made when one takes it."""
+"""Parts of a job that are offered to objectives by name, each made when an objective takes it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
 class Offered(Mapping[str, Any]):
-    """Name -> part; a part that nobody takes is never made.
+    """A mapping from names to parts; a part that nobody takes is never made.
 
     Args:
         parts: What makes each part.

@@ -1,4 +1,4 @@
-"""What a job searches for: its objectives, each made when it is named, and their limits."""
+"""The search problem of a job: its objectives, each made when it is named, and their limits."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ def build_problem(job: Job, offered: Mapping[str, Any], proxies: SearchProxies) 
     """Return the objectives and limits of a job.
 
     Args:
-        job: Names them.
+        job: Job that names them.
         offered: Parts that objectives are made of, by the names of their arguments; `space` and `task` are among them.
         proxies: Scores without training.
     """
@@ -50,7 +50,7 @@ def _bound(name: str, text: str | float, objective: Objective) -> Bound:
     """Return a limit in the unit and the direction of its objective.
 
     Raises:
-        InvalidJob: It is not of that unit.
+        InvalidJob: It does not have that unit.
     """
     try:
         return parse_bound(text, unit=objective.unit, maximise=objective.maximise)
@@ -81,27 +81,27 @@ def latency_objective(
     alone: Callable[[], AbstractContextManager[None]],
     table: LatencyTable | None,
 ) -> Latency | PredictedLatency:
-    """Return latency as a search sees it: predicted where a job has a table, else measured.
+    """Return latency as a search sees it: predicted where a job has a table, otherwise measured.
 
     Args:
-        timed_subnet: Gives the network of an architecture, for its time alone.
-        space: Gives what networks are called with.
-        latency: How it is measured.
-        alone: Held while something is measured.
-        table: What predicts it.
+        timed_subnet: Returns the network of an architecture, for timing only.
+        space: Space that gives example inputs.
+        latency: Settings of the measurement.
+        alone: Lock that is held while something is measured.
+        table: Table that predicts it.
     """
     return Latency(timed_subnet, space.example, latency, alone=alone) if table is None else PredictedLatency(table)
 
 
 def roofline_objective(*, space: Space, latency: LatencySection) -> Roofline:
-    """Return the time that the device on paper of a job would take.
+    """Return the time that the analytic device of a job would take.
 
     Args:
-        space: What is searched.
-        latency: Names the device.
+        space: Space that is searched.
+        latency: Section that names the device.
 
     Raises:
-        ValueError: It names none.
+        ValueError: It names no device.
     """
     if latency.analytic is None:
         raise ValueError("latency.analytic: missing; it says which device roofline_ms is reckoned for")

@@ -22,10 +22,10 @@ def profile(job: Job, folder: Path, observer: Observer, *, samples: int = 10) ->
     """Measure the smallest, the largest and random architectures of the space of a job.
 
     Args:
-        job: Whose space.
-        folder: Of the job, where it has one.
-        observer: Told of progress.
-        samples: How many random ones.
+        job: Job whose space is meant.
+        folder: Folder of the job, where it has one.
+        observer: Receives the progress.
+        samples: Number of random architectures.
     """
     space = build_space(job, job_data(job, folder).looked_at.facts)
     return profile_samples(space, job, observer, samples=samples)
@@ -59,7 +59,7 @@ def measure_architectures(
     """Measure architectures with fresh weights: no training is needed for that.
 
     Raises:
-        InvalidJob: The machine that shall measure cannot be reached.
+        InvalidJob: The measuring machine cannot be reached.
     """
     subnets = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
     examples = [space.example(architecture) for architecture in architectures]

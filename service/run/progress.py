@@ -1,4 +1,4 @@
-"""What a running job says, as progress bars on a terminal and as a plain line now and then elsewhere."""
+"""The progress of a running job: bars on a terminal, and plain lines from time to time elsewhere."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _ABOUT_VALIDATION = ("event", "time", "step", "unit")
 
 @dataclass
 class _Pace:
-    """How far one bar has come since this process began it."""
+    """The progress of one bar since this process began it."""
 
     first: float
     began: float
@@ -43,9 +43,9 @@ class ProgressDisplay:
     """Shows the events of a job; an instance is the `observer` of the runner. Used as a context manager.
 
     Args:
-        console: Where to write.
-        every_s: Seconds between plain lines where the console is no terminal.
-        clock: Seconds now.
+        console: Console to write to.
+        every_s: Seconds between plain lines where the console is not a terminal.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, console: Console, *, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -127,7 +127,7 @@ def _title(kind: str) -> str:
 
 
 def train_note(event: Event) -> str:
-    """Phase, epoch, loss and speed of one training event."""
+    """Return the phase, epoch, loss and speed of one training event."""
     parts = [str(event["phase"])] if event.get("phase") else []
     if event.get("leaves", 1) > 1:
         parts.append(f"part {event['leaf'] + 1} of {event['leaves']}")

@@ -1,4 +1,4 @@
-"""Proxies in the search of a job: as objectives, as a filter of proposals, and how well they ranked in the end."""
+"""Proxies in the search of a job: as objectives, as a filter of proposals, and their rank agreement at the end."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,9 +31,9 @@ class SearchProxies:
     """The proxies that one job names; nothing is computed before it is asked for.
 
     Args:
-        job: Names them.
-        space: What is searched.
-        data: Gives the batch, by a call, so that it is loaded only where a score is needed.
+        job: Job that names them.
+        space: Space that is searched.
+        data: Function that loads the batch, called only where a score is needed.
         folder: Job folder; scores are remembered in it.
     """
 

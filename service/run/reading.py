@@ -1,4 +1,4 @@
-"""Reading the data of a job before anything is trained: how far that is, what is unusable."""
+"""Reading the data of a job before anything is trained, with progress and a list of unusable examples."""
 
 import time
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ def read_data(found: JobData, device: torch.device, events: Events) -> Data:
     """Return the data of a job; a file in its folder names each example that cannot be used.
 
     Args:
-        found: Which data.
-        device: Where batches are wanted.
-        events: Are told how far the reading is.
+        found: The data.
+        device: Device where batches are wanted.
+        events: Receive the progress of reading.
 
     Raises:
-        InvalidJob: Some examples cannot be used, and the job does not say to go on without them.
+        InvalidJob: Some examples cannot be used, and the job does not allow to leave them out.
         InvalidData: The data cannot be used at all.
     """
     start = time.monotonic()

@@ -21,20 +21,20 @@ from supernets.whole_file import append_line
 if TYPE_CHECKING:
     from service.run.context import JobContext
 
-_SLOWER = 5  # than the supernet: the weights are good already
+_SLOWER = 5  # lower than for the supernet: the weights are good already
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """Fine-tunes architectures from the weights of a supernet.
+    """Fine-tuning of architectures from the weights of a supernet.
 
     Args:
         supernet: Trained.
         task: What is trained for.
-        batches: The data.
-        config: How to train.
-        calibration: Training examples that batch norms are set by.
-        seed: Of the trainings.
+        batches: Batches of the data.
+        config: Settings of the training.
+        calibration: Number of training examples that set the batch norms.
+        seed: Seed of the trainings.
         tell: Receives the progress of a training.
     """
 
@@ -61,12 +61,12 @@ class Retraining:
         )
 
     def tuned(self, member: Mapping[str, Any], place: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
-        """Train one member; weights and curve go into its folder, and what came of it is returned.
+        """Train one member, write weights and curve into its folder, and return the record of it.
 
         Args:
-            member: As `front.json` has it.
-            place: Its folder.
-            progress: Added to the events of the training.
+            member: Entry of `front.json`.
+            place: Folder of the member.
+            progress: Entries added to the events of the training.
         """
         place.mkdir(parents=True, exist_ok=True)
         architecture = self.supernet.space.architecture(member["architecture"])
@@ -122,7 +122,7 @@ def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str,
     """Refuse keys that are not on the front.
 
     Raises:
-        InvalidJob: With every key that is not.
+        InvalidJob: Some keys are not; it names all of them.
     """
     keys = [str(member["key"]) for member in members]
     unknown = [key for key in chosen or () if key not in keys]
@@ -135,6 +135,6 @@ def _append(path: Path, event: Mapping[str, Any]) -> None:
 
 
 def _curve(path: Path, metric: str) -> list[tuple[int, float]]:
-    """Quality on the validation split after each step that was looked at; a resumed training repeats some steps."""
+    """Return the quality on the validation split after each validated step; a resumed training repeats some steps."""
     events = [event for event in read_events(path)[0] if {"step", metric} <= event.keys()]
     return sorted({event["step"]: event[metric] for event in events}.items())

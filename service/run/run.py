@@ -1,8 +1,8 @@
 """A job from its first stage to its result.
 
-Each stage leaves its output in the job folder and is skipped where that output is there already, so a job that was
-interrupted goes on where it stopped. Everything that reaches a person or MLflow on the way is an event: a dictionary
-that is appended to ``progress.jsonl`` and handed to the observer.
+Each stage leaves its output in the job folder and is skipped where that output is there already, so an interrupted job
+resumes where it stopped. Everything that is shown or logged meanwhile is an event: a dictionary that is
+appended to ``progress.jsonl`` and handed to the observer.
 """
 
 import resource
@@ -41,15 +41,15 @@ def run(
     mirror: Mirror | None = sync.sync,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Run the stages of a job that are not done yet; return what ``result.json`` says.
+    """Run the stages of a job that are not done yet, and return the content of ``result.json``.
 
     Args:
         folder: The job folder, prepared by `service.job.preparation.prepare_folder`.
-        job: What to do.
+        job: Job to run.
         observer: Receives every event.
-        plan: Which stages, and what they take from other jobs; a whole job by default.
-        mirror: Logs the folder in MLflow from time to time; None where another process does that. A job that is over
-            is left as it is there.
+        plan: Stages, and what they take from other jobs; by default a whole job.
+        mirror: Logs the folder in MLflow from time to time; None where another process does that. A job that is over is
+            not logged again.
         workers: Candidates that the search evaluates at the same time, each in a process of its own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What `nas score` and `nas benchmark proxies` do: a job from options, the scores, and what they say."""
+"""The work of `nas score` and `nas benchmark proxies`: a job from options, and the scores."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a command line asks to have scored.
+    """The request of a command line to score architectures.
 
     Attributes:
         source: Job whose space, data, task and seed are used, if any.
@@ -43,14 +43,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What was scored.
+    """The result of scoring.
 
     Attributes:
-        job: The job it was done for.
+        job: Job whose space, data and seed were used.
         rows: The architectures.
-        known: Their scores.
+        known: Scores of the architectures.
         columns: Scores [rows] by name, aggregates included.
-        seconds: Of this run.
+        seconds: Seconds of this run.
         fresh: Architectures scored by networks in this run; the others were remembered, or needed none.
         counted: Whether the space counted everything, without networks and data.
     """
@@ -65,10 +65,10 @@ class Outcome:
 
 
 def requested_job(request: Request) -> Job:
-    """Return the job that a request describes; random images where it names none.
+    """Return the job that a request describes, with random images where it names no data.
 
     Raises:
-        InvalidJob: With all mistakes at once.
+        InvalidJob: There are mistakes; it lists all of them at once.
     """
     try:
         given = read_fields(job_file(request.source)) if request.source else {}
@@ -95,7 +95,7 @@ def chosen_rows(space: Space, archs: Path | None, sample: int | None, every: boo
     """Return the architectures that the options ask for.
 
     Raises:
-        InvalidJob: Not exactly one of the options is given, or it cannot be had.
+        InvalidJob: Not exactly one of the options is given, or it cannot be used.
     """
     given = [archs is not None, sample is not None, every]
     if sum(given) != 1:
@@ -109,7 +109,7 @@ def check_output(output: Path) -> None:
     """Refuse a place that cannot be written, before any work.
 
     Raises:
-        InvalidJob: Says why.
+        InvalidJob: It cannot be written; the message says why.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise InvalidJob([f"--output: must end in {' or '.join(SUFFIXES)}, got {output}"])

@@ -1,4 +1,4 @@
-"""Scoring many architectures without training: which ones, by how many processes, remembered where, written how."""
+"""Scoring many architectures without training: their choice, the processes, the journal and the output."""
 
 import csv
 import hashlib
@@ -33,10 +33,10 @@ _SYNC_EVERY_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Architectures to score, and what the user's table says of each.
+    """Architectures to score, with columns of the user's table.
 
     Attributes:
-        architectures: One a row; several rows may be of one architecture.
+        architectures: One per row; several rows may have the same architecture.
         carried: Columns of the user's table, kept in the output.
     """
 
@@ -51,7 +51,7 @@ def rows_of_table(path: Path, space: Space) -> Rows:
     """Return every row of a csv (or csv.gz) that names architectures.
 
     Raises:
-        InvalidJob: The file cannot be read, or a row is no architecture of the space; says which.
+        InvalidJob: The file cannot be read, or a row is not an architecture of the space; the message says which.
     """
     try:
         table = Table.read(path, space)
@@ -96,17 +96,17 @@ def rows_of_all(space: Space) -> Rows:
 def score_rows(
     job: Job, rows: Rows, journal_path: Path, observer: Observer, *, workers: int = 0, layers: bool = False
 ) -> dict[Architecture, Scored]:
-    """Return scores of all rows; what the journal knows already is not computed again.
+    """Return scores of all rows; those that the journal knows are not computed again.
 
-    Where the space counts all that is asked for, there are no networks, no data and no journal.
+    Where the space counts everything that is asked for, networks, data and journal are not needed.
 
     Args:
-        job: Space, data, proxies, seed and device.
-        rows: What to score.
+        job: Job with space, data, proxies, seed and device.
+        rows: Rows to score.
         journal_path: Scores are appended to it as they come.
-        observer: Told of progress.
-        workers: Processes; 0 for one a core on CPU, one on CUDA.
-        layers: Whether the shares of layers are kept as well, in a file beside the journal.
+        observer: Receives the progress.
+        workers: Processes; 0 for one per core on CPU, and one on CUDA.
+        layers: Whether the shares of layers are kept, too, in a file beside the journal.
 
     Raises:
         InvalidJob: The journal is of other scores.
@@ -187,7 +187,7 @@ def training_batch(data: Data, job: Job) -> tuple[torch.Tensor, ...]:
     """Return the training examples that all architectures are scored on.
 
     Raises:
-        InvalidJob: There are not as many.
+        InvalidJob: There are too few.
     """
     batch = job.proxies.batch
     if batch > len(data.train):

@@ -1,4 +1,4 @@
-"""The search of a job: its searcher, its journal, and who evaluates its candidates."""
+"""The search of a job: its searcher, its journal, and the evaluators of its candidates."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +32,10 @@ def search_supernet(context: JobContext, volume_path: Path) -> None:
 
     Args:
         context: The job with its supernet.
-        volume_path: Where the hypervolume over the search is written in the end.
+        volume_path: Path of the file that the hypervolume over the search is written to in the end.
 
     Raises:
-        InvalidJob: Nothing that keeps the limits could be evaluated.
+        InvalidJob: No architecture within the limits could be evaluated.
     """
     evaluations = _Search(context).evaluations()
     problem = context.problem
@@ -121,8 +121,8 @@ class _Search:
     def _slots(self, path: Path) -> int:
         """Return how many candidates are evaluated at the same time.
 
-        What the searcher is asked follows it, so a search that was begun with some goes on with as many, on however
-        many processes there are now.
+        The questions to the searcher depend on it, so a resumed search keeps the number it began with, for any number
+        of processes.
         """
         if is_begun(path):
             return int(read_evaluations(path)[0].get("workers", 1))
@@ -143,7 +143,7 @@ class _Search:
             Ready(SubnetEvaluator(self.context.folder, self.context.job, device, self.context.inputs, elsewhere))
             for device in devices(self.context.job.device, self.context.workers)
         ]
-        self.context.workers = max(self.context.workers, slots)  # quality is read elsewhere, on however many processes
+        self.context.workers = max(self.context.workers, slots)  # quality is read elsewhere, on any number of processes
         with EvaluationWorkers(ready, names=elsewhere, slots=slots, warn=warn) as workers:
             yield workers
 

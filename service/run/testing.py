@@ -18,7 +18,7 @@ from service.run.weights import save_weights
 from supernets import Task
 from supernets.tasks import Batch, Breakdown, Outcomes
 
-_MOST_GROUPS = 50  # metrics that a person can still tell apart in MLflow
+_MOST_GROUPS = 50  # as many metrics as people can tell apart in MLflow
 
 
 def test_front(
@@ -32,11 +32,11 @@ def test_front(
     """Evaluate every member of a front once on the test split; keep its weights and its outcomes beside it.
 
     Args:
-        path: `front.json` of the job; what is found is added to it.
-        subnet: Gives the calibrated network of an architecture as the front has it.
-        task: What networks are judged by.
-        batches: Of the data.
-        events: Told of progress.
+        path: `front.json` of the job; the results are added to it.
+        subnet: Returns the calibrated network of an architecture as the front has it.
+        task: Task that judges networks.
+        batches: Batches of the data.
+        events: Receive the progress.
     """
     front = read_json(path)
     assert front is not None
@@ -71,7 +71,7 @@ def _scores(folder: Path, key: str, split: str) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Judges networks, and keeps what they give for single examples in the folder of the job."""
+    """A judge of networks that keeps their outcomes for single examples in the folder of the job."""
 
     folder: Path
     task: Task

@@ -1,4 +1,4 @@
-"""How many threads one operation has, and how they wait for each other."""
+"""The number of threads of one operation, and how they wait for each other."""
 
 import os
 import re
@@ -11,15 +11,15 @@ def wait_briefly() -> None:
     """Let threads that wait for each other sleep after some microseconds; to be called before torch is imported.
 
     GNU OpenMP, which torch brings along on Linux, by default spins for milliseconds where there seem to be enough
-    cores. While another program takes one of them, training is then tens of times slower than its share of time; on a
-    machine with nothing else to do the spinning gives nothing. A choice of the user's own stands.
+    cores. While another program takes one of them, training then becomes tens of times slower; on an idle machine,
+    spinning brings nothing. A setting of the user is respected.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def drop_unreadable() -> str | None:
-    """Drop an `OMP_NUM_THREADS` that is no number of threads, such as ``auto``; return a line that says so.
+    """Drop an `OMP_NUM_THREADS` that is not a number of threads, such as ``auto``, and return a line that says so.
 
     Libraries then choose for themselves, as they would with the variable, but none of them complains.
     """

@@ -16,7 +16,7 @@ from service.run.batches import EvaluationBatches
 from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
 from supernets.estimate import checked
 
-_CALIBRATION = 1000  # training examples that batch norms are set by while the training is looked at
+_CALIBRATION = 1000  # training examples that set the batch norms for a look at the supernet during training
 
 
 def train_supernet(
@@ -32,16 +32,16 @@ def train_supernet(
     """Train a supernet as a job says, with splits on the way where it asks for them; return the trained one.
 
     Args:
-        job: Says how.
-        supernet: With fresh weights.
-        batches: The data.
-        task: What it is trained for.
-        folder: For checkpoints; an interrupted training goes on from them.
+        job: Job that says how.
+        supernet: Supernet with fresh weights.
+        batches: Batches of the data.
+        task: Task that it is trained for.
+        folder: Folder for checkpoints; an interrupted training continues from them.
         events: Receives the events of the training.
         processes: This process among those that train together.
 
     Raises:
-        InvalidJob: The budget does not allow the splits, or the examples have no classes that could be balanced.
+        InvalidJob: The budget does not allow the splits, or the examples have no classes to balance.
     """
     data, config = batches.load().train, job.train
     common: dict[str, Any] = {
@@ -75,7 +75,7 @@ def _told(events: Observer, unit: str, event: dict[str, Any]) -> None:
 
 
 def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
-    """Quality of the largest, the smallest and one random architecture."""
+    """Return the quality of the largest, the smallest and one random architecture."""
     named = {
         "largest": supernet.space.largest(),
         "smallest": supernet.space.smallest(),

@@ -1,4 +1,4 @@
-"""Work shared out to processes; they end when this process does, however it ends."""
+"""Work shared among processes, which end when this process ends, in any way."""
 
 import os
 import signal
@@ -14,15 +14,15 @@ Task = TypeVar("Task")
 Doing = Callable[[Task], Any]
 AGAIN = "the same command goes on where it stopped, with less memory under --workers 1"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_ISOLATED = "PYTHONSAFEPATH"  # what Python reads of it is whether it is there
+_ISOLATED = "PYTHONSAFEPATH"  # Python only reads whether it is set
 
 
 class WorkerEnded(Exception):
-    """A process ended in the middle of its work, as for want of memory.
+    """A process ended in the middle of its work, for example for lack of memory.
 
     Attributes:
-        task: What it was doing.
-        exit_code: How it ended; negative for the number of a signal.
+        task: Task that it was doing.
+        exit_code: Exit code; the negative number of a signal.
     """
 
     def __init__(self, task: Any, exit_code: int | None) -> None:
@@ -38,13 +38,14 @@ def cores() -> int:
 def computed(
     ready: Callable[[], Doing[Task]], tasks: Sequence[Task], *, workers: int, threads: int = 1
 ) -> Iterator[tuple[Task, Any]]:
-    """Yield tasks and what comes of them, in the order in which they are done.
+    """Yield tasks and their answers, in the order in which they are done.
 
     Args:
-        ready: Makes what does a task, once in each process; it can be sent to another one, as can tasks and answers.
-        tasks: Handed out in this order.
-        workers: Processes; 1 works here, with as many threads as there are.
-        threads: Of each process.
+        ready: Makes the function that does a task, once in each process; it can be sent to another process, like tasks
+            and answers.
+        tasks: Tasks, handed out in this order.
+        workers: Processes; 1 works in this process, with all its threads.
+        threads: Threads of each process.
 
     Raises:
         WorkerEnded: A process died.
@@ -108,10 +109,10 @@ class Worker(Generic[Task]):
 def _undisturbed() -> Iterator[None]:
     """Start a process that neither Ctrl-C nor a file of the current folder such as `queue.py` disturbs from the start.
 
-    Ctrl-C reaches the whole group; the process that asked decides. It waits until the process is started.
+    Ctrl-C reaches the whole group, and the parent decides. It waits until the process has started.
     """
     isolated, os.environ[_ISOLATED] = os.environ.get(_ISOLATED), "1"
-    resource_tracker.ensure_running()  # where it is not there yet, starting it lets Ctrl-C through again
+    resource_tracker.ensure_running()  # starting the resource tracker later would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -122,7 +123,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _serve(connection: Connection, ready: Callable[[], Doing[Any]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # both are inherited, and not meant for what is run
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # both are inherited, and not meant for the program
     os.environ.pop(_ISOLATED, None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     do = ready()
@@ -130,7 +131,7 @@ def _serve(connection: Connection, ready: Callable[[], Doing[Any]]) -> None:
         try:
             task = connection.recv()
         except (EOFError, OSError):
-            return  # the process that asked is gone
+            return  # the parent process is gone
         try:
             connection.send(do(task))
         except Exception as error:

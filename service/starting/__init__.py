@@ -1,1 +1,1 @@
-"""A first job for data of one's own: what is chosen for them, by what was measured here, written with the reasons."""
+"""A first job for the user's own data: choices based on measurements here, written with their reasons."""

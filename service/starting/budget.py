@@ -1,26 +1,26 @@
-"""A time budget shared out between training and search, by what was measured."""
+"""A time budget shared between training and search, based on measurements."""
 
 import math
 from dataclasses import dataclass
 
 _FIXED_S = 15.0  # imports, the first look at the limit, report and log
 _FRONT = 10  # members that are measured again and tested, about
-_REMEASURED, _ROUNDS = 0.25, 2.5  # share of the candidates measured again, each for so many times as long
+_REMEASURED, _ROUNDS = 0.25, 2.5  # how much longer each candidate is measured again
 _SEARCH_SHARE = 0.35
 _EVALUATIONS, _EPOCHS = (30, 400), (3.0, 200.0)
-_VALIDATED_EVERY = 20  # steps at least between two looks at the supernet
+_VALIDATED_EVERY = 20  # least steps between two looks at the supernet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What was measured here, in seconds.
+    """The measurements on this machine, in seconds.
 
     Args:
-        load_s: To read the data.
-        step_s: One training step.
-        look_s: One look at the supernet while it is trained.
-        quality_s: To judge one network.
-        latency_s: To measure the latency of one network.
+        load_s: Seconds to read the data.
+        step_s: Seconds of one training step.
+        look_s: Seconds of one look at the supernet during training.
+        quality_s: Seconds to judge one network.
+        latency_s: Seconds to measure the latency of one network.
         epoch_steps: Training steps of one epoch.
         test_share: Test examples for each validation example.
     """
@@ -36,14 +36,14 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How a budget is spent.
+    """The shares of a budget.
 
     Args:
-        epochs: Of the training.
-        evaluations: Of the search.
+        epochs: Epochs of the training.
+        evaluations: Evaluations of the search.
         train_s: Predicted seconds of the training.
         search_s: Predicted seconds of the search.
-        rest_s: Predicted seconds of all else: reading, measuring again, test, report.
+        rest_s: Predicted seconds of the rest: reading, measuring again, test, report.
     """
 
     epochs: float

@@ -1,4 +1,4 @@
-"""The first job for data: which space, how long a training, how many evaluations, and why."""
+"""The first job for data: the space, the length of the training, the number of evaluations, and the reasons."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,20 +18,20 @@ from service.starting.budget import Shares, Speed, enough, shared_out
 from service.starting.spaces import OfferedSpace, offered_spaces
 from supernets.estimate import Estimate
 
-_ROOM = 0.8  # of the limit that the smallest network may take, so that there is something to search
+_ROOM = 0.8  # share of the limit that the smallest network may take, so that there is something to search
 _TOO_LONG = 1.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a person asks for.
+    """The wishes of a user.
 
     Args:
         data: A folder of images, an npz file, or a dataset of timm.
         latency_ms: The limit on the latency of one image; None for no limit.
         size: Side of the square images in pixels; None for that of the data.
         budget_s: Seconds that the whole job may take.
-        device: Where it runs; None for the best there is.
+        device: Device where it runs; None for the best one available.
     """
 
     data: str
@@ -43,17 +43,17 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class FirstJob:
-    """A job, and what it was chosen by.
+    """A job, with the facts behind its choices.
 
     Args:
-        wish: What was asked for.
+        wish: Wishes of the user.
         job: The job.
         space: Its space.
-        facts: What is known of the data.
+        facts: Facts of the data.
         sizes: Examples of each split.
-        speed: What was measured.
-        shares: How the budget is spent.
-        latencies: Of the smallest and of the largest network, in ms.
+        speed: Measurements.
+        shares: Shares of the budget.
+        latencies: Latencies of the smallest and of the largest network, in ms.
         left_out: Names each example that cannot be used.
     """
 
@@ -72,8 +72,8 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
     """Return a job for data, chosen by a short measurement on this machine.
 
     Args:
-        wish: What is asked for.
-        say: Told what is being done.
+        wish: Wishes of the user.
+        say: Receives lines about the progress.
 
     Raises:
         InvalidJob: The data cannot be used, or a limit or the budget cannot be kept.
@@ -116,7 +116,7 @@ def _image_size(data: Mapping[str, Any]) -> int:
     """Return the side of the images of data as networks get them.
 
     Raises:
-        InvalidJob: A field has a value that it cannot have, or the data are no images.
+        InvalidJob: A field has an invalid value, or the data are not images.
     """
     try:
         facts = look_at(DataConfig(**data)).facts

@@ -1,4 +1,4 @@
-"""The spaces that are offered to images of a size, from the largest networks to the smallest."""
+"""The spaces that are offered for images of a size, from the largest networks to the smallest."""
 
 from typing import Any, NamedTuple
 
@@ -18,9 +18,9 @@ class OfferedSpace(NamedTuple):
     """A search space with options.
 
     Attributes:
-        name: Of the catalogue.
-        options: Without those that follow from the data.
-        about: What it is, in a few words.
+        name: Name of the catalogue.
+        options: Options, without those that follow from the data.
+        about: Description in a few words.
     """
 
     name: str

@@ -20,8 +20,8 @@ def yaml_text(first: FirstJob, file: str) -> str:
     """Return the job as YAML with a comment on every line.
 
     Args:
-        first: The job, and what it was chosen by.
-        file: What the file will be called, for the commands on top.
+        first: The job, with the facts behind its choices.
+        file: Name of the file, for the commands on top.
     """
     head = [
         f"# {first.job.name}: {_data_words(first)}",

@@ -1,4 +1,4 @@
-"""A connection to MLflow: the client, an experiment, and writing to a run what it does not hold yet."""
+"""A connection to MLflow: the client, an experiment, and adding to a run what it does not hold yet."""
 
 import logging
 import os
@@ -15,16 +15,16 @@ from service.tracking.store import ENVIRONMENT, check_answers, check_writable, l
 _NOTE = "One run per job, and one per member of its Pareto front (tag `nas.pareto`)."
 _MOST_RUNS = 5000
 _LONGEST_LINE = 500
-_MOST_METRICS = 1000  # what a server takes at once
+_MOST_METRICS = 1000  # most values that a server takes at once
 
 
 def connect(uri: str) -> Any:
     """Return an MLflow client; fail within seconds where the store cannot be used.
 
-    Of the processes that open a new SQLite store at once the first makes its tables, the others wait.
+    If several processes open a new SQLite store at once, the first one makes its tables and the others wait.
 
     Args:
-        uri: The store, without a password: that is in the environment.
+        uri: Address of the store without a password, which is in the environment.
 
     Raises:
         OSError: The server does not answer, or the database cannot be used.
@@ -41,7 +41,7 @@ def connect(uri: str) -> Any:
             return _client(openable(with_password(uri)))
         except (ImportError, OSError):
             raise
-        except Exception as error:  # whatever SQLAlchemy, alembic or MLflow raise
+        except Exception as error:  # SQLAlchemy, alembic and MLflow may raise anything
             fault = schema_fault(database) or f"cannot open {database}: {error_line(error)}"
             raise OSError(fault) from error
 
@@ -56,7 +56,7 @@ def _connect_elsewhere(uri: str) -> Any:
         return _client(with_password(uri))
     except (ImportError, OSError):
         raise
-    except Exception as error:  # whatever a driver raises
+    except Exception as error:  # a driver may raise anything
         raise OSError(f"cannot open {uri}: {error_line(error)}") from error
 
 
@@ -102,15 +102,16 @@ def error_line(error: BaseException) -> str:
 
 
 def tagged_runs(client: Any, experiment: Any, tags: Mapping[str, str]) -> list[Any]:
-    """The runs with these tags, the oldest first."""
+    """Return the runs with these tags, the oldest first."""
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     found = client.search_runs([experiment.experiment_id], query, max_results=_MOST_RUNS)
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def delete_doubles(client: Any, runs: Iterable[Any], chosen: Mapping[Any, Any]) -> None:
-    """Deletes runs that are not among the chosen: a request whose answer was lost on the way is sent again, and makes
-    a second run of the same thing."""
+    """Delete runs that are not among the chosen: a request whose answer was lost is sent again, and makes a
+    second run.
+    """
     kept = {run.info.run_id for run in chosen.values()}
     for run in runs:
         if run.info.run_id not in kept:
@@ -126,14 +127,14 @@ def add_missing(
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Logs what the run does not hold yet; a number that is not finite is left out.
+    """Log what the run does not hold yet; a number that is not finite is left out.
 
     Args:
-        client: As `connect` gives it.
-        run: As it was read from the store.
-        time_ms: Of the metrics; the same at every call for the same values, so that no point is there twice.
+        client: Client that `connect` returned.
+        run: Run as read from the store.
+        time_ms: Time of the metrics; the same at every call for the same values, so that no point is there twice.
         metrics: Name -> number.
-        params: Name -> value; what is logged already is never changed.
+        params: Name -> value; logged ones are never changed.
         tags: Name -> text.
     """
     from mlflow.entities import Metric, Param, RunTag
@@ -150,7 +151,7 @@ def add_missing(
 
 
 def add_points(client: Any, run_id: str, points: Iterable[tuple[str, float, int, int]]) -> None:
-    """Logs points of curves, (metric, value, step, time in ms), in batches; a point that is there is not doubled."""
+    """Log points of curves, (metric, value, step, time in ms), in batches; no point is logged twice."""
     from mlflow.entities import Metric
 
     metrics = [

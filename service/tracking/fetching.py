@@ -1,4 +1,4 @@
-"""Job folders brought back from MLflow: what a comparison needs of a run that is not on this machine."""
+"""Job folders fetched from MLflow: the files that a comparison needs of a run that is not on this machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +20,12 @@ _MOST_NAMED = 12
 
 
 def fetch_job(run: str, uri: str, folder: Path) -> Path:
-    """Downloads the files of a job.
+    """Download the files of a job.
 
     Args:
         run: Id or name of its summary run, or id of a member of its front.
         uri: The store.
-        folder: Made, and filled as the job folder was.
+        folder: Folder that is made, and filled like the job folder.
 
     Raises:
         InvalidJob: There is no such store or run, several have this name, or the job has no front yet.
@@ -58,7 +58,7 @@ def _downloaded(client: Any, run: str, uri: str, folder: Path) -> Path:
 
 
 def _summary(client: Any, run: str, uri: str) -> Any:
-    """The summary run that is meant."""
+    """Return the summary run that a name or id stands for."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     jobs = client.search_runs(experiments, "tags.`nas.kind` = 'job'", max_results=_MOST_RUNS)
     by_id = {found.info.run_id: found for found in jobs}

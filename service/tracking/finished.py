@@ -1,4 +1,4 @@
-"""Runs in MLflow of what is over when it is logged: a benchmark, or one searcher of it."""
+"""Runs in MLflow of finished work, such as a benchmark or one of its searchers."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,11 +24,11 @@ from service.tracking.sync import SyncResult
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """Something that is over and is logged as it is.
+    """A finished piece of work to be logged.
 
     Args:
-        name: Of the run.
-        identity: Tags by which the run is found again: what is logged twice is there once.
+        name: Name of the run.
+        identity: Tags by which the run is found again, so that it is never there twice.
         params: Settings.
         metrics: Final numbers; those that are not finite are left out.
         tags: More tags, as MLflow has them.
@@ -46,21 +46,21 @@ class FinishedRun:
 
 
 def identity_of(kind: str, folder: Path, params: Mapping[str, Any]) -> dict[str, str]:
-    """Tags of a run of a benchmark: the same for the same settings in the same folder, so that it is logged once."""
+    """Return the tags of a run of a benchmark: the same for equal settings in one folder, so that it is logged once."""
     content = json.dumps([str(folder.resolve()), params], default=str, sort_keys=True)
     return {"nas.kind": kind, "nas.benchmark": sha256(content.encode()).hexdigest()[:32]}
 
 
 def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig, *, experiment: str = EXPERIMENT) -> SyncResult:
-    """Bring MLflow up to date with runs that are over; called again, it adds only what is not there yet.
+    """Bring MLflow up to date with finished runs; a repeated call adds only what is not there yet.
 
     Args:
-        runs: What is over.
-        config: Where to log.
-        experiment: For a configuration and an environment that name none.
+        runs: Finished runs.
+        config: Config where to log.
+        experiment: Experiment for a configuration and an environment that name none.
 
     Returns:
-        What was done; why not, where MLflow cannot be used. `members` are the runs by their names.
+        What was done, or the reason why MLflow cannot be used. `members` are the runs by their names.
     """
     place = place_of(config, experiment)
     uri, name = place.uri, place.experiment
@@ -70,13 +70,13 @@ def log_finished(runs: Iterable[FinishedRun], config: TrackingConfig, *, experim
         client = connect(uri)
         found = experiment_of(client, name, uri)
         logged = {run.name: _log(client, found, run) for run in runs}
-    except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the work
+    except Exception as error:  # servers, drivers and proxies may raise anything: a mirror must not end the work
         return SyncResult(uri=uri, experiment=name, error=error_line(error))
     return SyncResult(uri=uri, experiment=name, synced=True, experiment_id=found.experiment_id, members=logged)
 
 
 def _log(client: Any, experiment: Any, run: FinishedRun) -> str:
-    """One run; returns its id."""
+    """Log one run and return its id."""
     there = tagged_runs(client, experiment, run.identity)
     tags = {**source_tags(), **run.tags, **run.identity}
     made = there[0] if there else client.create_run(experiment.experiment_id, tags=tags, run_name=run.name)

@@ -1,4 +1,4 @@
-"""What a job leaves, in the terms of MLflow: names and values that it takes, points of curves, the charts page."""
+"""The results of a job in the terms of MLflow: its names and values, points of curves, the charts page."""
 
 import base64
 import getpass
@@ -30,7 +30,7 @@ COLOUR = "mlflow.runColor"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves of a tree of mappings by dotted name; an empty mapping is a leaf."""
+    """Return the leaves of a tree of mappings by dotted name; an empty mapping is a leaf."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
@@ -41,7 +41,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def member_metrics(member: Mapping[str, Any], task: TaskFacts) -> dict[str, Any]:
-    """The numbers of a member of the front, under the same names in every run."""
+    """Return the numbers of a member of the front, under the same names in every run."""
     metrics = {**member["values"], f"test_{task.metric.name}": member.get("test_quality")}
     for name, (low, high) in (member.get("intervals") or {}).items():
         metrics |= {f"{name}_low": low, f"{name}_high": high}
@@ -52,7 +52,7 @@ def member_metrics(member: Mapping[str, Any], task: TaskFacts) -> dict[str, Any]
 
 
 def decisions_of(folder: Path, front: Mapping[str, Any]) -> list[str]:
-    """The decisions of a search space, in its order: the same for every search of it, whatever its front is."""
+    """Return the decisions of a search space in its order: the same for every search of it."""
     if front.get("decisions"):
         return list(front["decisions"])
     known = [record["architecture"] for record in journal_records(folder)]
@@ -60,7 +60,7 @@ def decisions_of(folder: Path, front: Mapping[str, Any]) -> list[str]:
 
 
 def member_params(job: Mapping[str, Any], member: Mapping[str, Any], decisions: Sequence[str]) -> dict[str, Any]:
-    """What a member of the front is: the search that it is of, its space, and every decision, `-` where inactive."""
+    """Return the parameters of a member of the front: its search, its space, and every decision, `-` where inactive."""
     architecture = member["architecture"]
     names = dict.fromkeys([*decisions, *architecture])
     search = {"search": f"{job['id'][:6]} {job['job']['name']}", "space": job["job"]["space"]["name"]}
@@ -68,23 +68,23 @@ def member_params(job: Mapping[str, Any], member: Mapping[str, Any], decisions: 
 
 
 def text_of(value: Any) -> str:
-    """A value as MLflow stores it, cut to the longest that it takes."""
+    """Return a value as MLflow stores it, cut to the longest that it takes."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
 def allowed_name(name: str) -> str:
-    """The name with every character that MLflow refuses replaced."""
+    """Return the name with every character that MLflow refuses replaced."""
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_-./: " else "_" for c in name)[:250]
 
 
 def unit_tags(quantities: Iterable[Quantity]) -> dict[str, str]:
-    """The units of metrics, as tags of a run."""
+    """Return the units of metrics, as tags of a run."""
     return {f"nas.unit.{allowed_name(quantity.name)}": quantity.unit for quantity in quantities if quantity.unit}
 
 
 def _curves_of(task: TaskFacts) -> dict[str, dict[str, str]]:
-    """Event of a training -> names of numbers in it -> names of metrics."""
+    """Return event of a training -> names of numbers in it -> names of metrics."""
     speed = f"train/{task.examples}_per_s"
     return {
         "train": {"loss": "train/loss", "lr": "train/lr", **dict.fromkeys(_SPEEDS, speed)},
@@ -94,11 +94,11 @@ def _curves_of(task: TaskFacts) -> dict[str, dict[str, str]]:
 
 
 def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> Iterable[tuple[str, Any, int, int]]:
-    """Points of the curves as (metric, value, step, time in ms).
+    """Yield points of the curves as (metric, value, step, time in ms).
 
     Args:
         records: Lines of `progress.jsonl`.
-        task: What the networks are trained for; curves are named by it.
+        task: Task of the networks; curves are named by it.
     """
     curves = _curves_of(task)
     for record in records:
@@ -116,14 +116,14 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
 
 
 def described_params(job: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a job that have a value, and the environment that it ran in, as parameters."""
+    """Return the settings of a job that have a value, and the environment that it ran in, as parameters."""
     tree = {key: value for key, value in job["job"].items() if key not in ("name", "tracking")}
     tree |= {"environment": job.get("environment", {}), "espalier": job.get("espalier")}
     return {allowed_name(name): text_of(value) for name, value in flatten(tree).items() if value is not None}
 
 
 def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
-    """The data of a job as MLflow describes a data set; the digest is of the settings, not of the examples."""
+    """Return the data of a job as MLflow describes a data set; the digest is of the settings, not of the examples."""
     data = job["job"].get("data") or {}
     name = data.get("dataset") or Path(data.get("path") or data.get("source") or "data").stem
     source = json.dumps(data, sort_keys=True)
@@ -132,7 +132,7 @@ def dataset_of(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def outcome_metrics(folder: Path) -> dict[str, Any]:
-    """The numbers of the result of a job."""
+    """Return the numbers of the result of a job."""
     result = read_json(folder / "result.json") or {}
     metrics = {name: result.get(name) for name in ("seconds", "peak_memory_mb", "front_size")}
     metric = task_of_job(folder).metric.name
@@ -144,13 +144,13 @@ def outcome_metrics(folder: Path) -> dict[str, Any]:
 
 
 def table_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows as the user interface shows a table, with numbers short enough to read."""
+    """Return the rows of a table as the user interface shows it, with numbers short enough to read."""
     data = [[float(f"{v:.6g}") if isinstance(v, float) else v for v in row.values()] for row in rows]
     return {"columns": list(rows[0]) if rows else [], "data": data}
 
 
 def source_tags(job: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]:
-    """Where a run comes from: the command, the version of the code, and the user where the machine says who it is."""
+    """Return the origin of a run: the command, the version of the code, and the user where it is known."""
     tags = {"mlflow.source.name": "nas run", "mlflow.source.type": "LOCAL"}
     if commit := job.get("environment", {}).get("git_commit"):
         tags["mlflow.source.git.commit"] = str(commit)
@@ -160,12 +160,12 @@ def source_tags(job: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]
 
 
 def created_ms(job: Mapping[str, Any]) -> int:
-    """When a job was made, in the milliseconds of MLflow."""
+    """Return the time when a job was made, in the milliseconds of MLflow."""
     return int(datetime.fromisoformat(job["created"]).timestamp() * 1000)
 
 
 def ended_ms(folder: Path, job: Mapping[str, Any]) -> int:
-    """When a job ended, or was last heard of; the same at every call once it is over."""
+    """Return the time when a job ended, or was last heard of; the same at every call once it is over."""
     result = read_json(folder / "result.json") or {}
     if (seconds := finite(result.get("seconds"))) is not None:
         return created_ms(job) + int(seconds * 1000)
@@ -174,10 +174,10 @@ def ended_ms(folder: Path, job: Mapping[str, Any]) -> int:
 
 
 def status_of(folder: Path, *, final: bool) -> str:
-    """The status of the run of a job; without a result it runs, or has failed or was killed if nobody works on it."""
+    """Return the status of the run of a job; without a result it runs, or has failed or was killed."""
     result = read_json(folder / "result.json")
     if result is None:
-        if final and (folder / "ranking.json").exists():  # trained and ranked is all that was wanted
+        if final and (folder / "ranking.json").exists():  # only training and ranking were wanted
             return "FINISHED"
         events = [line["event"] for line in read_events(folder / "progress.jsonl")[0] if line["event"] != "system"]
         ended = "FAILED" if events[-1:] == ["failed"] else "KILLED"
@@ -193,7 +193,7 @@ class Links(NamedTuple):
 
 
 def links(base: str, experiment_id: str) -> Links:
-    """Addresses of an experiment on the MLflow server at `base`, such as http://127.0.0.1:5000."""
+    """Return addresses of an experiment on the MLflow server at `base`, such as http://127.0.0.1:5000."""
     runs = f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     return Links(charts=f"{runs}&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}", runs=runs)
 
@@ -204,13 +204,14 @@ def run_link(base: str, experiment_id: str, run_id: str) -> str:
 
 
 def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -> str:
-    """The charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel coordinates.
+    """Return the charts page of the user interface as MLflow shares it: scatter of the fronts, and parallel
+    coordinates.
 
-    The format is not documented by MLflow; `Links.runs` is the way that does not depend on it.
+    MLflow does not document the format; `Links.runs` does not depend on it.
 
     Args:
         members: The parameters of every member of the fronts that are shown, see `is_in_view`.
-        front: Of a search; its first cost is the horizontal axis.
+        front: Front of a search; its first cost is the horizontal axis.
     """
     task, quantities = task_of(front), member_quantities(front)
     quality = quality_of(quantities, task).name
@@ -236,7 +237,7 @@ def view_state(members: Sequence[Mapping[str, str]], front: Mapping[str, Any]) -
 
 
 def _costs_of_view(quantities: Sequence[Quantity], quality: str) -> list[str]:
-    """What was traded off against the quality, and one cost that follows from the architecture alone."""
+    """Return the costs that were traded off against the quality, and one that follows from the architecture alone."""
     others = [quantity for quantity in quantities if quantity.name != quality]
     traded = [quantity.name for quantity in others if quantity.optimised and not quantity.maximise]
     measured = [quantity.name for quantity in others if quantity.is_measured_cost]
@@ -249,7 +250,7 @@ def is_in_view(metrics: Collection[str], front: Mapping[str, Any]) -> bool:
 
     Args:
         metrics: Names of its metrics.
-        front: Of the search whose quality and costs are shown.
+        front: Front of the search whose quality and costs are shown.
     """
     quantities = member_quantities(front)
     quality = quality_of(quantities, task_of(front)).name
@@ -257,7 +258,7 @@ def is_in_view(metrics: Collection[str], front: Mapping[str, Any]) -> bool:
 
 
 def _params_of_view(members: Sequence[Mapping[str, str]]) -> list[str]:
-    """The parameters that tell members apart: the search first, then decisions that are active in all.
+    """Return the parameters that tell members apart: the search first, then decisions that are active in all.
 
     Of several spaces the search is enough, since decisions of one name may mean different things in each. Texts of two
     neighbouring axes would run into each other, so that the space never stands beside the search.

@@ -62,7 +62,7 @@ class JobMirror:
         return final or (self.folder / "result.json").exists()
 
     def bring_up_to_date(self, memory: Mapping[str, Any], *, final: bool) -> tuple[dict[str, Any], dict[str, str]]:
-        """Logs what is new; returns what to remember, and the runs of the front."""
+        """Log what is new, and return what to remember and the runs of the front."""
         there = self._runs({memory.get("run_id")})
         known = {run.info.run_id for run in there.values()}
         run = there.pop(None, None) or self._create_summary()
@@ -78,9 +78,9 @@ class JobMirror:
         return memory, members
 
     def _runs(self, preferred: Collection[str | None]) -> dict[str | None, Any]:
-        """The runs of this job: under None the summary, under its key each member of the front.
+        """Return the runs of this job: under None the summary, under its key each member of the front.
 
-        Doubles are deleted: a request whose answer was lost on the way is sent again, and makes a second run.
+        Doubles are deleted: a request whose answer was lost is sent again, and makes a second run.
         """
         found = tagged_runs(self.client, self.experiment, {"nas.job": self.job["id"]})
         found = [run for run in found if run.data.tags.get("nas.kind") in ("job", "member")]
@@ -100,7 +100,7 @@ class JobMirror:
         )
 
     def _describe(self, run: Any) -> None:
-        """Parameters, data set and colour, as far as they are not logged yet: none is changed later."""
+        """Log parameters, data set and colour that are not logged yet; none is changed later."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         tags = {} if COLOUR in run.data.tags else {COLOUR: self._free_colour()}
@@ -111,7 +111,7 @@ class JobMirror:
             self.client.log_inputs(run.info.run_id, [DatasetInput(Dataset(**dataset_of(self.job)), [tag])])
 
     def _free_colour(self) -> str:
-        """The first colour that no other job of the experiment has: members of one front are alike in every chart."""
+        """Return the first colour that no other job of the experiment has; all members of a front share it."""
         jobs = tagged_runs(self.client, self.experiment, {"nas.kind": "job"})
         taken = [run.data.tags[COLOUR] for run in jobs if COLOUR in run.data.tags]
         return min(COLOURS, key=taken.count)
@@ -130,7 +130,7 @@ class JobMirror:
     # ---- curves
 
     def _log_curves(self, run: Any, memory: Mapping[str, Any]) -> dict[str, Any]:
-        """Logs the points above the last step of each curve, whichever of this folder and the server knows it."""
+        """Log the points above the last step of each curve, as this folder or the server knows it."""
         run_id = run.info.run_id
         known = memory.get("run_id") == run_id
         steps = dict(memory.get("steps", {})) if known else self._steps_on_server(run)
@@ -185,7 +185,7 @@ class JobMirror:
             self.client.log_artifact(run_id, str(self.folder / name), to)
 
     def _log_front(self, summary: Any, runs: Mapping[Any, Any]) -> dict[str, str]:
-        """One finished run per member of the front; a run whose member has left the front says so."""
+        """Log one finished run per member of the front; a run whose member has left the front says so."""
         front = read_front_file(self.folder) or {}
         task, units = task_of(front), unit_tags(member_quantities(front))
         members = {member["key"]: member for member in front.get("members", [])}
@@ -219,7 +219,7 @@ class JobMirror:
         return self.client.create_run(self.experiment.experiment_id, start_time=before, tags=tags, run_name=name)
 
     def _share_view(self, front: Mapping[str, Any]) -> None:
-        """The ready-made charts are of all fronts of the experiment."""
+        """Share the ready-made charts of all fronts of the experiment."""
         fronts = tagged_runs(self.client, self.experiment, {"nas.pareto": "true"})
         shown = [run.data.params for run in fronts if is_in_view(run.data.metrics, front)]
         key, state = f"mlflow.sharedViewState.{VIEW_KEY}", view_state(shown, front)

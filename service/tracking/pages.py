@@ -12,16 +12,16 @@ _MOST_NAMED = 12
 
 
 def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
-    """Addresses of an experiment in the user interface.
+    """Return the addresses of an experiment in the user interface.
 
     Args:
-        uri: The store; the address of a server is its own base.
+        uri: Address of the store; that of a server is its own base.
         experiment: Name of the experiment.
-        base: Where `serve` shows a database.
+        base: Address where `serve` shows a database.
 
     Raises:
         OSError: The store cannot be reached.
-        LookupError: It has no such experiment.
+        LookupError: The store has no such experiment.
     """
     client = connect(uri)
     from mlflow.exceptions import MlflowException
@@ -39,7 +39,7 @@ def view_link(uri: str, experiment: str, *, base: str | None = None) -> Links:
 def serve(
     uri: str, serving: Serving | None = None, *, experiment: str = "espalier", echo: Callable[[str], Any] = print
 ) -> int:
-    """Shows a store in the browser until interrupted; of a server that runs elsewhere only the links are printed.
+    """Show a store in the browser until interrupted; for a server that runs elsewhere, only print the links.
 
     Returns:
         The exit status of the server, 0 where it was interrupted.

@@ -1,7 +1,8 @@
-"""Where something is logged, and who says so.
+"""The place where something is logged, and the setting that decides it.
 
-What a job says holds first, then what the environment said when the job was made, then what it says now, then where
-the job was logged before, and at last the local store. So a job stays in its store when it goes on elsewhere.
+The settings of a job come first, then the environment at the time when the job was made, then the present environment,
+then the place where the job was logged before, and at last the local store. So a job stays in its store when it goes on
+elsewhere.
 """
 
 import os
@@ -31,7 +32,7 @@ class Place:
         uri: Address of the store, without a password.
         experiment: Name of the experiment.
         enabled: Whether anything is logged.
-        origin: The variables of the environment that say so, empty for none.
+        origin: Variables of the environment that decided; empty for none.
     """
 
     uri: str
@@ -67,8 +68,8 @@ def place_of_job(folder: Path, config: TrackingConfig | None = None, *, uri: str
 
     Args:
         folder: The job folder.
-        config: What the job says; by default what is saved of it.
-        uri: A store that goes before all others.
+        config: Settings of the job; by default the saved ones.
+        uri: A store that takes precedence over all others.
 
     Raises:
         FileNotFoundError: The folder holds no job.

@@ -1,7 +1,7 @@
-"""Exported networks in the model registry of MLflow, as ONNX: loading one needs mlflow, onnx and onnxruntime, not us.
+"""Exported networks in the model registry of MLflow, as ONNX: loading one needs mlflow, onnx and onnxruntime only.
 
 Every ONNX file of a member is one version of the registered model, found by an alias: its key, with `-int8` after it
-for 8 bits. A file that is registered is not registered again.
+for 8 bits. A registered file is not registered again.
 """
 
 import json
@@ -34,7 +34,7 @@ class Registered:
     """One version in the registry.
 
     Args:
-        uri: Loads it: ``mlflow.pyfunc.load_model(uri)``, with MLflow told of the `store`.
+        uri: Address that loads it: ``mlflow.pyfunc.load_model(uri)``, after MLflow was told the `store`.
         version: Its number.
         store: Address of the MLflow server or database.
         new: Whether it was registered now.
@@ -47,19 +47,19 @@ class Registered:
 
 
 def name_mistake(name: str) -> str | None:
-    """Why a name cannot be that of a registered model; None where it can."""
+    """Return the reason why a name cannot be that of a registered model; None where it can."""
     if not name.strip() or re.search(r"[/:.%\"'\\\s]", name):
         return f"must be a name without blanks, slashes, colons, dots, quotes and percent signs, got {name!r}"
     return None
 
 
 def register(folder: Path, exported: Sequence[Exported], name: str) -> list[Registered]:
-    """Register the ONNX files of exported members; the job itself is logged first, where it is not yet.
+    """Register the ONNX files of exported members; the job itself is logged first if necessary.
 
     Args:
-        folder: The job.
+        folder: The job folder.
         exported: Its members, with files in the formats of `REGISTERED`.
-        name: Of the registered model, made where it is missing.
+        name: Name of the registered model, made where it is missing.
 
     Raises:
         OSError: The store cannot be reached or written.
@@ -107,7 +107,7 @@ class _Registry:
             self.client.create_registered_model(self.name, description=note)
 
     def version(self, member: Exported, kind: str, run_id: str | None) -> Registered:
-        """The version of one file, registered where it is not."""
+        """Return the version of one file, and register it if necessary."""
         record = member.card["formats"][kind]
         alias = f"{member.key}{REGISTERED[kind]}"
         tags = {"nas.key": member.key, "nas.format": kind, "nas.sha256": record["sha256"]}
@@ -129,12 +129,12 @@ class _Registry:
         return Registered(uri=f"models:/{self.name}@{alias}", version=str(found.version), store=self.uri, new=new)
 
     def _known(self, digest: str) -> Any:
-        """The version made of a file, None where there is none."""
+        """Return the version made of a file; None where there is none."""
         versions = self.client.search_model_versions(f"name = '{self.name}'")
         return next((version for version in versions if version.tags.get("nas.sha256") == digest), None)
 
     def _logged_model(self, member: Exported, kind: str, tags: Mapping[str, str], run_id: str | None) -> Any:
-        """The model with its files; one that an interrupted call left complete is taken up."""
+        """Return the model with its files; a complete one of an interrupted call is used again."""
         query = f"tags.`nas.sha256` = '{tags['nas.sha256']}'"
         for left in self.client.search_logged_models([self.experiment_id], filter_string=query):
             if left.status == "READY":
@@ -179,7 +179,7 @@ def _save(member: Exported, kind: str, files: Path, logged: Any, run_id: str | N
 
 
 def _signature(card: Mapping[str, Any]) -> Any:
-    """Inputs and the output of a network for MLflow, with any batch size."""
+    """Return the inputs and the output of a network for MLflow, with any batch size."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -192,7 +192,7 @@ def _signature(card: Mapping[str, Any]) -> Any:
 
 
 def _figures(card: Mapping[str, Any]) -> dict[str, str]:
-    """What lists of versions show, as tags; what is no finite number is left out."""
+    """Return the tags that lists of versions show; numbers that are not finite are left out."""
     (metric, _), quality = metric_in(card), quality_in(card)
     figures = {f"{split}_{metric}": quality.get(split) for split in ("validation", "test")}
     figures |= {name: cost["value"] for name, cost in {**card["costs"], **card["measured"]}.items()}
@@ -209,5 +209,5 @@ def _installed(package: str) -> str:
 
 
 def loading_line(registered: Registered) -> str:
-    """What loads a version, as a line of Python."""
+    """Return a line of Python that loads a version."""
     return f"mlflow.set_tracking_uri({openable(registered.store)!r}); mlflow.pyfunc.load_model({registered.uri!r})"

@@ -1,4 +1,4 @@
-"""The tables of an SQLite store: made by one process at a time, and what is wrong with them in one line."""
+"""The tables of an SQLite store: one process at a time makes them, and faults in them are told in one line."""
 
 import fcntl
 import shlex
@@ -40,7 +40,7 @@ def alone_with(database: Path) -> Iterator[None]:
 
 
 def schema_fault(database: Path) -> str | None:
-    """Return why the tables of a store cannot be used and how to mend that, None where they are those of this MLflow.
+    """Return why the tables of a store cannot be used and how to repair them; None where they fit this MLflow.
 
     Called where MLflow could not open the store. An older store and a damaged one are told apart by an upgrade of
     empty copies of the tables.
@@ -77,7 +77,7 @@ def _content(database: Path) -> tuple[dict[str, str], str | None]:
 
 
 def _can_be_upgraded(database: Path) -> bool:
-    """Whether MLflow's own upgrade goes through on copies of the tables without their rows."""
+    """Return whether MLflow's own upgrade succeeds on copies of the tables without their rows."""
     from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
 
     tables, revision = _content(database)
@@ -93,7 +93,7 @@ def _can_be_upgraded(database: Path) -> bool:
             engine = create_sqlalchemy_engine(f"sqlite:///{copy}")
             _upgrade_db(engine)
             engine.dispose()
-        except Exception:  # whatever a migration, alembic or SQLite raises
+        except Exception:  # migrations, alembic and SQLite may raise anything
             return False
     return True
 

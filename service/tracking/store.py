@@ -1,4 +1,4 @@
-"""The store that MLflow keeps runs in: its address, whether it can be used, and the server that shows it."""
+"""The store of MLflow: its address, a check that it can be used, and the server that shows it."""
 
 import importlib.util
 import os
@@ -39,10 +39,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def log_in(uri: str) -> None:
-    """Give MLflow the user and the password that the environment has in the address of a server.
+    """Give MLflow the user and the password that the environment holds in the address of a server.
 
-    MLflow repeats addresses in its messages, so that it gets one without a login. To another server than that one
-    they are not sent.
+    MLflow repeats addresses in its messages, so it gets one without a login. User and password are sent to no other
+    server.
     """
     given = login_of(os.environ.get(URI_VARIABLE, ""))
     names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -54,7 +54,7 @@ def log_in(uri: str) -> None:
 
 
 def check_answers(uri: str) -> None:
-    """Raise ConnectionError where no server answers within seconds; any answer will do.
+    """Raise ConnectionError where no server answers within seconds; any answer counts.
 
     MLflow asks, so that its settings of certificates, logins and proxies hold here too.
     """
@@ -81,7 +81,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_writable(database: Path) -> None:
-    """Raises OSError where an SQLite file cannot be written; MLflow itself would try for minutes."""
+    """Raise OSError where an SQLite file cannot be written; MLflow itself would try for minutes."""
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(database, timeout=REACH_TIMEOUT_S)) as connection:
@@ -93,7 +93,7 @@ def check_writable(database: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """How a database is shown in the browser.
+    """Settings of the server that shows a database in the browser.
 
     Args:
         host: Address to listen on.
@@ -108,10 +108,10 @@ class Serving:
     auth: bool = False
 
     def check(self) -> None:
-        """Whether a server could be started like that.
+        """Check that a server could be started in this way.
 
         Raises:
-            OSError: The port is taken, or what the login needs is missing.
+            OSError: The port is taken, or a package for the login is missing.
         """
         if self.auth and importlib.util.find_spec("flask_wtf") is None:
             raise OSError("--auth needs more of MLflow; install it with: pip install 'mlflow[auth]'")
@@ -120,7 +120,7 @@ class Serving:
         check_free(self.host, self.port)
 
     def options(self) -> list[str]:
-        """For `mlflow server`: one worker, quiet."""
+        """Return the options of `mlflow server`: one worker, quiet."""
         options = ["--host", self.host, "--port", str(self.port), "--workers", "1"]
         options += ["--uvicorn-opts", "--log-level warning"]
         names = [name.strip() for name in (self.allowed_hosts or "").split(",") if name.strip()]
@@ -144,9 +144,9 @@ def server_command(uri: str, serving: Serving) -> list[str]:
 
 
 def run_server(uri: str, serving: Serving) -> int:
-    """Shows a database in the browser until interrupted; returns the exit status, 0 where it was interrupted.
+    """Show a database in the browser until interrupted, and return the exit status: 0 where it was interrupted.
 
-    The server starts processes of its own: it gets a process group, which ends with this process.
+    The server starts processes of its own, so it gets a process group, which ends with this process.
     """
     environment = {**os.environ, **SERVER_ENVIRONMENT, "PYTHONSAFEPATH": "1"}  # it starts processes of its own
     if (whole := with_password(uri)) != uri:
@@ -164,7 +164,7 @@ def run_server(uri: str, serving: Serving) -> int:
 
 
 def check_free(host: str, port: int) -> None:
-    """Raises OSError where nobody could listen at this port."""
+    """Raise OSError where nothing could listen at this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,8 @@
-"""Mirror of job folders in MLflow: where a job is logged, and bringing that up to date.
+"""Mirror of job folders in MLflow: where a job is logged, and how it is brought up to date.
 
-A job is one summary run, and every member of its Pareto front one run of its own beside it. They are not nested:
-MLflow draws no charts for nested runs. The job folder stays the truth; `sync` may be called at any time, any number of
-times, and adds only what the server does not have yet.
+A job is one summary run, and every member of its Pareto front one run of its own beside it. They are not nested,
+because MLflow draws no charts for nested runs. The job folder stays the truth; `sync` may be called at any time, any
+number of times, and adds only what the server does not have yet.
 """
 
 from contextlib import suppress
@@ -19,15 +19,15 @@ _REMEMBERED = ("run_id", "offset", "steps")
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult:
-    """What one `sync` did.
+    """The result of one `sync`.
 
     Args:
         uri: The store that was written.
         experiment: Name of the experiment.
         synced: Whether the whole job, now over, is in MLflow.
-        error: One line that says why nothing or not all was logged.
-        experiment_id: Of the experiment, None where it was not reached.
-        run_id: Of the summary run, None where it was not reached.
+        error: One line that says why something was not logged.
+        experiment_id: Experiment id of the experiment, None where it was not reached.
+        run_id: Run id of the summary run, None where it was not reached.
         members: Key of every logged member of the front -> its run.
     """
 
@@ -46,12 +46,12 @@ def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool, uri
     Args:
         folder: The job folder.
         config: Where to log; by default as the job says. Without a `uri` the store of the job is used.
-        final: Whether nobody works on the job any more. A job without a result is then logged as killed.
-        uri: Another store than that of the job.
+        final: Whether no process works on the job any more. A job without a result is then logged as killed.
+        uri: Store to use instead of that of the job.
 
     Returns:
-        What was done. MLflow that is missing, away or read-only is an `error` there, never an exception: the mirror is
-        brought up to date by a later call. `tracking.json` in the job folder says the same.
+        What was done. If MLflow is missing, away or read-only, this is an `error` there and never an exception: a later
+        call brings the mirror up to date. `tracking.json` in the job folder says the same.
 
     Raises:
         FileNotFoundError: The folder holds no job.
@@ -93,8 +93,7 @@ def _mirrored(folder: Path, place: Place, known: dict[str, Any], *, final: bool)
 
 
 def catch_up(jobs: Path, uri: str) -> list[Path]:
-    """Logs the jobs that are not whole in a store and that nobody works on: those that ran while it was away, and those
-    that were killed.
+    """Log jobs that nobody works on and that a store does not have whole: they were killed, or ran while it was away.
 
     Args:
         jobs: The folder of job folders.
@@ -111,14 +110,14 @@ def catch_up(jobs: Path, uri: str) -> list[Path]:
 
     logged = []
     for folder in waiting:
-        with suppress(InvalidJob, OSError), locked(folder):  # in use, or not ours to write
+        with suppress(InvalidJob, OSError), locked(folder):  # in use, or not writable
             if sync(folder, final=True).synced:
                 logged.append(folder)
     return logged
 
 
 def _lacks(folder: Path, uri: str) -> bool:
-    """Whether a job is to be logged in this store, and is not yet; a damaged folder is not."""
+    """Return whether a job belongs in this store and is not logged there yet; a damaged folder is left out."""
     try:
         place = place_of_job(folder)
         known = read_object(folder / "tracking.json")

@@ -1,1 +1,1 @@
-"""What starts job folders: in this process, on the GPUs of this machine, on a cluster."""
+"""Executors, which start job folders: in this process, on the GPUs of this machine, on a cluster."""

@@ -23,9 +23,10 @@ _SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer
 
 
 def process_count(ticket: Ticket) -> int:
-    """Return how many processes a job has.
+    """Return the number of processes of a job.
 
-    It is one a GPU and at least one a node, where the job is a function or has a stage that all take part in.
+    It is one per GPU and at least one per node, where the job is a function or has a stage that all processes take part
+    in.
     """
     if ticket.call is None and not any(catalogue.resolve("stage", name).together for name in ticket.stages):
         return 1
@@ -36,12 +37,12 @@ def process_count(ticket: Ticket) -> int:
 def helpers(folder: Path, count: int) -> Iterator[None]:
     """Run the other processes of a job on this machine, while the first works.
 
-    Nothing is started where a cluster or torchrun has started them already. Where one of them dies, so does this
-    process, as by a kill: the job goes on from its checkpoint in the next attempt.
+    Nothing is started where a cluster or torchrun has started them already. If one of them dies, this process ends like
+    a killed one, and the next attempt resumes the job from its checkpoint.
 
     Args:
-        folder: The job folder, the argument of each.
-        count: Of all processes, this one included.
+        folder: The job folder, the argument of each process.
+        count: Count of all processes, this one included.
     """
     if count <= 1 or "WORLD_SIZE" in os.environ:
         yield

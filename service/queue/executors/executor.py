@@ -41,24 +41,24 @@ FINISHED, FAILED, CANCELLED, LOST, SKIPPED = "finished", "failed", "cancelled", 
 
 
 class Executor(Protocol):
-    """Starts job folders and looks after them until they are over; made from the queue folder.
+    """An executor starts job folders and looks after them until they are over; it is made from the queue folder.
 
-    The order of calls is free; every method may be called again, by this process or by a later one, with folders that
-    were queued, run or ended before: what is true is in the folders. Only one process at a time calls `submit` and
-    `tick` for the folders of one queue (it holds the lock of the queue); `cancel` is for any.
+    The order of calls is free. Every method may be called again, by this process or a later one, with folders that were
+    queued, run or ended before: the folders hold the truth. Only one process at a time calls `submit` and `tick` for
+    the folders of one queue (it holds the lock of the queue); any process may call `cancel`.
     """
 
     def check(self, ticket: "Ticket") -> None:
         """Refuse a job that could never run here; asked before anything is written.
 
         Raises:
-            InvalidJob: It could not: the request is wrong, or something has to be installed.
+            InvalidJob: The request is wrong, or something has to be installed.
         """
 
     def submit(self, folders: Sequence[Path]) -> None:
-        """Take prepared folders whose dependencies are over; return at once.
+        """Take prepared folders whose dependencies are over, and return at once.
 
-        Idempotent: a folder that is over is left alone, one that was submitted by an earlier process is adopted.
+        Idempotent: a folder that is over is left alone, and one that an earlier process submitted is adopted.
         Folders of one call are one array where the executor has arrays.
         """
 
@@ -69,21 +69,22 @@ class Executor(Protocol):
         """
 
     def tick(self) -> list[Path]:
-        """Do what is due: starts jobs, notices dead ones, starts those again up to their attempts.
+        """Do what is due: start jobs, notice dead ones, and start these again up to their attempts.
 
-        Never waits for a job (`inline` does: it is for trying things out). Returns the folders that are still open.
+        It never waits for a job (except `inline`, which is for trying things out), and returns the folders that are
+        still open.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one job has for itself.
+    """The resources of one job.
 
     Args:
-        gpus: Whole GPUs or slots of them; several are used by as many processes that train together.
+        gpus: Whole GPUs or slots of them; a job with several has one process per GPU, which train together.
         cpus: Cores; null for all of the machine (`local`) or the default of the cluster.
-        memory_gb: Of the whole job; on clusters only, which enforce it.
-        time_min: Of one run of the job; on clusters only, which enforce it; the job then goes on in a next run.
+        memory_gb: Memory of the whole job; only for clusters, which enforce it.
+        time_min: Time of one run of the job; only for clusters, which enforce it. The job then goes on in a next run.
         nodes: Machines; more than one on clusters only.
     """
 
@@ -106,26 +107,26 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """The content of `queue.json`: what is run, when it may start and what it needs.
+    """The content of `queue.json`: what to run, when it may start, and what it needs.
 
     Args:
-        name: For people.
+        name: Name for people.
         executor: Name of the executor in the catalogue.
         order: Jobs of equal priority start in this order.
-        stages: What is done, by the names of the catalogue.
+        stages: Stages, by their names in the catalogue.
         stage_options: Name of a stage -> its options.
         call: ``package.module:function``, called with the folder and an observer instead of the stages of a job.
-        arguments: More, by name, of that function.
+        arguments: Further arguments of that function, by name.
         inputs: File that the stages need -> folder of the job that it is taken from; relative to the queue folder, or
             absolute.
-        after: Folders that must have finished before, as above.
+        after: Folders that must have finished before, named in the same way.
         array: Equal for jobs that were submitted as one array.
         priority: Higher starts first.
-        resources: What it needs.
-        directory: Where relative paths of the job lead from; absolute.
+        resources: Resources that it needs.
+        directory: Absolute folder that relative paths of the job start from.
         code: Folders that it imports the user's own code from, beside the directory; absolute.
-        max_attempts: Starts that end without a result before the job counts as lost.
-        options: What only a cluster understands, such as its partition.
+        max_attempts: Starts without a result after which the job counts as lost.
+        options: Options that only a cluster understands, such as its partition.
     """
 
     name: str
@@ -154,10 +155,10 @@ class Ticket:
 
 
 def read_ticket(folder: Path) -> Ticket:
-    """Return what `queue.json` says.
+    """Return the content of `queue.json`.
 
     Raises:
-        ValueError: It is damaged or missing.
+        ValueError: The file is damaged or missing.
     """
     path = folder / TICKET
     try:
@@ -190,7 +191,7 @@ def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
 
     Args:
         folder: The job folder.
-        patience_s: How long to try; whoever only looks at a job holds its lock for an instant.
+        patience_s: Seconds to try; a process that only looks at a job holds its lock for an instant.
     """
     file = (folder / LOCK).open("a+", encoding="utf-8")
     deadline = time.monotonic() + patience_s
@@ -209,7 +210,7 @@ def try_lock(folder: Path, *, patience_s: float = 0.0) -> IO[str] | None:
 def is_locked(folder: Path, name: str = LOCK) -> bool:
     """Return whether a process holds the lock of a folder; that of a job folder is held by its runner.
 
-    It needs no right to write, and two who look do not take each other for a runner.
+    It needs no right to write, and two processes that look do not take each other for a runner.
     """
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Jobs in this process, one after the other: for trying things out and for debugging."""
+"""Jobs in this process, one after the other, for trying things out and for debugging."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from service.queue.runner import BUSY, OVER, run_job
 
 
 class Inline:
-    """Runs a job in each `tick`, which therefore waits for it."""
+    """The executor `inline`, which runs a job in each `tick` and waits for it."""
 
     def __init__(self, queue: Path) -> None:
         self.waiting: list[Path] = []

@@ -1,8 +1,8 @@
-"""Jobs on this machine: one child process each, in a session of its own, on GPUs and cores that it has for itself.
+"""Jobs on this machine: one child process each, in its own session, on its own GPUs and cores.
 
-Nothing has to be started. Whoever serves the queue calls `tick`; where it dies, its jobs go on and the next one adopts
-them. Whether a job runs is known from the lock of its folder, and a GPU is free when the kernel says so: both locks are
-handed to the child. One machine only; more machines are SLURM's.
+Nothing has to be started. The process that serves the queue calls `tick`; if it dies, its jobs go on and the next such
+process adopts them. The lock of its folder tells whether a job runs, and the kernel tells whether a GPU is free: the
+child inherits both locks. This executor is for one machine; for several machines there is SLURM.
 """
 
 import os
@@ -46,7 +46,7 @@ _MACHINE_WAIT_S = 15.0
 
 @dataclass
 class _Running:
-    """A job that runs; one that an earlier process started has neither a child process nor slots here."""
+    """A job that runs; if an earlier process started it, it has neither a child process nor slots here."""
 
     process: subprocess.Popen[bytes] | None = None
     taken: Taken | None = None
@@ -151,10 +151,10 @@ class Local:
             processes.kill(folder)
 
     def _bury(self, folder: Path, job: _Running) -> None:
-        """After the runner is gone: ends what it left behind, then frees its slots and decides how it goes on."""
+        """End what a dead runner left behind, free its slots, and decide how its job goes on."""
         processes.kill(folder)
         if is_locked(folder):
-            return  # someone who is being killed still holds it
+            return  # a process that is being killed still holds it
         if job.taken is not None:
             job.taken.close()
         if not is_over(folder):
@@ -186,7 +186,7 @@ class Local:
 
     def _start_all(self) -> None:
         """Start what fits, by priority; behind a job that waits for GPUs no other that needs some overtakes it."""
-        first = dict[str, Path]()  # of those that wait for GPUs, and of those that only wait for cores
+        first = dict[str, Path]()  # the first that waits for GPUs, and the first that only waits for cores
         for folder in sorted(self.queued, key=lambda f: (-self.queued[f].priority, self.queued[f].order, f.name)):
             ticket = self.queued[folder]
             if not self._is_due(folder):
@@ -219,7 +219,7 @@ class Local:
         if process is not None:
             del self.queued[folder]
             self.running[folder] = _Running(process, taken)
-        elif self._is_due(folder):  # someone runs it, such as a person with `nas run`
+        elif self._is_due(folder):  # another process runs it, such as a person with `nas run`
             del self.queued[folder]
             self.running[folder] = _Running()
 

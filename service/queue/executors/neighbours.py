@@ -1,8 +1,8 @@
-"""What the queues of one machine tell each other: who holds a GPU or a core, and who waits for one, and since when.
+"""Notes between the queues of one machine: who holds a GPU or a core, who waits for one, and since when.
 
-The locks of `slots` decide who has what; these notes only say whose turn it is, and to people, what a job waits for.
-They lie beside the locks, so that queues of all users see them. Nobody has to take them away: a note counts as long as
-its process lives, or is kept fresh.
+The locks of `slots` decide who has which device. These notes only say whose turn it is, and tell people what a job
+waits for. They lie beside the locks, so that queues of all users see them. Nobody has to remove them: a note counts as
+long as its process lives, or as it is kept fresh.
 """
 
 import json
@@ -22,7 +22,7 @@ from service.queue.executors import processes
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FRESH_S = 10.0  # a queue whose worker is gone, or was stopped, loses its turn then
+_FRESH_S = 10.0  # then a queue whose worker is gone or stopped loses its turn
 _NAMED = 3  # holders in one message
 _MOST_BYTES = 1 << 20
 Note = TypeVar("Note", "Holder", "Waiter")
@@ -33,10 +33,10 @@ class Holder:
     """A job that has devices.
 
     Args:
-        pid: Its process.
-        began: When that started, so that a later process with the same number is not taken for it.
-        boot: Which start of which machine the number is of.
-        user: Who runs it.
+        pid: Number of its process.
+        began: Start time of the process, so that a later one with the same number is not taken for it.
+        boot: Boot of the machine that the number belongs to.
+        user: User who runs it.
         queue: Its queue folder.
         job: Its id.
         slots: Names of the lock files that it holds.
@@ -56,10 +56,10 @@ class Waiter:
     """A queue whose first job waits for devices of one kind.
 
     Args:
-        since_s: Of the clock that starts with the machine.
-        user: Whose queue it is.
+        since_s: Start in seconds of the clock that starts with the machine.
+        user: User of the queue.
         queue: Its folder.
-        slots: Names of the lock files, any of which would help.
+        slots: Names of the lock files, any of which would do.
     """
 
     since_s: float
@@ -73,7 +73,7 @@ class Neighbours:
     """The queues that share the lock files in a folder, seen from one of them.
 
     Args:
-        folder: Of the lock files.
+        folder: Folder of the lock files.
         queue: The queue folder.
     """
 
@@ -87,10 +87,10 @@ class Neighbours:
     # ---- waiting
 
     def wait(self, kind: str, slots: Sequence[str]) -> None:
-        """Say that a job of this queue waits for slots; to be said again every few seconds.
+        """Note that a job of this queue waits for slots; this has to be repeated every few seconds.
 
         Args:
-            kind: A queue waits for one job of each kind.
+            kind: Kind of devices; a queue waits for one job of each kind.
             slots: Names of lock files.
         """
         path, now = self.folder / f"waits-{self._name}-{kind}", processes.since_boot_s()
@@ -100,7 +100,7 @@ class Neighbours:
             waiter = Waiter(since_s=since, user=_user(), queue=str(self.queue), slots=list(slots))
             _write(path, waiter)
         with suppress(OSError):
-            os.utime(path, ns=(int(now * 1e9), int(now * 1e9)))  # of this clock: nobody sets it
+            os.utime(path, ns=(int(now * 1e9), int(now * 1e9)))  # on this clock: nobody can set it
 
     def leave(self, kind: str) -> None:
         """Say that no job of this queue waits any more; the next one that does is the last of the line."""

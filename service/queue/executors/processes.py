@@ -1,4 +1,4 @@
-"""Which processes belong to a job, seen from /proc: also those that outlive their parent or left its session."""
+"""The processes of a job, found in /proc: also those that outlive their parent or left its session."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def members(folder: Path) -> list[int]:
     noted = read_object(folder / PROCESS)
     session = noted.get("pid") if noted.get("leads_session") and noted.get("boot") == boot() else None
     if session is not None and began(session) not in (None, noted.get("began")):
-        session = None  # the number belongs to someone else by now
+        session = None  # the number now belongs to another process
     marked = f"{MARK}={folder.resolve()}".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -82,7 +82,7 @@ def kill(folder: Path) -> None:
 
 
 def _state(process: int) -> tuple[str | None, int]:
-    """State letter and session of a process; None where there is none."""
+    """Return the state letter and the session of a process; None where there is none."""
     fields = _fields(process)
     return (fields[0], int(fields[3])) if fields else (None, 0)
 
@@ -94,7 +94,7 @@ def began(process: int) -> int | None:
 
 
 def _fields(process: int) -> list[str]:
-    """Of /proc/PID/stat from the third on; the second, the name, may hold anything."""
+    """Return the fields of /proc/PID/stat from the third on; the second one, the name, may hold anything."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

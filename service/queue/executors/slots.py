@@ -1,7 +1,7 @@
-"""GPUs and cores of this machine, each a lock file that everyone here takes before using it.
+"""GPUs and cores of this machine; each has a lock file that is taken before the device is used.
 
-A lock is handed to the job that uses the device, so the kernel frees it when the job is dead, however it died. A job
-that has a GPU for itself holds its file exclusively; jobs that share one hold it together, and one of its slots each.
+The job that uses a device inherits the lock, so the kernel frees it when the job is dead, in any way. A job that has a
+GPU for itself holds its file exclusively. Jobs that share a GPU hold it together, and one of its slots each.
 """
 
 import fcntl
@@ -23,14 +23,14 @@ _PLACES = ("/run/lock", "/var/lock", tempfile.gettempdir())
 
 @dataclass(frozen=True, kw_only=True)
 class SlotConfig:
-    """What of this machine jobs may use.
+    """The devices of this machine that jobs may use.
 
     Args:
         gpus: Indices or UUIDs as `nvidia-smi -L` lists them; null for all that CUDA_VISIBLE_DEVICES allows.
         jobs_per_gpu: Jobs that may share a GPU.
         cpus: Cores; null for all that this process may use.
-        pretend_gpus: So many GPUs that do not exist, for trying things out.
-        folder: Of the lock files; null for the one of this machine.
+        pretend_gpus: Number of GPUs that do not exist, for trying things out.
+        folder: Folder of the lock files; null for the one of this machine.
     """
 
     gpus: Sequence[str] | None = None
@@ -106,7 +106,7 @@ class Slots:
         return place
 
     def mistakes(self, resources: Resources) -> list[str]:
-        """Why a job with these needs could never start here; empty where it could."""
+        """Return the reason why a job with these needs could never start here; empty where it could."""
         found = []
         if resources.nodes > 1:
             found.append(f"nodes: must be 1 on a queue of one machine, got {resources.nodes}; use --queue slurm")
@@ -226,7 +226,7 @@ def _open(path: Path) -> int:
         try:
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
-            continue  # someone else has just made it
+            continue  # another process has just made it
         os.fchmod(descriptor, 0o644)  # whatever the umask is
         return descriptor
     raise OSError(f"{path} comes and goes")

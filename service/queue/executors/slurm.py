@@ -1,15 +1,16 @@
 """Jobs on a SLURM cluster.
 
-Folders of one call that ask for the same are one array, written and sent by submitit. Its pickles are not used:
-neither is a job pickled to be sent, nor is what it returns, because a compute node starts
-`service.queue.executors.slurm_task`, which finds the job folder in a JSON file. So nothing that another user could
-write is ever unpickled, results of earlier job ids cannot be taken for those of new ones, and the runner has the
-signals to itself (submitit swallows SIGTERM, and what it does at a time limit fails after a kill at the wrong moment).
+Folders of one call that ask for the same are one array, written and sent by submitit. Its pickles are not used, neither
+for jobs nor for results: a compute node starts `service.queue.executors.slurm_task`, which finds the job folder in a
+JSON file. So nothing that another user could write is ever unpickled, results of earlier job ids cannot be taken for
+those of new ones, and the runner has the signals to itself (submitit swallows SIGTERM, and what it does at a time limit
+fails after a kill at the wrong moment).
 
 Every submission has a folder of its own, private, in ``.slurm`` of the queue; ``state.json`` of a job names it. A job
-is over when its result is there, whatever SLURM says. One that SLURM says has ended, without a result and with a free
-lock, is submitted again, at the cost of an attempt unless it was pre-empted, lost its node or got on. When SLURM starts
-a job twice, as after a crash of its controller, the second runner finds the lock held or the result there.
+is over when its result is there, whatever SLURM says. If SLURM says that a job has ended, and it has no result and a
+free lock, it is submitted again. This costs an attempt, unless the job was pre-empted, lost its node or made progress.
+When SLURM starts a job twice, as after a crash of its controller, the second runner finds the lock held or the result
+there.
 """
 
 import json
@@ -59,12 +60,12 @@ _AWAY = ("unable to contact slurm controller", "timed out", "connection refused"
 
 
 class Refused(ValueError):
-    """What SLURM has against a request."""
+    """The reason why SLURM refuses a request."""
 
 
 @dataclass
 class _Place:
-    """Where a job is in SLURM: one index of one submission, whose id is not known while it is being sent."""
+    """The place of a job in SLURM: one index of one submission, whose id is not known while it is being sent."""
 
     submission: str
     index: int
@@ -82,7 +83,8 @@ class Slurm:
     Args:
         queue: The folder of the queue, on a file system that compute nodes share.
         ask_every_s: Seconds between two questions to the controller.
-        result_delay_s: How long a result may take to be seen here after its job has ended: network file systems cache.
+        result_delay_s: Seconds that a result may take to appear here after its job has ended, because network file
+            systems cache.
     """
 
     def __init__(self, queue: Path, *, ask_every_s: float = 5.0, result_delay_s: float = 60.0) -> None:
@@ -91,7 +93,7 @@ class Slurm:
         self.open: dict[Path, _Place] = {}
         self.states = JobStates(ask_every_s)
         self._next_look = float("-inf")
-        self._ended: dict[Path, float] = {}  # since when SLURM says so of a job without result
+        self._ended: dict[Path, float] = {}  # since when SLURM says that a job without a result has ended
         self._described: dict[Path, State] = {}
 
     def check(self, ticket: Ticket) -> None:
@@ -167,7 +169,7 @@ class Slurm:
             return False  # its result is not seen here yet, or the disk that was full has to be emptied first
         lock = try_lock(folder)
         if lock is None:
-            return False  # it runs all the same: started twice, or on a node that the controller has lost
+            return False  # it still runs: it was started twice, or on a node that the controller has lost
         with lock:
             if is_over(folder):
                 return False
@@ -222,7 +224,7 @@ class Slurm:
             other = state is not None and state.name and not state.name.endswith(f".{place.submission}")
             return State(FORGOTTEN) if other else state  # a controller that lost its memory counts from 1 again
         asked_since = self.states.listed is not None and self.states.asked >= place.since
-        return State(FORGOTTEN) if asked_since else None  # whoever sent it died before SLURM had it
+        return State(FORGOTTEN) if asked_since else None  # the sender died before SLURM had it
 
     def _learn_id(self, place: _Place) -> None:
         """Note the id of a submission whose sender died before it could: SLURM knows it by name."""

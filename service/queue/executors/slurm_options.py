@@ -1,7 +1,7 @@
-"""What a job asks of SLURM: its resources and options as parameters of ``sbatch``, and what is wrong with them.
+"""The requests of a job to SLURM: resources and options as parameters of ``sbatch``, and mistakes in them.
 
-A job file is data. An option may choose where, when and at whose cost a job runs; none may put a command or a variable
-of the environment into it, so only those listed here are allowed, with plain values.
+A job file is data. An option may choose where, when and at whose cost a job runs. None may add a command or a variable
+of the environment, so only the options listed here are allowed, with plain values.
 """
 
 import math
@@ -22,7 +22,7 @@ OPTIONS = (
     *("gres", "gpu-bind", "gpu-freq", "mem-per-cpu", "mem-per-gpu", "hint", "licenses", "tmp", "switches"),
     *("begin", "deadline", "nice", "comment", "wckey", "mail-type", "mail-user"),
 )
-_FLAGS = ("gpus", "cpus", "memory-gb", "time-min", "nodes", "priority", "name")  # of `nas submit`
+_FLAGS = ("gpus", "cpus", "memory-gb", "time-min", "nodes", "priority", "name")  # options of `nas submit`
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.,:;=*|&()\[\]@/+ -]{0,200}")
 _WARNING_S = 120
 
@@ -93,7 +93,7 @@ def parameters(ticket: Ticket) -> dict[str, Any]:
         "signal_delay_s": _WARNING_S,
         "stderr_to_stdout": True,
         "wckey": options.get("wckey"),
-        # One process that dies ends all of them; cores are not handed from sbatch to srun since SLURM 22.05.
+        # One process that dies ends all of them; since SLURM 22.05, srun does not inherit the cores of sbatch.
         "srun_args": ["--kill-on-bad-exit=1", *([f"--cpus-per-task={per_process}"] if per_process else [])],
         "additional_parameters": {"requeue": True, **further},
     }

@@ -1,7 +1,7 @@
-"""What SLURM says of jobs, asked without waiting for the answer.
+"""The states of jobs in SLURM, asked for without waiting for the answer.
 
-``squeue`` alone has to do: without an accounting database there is no ``sacct``, and who asks only that waits for ever.
-It forgets a job `MinJobAge` (300 s by default) after its end; then ``sacct`` is asked, where it answers.
+``squeue`` has to be enough: without an accounting database there is no ``sacct``, and its answer never comes.
+``squeue`` forgets a job `MinJobAge` (300 s by default) after its end; then ``sacct`` is asked, where it exists.
 """
 
 import os
@@ -14,20 +14,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
-FORGOTTEN = "FORGOTTEN"  # neither waiting nor running, and how it ended is not known
+FORGOTTEN = "FORGOTTEN"  # neither waiting nor running, with an unknown end
 OPEN = {
     *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "COMPLETING", "STAGE_OUT"),
     *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
 }
 NOT_THE_JOBS_FAULT = {"PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "REVOKED"}
 _PATIENCE_S = 60.0
-_SURELY_LISTED_S = 60.0  # after its end, unless a cluster is set up in a strange way
+_SURELY_LISTED_S = 60.0  # seconds after its end, in an ordinary cluster
 _SQUEUE = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%N|%r|%j"]
 _SACCT = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,NodeList", "-j"]
 
 
 class State(NamedTuple):
-    """What SLURM says of one job; the reason is why it waits or how it ended."""
+    """The state of one job in SLURM; `reason` says why it waits or how it ended."""
 
     state: str
     nodes: str = ""
@@ -65,7 +65,7 @@ class JobStates:
         self._forgotten: list[str] = []
 
     def renew(self, jobs: Collection[str]) -> None:
-        """Read what has been answered, and ask again where that is due; never waits.
+        """Read the answers, and ask again when that is due, without waiting.
 
         Args:
             jobs: The ids to learn about, such as ``17`` or ``17_3``.
@@ -108,7 +108,7 @@ class _Question:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline = time.monotonic() + _PATIENCE_S
-        with suppress(FileNotFoundError):  # not installed: answered with nothing
+        with suppress(FileNotFoundError):  # not installed: the answer is empty
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.DEVNULL
             )

@@ -1,9 +1,9 @@
-"""What SLURM starts on a compute node: the process ``service.queue.executors.slurm_task SUBMISSION``.
+"""The process that SLURM starts on a compute node: ``service.queue.executors.slurm_task SUBMISSION``.
 
-A submission is a folder whose ``jobs.json`` lists job folders; this process takes the one of its array index and is its
-runner from then on. Where a job has several processes, each is started this way, with the environment that torchrun
-would give it. A runner that stopped cleanly, because its time was nearly up or another job more urgent, queues its own
-job again, which needs no one who looks after it.
+A submission is a folder whose ``jobs.json`` lists job folders; this process takes the one of its array index and
+becomes its runner. Where a job has several processes, each is started this way, with the environment that torchrun
+would give it. A runner that stopped cleanly, because its time was nearly up or another job was more urgent, queues its
+own job again, so nobody has to look after it.
 """
 
 import json
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def progress_mark(folder: Path) -> int:
-    """When a job last left something that the next run goes on from; equal marks mean that it has not got on."""
+    """Return a mark of the last progress that a next run continues from; equal marks mean no progress."""
     newest = 0
     for path in folder.rglob("*"):
         if path.name not in _NO_PROGRESS and not path.name.startswith("."):
@@ -63,7 +63,7 @@ def torch_environment(slurm: Mapping[str, str]) -> dict[str, str]:
         "RANK": slurm["SLURM_PROCID"],
         "LOCAL_RANK": slurm["SLURM_LOCALID"],
         "MASTER_ADDR": _first_host(slurm),
-        "MASTER_PORT": str(20_000 + int(slurm["SLURM_JOB_ID"]) * 7 % 12_000),  # below what systems hand out themselves
+        "MASTER_PORT": str(20_000 + int(slurm["SLURM_JOB_ID"]) * 7 % 12_000),  # below those that systems assign
     }
 
 
@@ -89,9 +89,9 @@ def _log_into(path: Path) -> None:
 
 
 def _queue_again() -> None:
-    """Tell SLURM to start this job once more, unless it is ending the job by itself, as after ``scancel``.
+    """Tell SLURM to start this job again, unless SLURM itself ends the job, as after ``scancel``.
 
-    Where SLURM refuses, whoever watches the queue submits the job again.
+    If SLURM refuses, the process that serves the queue submits the job again.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it comes as soon as SLURM has agreed
     job = os.environ["SLURM_JOB_ID"]

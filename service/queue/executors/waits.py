@@ -1,7 +1,7 @@
-"""Why jobs of this machine wait, and whose turn it is: what `local` asks before it takes GPUs and cores.
+"""The reasons why jobs of this machine wait, and whose turn it is: `local` asks before it takes GPUs and cores.
 
 The first job of each line of a queue (jobs that need GPUs, and jobs that only need cores) waits for devices; the others
-wait for it. Its reason is kept in the queue folder, so that whoever looks at the queue can tell.
+wait for it. Its reason is kept in the queue folder, so that everyone who looks at the queue can see it.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def line_of(gpus: int) -> str:
 
 @dataclass
 class Waits:
-    """What the jobs of one queue wait for.
+    """The reasons why the jobs of one queue wait.
 
     Args:
         queue: The queue folder.
@@ -87,7 +87,7 @@ class Waits:
         waiting = {line: [folder.name, self.reasons[line]] for line, folder in first.items()}
         noted = {"first": waiting, "put_off": self._put_off}
         if noted != self._noted:
-            with suppress(OSError):  # it is for people only
+            with suppress(OSError):  # it is only for people
                 write_json(self.queue / WAITS, noted, durable=False)
                 self._noted = {"first": waiting, "put_off": dict(self._put_off)}
 
@@ -101,22 +101,22 @@ def reason_of(queue: Path) -> "Reasons":
 
 @dataclass(frozen=True)
 class Reasons:
-    """What the jobs of a queue wait for.
+    """The reasons why the jobs of a queue wait.
 
     Args:
         first: Line -> name of its first job, and what that waits for.
-        put_off: Name of a job -> why it waits a while by itself.
+        put_off: Name of a job -> why it was put off for a while.
     """
 
     first: Mapping[str, Any]
     put_off: Mapping[str, Any]
 
     def of(self, name: str, line: str) -> str:
-        """Return what a job waits for; empty where that is not known.
+        """Return what a job waits for; empty where this is not known.
 
         Args:
-            name: Of its folder.
-            line: Where it waits.
+            name: Name of its folder.
+            line: Line in which it waits.
         """
         if name in self.put_off:
             return str(self.put_off[name])

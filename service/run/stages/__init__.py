@@ -1,1 +1,1 @@
-"""The stages of a job, one file each: what it needs and leaves, who takes part, and what it does."""
+"""The stages of a job, one file each: what a stage needs and leaves, which processes take part, and what it does."""

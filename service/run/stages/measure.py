@@ -1,4 +1,4 @@
-"""The stage that measures the best candidates once more and decides who is on the front."""
+"""The stage that measures the best candidates again and decides which are on the front."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(Stage):
-    """Keeps the candidates that are non-dominated and within the limits when they are measured again."""
+    """The stage `measure`: it keeps the candidates that are non-dominated and within the limits when measured again."""
 
     title: ClassVar = "measuring latency"
     needs: ClassVar = (SUPERNET, JOURNAL)

@@ -1,4 +1,4 @@
-"""Which stages of a job are run, with what options, and what they take from other jobs."""
+"""The stages of a job to run, their options, and what they take from other jobs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ class Plan:
     """Stages of one job.
 
     Args:
-        stages: Names, in their order; those of a whole job by default.
-        options: Of the stages, by their names.
+        stages: Names, in their order; by default those of a whole job.
+        options: Options of the stages, by their names.
         inputs: File name -> folder of the job that it is taken from.
     """
 
@@ -45,7 +45,7 @@ class Plan:
         """Return the stages that are not done yet; those whose output another job gives are left out.
 
         Args:
-            folder: Of the job.
+            folder: Folder of the job.
         """
         return {
             name: stage
@@ -62,7 +62,7 @@ def make_stages(names: Sequence[str], options: Options) -> dict[str, Stage]:
     """Return stages by name, made with their options.
 
     Raises:
-        InvalidJob: With all mistakes at once.
+        InvalidJob: There are mistakes; it lists all of them at once.
     """
     made: dict[str, Stage] = {}
     mistakes = [f"options: {name} is not among the stages {', '.join(names)}" for name in options if name not in names]

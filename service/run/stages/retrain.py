@@ -22,9 +22,9 @@ class Retrain(Stage):
     """Trains members of the front alone, from the weights that they inherited; one folder each in `retrain/`.
 
     Args:
-        members: Keys; null for all.
-        epochs: Null for as many as the supernet was trained for.
-        lr: Peak rate; null for a fifth of the supernet's.
+        members: Keys of members; null for all.
+        epochs: Passes over the training data; null for as many as the supernet had.
+        lr: Peak learning rate; null for a fifth of the supernet's.
     """
 
     members: Sequence[str] | None = None

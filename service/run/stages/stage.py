@@ -1,4 +1,4 @@
-"""What a stage is: one part of the work on a job, declared and run in the same way whatever it does."""
+"""The protocol of stages: parts of the work on a job, which are all declared and run in the same way."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,19 +12,19 @@ class Stage(Protocol):
     """One part of the work on a job; its constructor takes its options.
 
     At every start of a job all of its stages are made and asked `is_done`. Those that are not done are run in the order
-    in which the job names them. A stage leaves its output in the job folder, and goes on from what an interrupted run
+    in which the job names them. A stage leaves its output in the job folder, and continues from what an interrupted run
     has left there, so a job may be started any number of times.
 
-    Importing a stage has to be cheap, and so has making one: whoever queues jobs reads what it declares. What needs
-    torch is imported when the stage is run.
+    Importing and making a stage must be cheap, because commands that queue jobs read its declarations. Modules that
+    need torch are imported when the stage runs.
 
     Attributes:
-        title: What displays of progress call it.
-        together: Whether all processes of a job take part, or the first of them alone.
+        title: Title in displays of progress.
+        together: Whether all processes of a job take part, or only the first one.
         needs: Files of a job folder that must be there, from an earlier stage or from another job.
         leaves: Files of its own that other stages may need.
-        result: Whether it lies `before` the result of a job, `writes` it, or comes `after` it, on jobs that are over
-            as well. Jobs that name no stages run those that are not `after`, in the order of the catalogue.
+        result: Whether the stage is `before` the result of a job, `writes` it, or comes `after` it, also for jobs that
+            are over. Jobs that name no stages run those that are not `after`, in the order of the catalogue.
     """
 
     title: ClassVar[str]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Test(Stage):
     """Evaluates every member of the front once on the test split, keeps its weights, and writes the report."""
 
-    __test__: ClassVar = False  # no class of tests
+    __test__: ClassVar = False  # this is not a class of tests
 
     title: ClassVar = "testing the front"
     needs: ClassVar = (FRONT, SUPERNET)
