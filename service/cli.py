@@ -63,30 +63,33 @@ def top(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Neural architecture search: your data, your device's latency, one Pareto front.
+    """Search neural architectures: your data, your device's latency, one Pareto front.
 
     A [bold]job[/] trains one supernet that holds every architecture of a search space,
-    searches it, measures the best on this machine, and leaves all of it in one folder and in MLflow.
+    searches it, measures the best architectures on this machine, and keeps
+    everything in one folder and in MLflow.
 
     [bold]Start here[/]
-      nas run                    the quickstart: minutes on a laptop, no download
-      nas ui                     look at the result in the browser
-      nas check photos/          look at your data, and at what may spoil the results
-      nas list                   all names: recipes, spaces, searchers, proxies, …
-      nas score --help           score architectures without training
-
-    [bold]Many jobs[/]
-      nas submit my.yaml --sweep seed=1,2,3        queued on this machine's GPUs, or with --queue slurm
-      nas watch                                    follow them until they end
+      nas run                   the quickstart: minutes on a laptop, no download
+      nas ui                    look at the result in the browser
+      nas list                  all names: recipes, spaces, searchers, proxies, …
+      nas score --help          score architectures without training
 
     [bold]Your own images[/]
-      nas init photos --latency '2 ms'     a job for a folder of images, chosen for this machine
+      nas check photos/         look at the data, and at what may spoil results
+      nas init photos --latency '2 ms'     write a job for a folder of images
+      nas run photos --latency '2 ms'      the same, and run it at once
 
     [bold]Your own job[/]
       nas show quickstart > my.yaml        copy a recipe, then edit it
       nas run my.yaml                      run it
       nas run my.yaml --set train.epochs=50 --output runs/longer
-      nas run runs/longer                  resume an interrupted job in its folder
+      nas run runs/longer                  resume an interrupted job
+
+    [bold]Many jobs[/]
+      nas submit my.yaml --sweep seed=1,2,3      queue jobs for the GPUs here
+      nas submit my.yaml --queue slurm           or for a cluster
+      nas watch                                  follow them until they end
     """
     if version:
         from service.job.environment import version as installed
@@ -158,7 +161,8 @@ def run(
 def train(source: Source = "quickstart", sets: Sets = None, output: Output = None, device: Device = None) -> None:
     """Train the supernet of a job, and stop there.
 
-    The folder then holds the trained supernet, to be searched as often as you like.
+    The folder then holds the trained supernet, to be searched as often as you
+    like.
 
     [bold]Examples[/]
       nas train my.yaml --output runs/my            trains runs/my/supernet.safetensors
@@ -195,8 +199,8 @@ def search(
 ) -> None:
     """Search a trained supernet, then measure and test the front.
 
-    The supernet comes from the job folder itself or, with --from, from another job
-    of the same space, data and task.
+    The supernet comes from the job folder itself or, with --from, from another
+    job of the same space, data and task.
 
     [bold]Examples[/]
       nas search runs/my                            the supernet trained there
@@ -242,7 +246,8 @@ def retrain(
 ) -> None:
     """Fine-tune members of the front from the weights that they inherited.
 
-    Weights and curves go to DIR/retrain; a member that is done is not trained again.
+    Weights and curves go to DIR/retrain; a member that is done is not trained
+    again.
 
     [bold]Examples[/]
       nas show runs/my                              the keys of the front

@@ -56,10 +56,12 @@ def benchmark_latency(
 ) -> None:
     """Predict latency on a new device from a few measurements and the other devices of a table.
 
-    Every device is held out in turn. The method "transfer" knows the other devices and some samples of the new one,
-    drawn at random or chosen. The method "from scratch" learns from the same samples alone. MACs and parameters rank as
-    they are, and a line through the samples gives their errors. Errors are those of all other architectures. The same
-    command resumes an interrupted one. --set space.OPTION=VALUE sets an option of the space.
+    Every device is held out in turn. The method "transfer" knows the other
+    devices and some samples of the new one, drawn at random or chosen. The method
+    "from scratch" learns from the same samples alone. MACs and parameters rank as
+    they are, and a line through the samples gives their errors. Errors are those
+    of all other architectures. The same command resumes an interrupted one. An
+    option of the space is set by --set space.OPTION=VALUE.
 
     [bold]Examples[/]
       nas benchmark latency --table nb201_latency.csv.gz --space nasbench201

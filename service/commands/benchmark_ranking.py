@@ -61,9 +61,11 @@ def benchmark_ranking(
 ) -> None:
     """Measure how well supernets rank architectures, for several ways to train them.
 
-    Each method trains with each seed, for the same number of forward and backward passes. Then rows of the table are
-    ranked with inherited weights on the validation images: Kendall, Spearman and precision of the top 5 %, with 95 %
-    intervals. The same command resumes an interrupted one, and adds more methods, seeds or rows to its results.
+    Each method trains with each seed, for the same number of forward and backward
+    passes. Then rows of the table are ranked with inherited weights on the
+    validation images: Kendall, Spearman and precision of the top 5 %, with 95 %
+    intervals. The same command resumes an interrupted one, and adds more methods,
+    seeds or rows to its results.
 
     [bold]Methods[/]
       uniform, fair, sandwich, pa_da, path_adaptive, data_adaptive, gm, few_shot,

@@ -87,10 +87,11 @@ def benchmark_search(
 ) -> None:
     """Compare searchers on problems with known answers.
 
-    Problems are published tables (--problem), a table of your own (--table), or predictors fitted to real evaluations
-    of yours (--oracle); no such file comes with the program. Architectures that a table lacks are never evaluated. The
-    same command resumes an interrupted one. --set SEARCHER.OPTION=VALUE sets an option of a searcher, --set
-    space.OPTION=VALUE one of the space.
+    Problems are published tables (--problem), a table of your own (--table), or
+    predictors fitted to real evaluations of yours (--oracle); no such file comes
+    with the program. Architectures that a table lacks are never evaluated. The
+    same command resumes an interrupted one. An option of a searcher is set by
+    --set SEARCHER.OPTION=VALUE, and one of the space by --set space.OPTION=VALUE.
 
     [bold]Examples[/]
       nas benchmark search --problem nb201,macro --data-folder tables

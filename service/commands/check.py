@@ -37,8 +37,9 @@ def check(
 ) -> None:
     """Look at data before anything is trained: what they hold, how they are prepared, what may spoil the results.
 
-    All images are read once. Bad files are refused together. Warnings tell of copies of an image in two splits, of
-    imbalanced or small classes, and of too few images. Every job prints the same when it starts, and keeps it in its
+    All images are read once. Bad files are refused together. Warnings tell of
+    copies of an image in two splits, of imbalanced or small classes, and of too
+    few images. Every job prints the same when it starts, and keeps it in its
     folder as data.json.
 
     [bold]Examples[/]

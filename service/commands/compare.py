@@ -51,8 +51,9 @@ def compare(
 ) -> None:
     """Compare the fronts of two or more jobs.
 
-    It shows the fronts side by side, their hypervolume in one common box, how much of each front every other one equals
-    or beats (both ways), and the best member of each for a budget. Qualities on different data, and latencies of
+    It shows the fronts side by side, their hypervolume in one common box, how
+    much of each front every other one equals or beats (both ways), and the best
+    member of each for a budget. Qualities on different data, and latencies of
     different machines or settings, are not compared.
 
     [bold]Examples[/]
@@ -90,8 +91,9 @@ def report(
 ) -> None:
     """Write one page about one job or several, for people who never saw architecture search.
 
-    It is one HTML file that works offline. It says which network to take for which budget, shows all fronts in a
-    figure, and tells what was searched and how quality and latency were measured.
+    It is one HTML file that works offline. It says which network to take for
+    which budget, shows all fronts in a figure, and tells what was searched and
+    how quality and latency were measured.
 
     [bold]Examples[/]
       nas report runs/my                               writes runs/my/report/report.html

@@ -60,9 +60,9 @@ def export(
 ) -> None:
     """Export networks of the front: ONNX, torch.export, safetensors, 8 bits.
 
-    Without --member or --all, the member that is best on the validation split is exported.
-    Every file is loaded and compared with the network, for several batch sizes.
-    card.json describes the inputs and the outputs.
+    Without --member or --all, the member that is best on the validation split is
+    exported. Every file is loaded and compared with the network, for several
+    batch sizes. card.json describes the inputs and the outputs.
 
     [bold]Examples[/]
       nas export runs/my                            the best member

@@ -45,8 +45,8 @@ def init(
 ) -> None:
     """Write a job for your own images: space, training and search chosen for them and for this machine.
 
-    A few training steps, evaluations and latencies are measured here first. Every line
-    of the file says why it is there; edit it as you like.
+    A few training steps, evaluations and latencies are measured here first. Every
+    line of the file says why it is there; edit it as you like.
 
     [bold]Examples[/]
       nas init photos                               no limit, half an hour

@@ -45,12 +45,14 @@ def profile(
 ) -> None:
     """Measure latency on this machine or another one, without training anything.
 
-    For a job or a space, it measures the smallest, the largest and random architectures. For the folder of a finished
-    job, it measures the front again. The 95 % intervals are those of another run. Another machine needs sshd, python3
-    and onnxruntime (or torch); nothing is installed there.
+    For a job or a space, it measures the smallest, the largest and random
+    architectures. For the folder of a finished job, it measures the front again.
+    The 95 % intervals are those of another run. Another machine needs sshd,
+    python3 and onnxruntime (or torch); nothing is installed there.
 
-    With --table, it measures every distinct block of the space and some whole networks, for latency.table of a job.
-    Ctrl-C or a crash loses nothing: the same command resumes where it stopped.
+    With --table, it measures every distinct block of the space and some whole
+    networks, for latency.table of a job. Ctrl-C or a crash loses nothing: the
+    same command resumes where it stopped.
 
     [bold]Examples[/]
       nas profile cifar10 --set data.path=cifar10.npz --samples 20

@@ -184,8 +184,8 @@ def _tell_why(where: Queue, folder: Path, told: str) -> str:
 def cancel(ids: Ids, queue_folder: QueueFolder = DEFAULT) -> None:
     """End queued or running jobs for good.
 
-    A running job ends after its current evaluation or epoch, and is killed if that takes too long.
-    Jobs that wait for it are skipped.
+    A running job ends after its current evaluation or epoch, and is killed if
+    that takes too long. Jobs that wait for it are skipped.
 
     [bold]Examples[/]
       nas cancel 3f9a
@@ -305,8 +305,9 @@ def worker(
 ) -> None:
     """Serve the queue: start its jobs, notice dead ones, mirror them in MLflow.
 
-    `nas submit` starts a worker by itself. A worker that runs as a service also resumes jobs after a reboot. The
-    settings of GPUs and cores are kept in the queue folder.
+    `nas submit` starts a worker by itself. A worker that runs as a service also
+    resumes jobs after a reboot. The settings of GPUs and cores are kept in the
+    queue folder.
 
     [bold]Examples[/]
       nas worker

@@ -40,8 +40,9 @@ def score(
 ) -> None:
     """Score architectures by zero-cost proxies, without training.
 
-    Every architecture gets fresh weights and the same batch of training data; proxies share forward and backward
-    passes. Ctrl-C or a crash loses nothing: the same command resumes where it stopped.
+    Every architecture gets fresh weights and the same batch of training data;
+    proxies share forward and backward passes. Ctrl-C or a crash loses nothing:
+    the same command resumes where it stopped.
 
     [bold]Examples[/]
       nas score --space nasbench201 --proxy synflow,params --all
@@ -92,8 +93,9 @@ def benchmark_proxies(
 ) -> None:
     """Measure how well proxies rank the architectures of a table.
 
-    It prints Spearman, Kendall and the precision of the best tenth, each with a bootstrap 95 % interval, and the
-    seconds for each architecture. The same command resumes an interrupted one.
+    It prints Spearman, Kendall and the precision of the best tenth, each with a
+    bootstrap 95 % interval, and the seconds for each architecture. The same
+    command resumes an interrupted one.
 
     [bold]Examples[/]
       nas benchmark proxies --space nasbench201 --table nb201.csv.gz

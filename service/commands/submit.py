@@ -51,9 +51,10 @@ def submit(
 ) -> None:
     """Queue a job, a sweep of jobs, or a pipeline; you may close the terminal at once.
 
-    A killed job resumes where it stopped. A pipeline is one file with stages that wait for each other, such as a
-    training, searches of its supernet, and fine-tuning. All mistakes in any of the jobs are reported at once, and then
-    no job is queued.
+    A killed job resumes where it stopped. A pipeline is one file with stages that
+    wait for each other, such as a training, searches of its supernet, and
+    fine-tuning. All mistakes in any of the jobs are reported at once, and then no
+    job is queued.
 
     [bold]Examples[/]
       nas submit my.yaml

@@ -28,8 +28,9 @@ def ui(
 ) -> None:
     """Open the MLflow pages of all jobs; Ctrl-C stops them.
 
-    The first of the printed links shows all fronts at once: quality against cost, and parallel coordinates.
-    Jobs in runs/ that MLflow does not have yet, or that were killed, are logged first.
+    The first of the printed links shows all fronts at once: quality against cost,
+    and parallel coordinates. Jobs in runs/ that MLflow does not have yet, or that
+    were killed, are logged first.
 
     [bold]Examples[/]
       nas ui                              the jobs of this folder
@@ -60,8 +61,9 @@ def sync(
 ) -> None:
     """Log job folders in MLflow now; what is logged already does not change.
 
-    Use it for jobs that ran while the server was away or MLflow was missing; it may be repeated. Folders that are not
-    jobs are named and skipped. The exit code is 1 if something was not logged, and 2 if no job was named.
+    Use it for jobs that ran while the server was away or MLflow was missing; it
+    may be repeated. Folders that are not jobs are named and skipped. The exit
+    code is 1 if something was not logged, and 2 if no job was named.
 
     [bold]Examples[/]
       nas sync runs/my
