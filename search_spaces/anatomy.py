@@ -42,8 +42,8 @@ class Anatomy:
     """All of one architecture.
 
     Args:
-        pieces: From input to output; none where a space has graphs instead.
-        graphs: Of its cells.
+        pieces: Pieces from input to output; none where a space has graphs instead.
+        graphs: Graphs of its cells.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -85,7 +85,7 @@ def decided(names: Sequence[str], architecture: Mapping[str, Choice]) -> Anatomy
     """Return an architecture of which only its decisions are known: those that share a prefix are of one place.
 
     Args:
-        names: Of all decisions of the space, in its order.
+        names: Names of all decisions of the space, in its order.
         architecture: The active ones and their values.
     """
     places: dict[str, list[str]] = {}

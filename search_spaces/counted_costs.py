@@ -22,9 +22,9 @@ class Difference(NamedTuple):
     """A cost that a space says wrongly.
 
     Attributes:
-        name: Of the cost.
-        said: By the space.
-        counted: On the network.
+        name: Name of the cost.
+        said: Value that the space states.
+        counted: Value counted on the network.
         architecture: Whose.
     """
 

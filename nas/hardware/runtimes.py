@@ -131,7 +131,7 @@ def runtime_version(name: str) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, by its affinity and the quota of its control group."""
+    """Return the cores that this process may use, by its affinity and the quota of its control group."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:

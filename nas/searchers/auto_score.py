@@ -33,7 +33,7 @@ class AutoScore:
     Args:
         scores: Name -> proxy, higher better.
         baselines: Name -> what a proxy must beat, see `cost_scores`.
-        objective: Which of the losses told is the negative accuracy.
+        objective: Index of the loss that is the negative accuracy.
         least_evaluations: Accuracies known before any proxy is left out.
     """
 

@@ -165,7 +165,7 @@ class _Table:
     """Which weights of a network count for which choice; found once.
 
     Args:
-        network: Whose gradients are looked at.
+        network: Network whose gradients are looked at.
         slots: Position of each choice of each decision in the norms; several may share one.
     """
 

@@ -20,12 +20,12 @@ class TrainConfig:
     """Settings of one supernet training.
 
     Args:
-        schedule: Which part of the space is trained when: the `whole` from beginning to end, or
+        schedule: Order in which parts of the space are trained: the `whole` from beginning to end, or
             `progressive_shrinking`, the Once-for-All schedule.
-        sampler: What a step trains, by its listed name or as `package.module:Class`. `uniform` trains random subnets;
-            `sandwich` the largest, the smallest and random ones, the others distilled from the largest; `fair` every
-            choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws from the part
-            of the space that is open: `uniform` (as published), `path_adaptive` or one of your own.
+        sampler: Sampler of the subnets of a step, by its listed name or as `package.module:Class`. `uniform` trains
+            random subnets; `sandwich` the largest, the smallest and random ones, the others distilled from the largest;
+            `fair` every choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws
+            from the part of the space that is open: `uniform` (as published), `path_adaptive` or one of your own.
         sampler_options: Other arguments of the sampler.
         examples: Order of the training examples: `uniform`, every example once an epoch; `balanced`, every class
             equally often, so that the examples of small classes are repeated; or `importance`, the data half of PA&DA:

@@ -23,7 +23,7 @@ class SplitConfig:
         repeats: Batches over which distances are averaged. Their passes are taken from the training.
         restart: Whether the last stage begins with fresh weights and a fresh learning rate instead of going on.
         decisions: Which decisions may be split, by names or patterns such as `*.kernel`.
-        choose: Which of them is: the one with the `largest_cut`, or with the `least_within` groups.
+        choose: Rule of this choice: the `largest_cut`, or the `least_within` groups.
     """
 
     rounds: int = 2
