@@ -25,7 +25,7 @@ class Difference(NamedTuple):
         name: Name of the cost.
         said: Value that the space states.
         counted: Value counted on the network.
-        architecture: Whose.
+        architecture: Architecture with this cost.
     """
 
     name: str

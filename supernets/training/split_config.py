@@ -14,16 +14,16 @@ class SplitConfig:
     """Settings of the splits of one supernet training; the defaults are those published for NAS-Bench-201.
 
     Args:
-        rounds: How often every part is split; the training has one stage more.
+        rounds: Number of times that every part is split; the training has one more stage.
         groups: Parts of each split, by gradient matching; `null` gives every choice of the decision a part of its own.
         shares: Part of the passes of the training for each stage, spread evenly over its parts; `null` trains every
             part for the same number of passes in all stages but the last, and there 2.5 times as long.
-        distance: Between gradients: `cosine`, `filter_cosine` or `mse`.
-        others: What the other decisions are while the choices of one are compared: `random`, or all of them `relaxed`.
+        distance: Distance between gradients: `cosine`, `filter_cosine` or `mse`.
+        others: Setting of the other decisions while the choices of one are compared: `random`, or all `relaxed`.
         repeats: Batches over which distances are averaged. Their passes are taken from the training.
         restart: Whether the last stage begins with fresh weights and a fresh learning rate instead of going on.
-        decisions: Which decisions may be split, by names or patterns such as `*.kernel`.
-        choose: Rule of this choice: the `largest_cut`, or the `least_within` groups.
+        decisions: Decisions that may be split, by names or patterns such as `*.kernel`.
+        choose: Rule for the decision that is split: `largest_cut`, or groups with the `least_within`.
     """
 
     rounds: int = 2
