@@ -93,6 +93,12 @@ def copiers(*, tokens: int = 8, length: int = 6, widths: tuple[int, ...] = (2, 4
         build = lambda: nn.Sequential(nn.Linear(WIDTH, width), nn.ReLU(), nn.Linear(width, WIDTH))  # noqa: E731
         return Block(f"hidden {width}", (length, WIDTH), build, lambda: costs)
 
+    def ends() -> Block:
+        """The layer of scores; the two tables of embeddings, which multiply nothing, are counted with it."""
+        params = WIDTH * tokens + tokens + (tokens + length) * WIDTH
+        costs = {"params": params, "macs": WIDTH * tokens * length}
+        return Block("ends", (length, WIDTH), lambda: nn.Linear(WIDTH, tokens), lambda: costs)
+
     return Space(
         name="copiers",
         decisions=(
@@ -105,5 +111,6 @@ def copiers(*, tokens: int = 8, length: int = 6, widths: tuple[int, ...] = (2, 4
         places=lambda: [
             Place(("depth", "layer1.width"), lambda depth, width: hidden(1, depth, width)),
             Place(("depth", "layer2.width"), lambda depth, width: hidden(2, depth, width)),
+            Place((), ends),
         ],
     )
