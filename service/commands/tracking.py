@@ -89,17 +89,19 @@ def _is_ours(folder: Path) -> bool:
 def _synced(folder: Path, uri: str | None) -> tuple[str | None, bool]:
     """Log one folder; return why it is not logged, and whether it is no job at all."""
     from service.job.preparation import locked, saved_job
+    from service.job.tracking import TrackingConfig
     from service.tracking import sync
 
     try:
         saved_job(folder)
+        asked_for = TrackingConfig(enabled=True)  # also for a job that did not log itself
         with locked(folder):
-            result = sync.sync(folder, final=True, uri=uri)
+            result = sync.sync(folder, asked_for, final=True, uri=uri)
     except InvalidJob as error:
         return f"sync: {error}", True
     except (OSError, ImportError, ValueError, KeyError, TypeError) as error:
         return f"sync: {folder}: {without_secrets(str(error))}", False
     if result.error:
-        return f"sync: {folder}: {result.error}", False
+        return f"sync: {folder}: {result.error}", result.is_damaged
     typer.echo(f"{folder} is in {result.uri}, experiment {result.experiment}")
     return None, False

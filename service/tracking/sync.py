@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.errors import InvalidJob
 from service.job.folder import read_object, write_json
 from service.job.tracking import TrackingConfig
 from service.tracking.place import Place, place_of_job
@@ -29,6 +30,7 @@ class SyncResult:
         experiment_id: Experiment id of the experiment, None where it was not reached.
         run_id: Run id of the summary run, None where it was not reached.
         members: Key of every logged member of the front -> its run.
+        is_damaged: Whether the error is one of the folder, not of the store.
     """
 
     uri: str
@@ -38,6 +40,7 @@ class SyncResult:
     experiment_id: str | None = None
     run_id: str | None = None
     members: dict[str, str] = field(default_factory=dict)
+    is_damaged: bool = False
 
 
 def sync(folder: Path, config: TrackingConfig | None = None, *, final: bool, uri: str | None = None) -> SyncResult:
@@ -80,7 +83,8 @@ def _mirrored(folder: Path, place: Place, known: dict[str, Any], *, final: bool)
         mirror = JobMirror(client=client, folder=folder, experiment=experiment_of(client, name, uri))
         known, members = mirror.bring_up_to_date(known, final=final)
     except Exception as error:  # whatever a server, a driver or a proxy raises: a mirror must not end the job
-        return SyncResult(uri=uri, experiment=name, error=error_line(error)), known
+        damaged = isinstance(error, InvalidJob)
+        return SyncResult(uri=uri, experiment=name, error=error_line(error), is_damaged=damaged), known
     result = SyncResult(
         uri=uri,
         experiment=name,
@@ -105,7 +109,6 @@ def catch_up(jobs: Path, uri: str) -> list[Path]:
     waiting = [folder for folder in sorted(path.parent for path in jobs.glob("*/job.json")) if _lacks(folder, uri)]
     if not waiting:
         return []
-    from service.errors import InvalidJob
     from service.job.preparation import locked
 
     logged = []

@@ -1,6 +1,7 @@
 """Where jobs are logged: what a job, the environment and the command line say, and passwords that stay out of it."""
 
 import base64
+import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -241,3 +242,18 @@ def test_addresses_of_files_are_read_back(tmp_path):
     (tmp_path / "per%20cent").mkdir()
     assert database_of(f"sqlite:///{tmp_path}/per%20cent/x.db") == tmp_path / "per%20cent" / "x.db"  # typed as it is
     assert database_of("http://lab") is None
+
+
+def test_a_job_that_did_not_log_itself_is_logged_when_asked_for(tmp_path, uri):
+    folder = complete_job(tmp_path / "runs" / "job")
+    content = json.loads((folder / "job.json").read_text())
+    content["job"]["tracking"] = {**content["job"].get("tracking", {}), "enabled": False}
+    (folder / "job.json").write_text(json.dumps(content))
+    done = CliRunner().invoke(app, ["sync", str(folder), "--uri", uri])
+    assert done.exit_code == 0, done.output
+    assert "is in sqlite" in done.stdout
+    assert runs_of(openable(uri))[1]
+    (folder / "front.json").write_text("{")
+    damaged = CliRunner().invoke(app, ["sync", str(folder), "--uri", uri])
+    assert damaged.exit_code == 2
+    assert "front.json" in damaged.stderr
