@@ -30,7 +30,7 @@ def values_of_row(
     try:
         values = json.loads(row["architecture"])
     except json.JSONDecodeError as error:
-        raise ValueError(f"architecture = {row['architecture']!r} is no JSON: {error}") from error
+        raise ValueError(f"architecture = {row['architecture']!r} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"architecture = {row['architecture']!r} must be a JSON object of decision and value")
     return values

@@ -223,7 +223,7 @@ def check(kind: str, name: str) -> None:
     if name in KINDS[kind]:
         return
     if ":" not in name:
-        raise ValueError(f"{name!r} is no {kind}{suggestion(name, KINDS[kind])}, or package.module:object")
+        raise ValueError(f"unknown {kind} {name!r}{suggestion(name, KINDS[kind])}, or package.module:object")
     _load_own(name)
 
 
@@ -331,7 +331,7 @@ def recipe_summary(path: Path) -> str:
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """Return a clause to end a message with: what was probably meant, and what there is."""
+    """Return the end of a message: the probably intended name, and all allowed names."""
     names = list(valid)
     close = get_close_matches(name, names, n=2)
     meant = f"; did you mean {' or '.join(close)}?" if close else ";"

@@ -305,7 +305,7 @@ def list_names(
     named["proxy"] |= {name: aggregate.summary for name, aggregate in catalogue.AGGREGATES.items()}
     chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
-        fail(f"list: {kind!r} is no kind{catalogue.suggestion(chosen, named)}")
+        fail(f"list: unknown kind {kind!r}{catalogue.suggestion(chosen, named)}")
     console().print(list_tables.names({k: entries for k, entries in named.items() if chosen in (None, k)}))
 
 

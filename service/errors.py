@@ -55,7 +55,7 @@ def readable_errors(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
 
 
 def warn(line: str) -> None:
-    """Say what is allowed but probably not meant; the command goes on."""
+    """Warn of what is allowed but probably not meant; the command goes on."""
     print(f"nas: warning: {line}", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD = "code"
-"""Key of `job.json`: the folders, where the job names code of one's own."""
+"""Key of `job.json`: the folders, where the job names the user's own code."""
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 

@@ -51,7 +51,7 @@ class DeviceTable:
         wrong = np.argwhere(~(np.isnan(self.latency_ms) | (self.latency_ms > 0) & np.isfinite(self.latency_ms)))
         if len(wrong):
             row, device = wrong[0]
-            raise ValueError(f"{self.devices[device]}: {self.latency_ms[row, device]:g} in row {row} is no latency")
+            raise ValueError(f"{self.devices[device]}: {self.latency_ms[row, device]:g} in row {row} is not a latency")
         for name, measured in zip(self.devices, self.measured.sum(0)):
             if measured < LEAST_SAMPLES:
                 raise ValueError(

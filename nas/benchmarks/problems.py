@@ -150,7 +150,7 @@ def oracle_problem(
         ValueError: A column is missing, a limit cannot be kept, or there are too few rows.
     """
     if strange := [limit.name for limit in limits if limit.name not in [goal.name for goal in goals]]:
-        raise ValueError(f"limit: {strange[0]!r} is no objective of the oracle")
+        raise ValueError(f"limit: {strange[0]!r} is not an objective of the oracle")
     rows = len(table.row_of)
     notes = [f"fitted to {rows} architectures of {table.path.name}; the true front is not known"]
     found = {goal.name: _oracle_objective(table, goal, predictor) for goal in goals}

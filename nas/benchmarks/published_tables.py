@@ -181,7 +181,7 @@ class Table:
         outside = np.flatnonzero((percent < 0) | (percent > 100))
         if len(outside):
             limit = f"0 to {100 / provenance.percent:g} ({provenance.unit})"
-            raise ValueError(f"{self._cell(column, int(outside[0]))} is no accuracy, which is {limit}")
+            raise ValueError(f"{self._cell(column, int(outside[0]))} is not an accuracy, which is {limit}")
         return Accuracies(column, provenance, self._by_architecture(column, percent.tolist()))
 
     def covered_space(self) -> Space:

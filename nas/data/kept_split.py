@@ -115,7 +115,7 @@ class KeptSplit:
             ValueError: The content is damaged.
         """
         if not content.startswith(b"PK"):
-            raise ValueError("it is empty" if not content else "it is no npz file")
+            raise ValueError("it is empty" if not content else "it is not an npz file")
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}

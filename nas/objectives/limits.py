@@ -108,4 +108,4 @@ def _factor(written: str, unit: str, text: str | float) -> float:
         if written in joined:
             return joined[written]
         allowed = ", ".join([*words, *counts])
-    raise ValueError(f"{written!r} is no unit of this objective; allowed: {allowed}, got {text!r}")
+    raise ValueError(f"{written!r} is not a unit of this objective; allowed: {allowed}, got {text!r}")

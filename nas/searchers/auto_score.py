@@ -61,7 +61,7 @@ class AutoScore:
         return np.mean([_midranks(self._column(name, architectures)) for name in self.kept], axis=0)
 
     def tell(self, architectures: Sequence[Architecture], losses: np.ndarray, violations: np.ndarray) -> None:
-        """Weigh the proxies anew; candidates that failed or are infeasible say nothing of them."""
+        """Weigh the proxies again; failed or infeasible candidates say nothing about them."""
         for architecture, loss, violation in zip(architectures, losses[:, self.objective], violations):
             if violation <= 0 and np.isfinite(loss):
                 self._accuracies[architecture] = -float(loss)

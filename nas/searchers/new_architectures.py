@@ -154,7 +154,7 @@ def listed(space: Space) -> np.ndarray:
 
 
 def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return encodings [N, D] where they are members; the others are moved until they are, or drawn anew."""
+    """Return encodings [N, D] where they are members; the others are moved until they are, or drawn again."""
     encodings = encodings.copy()
     outside = np.flatnonzero(~space.valid(encodings))
     for _ in range(_REPAIR_TRIES):

@@ -149,7 +149,7 @@ def parse(edges: str, operations: str) -> Cell:
     for edge in edges.split():
         source, dash, target = edge.partition("-")
         if not (dash and source.isdecimal() and target.isdecimal()):
-            raise InvalidArchitecture(f"edges {edges!r}: {edge!r} is no edge such as 0-1")
+            raise InvalidArchitecture(f"edges {edges!r}: {edge!r} is not an edge such as 0-1")
         pairs.append((int(source), int(target)))
     return Cell(frozenset(pairs), tuple(_LONG_NAMES.get(name, name) for name in names))
 

@@ -80,7 +80,7 @@ def check(plan: LatencyPlan) -> None:
         InvalidJob: There are mistakes; it lists all of them.
     """
     mistakes = [
-        f"--device: {name!r} is no device of the table{catalogue.suggestion(name, plan.table.devices)}"
+        f"--device: unknown device {name!r} of the table{catalogue.suggestion(name, plan.table.devices)}"
         for name in plan.devices
         if name not in plan.table.devices
     ]

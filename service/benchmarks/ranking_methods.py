@@ -85,7 +85,9 @@ def chosen_methods(text: str) -> list[str]:
         InvalidJob: One is unknown, or none is given.
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    mistakes = [f"--methods: {name!r} is no method{suggestion(name, METHODS)}" for name in names if name not in METHODS]
+    mistakes = [
+        f"--methods: unknown method {name!r}{suggestion(name, METHODS)}" for name in names if name not in METHODS
+    ]
     if mistakes or not names:
         raise InvalidJob(mistakes or ["--methods: must name at least one; allowed: " + ", ".join(METHODS)])
     return names
@@ -103,7 +105,7 @@ def for_all(sets: Sequence[str]) -> list[str]:
         if name is None:
             continue
         if name not in METHODS:
-            mistakes.append(f"--set {setting!r}: {name!r} is no method{suggestion(name, METHODS)}")
+            mistakes.append(f"--set {setting!r}: unknown method {name!r}{suggestion(name, METHODS)}")
         elif not path.startswith("train.") or path in _SHARED:
             allowed = f"fields of train that may differ between methods, which {' and '.join(_SHARED)} may not"
             mistakes.append(f"--set {setting!r}: must be one of the {allowed}")

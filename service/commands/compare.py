@@ -186,7 +186,7 @@ def _reference(text: str | None, names: Sequence[str]) -> dict[str, float] | Non
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
         if name not in names:
-            fail(f"--reference: {name!r} is no objective here{catalogue.suggestion(name, names)}")
+            fail(f"--reference: unknown objective {name!r}{catalogue.suggestion(name, names)}")
         try:
             found[name] = float(number)
         except ValueError:

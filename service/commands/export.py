@@ -93,7 +93,7 @@ def export(
 
 
 def _exported(request: "ExportRequest", register: str | None) -> "list[Exported]":
-    """Write the files, show what came of it, and register them where asked to."""
+    """Write the files, show the results, and register the files if asked to."""
     from service.export.export_members import export as write
     from service.job.preparation import locked
 

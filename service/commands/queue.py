@@ -255,7 +255,9 @@ def _each(
 
 
 def gc(
-    older_than_days: Annotated[float, typer.Option(min=0, help="Only jobs that ended at least so many days ago.")] = 30,
+    older_than_days: Annotated[
+        float, typer.Option(min=0, help="Only jobs that ended at least this many days ago.")
+    ] = 30,
     states: Annotated[
         str, typer.Option("--states", metavar="A,B,…", help="Only these: finished, failed, cancelled, lost, skipped.")
     ] = "failed,cancelled,lost,skipped",
@@ -277,7 +279,7 @@ def gc(
         chosen = [state.strip() for state in states.split(",") if state.strip()]
         for state in chosen:
             if state not in ENDINGS:
-                fail(f"--states: {state!r} is no state of a job that is over{catalogue.suggestion(state, ENDINGS)}")
+                fail(f"--states: unknown state {state!r} of jobs that are over{catalogue.suggestion(state, ENDINGS)}")
         found = clean(Queue.open(queue_folder), chosen, older_than_days * 86400, remove=yes)
         for path, size in found:
             typer.echo(f"{path.name}  {size / 1e6:,.1f} MB")

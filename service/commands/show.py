@@ -87,7 +87,7 @@ def _show_field(field: "JobField") -> None:
 
 def _show_listed(kind: str, name: str) -> None:
     if kind not in catalogue.KINDS:
-        fail(f"show: {kind!r} is no kind{catalogue.suggestion(kind, catalogue.KINDS)}")
+        fail(f"show: unknown kind {kind!r}{catalogue.suggestion(kind, catalogue.KINDS)}")
     if kind == "proxy" and name in catalogue.AGGREGATES:
         typer.echo(f"{name}: {catalogue.AGGREGATES[name].summary}\n{catalogue.AGGREGATES[name].target}")
         return
@@ -112,4 +112,4 @@ def _fail_near(name: str) -> None:
     found = list(dict.fromkeys([*same, *get_close_matches(name, known, n=3)]))
     found = (found or [lasts[close] for close in get_close_matches(last, lasts, n=2)])[:4]
     meant = f"; did you mean {' or '.join(found)}?" if found else ";"
-    fail(f"show: {name!r} is no listed name, field, job folder or file{meant} see nas list, and nas show train")
+    fail(f"show: {name!r} is not a listed name, field, job folder or file{meant} see nas list, and nas show train")

@@ -81,7 +81,7 @@ def _is_ours(folder: Path) -> bool:
     """Return whether a folder beside job folders was made by this program, and say so."""
     ours = folder.name == "mlartifacts" or any(folder.glob("*/queue.json"))
     if ours and not (folder / "job.json").exists():
-        typer.echo(f"{folder} holds no job: passed over")
+        typer.echo(f"{folder} holds no job: skipped")
         return True
     return False
 

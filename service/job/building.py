@@ -53,7 +53,7 @@ def look_into(config: DataConfig, source: DataSource) -> LookedAt:
     """
     if not isinstance(source, DataSource):
         what = f"it returned {type(source).__name__}, which has not all of task, facts, sizes and load"
-        raise ValueError(f"{config.source} is no source of data: {what}")
+        raise ValueError(f"{config.source} is not a source of data: {what}")
     return LookedAt(source.task, source.facts)
 
 
@@ -83,13 +83,13 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
     from supernets.tasks.task import Metric, Task
 
     if Task not in type(made).__mro__:
-        raise ValueError(f"{name} is no task: it does not inherit from supernets.Task")
+        raise ValueError(f"{name} is not a task: it does not inherit from supernets.Task")
     try:
         metric = made.metric
     except AttributeError as error:
-        raise ValueError(f"{name} is no task: {error}") from error
+        raise ValueError(f"{name} is not a task: {error}") from error
     if not isinstance(metric, Metric):
-        raise ValueError(f"{name} is no task: its metric is {metric!r}, no supernets.tasks.Metric")
+        raise ValueError(f"{name} is not a task: its metric is {metric!r}, not a supernets.tasks.Metric")
     return made
 
 
@@ -107,7 +107,7 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     """
     made = catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
     if not isinstance(made, Space):
-        raise ValueError(f"{job.space.name} is no space: it returned {type(made).__name__}, not search_spaces.Space")
+        raise ValueError(f"{job.space.name} is not a space: it returned {type(made).__name__}, not search_spaces.Space")
     return with_counted_costs(made)
 
 

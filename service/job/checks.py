@@ -201,7 +201,7 @@ def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dic
 
 
 def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[str, str]:
-    """Return where the arguments of a space or task stand in a job."""
+    """Return the place of the arguments of a space or task in a job."""
     given = {fact: f"data.{fact}" for fact in data.facts if fact in DataConfig.__dataclass_fields__}
     return given | {option: f"{section}.options.{option}" for option in options}
 

@@ -80,7 +80,7 @@ def parse_json(text: str, source: str) -> Any:
 
 
 class _GivenTwice(ValueError):
-    """A key that stands twice in one JSON object."""
+    """A key that occurs twice in one JSON object."""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def job_file(source: str | Path) -> Path:
         if (path / "job.json").is_file():
             require_inside(path)
             return path / "job.json"
-        raise ValueError(f"{path}: this folder holds no job.json, so it is no job; {_recipe_hint(path.name)}")
+        raise ValueError(f"{path}: this folder holds no job.json, so it is not a job; {_recipe_hint(path.name)}")
     if path.suffix.lower() in JOB_FILES:
         return path
     if path.exists():
         raise ValueError(f"{path}: must be a recipe, a {', '.join(JOB_FILES)} file or a job folder")
-    raise ValueError(f"{str(source)!r} is no recipe, job file or job folder{suggestion(str(source), known)}")
+    raise ValueError(f"{str(source)!r} is not a recipe, job file or job folder{suggestion(str(source), known)}")
 
 
 def read_fields(path: Path) -> dict[str, Any]:

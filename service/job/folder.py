@@ -26,7 +26,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     if not path.is_file():
-        refuse(path, "it is no file")
+        refuse(path, "it is not a file")
     content = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
     if not content.strip():
         refuse(path, "it is empty")
@@ -78,7 +78,7 @@ def _complete(path: Path, offset: int) -> tuple[bytes, int]:
     if not path.exists():
         return b"", 0
     if not path.is_file():
-        refuse(path, "it is no file")
+        refuse(path, "it is not a file")
     with path.open("rb") as file:
         start = file.seek(offset if offset <= path.stat().st_size else 0)
         content = file.read()

@@ -31,7 +31,7 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
         return {"source": text}
     others = f"a dataset of timm such as hfds/OWNER/NAME, or one of {', '.join(catalogue.DATA)}"
     allowed = f"a folder with one folder of images for each class, an .npz file, {others}"
-    wrong = f"{text} is no data" if path.exists() else f"{text!r}: no such folder, file or source"
+    wrong = f"{text} is not a source of data" if path.exists() else f"{text!r}: no such folder, file or source"
     raise InvalidJob([f"{option}: {wrong}; give {allowed}"])
 
 

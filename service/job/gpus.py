@@ -91,5 +91,5 @@ def visible(gpus: Sequence[Gpu], chosen: Sequence[str] | None, allowed: str | No
     for name, found in by_name.items():
         if len(found) != 1 or found[0] not in names:
             there = ", ".join(f"{index} ({uuid})" for index, uuid, _ in gpus if uuid in names) or "none"
-            raise ValueError(f"gpus: {name!r} is no GPU that jobs may use here; there are: {there}")
+            raise ValueError(f"gpus: {name!r} is not a GPU that jobs may use here; there are: {there}")
     return [found[0] for found in by_name.values()]

@@ -135,7 +135,7 @@ def mistakes(
     everything = (task is not None and space is not None) or not own
     for name in job.search.objectives:
         if name not in known and (name not in catalogue.PROXIES or name in OBJECTIVES) and everything:
-            yield f"search.objectives: {name!r} is no objective{suggestion(name, known)}, or package.module:object"
+            yield f"search.objectives: unknown objective {name!r}{suggestion(name, known)}, or package.module:object"
     if job.proxies.filter == "auto" and task is not None and not {task.metric.name, QUALITY} & {*job.search.objectives}:
         quality = f"{task.metric.name}, the quality"
         yield f"proxies.filter: auto learns from {quality}, which must be among search.objectives"
@@ -151,7 +151,7 @@ def _limit_mistakes(
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
         if name not in names and everything:
-            yield f"{path}: {name!r} is no objective (got {show(text)}){suggestion(name, names)}"
+            yield f"{path}: unknown objective {name!r} (got {show(text)}){suggestion(name, names)}"
             continue
         try:
             bound = _bound(text, known.get(name))

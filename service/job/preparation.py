@@ -190,7 +190,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
     require_inside(folder)
     content = read_json(folder / "job.json")
     if content is None:
-        raise InvalidJob([f"{folder}: holds no job.json, so it is no job folder"])
+        raise InvalidJob([f"{folder}: holds no job.json, so it is not a job folder"])
     fields = without_password(with_todays_names(content["job"]))
     return places.placed(fields, folder, content.get(places.BESIDE))
 
@@ -236,7 +236,7 @@ def check_same(job: Job, folder: Path) -> None:
 
 
 def _remember_places(job: Job, folder: Path) -> None:
-    """Note where the data are now, for whoever goes on with the folder."""
+    """Note where the data are now, for a later run in the folder."""
     content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     content["job"]["data"] = {**content["job"].get("data", {}), "path": job.data.path, "test_path": job.data.test_path}
     content[places.BESIDE] = places.beside(to_dict(job), folder)

@@ -39,7 +39,7 @@ def make(name: str, options: Mapping[str, Any], costs: Collection[str] = ()) -> 
         return SpaceCost(name)
     proxy = catalogue.make("proxy", name, options=options)
     if not isinstance(proxy, Proxy):
-        raise ValueError(f"proxy {name} is a {type(proxy).__name__}, which is no subclass of proxies.Proxy")
+        raise ValueError(f"proxy {name} is a {type(proxy).__name__}, which is not a subclass of proxies.Proxy")
     return proxy
 
 

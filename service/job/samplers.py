@@ -11,7 +11,7 @@ from supernets.samplers.sampler import GIVEN
 from supernets.training.config import TrainConfig
 from supernets.training.phases import phases
 
-_NO_SAMPLER = "is no sampler: it has no method draw, or it does not inherit from supernets.Sampler"
+_NO_SAMPLER = "is not a sampler: it has no method draw, or it does not inherit from supernets.Sampler"
 
 
 def maker(config: TrainConfig) -> MakeSampler:

@@ -27,7 +27,7 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
 
 
 def part_phases(config: TrainConfig) -> "MakePhases":
-    """Return what makes the phases that a part of a space is trained in, for so many epochs."""
+    """Return the function that makes the phases of training a part of a space for a number of epochs."""
     return lambda part, epochs: phases(part, replace(config, epochs=epochs), maker(config))
 
 

@@ -206,7 +206,7 @@ def _mistake(cls: type, detail: Any) -> tuple[Path, str]:
 
 
 def _without_alternatives(cls: type, path: Path) -> Path:
-    """Return a path up to the field whose type is a choice of plain ones; pydantic goes on with which it tried."""
+    """Return a path up to the field whose type is a choice of plain ones; pydantic appends the one it tried."""
     for length in range(1, len(path)):
         alternatives = [one for one in _alternatives(type_at(cls, path[:length])) if one is not type(None)]
         if len(alternatives) > 1 and not any(is_dataclass(one) for one in alternatives):

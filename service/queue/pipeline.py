@@ -166,7 +166,7 @@ def _unknown_needs(stage: PipelineStage, stages: Mapping[str, PipelineStage]) ->
         if need not in stages and (need in stage.after or not Path(need).is_dir()):
             where = "after" if need in stage.after else "from"
             folder = "" if where == "after" else " or job folder"
-            yield f"stage {stage.name}: {where}: {need!r} is no stage{folder}{suggestion(need, stages)}"
+            yield f"stage {stage.name}: {where}: unknown stage{folder} {need!r}{suggestion(need, stages)}"
 
 
 def _ordered(stages: Mapping[str, PipelineStage]) -> list[PipelineStage]:

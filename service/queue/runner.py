@@ -155,7 +155,7 @@ class _Stop:
             self.asked, self.saved = time.monotonic(), self._checkpoint()
 
     def _checkpoint(self) -> int:
-        """Return when the last checkpoint of any training of the job was written; 0 where there is none."""
+        """Return the time of the last checkpoint of any training of the job; 0 where there is none."""
         written = [path.stat().st_mtime_ns for path in self.folder.rglob("checkpoint.pt") if path.exists()]
         return max(written, default=0)
 

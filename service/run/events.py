@@ -76,7 +76,7 @@ class Events:
             append_line(self.folder / "progress.jsonl", json.dumps(event))
 
     def sync(self, *, final: bool = False) -> None:
-        """Mirror the folder in MLflow; where that fails, say so once, go on, and try again later and later."""
+        """Mirror the folder in MLflow; if that fails, say so once, go on, and try again at growing intervals."""
         if self.mirror is None or not (self.processes.is_first and self.job.tracking.enabled):
             return
         start = time.monotonic()

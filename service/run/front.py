@@ -128,7 +128,9 @@ def _ends(estimate: Estimate) -> tuple[float, float]:
 
 
 def measured_again(latency: Latency, architectures: list[Architecture], rounds: int) -> list[Measured]:
-    """Return latencies of architectures that take turns, each measured for so many rounds, or why they have none."""
+    """Return latencies of architectures that take turns, each measured for a number of rounds, or why they have
+    none.
+    """
     measured = latency.measure_together(architectures, rounds=rounds)
     return [one.latency if isinstance(one, Measurement) else one for one in measured]
 

@@ -104,5 +104,5 @@ def roofline_objective(*, space: Space, latency: LatencySection) -> Roofline:
         ValueError: It names no device.
     """
     if latency.analytic is None:
-        raise ValueError("latency.analytic: missing; it says which device roofline_ms is reckoned for")
+        raise ValueError("latency.analytic: missing; it names the device that roofline_ms is computed for")
     return Roofline(space, latency.analytic.resolve(), latency.batch_size)

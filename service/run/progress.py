@@ -122,7 +122,7 @@ class ProgressDisplay:
 
 
 def _title(kind: str) -> str:
-    """Return what to call a kind of progress, where no stage has said it."""
+    """Return the title of a kind of progress for which no stage has given one."""
     return catalogue.resolve("stage", kind).title if kind in catalogue.STAGES else _TITLES.get(kind, kind)
 
 

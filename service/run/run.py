@@ -100,7 +100,7 @@ def _run_pending(
 
 
 def _run_stage(stage: "Stage", context: "JobContext") -> None:
-    """Run a stage; files that it cannot go on from, and a training that diverges, are told as mistakes of the job."""
+    """Run a stage; unusable files and a diverging training are reported as mistakes of the job."""
     from search_spaces.errors import WrongResult
     from supernets.training.loop import TrainingDiverged
     from supernets.whole_file import InvalidFile

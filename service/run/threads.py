@@ -27,7 +27,7 @@ def drop_unreadable() -> str | None:
     if text is None or chosen() is not None:
         return None
     del os.environ[_THREADS]
-    return f"{_THREADS}={text!r} is no number of threads; it is ignored"
+    return f"{_THREADS}={text!r} is not a number of threads; it is ignored"
 
 
 def too_many() -> str | None:

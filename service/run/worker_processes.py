@@ -147,7 +147,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def threads_of_children(number: int) -> Iterator[None]:
-    """Give processes that are started here so many threads: this is read when their libraries are loaded."""
+    """Set the number of threads of processes that are started here; their libraries read it when they are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(number)))
     try:

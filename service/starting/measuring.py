@@ -73,7 +73,7 @@ def measured_speed(job: Job, data: Data, load_s: float) -> Speed:
 
 
 def _train(context: JobContext, steps: int, epoch_steps: int) -> float:
-    """Train a fresh supernet for so many steps, and return the seconds; at the end it is looked at once or more."""
+    """Train a fresh supernet for a number of steps, look at it at the end, and return the seconds."""
     config = replace(context.job.train, epochs=steps / epoch_steps, checkpoint_every_s=_NEVER_S)
     supernet = context.supernet
     began = time.monotonic()

@@ -29,7 +29,7 @@ class OfferedSpace(NamedTuple):
 
 
 def offered_spaces(image_size: int) -> list[OfferedSpace]:
-    """Return the spaces for square images of so many pixels, the one with the largest networks first."""
+    """Return the spaces for square images of this size in pixels, the one with the largest networks first."""
     if image_size > _LARGEST_SMALL:
         return [
             OfferedSpace("ofa_mobilenet_v3", {"width": width}, f"MobileNetV3 for large images, {width} times as wide")

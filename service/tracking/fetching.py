@@ -34,7 +34,7 @@ def fetch_job(run: str, uri: str, folder: Path) -> Path:
     database = database_of(uri)
     if database is not None and not database.exists():
         missing = f"and there is no MLflow store at {database} to look for a run of this name (--uri)"
-        raise InvalidJob([f"{run}: is no job folder, {missing}"])
+        raise InvalidJob([f"{run}: is not a job folder, {missing}"])
     client = connect(uri)
     from mlflow.exceptions import MlflowException
 
@@ -74,7 +74,7 @@ def _summary(client: Any, run: str, uri: str) -> Any:
     if not named:
         names = list(dict.fromkeys(found.info.run_name for found in jobs))[:_MOST_NAMED]
         hint = catalogue.suggestion(run, names) if names else ""
-        raise InvalidJob([f"{run}: is no job folder, and no job in {uri} has this name or id{hint}"])
+        raise InvalidJob([f"{run}: is not a job folder, and no job in {uri} has this name or id{hint}"])
     return named[0]
 
 

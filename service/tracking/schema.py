@@ -62,7 +62,7 @@ def schema_fault(database: Path) -> str | None:
         upgrade = f"mlflow db upgrade {shlex.quote(openable(address_of(database)))}"
         return f"{older}; upgrade it with: cp {store} {store}.backup && {upgrade}"
     damaged = f"the tables of {database} are damaged; nothing is lost, job folders hold all that was logged"
-    return f"{damaged}, log it anew with: mv {store} {store}.damaged && nas sync runs/*/"
+    return f"{damaged}, log it again with: mv {store} {store}.damaged && nas sync runs/*/"
 
 
 def _content(database: Path) -> tuple[dict[str, str], str | None]:

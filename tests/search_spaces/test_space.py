@@ -295,7 +295,7 @@ def test_rows_are_read_in_the_formats_of_the_space_or_as_json(pairs):
     assert dict(space.read_row({"architecture": '{"a": 3, "b": 5}'})) == {"a": 3, "b": 5}
     with pytest.raises(ValueError, match="needs the columns pair or architecture; there are accuracy"):
         space.read_row({"accuracy": "1.0"})
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not JSON"):
         space.read_row({"architecture": "{"})
     with pytest.raises(ValueError, match="must be a JSON object"):
         space.read_row({"architecture": "[1]"})

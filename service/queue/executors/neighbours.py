@@ -172,7 +172,7 @@ def _user() -> str:
 
 
 def _write(path: Path, note: Holder | Waiter) -> None:
-    """Write a note whole, readable for all; where that is not possible there is none."""
+    """Write a whole note that all users can read, or none if that is impossible."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(OSError):

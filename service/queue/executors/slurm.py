@@ -251,7 +251,7 @@ class Slurm:
         return folder
 
     def _describe(self) -> None:
-        """Leave in `state.json` what SLURM said last, for people."""
+        """Write the last answer of SLURM to `state.json`, for people."""
         for folder, place in self.open.items():
             state = (self.states.listed or {}).get(place.id or "")
             if state is None or self._described.get(folder) == state:

@@ -21,7 +21,7 @@ _NOUNS = {"gpus": ("GPU", "GPUs"), "cpus": ("core", "cores")}
 
 
 def line_of(gpus: int) -> str:
-    """Return in which line of its queue a job that needs so many GPUs waits: gpus or cpus."""
+    """Return the line of its queue in which a job with this number of GPUs waits: gpus or cpus."""
     return "gpus" if gpus else "cpus"
 
 

@@ -67,7 +67,7 @@ class Retrain(Stage):
         return {"retrained": len(self.records(folder))}
 
     def records(self, folder: Path) -> list[dict[str, Any]]:
-        """Return what became of these members, as far as they are done."""
+        """Return the records of these members that are done."""
         members = (read_json(folder / FRONT) or {}).get("members", [])
         found = (read_retrained(self._record(folder, member)) for member in self._chosen(members))
         return [record for record in found if record]

@@ -124,7 +124,7 @@ def test_what_is_no_latency_is_named():
     for value in (0.0, -1.0, np.inf):
         wrong = table.latency_ms.copy()
         wrong[7, 2] = value
-        with pytest.raises(ValueError, match=rf"b: {value:g} in row 7 is no latency"):
+        with pytest.raises(ValueError, match=rf"b: {value:g} in row 7 is not a latency"):
             replace(table, latency_ms=wrong)
     with pytest.raises(ValueError, match="leaves none to predict after 12 samples"):
         HeldOut(table_of(rows=12), 0, RIDGE())

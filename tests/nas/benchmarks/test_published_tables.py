@@ -76,7 +76,7 @@ def test_a_spreadsheets_mark_and_names_in_capitals_do_not_matter(tmp_path, name)
         ("ab,x\n00,inf\n", "line 2: x = 'inf' must be a finite number"),
         ("ab,x\n00,1\n01,high\n", "line 3: x = 'high' must be a finite number"),
         ("ab,y\n00,1\n", "has no column 'x'; it has ab, y"),
-        ("ab,x\n00,101\n", r"line 2: x = '101' is no accuracy, which is 0 to 100 \(%\)"),
+        ("ab,x\n00,101\n", r"line 2: x = '101' is not an accuracy, which is 0 to 100 \(%\)"),
         ("ab,x\n00,1\n01,3\n00,2\n", "line 4: x = '2' is of the same architecture as line 2, where it is '1'"),
     ],
 )
@@ -153,7 +153,7 @@ def test_fractions_become_percent(tmp_path):
     fraction = Provenance(dataset="d", epochs=1, split="validation", seeds=(1, 1), unit="fraction")
     mine = table(tmp_path, "ab,x\n00,0.5\n")
     assert Tabular(mine, "x", provenance=fraction).evaluate(mine.architectures[0]).value == 50
-    with pytest.raises(ValueError, match=r"x = '93.0' is no accuracy, which is 0 to 1 \(fraction\)"):
+    with pytest.raises(ValueError, match=r"x = '93.0' is not an accuracy, which is 0 to 1 \(fraction\)"):
         table(tmp_path, "ab,x\n00,93.0\n").accuracies("x", fraction)
 
 

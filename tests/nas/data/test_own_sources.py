@@ -131,7 +131,7 @@ def test_fields_about_images_are_refused():
 @pytest.mark.parametrize(
     ("data", "mistake"),
     [
-        ({"source": "digit"}, "data.source: 'digit' is no data; did you mean digits?"),
+        ({"source": "digit"}, "data.source: unknown data 'digit'; did you mean digits?"),
         ({"source": "tests.nowhere:it"}, "data.source: 'tests.nowhere:it' cannot be imported"),
         ({"source": SOURCES["vectors"], "options": {"feature": 3}}, "data.options.feature: "),
         ({"source": SOURCES["vectors"], "options": {"features": "many"}}, "data.options.features: must be a whole"),

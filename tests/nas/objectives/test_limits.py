@@ -45,8 +45,8 @@ def test_units_and_directions(text: str, of: dict, low: float | None, high: floa
 @pytest.mark.parametrize(
     ("text", "of", "told"),
     [
-        ("3 M", MS, "'M' is no unit of this objective; allowed: ns, us"),
-        ("3 %", MS, "'%' is no unit"),
+        ("3 M", MS, "'M' is not a unit of this objective; allowed: ns, us"),
+        ("3 %", MS, "'%' is not a unit"),
         ("3 ms", PERCENT, "allowed: %, percent"),
         ("3 apples", MACS, "allowed: MACs, k, M, G"),
         ("< 3", MS, "did you mean '<= 3'?"),

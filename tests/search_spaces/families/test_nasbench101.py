@@ -161,7 +161,7 @@ def test_a_wide_vertex_is_truncated_for_a_narrow_one():
         ("0-1 1-2", "conv5x5", r"operation 'conv5x5' is not one of \('conv3x3', 'conv1x1', 'maxpool3x3'\)"),
         ("0-1 2-1", "conv3x3", "edge 2-1 runs backward or is a loop"),
         ("0-1 1-3", "conv3x3", "edge 1-3 leaves the 3 vertices of the cell"),
-        ("0-1 1", "conv3x3", "'1' is no edge such as 0-1"),
+        ("0-1 1", "conv3x3", "'1' is not an edge such as 0-1"),
         ("0-1", "conv3x3", "the cell has no path from its input to its output"),
         ("0-1 1-2 2-3 3-4 4-5 5-6 6-7", "|".join(["conv3x3"] * 6), "the cell has 8 vertices, at most 7"),
         ("0-1 0-2 0-3 0-4 0-5 1-5 2-5 3-5 4-5 1-2 2-3", "|".join(["conv3x3"] * 4), "the cell has 11 edges, at most 9"),

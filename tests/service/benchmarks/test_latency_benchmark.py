@@ -165,13 +165,13 @@ def test_a_store_that_is_away_is_one_line_and_a_method_has_its_curve(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--space", "conv_mini"], "--space: 'conv_mini' is no space"),
-        (["--device", "gpu_2_ms"], "--device: 'gpu_2_ms' is no device of the table; did you mean gpu_"),
+        (["--space", "conv_mini"], "--space: unknown space 'conv_mini'"),
+        (["--device", "gpu_2_ms"], "--device: unknown device 'gpu_2_ms' of the table; did you mean gpu_"),
         (["--columns", "gpu_1_ms,cpu"], "has no column 'cpu'; did you mean cpu_ms"),
-        (["--columns", "gpu_1_ms,idx"], "idx: 0 in row 0 is no latency"),
+        (["--columns", "gpu_1_ms,idx"], "idx: 0 in row 0 is not a latency"),
         (["--samples", "10,many"], "--samples: must be whole numbers such as 10,20,50, got '10,many'"),
         (["--samples", "4"], "--samples: samples must be numbers from 5 on, got (4,)"),
-        (["--predictor", "rigde"], "--predictor: 'rigde' is no predictor; did you mean ridge"),
+        (["--predictor", "rigde"], "--predictor: unknown predictor 'rigde'; did you mean ridge"),
         (["--join", "nowhere.csv"], "nowhere.csv: No such file"),
         (["--features", "depth"], "--features:"),
         (["--device-columns", "idx"], "name one column of latencies (or a+b), got 4"),

@@ -152,7 +152,7 @@ def test_targets_are_those_that_take_part():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--searcher", "rando"], "'rando' is no searcher; did you mean random"),
+        (["--searcher", "rando"], "unknown searcher 'rando'; did you mean random"),
         (["--objectives", "accuracy:max"], "has no column 'accuracy'; it has c1"),
         (["--objectives", "acc"], "objectives are written name:max or name:min"),
         (["--limit", "ms<=0"], "no architecture has ms <= 0; the best reachable is 2"),
@@ -163,7 +163,7 @@ def test_targets_are_those_that_take_part():
         (["--set", "nsga2.popultion=3"], "nsga2 has no option 'popultion'; did you mean population?"),
         (["--set", "population=3"], "must be NAME.OPTION=VALUE"),
         (["--join", "nowhere.csv"], "--join: nowhere.csv: No such file"),
-        (["--space", "conv_mini"], "'conv_mini' is no space"),
+        (["--space", "conv_mini"], "unknown space 'conv_mini'"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, options, message):

@@ -225,11 +225,11 @@ MISTAKES = [
     (["compare", "first"], "compare: needs two runs or more, got first alone"),
     (["compare", "first", "first"], "compare: needs two runs or more"),
     (["compare", "first", "begun"], "begun: this job has no front yet; finish it with: nas run begun"),
-    (["compare", "first", "empty"], "empty: holds no job.json, so it is no job folder"),
+    (["compare", "first", "empty"], "empty: holds no job.json, so it is not a job folder"),
     (["compare", "first", "bare"], "bare: the front of this job is empty"),
     (["report", "damaged"], "damaged/front.json: damaged"),
     (["report", "file.txt"], "file.txt: is a file"),
-    (["report", "nowhere"], "nowhere: is no job folder, and there is no MLflow store at"),
+    (["report", "nowhere"], "nowhere: is not a job folder, and there is no MLflow store at"),
     (["report", "first", "--output", "empty"], "--output: empty is a folder"),
     (["compare", "first", "second", "--objectives", "accuracy,latency"], "did you mean latency_ms"),
     (
@@ -238,7 +238,7 @@ MISTAKES = [
     ),
     (["compare", "first", "second", "--reference", "accuracy=50"], "must name every objective, latency_ms is missing"),
     (["compare", "first", "second", "--reference", "accuracy=x,latency_ms=1"], "must be NAME=NUMBER, got 'accuracy=x'"),
-    (["compare", "first", "second", "--reference", "top1=1"], "'top1' is no objective here"),
+    (["compare", "first", "second", "--reference", "top1=1"], "unknown objective 'top1'"),
     (["compare", "first", "second", "--reference", "accuracy=99.9,latency_ms=9"], "must be worse than the best value"),
     (["report", "nowhere", "--uri", "http://127.0.0.1:9"], "no MLflow server answers at http://127.0.0.1:9"),
 ]

@@ -223,7 +223,7 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_queued(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["submit", "JOB", "--queue", "slrum"], "'slrum' is no queue; did you mean slurm?"),
+        (["submit", "JOB", "--queue", "slrum"], "unknown queue 'slrum'; did you mean slurm?"),
         (["submit", "JOB", "--gpus", "3"], "--gpus: must be 2 or less, this machine has 2 that jobs may use, got 3"),
         (["submit", "JOB", "--cpus", "9999"], "--cpus: must be 2 or less"),
         (["submit", "JOB", "--nodes", "2"], "--nodes: must be 1 on a queue of one machine, got 2; use --queue slurm"),
@@ -248,9 +248,9 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_queued(tmp_path):
         (["cancel", "nothing"], "job 'nothing': no such job in"),
         (["retry", "nothing"], "job 'nothing': no such job in"),
         (["logs", "nothing"], "job 'nothing': no such job in"),
-        (["gc", "--states", "finish"], "'finish' is no state of a job that is over; did you mean finished?"),
+        (["gc", "--states", "finish"], "unknown state 'finish' of jobs that are over; did you mean finished?"),
         (["worker", "--cpus", "9999"], "--cpus: must be "),
-        (["worker", "--gpus", "7", "--pretend-gpus", "0"], "--gpus: '7' is no GPU that jobs may use here"),
+        (["worker", "--gpus", "7", "--pretend-gpus", "0"], "--gpus: '7' is not a GPU that jobs may use here"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_queued(tmp_path, queue, arguments, line):

@@ -185,7 +185,7 @@ def test_the_command_exports_the_most_accurate_member_by_default(folder: Path, t
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "onx"], "'onx' is no format; did you mean onnx?"),
+        (["--format", "onx"], "unknown format 'onx'; did you mean onnx?"),
         (["--format", ","], "must name one or more of onnx, pt2"),
         (["--member", "0000000000"], "'0000000000' is not on the front; allowed: "),
         (["--weights", "retraned"], "did you mean retrained?"),

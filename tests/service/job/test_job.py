@@ -116,7 +116,7 @@ def test_unreadable_files_name_the_place(tmp_path: Path, content: str | bytes, n
         ("quickstrat", ["'quickstrat'", "did you mean quickstart?", "cifar10"]),
         ("nowhere.yaml", ["nowhere.yaml", "No such file"]),
         ("{tmp}", ["no job.json", "recipes:"]),
-        ("{tmp}/picture.png", ["picture.png", "no recipe, job file or job folder"]),
+        ("{tmp}/picture.png", ["picture.png", "not a recipe, job file or job folder"]),
     ],
 )
 def test_a_source_that_is_no_job_is_named(tmp_path: Path, source: str, parts: list[str]) -> None:
@@ -188,7 +188,7 @@ def test_mistakes_of_settings_and_of_values_come_together() -> None:
         ("search.constraints.params=>= 1e12", ["search.constraints.params", ">= 1e12", "reach from"]),
         ("search.constraints.latency_ms=<= 0", ["search.constraints.latency_ms", "more than 0"]),
         ("search.constraints.accuracy=>= 101", ["search.constraints.accuracy", "0 to 100"]),
-        ("search.constraints.energy=<= 1", ["search.constraints.energy", "no objective", "latency_ms"]),
+        ("search.constraints.energy=<= 1", ["search.constraints.energy: unknown objective", "latency_ms"]),
         ("data={source: npz, path: gone.npz}", ["data", "gone.npz"]),
         ("data.source=npz", ["data.path", "npz"]),
         ("device=cuda:99", ["device", "cuda:99"]),
@@ -424,7 +424,7 @@ def test_a_job_names_its_task_or_takes_that_of_the_data() -> None:
     assert build_task(job) == build_task(load_job("quickstart", ["task.name=classification"]))
     assert build_task(job).classes == 10
     (line,) = mistakes_of("quickstart", "task.name=clasification")
-    assert line.startswith("task.name: 'clasification' is no task; did you mean classification?")
+    assert line.startswith("task.name: unknown task 'clasification'; did you mean classification?")
     (line,) = mistakes_of("quickstart", "task.options.classes=7")
     assert line == "task.options.classes: 7 does not fit the data, which has 10; leave it out"
     (line,) = mistakes_of("quickstart", "task.options.clases=7")

@@ -149,5 +149,5 @@ def test_a_limit_that_says_nothing_is_warned_of(setting: str, told: str) -> None
 
 
 def test_a_limit_in_another_unit_is_refused() -> None:
-    with pytest.raises(InvalidJob, match="'GB' is no unit of this objective; allowed: ns, us"):
+    with pytest.raises(InvalidJob, match="'GB' is not a unit of this objective; allowed: ns, us"):
         load_job("quickstart", ["search.constraints.latency_ms=3 GB"])

@@ -58,7 +58,7 @@ class Lazy(Predictor):
         ),
         (
             ["search.searcher=linas", "search.searcher_options.predictor=rigde"],
-            "search.searcher_options.predictor: 'rigde' is no predictor; did you mean ridge",
+            "search.searcher_options.predictor: unknown predictor 'rigde'; did you mean ridge",
         ),
         (
             ["search.searcher_options.predictor=ridge"],

@@ -97,14 +97,14 @@ def uncounted() -> Space:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("task.name={}:NoTask", "is no task: it does not inherit from supernets.Task"),
+        ("task.name={}:NoTask", "is not a task: it does not inherit from supernets.Task"),
         ("task.name={}:NoLoss", "abstract method"),
-        ("task.name={}:NoMetric", "is no task: its metric is 'r2'"),
+        ("task.name={}:NoMetric", "is not a task: its metric is 'r2'"),
         ("task.name={}:MetricLikeACost", "its metric is called params"),
         ("task.name={}:NUMBER", "3 can't be called"),
-        ("space.name={}:a_number", "is no space: it returned int"),
+        ("space.name={}:a_number", "is not a space: it returned int"),
         ("space.name={}:NUMBER", "3 can't be called"),
-        ("data.source={}:a_number", "is no source of data: it returned int"),
+        ("data.source={}:a_number", "is not a source of data: it returned int"),
         ("train.sampler={}:NoDraw", "abstract method"),
         ("search.objectives=[quality, '{}:NoRole']", "an objective says its name, unit, maximise and role"),
         ("search.objectives=[quality, '{}:NUMBER']", "3 can't be called"),
@@ -118,7 +118,7 @@ def test_what_is_no_such_plug_in_is_told_when_the_job_is_checked(plain: Path, se
 
 def test_a_cost_that_a_space_does_not_count_is_not_taken_for_the_score_of_that_name(plain: Path) -> None:
     """The score `macs` is maximised; who names the cost wants it small."""
-    with pytest.raises(InvalidJob, match="'macs' is no objective"):
+    with pytest.raises(InvalidJob, match="unknown objective 'macs'"):
         load_job(plain, [f"space.name={HERE}:uncounted", "search.objectives=[quality, macs]"])
 
 

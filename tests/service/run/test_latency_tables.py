@@ -137,7 +137,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
     ("sets", "message"),
     [
         (["search.objectives=[accuracy, roofline_ms]"], "latency.analytic: must be given for roofline_ms"),
-        (["latency.analytic={device: a10}"], "latency.analytic.device: 'a10' is no device; did you mean a100"),
+        (["latency.analytic={device: a10}"], "latency.analytic.device: unknown device 'a10'; did you mean a100"),
         (["latency.analytic={tflops: 1}"], "latency.analytic.bandwidth_gb_s: must be more than 0"),
         (["latency.analytic={device: a100, tflops: 1}"], "latency.analytic.device: must be null where tflops"),
         (["latency.analytic={tflop: 1}"], "latency.analytic.tflop: unknown field"),

@@ -87,7 +87,7 @@ def test_mistakes_in_stages_and_their_options_are_all_told() -> None:
     with pytest.raises(InvalidJob) as refused:
         make_stages(("trian", "retrain"), {"retrain": {"epochs": -1}, "search": {}})
     lines = "\n".join(refused.value.mistakes)
-    for part in ("'trian' is no stage; did you mean train", "epochs must be more than 0", "search is not among"):
+    for part in ("unknown stage 'trian'; did you mean train", "epochs must be more than 0", "search is not among"):
         assert part in lines
 
 

@@ -95,7 +95,10 @@ def test_data_are_told_from_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_no_data_is_refused_with_what_is(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    for text, told in (("nowhere", "no such folder, file or source"), (str(tmp_path / "notes.txt"), "is no data")):
+    for text, told in (
+        ("nowhere", "no such folder, file or source"),
+        (str(tmp_path / "notes.txt"), "is not a source of data"),
+    ):
         with pytest.raises(InvalidJob, match=f"DATA: .*{told}; give a folder with one folder of images"):
             data_fields(text, "DATA")
     assert data_fields("hfds/owner/name", "DATA") == {"source": "timm", "dataset": "hfds/owner/name"}
@@ -118,7 +121,7 @@ def test_a_recipe_runs_on_other_data(tmp_path: Path) -> None:
     [
         (["init", "empty"], "no images"),
         (["init", "nowhere"], "no such folder"),
-        (["init", "photos", "--latency", "2 GB"], "'GB' is no unit"),
+        (["init", "photos", "--latency", "2 GB"], "'GB' is not a unit"),
         (["init", "photos", "--output", "there.yaml"], "is there already"),
         (["init", "photos", "--output", "job.txt"], "must be a .yaml file"),
         (["run", "empty"], "no images"),

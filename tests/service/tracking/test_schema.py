@@ -125,7 +125,7 @@ def test_folders_that_are_no_jobs_are_named_and_passed_over(tmp_path, uri, monke
     assert done.exit_code == 1
     assert "runs/b: holds no job.json" in done.stderr
     assert "runs/damaged/job.json: damaged" in done.stderr
-    assert "runs/mlartifacts holds no job: passed over" in done.stdout
+    assert "runs/mlartifacts holds no job: skipped" in done.stdout
     assert [read_json(job / "tracking.json")["synced"] for job in jobs] == [True, True]
     assert CliRunner().invoke(app, ["sync", "runs/a", "runs/mlartifacts"]).exit_code == 0
     assert CliRunner().invoke(app, ["sync", "runs/b"]).exit_code == 2

@@ -46,7 +46,7 @@ def test_gpus_are_chosen_by_index_and_uuid_among_those_that_are_visible():
     assert visible(GPUS, None, "2,1") == ["GPU-cccc", "GPU-bbbb"]
     assert visible(GPUS, None, "") == []
     assert visible(GPUS, ["1", "GPU-cc"], None) == ["GPU-bbbb", "GPU-cccc"]
-    with pytest.raises(ValueError, match=r"'1' is no GPU that jobs may use here; there are: 2 \(GPU-cccc\)"):
+    with pytest.raises(ValueError, match=r"'1' is not a GPU that jobs may use here; there are: 2 \(GPU-cccc\)"):
         visible(GPUS, ["1"], "2")
 
 
