@@ -1,1 +1,1 @@
-"""What the README claims, as commands that print the figure."""
+"""The claims of the README, as commands that print the figures."""

@@ -1,4 +1,4 @@
-"""What is claimed of predictors: that a few accuracies rank architectures better than any single proxy does.
+"""Claims about predictors: a few accuracies rank architectures better than any single proxy does.
 
     python -m benchmarks.predictor_claims nb201_naslib_zerocost_725.csv.gz [--train 78]
 

@@ -1,4 +1,4 @@
-"""What is claimed of searchers: that one finds more than another, on small problems whose answers are known.
+"""Claims about searchers: one finds more than another, on small problems with known answers.
 
     python -m benchmarks.searcher_claims [--only fronts,filter]
 

@@ -1,4 +1,4 @@
-"""How architectures are scored without training, as one validated value."""
+"""The settings of scoring without training, as one validated value."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -31,12 +31,14 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRegions(Proxy):
-    """Args:
-    inputs: Tiny inputs in one batch.
-    batches: Number of batches.
-    size: Height and width of an input.
-    thin: Count in a thin copy of the network.
-    repeats: Thin copies with weights of their own, over which the mean is taken.
+    """The score of this module.
+
+    Args:
+        inputs: Tiny inputs in one batch.
+        batches: Number of batches.
+        size: Height and width of an input.
+        thin: Count in a thin copy of the network.
+        repeats: Thin copies with weights of their own, over which the mean is taken.
     """
 
     inputs: int = 1000

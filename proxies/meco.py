@@ -25,10 +25,12 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class MeCo(Proxy):
-    """Args:
-    size: Height and width of the picture.
-    channels: Random channels of each output; None takes all.
-    leaves_only: Leave out modules that contain others.
+    """The score of this module.
+
+    Args:
+        size: Height and width of the picture.
+        channels: Random channels of each output; None takes all.
+        leaves_only: Leave out modules that contain others.
     """
 
     size: int = 64

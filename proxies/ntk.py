@@ -25,9 +25,11 @@ SINGULAR = 1e-12  # squared rounding error of single precision gradients, relati
 
 @dataclass(frozen=True, kw_only=True)
 class Ntk(Proxy):
-    """Args:
-    samples: Examples of the batch between which the kernel is taken.
-    normalisation: Batch norm by the statistics of these samples together (`batch`) or of each alone (`sample`).
+    """The score of this module.
+
+    Args:
+        samples: Examples of the batch between which the kernel is taken.
+        normalisation: Batch norm by the statistics of these samples together (`batch`) or of each alone (`sample`).
     """
 
     samples: int = 8

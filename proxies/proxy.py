@@ -1,4 +1,4 @@
-"""What every proxy is."""
+"""The protocol of proxies."""
 
 from typing import ClassVar, Protocol, runtime_checkable
 

@@ -1,4 +1,4 @@
-"""What a proxy says of a model: a number, or the reason why there is none."""
+"""Scores of proxies: a number, or the reason why there is none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ class ScoreError(ValueError):
 
 @dataclass(frozen=True)
 class Score:
-    """What a proxy says of a model.
+    """The score of a model by a proxy.
 
     Attributes:
         value: The score.

@@ -33,7 +33,7 @@ class Params(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Macs(Proxy):
-    """Multiply-accumulates of one example; a layer that is used several times counts every time. No options."""
+    """Multiply-accumulates of one example; a layer that is used several times counts every time. It has no options."""
 
     counts = "macs"
 

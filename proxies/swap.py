@@ -23,10 +23,12 @@ TABLE_SAMPLES = 20  # up to 2^20 patterns are ticked off in a table, more are so
 
 @dataclass(frozen=True, kw_only=True)
 class Swap(Proxy):
-    """Args:
-    samples: Examples of the batch that are used.
-    mu: Number of parameters that is not punished, in thousands; None leaves the score as it is.
-    sigma: How fast other numbers are punished.
+    """The score of this module.
+
+    Args:
+        samples: Examples of the batch that are used.
+        mu: Number of parameters that is not punished, in thousands; None leaves the score as it is.
+        sigma: How fast other numbers are punished.
     """
 
     samples: int = 16

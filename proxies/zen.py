@@ -30,11 +30,13 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Zen(Proxy):
-    """Args:
-    repeats: How often weights and inputs are drawn.
-    batch: Inputs of each repetition.
-    gamma: Size of the noise.
-    variance: Variance that a batch norm uses: that of its `batch`, or the `running` one.
+    """The score of this module.
+
+    Args:
+        repeats: How often weights and inputs are drawn.
+        batch: Inputs of each repetition.
+        gamma: Size of the noise.
+        variance: Variance that a batch norm uses: that of its `batch`, or the `running` one.
     """
 
     repeats: int = 2
@@ -89,7 +91,7 @@ def features(model: nn.Module, pictures: Tensor) -> Tensor:
 
 
 class _Maps(TorchFunctionMode):
-    """Keeps the map that was pooled last, and the last map of all."""
+    """A recorder of the map that was pooled last, and of the last map of all."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an architecture is made of, as people look at it: pieces in order, and the graphs of its cells."""
+"""The anatomy of an architecture for people: its pieces in order, and the graphs of its cells."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ Weight: TypeAlias = "float | Tensor"
 
 
 class Relaxation(Mapping[str, Choice | Mapping[Choice, Weight]]):
-    """What a mixture of architectures runs: a choice for some decisions, weights of the choices for the others.
+    """A mixture of architectures: a choice for some decisions, and weights of the choices for the others.
 
     A choice without a weight does not run. Built by `Space.relaxation`, which guarantees that it is valid there.
     """

@@ -18,4 +18,4 @@ class FieldError(ValueError):
 
 
 class WrongResult(TypeError):
-    """What a part of the user's own gives and must not, such as a plain number instead of an `Estimate`."""
+    """A wrong result of the user's own code, such as a plain number instead of an `Estimate`."""

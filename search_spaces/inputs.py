@@ -1,4 +1,4 @@
-"""What networks of a space are called with, as data: shapes and types, of which examples are made."""
+"""The inputs of the networks of a space as data: shapes and types, from which examples are made."""
 
 from __future__ import annotations
 

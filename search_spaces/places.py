@@ -70,7 +70,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a block stands in every network of a space, and which one.
+    """The place of a block in every network of a space, and the block itself.
 
     Args:
         decisions: Names of the decisions that say which.

@@ -118,7 +118,7 @@ def description(space: Space, encodings: np.ndarray) -> tuple[np.ndarray, dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is tried on every device.
+    """The trials on every device.
 
     Attributes:
         samples: Numbers of measurements, ascending.

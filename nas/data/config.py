@@ -1,4 +1,4 @@
-"""Which data a job uses, as one validated value."""
+"""The settings of the data of a job, as one validated value."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields

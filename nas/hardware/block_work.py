@@ -1,4 +1,4 @@
-"""What a block computes and moves, layer by layer, read off the operations that torch runs.
+"""The work of a block, layer by layer, read from the operations that torch runs.
 
 A layer is what a compiled backend starts once: a convolution or matrix product with the norm and the activations
 around it, a pooling, a sum of feature maps.
@@ -68,7 +68,7 @@ def block_work(block: Block) -> BlockWork:
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes every operation that is a layer of its own."""
+    """A recorder of every operation that is a layer of its own."""
 
     def __init__(self, weights: set[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How latency is measured, and under which conditions a number holds."""
+"""The settings of latency measurements, and the conditions under which a number holds."""
 
 import re
 from dataclasses import asdict, dataclass, field

@@ -73,7 +73,7 @@ def measure(
 
 
 class Meter:
-    """Measures under one configuration, and keeps the connection to another machine from one measurement to the next.
+    """A meter for one configuration, which keeps the connection to another machine between measurements.
 
     Args:
         config: How to measure.

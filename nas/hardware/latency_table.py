@@ -69,7 +69,7 @@ def space_digest(space: Space) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyTable:
-    """Predicts the latency of every network of a space under the conditions it was measured in.
+    """A table that predicts the latency of every network of a space under the conditions of its measurement.
 
     Args:
         space: Space whose blocks were measured.

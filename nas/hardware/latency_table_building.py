@@ -71,7 +71,7 @@ class _Group(NamedTuple):
 
 
 class TableBuilder:
-    """Builds the latency table of a space; what the journal knows already is not measured again.
+    """The builder of the latency table of a space; what the journal knows already is not measured again.
 
     Args:
         space: Space whose blocks and networks are measured.

@@ -64,7 +64,7 @@ class TableSpace(Space):
 
 
 class InTable(Computed):
-    """Whether a table has an architecture: 1 or 0, known without evaluating anything."""
+    """An objective that is 1 if a table has an architecture, and 0 otherwise, without evaluating anything."""
 
     name, unit, maximise = IN_TABLE, "", True
     role: Role = "cost"
@@ -107,7 +107,7 @@ class Column(Objective):
 
 
 class PredictedColumn(Objective):
-    """What a fitted predictor says of an architecture, taken as the truth of an oracle."""
+    """The prediction of a fitted predictor, which counts as the truth of an oracle."""
 
     unit = ""
 

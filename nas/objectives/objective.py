@@ -1,4 +1,4 @@
-"""What is measured of an architecture."""
+"""The protocol of objectives."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a search can learn from an earlier search of the same space."""
+"""An earlier search of the same space, for another one to learn from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

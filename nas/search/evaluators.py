@@ -24,7 +24,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the objectives returned for one candidate.
+    """The results of the objectives for one candidate.
 
     Attributes:
         values: Objective name -> value.
@@ -71,7 +71,7 @@ class Evaluators(Protocol):
 
 
 class OneAfterTheOther:
-    """Evaluates nothing elsewhere: one slot, for a search that does everything itself."""
+    """An evaluator with one slot that evaluates nothing elsewhere: the search does everything itself."""
 
     slots = 1
     names: Collection[str] = ()

@@ -79,7 +79,7 @@ def contenders(
 
 @dataclass(frozen=True)
 class Hypervolume:
-    """How much of the box between `ideal` and `reference` the front dominates, after each number of evaluations.
+    """The share of the box between `ideal` and `reference` that the front dominates, after each number of evaluations.
 
     `reference` and `ideal` are the worst and the best value of each objective among the feasible evaluations, so a
     share compares moments of one search, not two searches.

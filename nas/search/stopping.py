@@ -8,7 +8,7 @@ _POOR_ASKS = 3  # candidates in a row that promise too little
 
 @dataclass
 class Stopping:
-    """Ends a search before its evaluations are spent.
+    """The rules that end a search before its evaluations are spent.
 
     Args:
         gain_percent: A search ends where one more candidate is expected to make the hypervolume grow by less; 0 for

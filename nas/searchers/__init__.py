@@ -1,4 +1,4 @@
-"""Which architectures a search evaluates.
+"""Searchers: they decide which architectures a search evaluates.
 
 The searchers of Optuna are in `nas.searchers.optuna_samplers`, so that nothing else needs Optuna.
 """

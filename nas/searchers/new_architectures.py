@@ -17,7 +17,7 @@ _MOVES = 16  # moves of each seed in such a round
 
 
 class NewArchitectures:
-    """Keeps what a searcher proposes new, distinct, and within the exactly known limits.
+    """A filter that keeps proposals new, distinct, and within the exactly known limits.
 
     Any other proposal is replaced: few of its decisions are redrawn, and more with every round that finds nothing.
     Where limits are broken, the moves that break them less are kept.

@@ -14,7 +14,7 @@ from search_spaces.sizes import strided
 
 @dataclass(frozen=True)
 class Operation:
-    """What an operation is made of.
+    """The parts of an operation.
 
     Args:
         kind: Kind of module, see `search_spaces.networks.cell_modules`.

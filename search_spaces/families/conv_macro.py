@@ -48,7 +48,7 @@ def _parse(*texts: str) -> dict[str, Choice]:
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
-    """What no decision changes."""
+    """The fixed numbers of the network, which no decision changes."""
 
     image_size: int
     channels: int

@@ -1,4 +1,4 @@
-"""Where the cells of genotypes stand in a network, and what everything there costs: for small images and for ImageNet.
+"""The places of cells of genotypes in a network, and the costs of everything there: for small images and ImageNet.
 
 Paper: Liu et al., DARTS, arXiv 1806.09055, appendix A; On Network Design Spaces, arXiv 1905.13214, for its relatives.
 Differs: nothing known.
@@ -25,7 +25,7 @@ _MOST = {"width": MOST_CHANNELS, "cells": MOST_LAYERS, **MOST_OF_IMAGES}
 
 @dataclass(frozen=True)
 class CellPlace:
-    """Where a cell stands: what it reads (channels and size of the two inputs) and how wide it is."""
+    """The place of a cell: channels and size of its two inputs, and its width."""
 
     reduction: bool
     after_reduction: bool

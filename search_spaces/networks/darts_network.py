@@ -119,7 +119,7 @@ class ElasticCell(Elastic):
 
 
 class _Term(NamedTuple):
-    """What a node adds up: a state and the operations on it, with weights where they are a mixture."""
+    """A term of the sum of a node: a state and the operations on it, with weights where they are a mixture."""
 
     state: int
     operations: list[tuple[Weight | None, nn.Module]]

@@ -12,7 +12,7 @@ from service.errors import readable_errors
 
 
 class Norm(StrEnum):
-    """How batch norm is computed where subnets are ranked."""
+    """The statistics of batch norm where subnets are ranked."""
 
     batch = "batch"
     calibrated = "calibrated"

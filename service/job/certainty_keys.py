@@ -1,4 +1,4 @@
-"""What `front.json` calls the certainty of its numbers; read without numpy."""
+"""The key of the certainty of numbers in `front.json`, readable without numpy."""
 
 CERTAINTY = "certainty"
 """Key of what `front.json` says of this, beside its members."""

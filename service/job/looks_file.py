@@ -1,4 +1,4 @@
-"""What people look at of the members of a front, as files of the job folder beside their weights.
+"""Pictures of the members of a front, as files of the job folder beside their weights.
 
 `front/KEY.network.json` holds what the network is made of. `front/KEY.mistakes.json` holds the test examples on which
 it went wrong the most, with small pictures where the data have some.

@@ -17,7 +17,7 @@ _SHOWN_DECISIONS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """What is drawn upwards, what it became on the test split, what can be drawn sideways, and limits on them."""
+    """The axes: the quality upwards, its test value, the costs that can be drawn sideways, and limits on them."""
 
     quality: Axis
     maximise: bool

@@ -1,4 +1,4 @@
-"""What is looked at of the networks of a front: their pictures, and what the best one gets wrong."""
+"""Pictures of the networks of a front, and the mistakes of the best one."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping

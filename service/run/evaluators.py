@@ -159,7 +159,7 @@ class SubnetEvaluator:
 
 @dataclass(frozen=True)
 class Ready:
-    """Makes a `SubnetEvaluator` in another process."""
+    """A factory of `SubnetEvaluator` in another process."""
 
     evaluator: SubnetEvaluator
 

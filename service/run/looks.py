@@ -1,4 +1,4 @@
-"""What people look at of a tested front: what its networks are made of, and what the best one gets wrong."""
+"""Pictures of a tested front: the structure of its networks, and the mistakes of the best one."""
 
 from pathlib import Path
 

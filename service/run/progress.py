@@ -40,7 +40,7 @@ class _Pace:
 
 
 class ProgressDisplay:
-    """Shows the events of a job; an instance is the `observer` of the runner. Used as a context manager.
+    """A display of the events of a job; an instance is the `observer` of the runner, and a context manager.
 
     Args:
         console: Console to write to.

@@ -63,7 +63,7 @@ def _idle_limits(evaluations: Sequence[Evaluation], problem: Problem) -> Iterato
 
 @dataclass
 class _Search:
-    """Searches the supernet of a job.
+    """The search of the supernet of a job.
 
     Args:
         context: The job with its supernet.

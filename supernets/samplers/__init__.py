@@ -1,4 +1,4 @@
-"""What a supernet trains on.
+"""Samplers: the architectures that a supernet trains on.
 
 A sampler has ``draw(generator) -> list[Architecture]``: the architectures of one step, in the order they are trained.
 It draws from the generator only, so that every process of a distributed training, and a resumed one, draws the same.

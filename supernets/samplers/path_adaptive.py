@@ -162,7 +162,7 @@ def _kind(decision: Decision) -> str:
 
 
 class _Table:
-    """Which weights of a network count for which choice; found once.
+    """The weights of a network that count for each choice, found once.
 
     Args:
         network: Network whose gradients are looked at.

@@ -19,7 +19,7 @@ GIVEN = ("space", "subnets", "cost")
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Decides which architectures a training step runs.
+    """A sampler decides which architectures a training step runs.
 
     Samplers inherit from this class and write `draw`. One that learns writes the others too: `observe` follows the
     `draw` of every step, `end_epoch` the last step of every epoch. What `draw` gives depends on the generator and on

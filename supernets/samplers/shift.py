@@ -28,7 +28,7 @@ _STEEPEST = 8.0  # how strongly the most one-sided draws of the pool prefer chea
 
 @dataclass(kw_only=True, eq=False)
 class Shift(Sampler):
-    """Draws a bin of costs, then an architecture of that bin.
+    """A sampler that draws a bin of costs, then an architecture of that bin.
 
     Args:
         space: Space to draw from.

@@ -1,4 +1,4 @@
-"""How a supernet is trained, as one validated value."""
+"""The settings of the training of a supernet, as one validated value."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What a training asks of its data."""
+"""The protocol of training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stages of a training with splits may spend: forward and backward passes of one batch through one subnet."""
+"""The budget of the stages of a training with splits: forward and backward passes of one batch through one subnet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where a training runs, and who is told about it.
+    """The circumstances of a training: seed, folder, processes and observers.
 
     Args:
         seed: Seed of data order, changes of examples, and everything that a step draws.

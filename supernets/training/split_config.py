@@ -1,4 +1,4 @@
-"""How a supernet is split while it is trained, as one validated value."""
+"""The settings of splits of a supernet during training, as one validated value."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What runs a network while it is timed, one file each.
+"""The backends that run a network while it is timed, one file each.
 
 The backend of a name is the class `Backend` in the file of that name here; see `LatencyConfig.make_backend`.
 """

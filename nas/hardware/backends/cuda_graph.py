@@ -11,7 +11,7 @@ from nas.hardware.timing import Network
 
 
 class Backend:
-    """Replays a captured CUDA graph."""
+    """A backend that replays a captured CUDA graph."""
 
     precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
     devices: tuple[str, ...] = ("cuda",)

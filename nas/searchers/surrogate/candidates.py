@@ -14,7 +14,7 @@ Violation = Callable[[np.ndarray], np.ndarray]
 
 
 class Candidates:
-    """Draws and breeds encodings, canonical and distinct.
+    """A source of encodings, drawn or bred, canonical and distinct.
 
     Args:
         space: Space to search.

@@ -19,7 +19,8 @@ _FOLDER = "retrain"
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Stage):
-    """Trains members of the front alone, from the weights that they inherited; one folder each in `retrain/`.
+    """The stage `retrain`: it trains members of the front from the weights that they inherited, each in a folder of
+    `retrain/`.
 
     Args:
         members: Keys of members; null for all.

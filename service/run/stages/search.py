@@ -17,7 +17,7 @@ _HYPERVOLUME = "search/hypervolume.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Search(Stage):
-    """Evaluates architectures that a searcher asks for; the journal remembers them."""
+    """The stage `search`: it evaluates architectures that a searcher asks for; the journal remembers them."""
 
     title: ClassVar = "searching"
     needs: ClassVar = (SUPERNET,)

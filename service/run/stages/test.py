@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Test(Stage):
-    """Evaluates every member of the front once on the test split, keeps its weights, and writes the report."""
+    """The stage `test`: it evaluates the front once on the test split, keeps weights, and writes the report."""
 
     __test__: ClassVar = False  # this is not a class of tests
 

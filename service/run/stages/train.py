@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage):
-    """Trains one network that holds every architecture of the space."""
+    """The stage `train`: it trains one network that holds every architecture of the space."""
 
     title: ClassVar = "training the supernet"
     together: ClassVar = True

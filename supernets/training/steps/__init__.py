@@ -1,4 +1,4 @@
-"""What one step of a training does: draw, compute gradients, update."""
+"""Steps of a training: draw, compute gradients, update."""
 
 from typing import TYPE_CHECKING
 

@@ -31,7 +31,7 @@ from supernets.transforms import sort_channels
 
 @dataclass(kw_only=True, eq=False)
 class SupernetStep(Step):
-    """Trains the architectures that the sampler of the phase draws.
+    """The step that trains the architectures that the sampler of the phase draws.
 
     Args:
         supernet: Trained in place, on its device.
