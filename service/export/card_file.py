@@ -1,12 +1,11 @@
 """Reading and showing cards of exported networks, also those of earlier versions."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from service.job.folder import read_json
+from service.job.folder import read_object
 
 CARD = "card.json"
 EXAMPLE = "example.npz"
@@ -66,7 +65,4 @@ def inputs_in(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def read_card(place: Path) -> dict[str, Any] | None:
     """Return the card in a folder; None where there is none, or one that is no longer readable."""
-    try:
-        return read_json(place / CARD)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return None
+    return read_object(place / CARD) or None

@@ -13,7 +13,7 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SECRET_OPTION = re.compile(r"pass|pwd|token|secret|key|auth|cred|sig", re.IGNORECASE)
-_ADDRESS = re.compile(r"\b(?!sqlite)([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"]*[^\s@'\"]*@)")
+_ADDRESS = re.compile(r"\b(?!sqlite|ssh)([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"]*[^\s@'\"]*@)")
 _QUERY = re.compile(r"([?&][A-Za-z_.-]*(?:pass|pwd|token|secret|key|auth|cred|sig)[A-Za-z_.-]*=)[^\s&'\")]+", re.I)
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
 _OPTIONS = re.compile(r"\?([A-Za-z_]+=[^?/]*)$")

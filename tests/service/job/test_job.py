@@ -342,7 +342,7 @@ def test_a_damaged_job_file_is_refused_clearly(job: Job, tmp_path: Path, content
     (tmp_path / "job.json").write_text(content)
     (line,) = refused(job, tmp_path)
     assert "job.json: damaged" in line
-    assert "--output" in line
+    assert "put a copy back" in line
 
 
 def test_a_start_that_was_killed_at_once_is_taken_up(job: Job, tmp_path: Path) -> None:
