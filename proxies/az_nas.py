@@ -31,7 +31,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Expressivity(Proxy):
-    """A score of this module. Args: batch: Number of random inputs."""
+    """A zero-cost proxy; the module defines its score. Args: batch: Number of random inputs."""
 
     batch: int = 64
 
@@ -44,7 +44,7 @@ class Expressivity(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Progressivity(Proxy):
-    """A score of this module. Args: batch: Number of random inputs."""
+    """A zero-cost proxy; the module defines its score. Args: batch: Number of random inputs."""
 
     batch: int = 64
 
@@ -57,7 +57,7 @@ class Progressivity(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Trainability(Proxy):
-    """A score of this module. Args: batch: Number of random inputs."""
+    """A zero-cost proxy; the module defines its score. Args: batch: Number of random inputs."""
 
     batch: int = 64
 

@@ -23,7 +23,7 @@ MANY_CLASSES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class EpeNas(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         if passes.batch.groups is None:

@@ -21,7 +21,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Fisher(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"channel_products"})
 

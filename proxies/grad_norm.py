@@ -17,7 +17,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class GradNorm(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         gradients = passes.weight_gradients.items()

@@ -22,7 +22,7 @@ CHUNK_NUMBERS = 2**21  # numbers of input that go through the network at once; 6
 
 @dataclass(frozen=True, kw_only=True)
 class GradSign(Proxy):
-    """The score of this module. Args: reduction: `sum` over weights, or their `mean`."""
+    """A zero-cost proxy; the module defines its score. Args: reduction: `sum` over weights, or their `mean`."""
 
     reduction: Literal["sum", "mean"] = "sum"
 

@@ -19,7 +19,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Grasp(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"second_order"})
 

@@ -22,7 +22,7 @@ OFFSET = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Jacov(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         eigenvalues = torch.linalg.eigvalsh(passes.shared(input_correlations)).clamp(min=0) + OFFSET

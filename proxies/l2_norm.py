@@ -16,7 +16,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class L2Norm(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         weights = passes.weights.items()

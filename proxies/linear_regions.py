@@ -31,7 +31,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRegions(Proxy):
-    """The score of this module.
+    """A zero-cost proxy; the module defines its score.
 
     Args:
         inputs: Tiny inputs in one batch.

@@ -16,7 +16,7 @@ from proxies.synflow import absolute_flow
 
 @dataclass(frozen=True, kw_only=True)
 class LogSynFlow(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         flows = passes.shared(absolute_flow).items()

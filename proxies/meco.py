@@ -25,7 +25,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class MeCo(Proxy):
-    """The score of this module.
+    """A zero-cost proxy; the module defines its score.
 
     Args:
         size: Height and width of the picture.

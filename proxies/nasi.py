@@ -23,7 +23,9 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Nasi(Proxy):
-    """The score of this module. Args: samples: Examples of the batch over which the trace is taken."""
+    """A zero-cost proxy; the module defines its score. Args: samples: Examples of the batch over which the trace is
+    taken.
+    """
 
     samples: int = 8
 

@@ -25,7 +25,7 @@ SINGULAR = 1e-12  # squared rounding error of single precision gradients, relati
 
 @dataclass(frozen=True, kw_only=True)
 class Ntk(Proxy):
-    """The score of this module.
+    """A zero-cost proxy; the module defines its score.
 
     Args:
         samples: Examples of the batch between which the kernel is taken.

@@ -22,7 +22,7 @@ EXACT_UNITS = 2**24  # integers up to here are exact in single precision
 
 @dataclass(frozen=True, kw_only=True)
 class Nwot(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         signs = passes.ordinary.signs

@@ -23,7 +23,7 @@ FEW = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     counts = "params"
 
@@ -48,7 +48,7 @@ class Macs(Proxy):
 
 @dataclass(frozen=True, kw_only=True)
 class Layers(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         passes = Passes(passes.duplicate(), passes.batch, copy=False)

@@ -18,7 +18,7 @@ from proxies.scores import Score
 
 @dataclass(frozen=True, kw_only=True)
 class Snip(Proxy):
-    """The score of this module; it has no options."""
+    """A zero-cost proxy without options; the module defines its score."""
 
     def __call__(self, passes: Passes) -> Score:
         products = weighted_gradients(passes.weights, passes.weight_gradients)

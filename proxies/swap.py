@@ -23,7 +23,7 @@ TABLE_SAMPLES = 20  # up to 2^20 patterns are ticked off in a table, more are so
 
 @dataclass(frozen=True, kw_only=True)
 class Swap(Proxy):
-    """The score of this module.
+    """A zero-cost proxy; the module defines its score.
 
     Args:
         samples: Examples of the batch that are used.

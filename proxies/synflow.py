@@ -26,7 +26,9 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class SynFlow(Proxy):
-    """The score of this module. Args: log: Logarithm of the sum over layers, instead of the sum."""
+    """A zero-cost proxy; the module defines its score. Args: log: Logarithm of the sum over layers, instead of
+    the sum.
+    """
 
     log: bool = True
 

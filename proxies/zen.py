@@ -30,7 +30,7 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Zen(Proxy):
-    """The score of this module.
+    """A zero-cost proxy; the module defines its score.
 
     Args:
         repeats: How often weights and inputs are drawn.

@@ -19,7 +19,9 @@ from proxies.scores import Score, ScoreError
 
 @dataclass(frozen=True, kw_only=True)
 class ZiCo(Proxy):
-    """The score of this module. Args: batches: Parts of the batch whose gradients are compared."""
+    """A zero-cost proxy; the module defines its score. Args: batches: Parts of the batch whose gradients are
+    compared.
+    """
 
     batches: int = 2
 

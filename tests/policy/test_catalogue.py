@@ -66,7 +66,7 @@ def test_every_kind_takes_objects_of_ones_own_and_gives_them_what_they_take_of_t
 
 @pytest.mark.parametrize("kind", catalogue.KINDS)
 def test_every_kind_says_what_is_wrong_with_a_name_or_an_option(kind):
-    with pytest.raises(ValueError, match=f"'nothing' is no {kind}.* allowed: .*package.module:object"):
+    with pytest.raises(ValueError, match=f"unknown {kind} 'nothing'.* allowed: .*package.module:object"):
         catalogue.make(kind, "nothing")
     with pytest.raises(ValueError, match="cannot be imported"):
         catalogue.make(kind, "no.such.module:object")
