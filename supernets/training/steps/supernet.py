@@ -1,8 +1,8 @@
 """The step of a supernet: architectures drawn by a sampler share a batch and an update.
 
-Paper: Once-for-All, arXiv 1908.09791, appendix B: the gradients of the subnets of a step are summed; the teacher runs
-in training mode without gradients, and its soft labels stand beside the targets. In-place distillation, arXiv
-1903.05134: the output of the largest subnet replaces the targets.
+Paper: Once-for-All, arXiv 1908.09791, appendix B: the gradients of the subnets of a step are summed; the teacher has
+no gradients and no dropout, its norms use the statistics of the batch, and its soft labels stand beside the targets.
+In-place distillation, arXiv 1903.05134: the output of the largest subnet replaces the targets.
 Differs: a step leaves weights alone that none of its subnets used; under old versions of torch, momentum and
 weight decay moved them as well.
 """
@@ -102,7 +102,11 @@ class SupernetStep(Step):
         return {"event": "sampler", **learned} if learned else {}
 
     def _copy(self) -> Supernet:
-        copy = deepcopy(self.supernet).requires_grad_(False)
+        """Return a copy that teaches: no dropout or other noise, norms by the statistics of the batch."""
+        copy = deepcopy(self.supernet).requires_grad_(False).eval()
+        for module in copy.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.train()
         self.processes.join_batch_norm(copy)
         return copy
 

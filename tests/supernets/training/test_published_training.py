@@ -1,0 +1,81 @@
+"""What published trainings do in a step, against second implementations written from the papers and released code."""
+
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import Space
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
+from supernets import Classification, Phase, Supernet, TrainConfig, Uniform
+from supernets.training.steps.supernet import SupernetStep
+from tests.supernets.helpers import Images, scrambled
+
+
+def space_with_dropout() -> Space:
+    return small_mobilenet_v3(
+        image_size=8,
+        channels=1,
+        classes=4,
+        stem_width=8,
+        first_width=8,
+        stage_widths=(8, 16),
+        strides=(1, 2),
+        depths=(1, 2),
+        kernels=(3, 5),
+        expands=(1, 2),
+        last_width=16,
+        feature_width=16,
+        dropout=0.5,
+    )
+
+
+def taught_step(supernet: Supernet) -> SupernetStep:
+    """A step in a phase with a teacher, which is what the supernet is now."""
+    phase = Phase(
+        name="p", sampler=Uniform(space=supernet.space), epochs=1, lr=1.0, warmup_fraction=0.0, distillation="teacher"
+    )
+    step = SupernetStep(supernet=supernet, phases=[phase], config=TrainConfig(), task=Classification())
+    step.begin_phase(0)
+    return step
+
+
+def without_dropout(network: nn.Module) -> nn.Module:
+    """A plain network in training mode whose dropout layers are gone."""
+    for name, child in network.named_children():
+        setattr(network, name, nn.Identity() if isinstance(child, nn.Dropout) else without_dropout(child))
+    return network.train()
+
+
+def loaded(step: SupernetStep) -> SupernetStep:
+    """A new step that goes on from the state of another."""
+    phase = step.phase
+    again = SupernetStep(
+        supernet=Supernet(step.supernet.space), phases=[phase], config=step.config, task=Classification()
+    )
+    again.load_state_dict(step.state_dict())
+    return again
+
+
+# ---- the teacher of Once-for-All ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [lambda step: step, loaded], ids=["made", "loaded"])
+def test_the_teacher_has_no_dropout_and_norms_by_batch_statistics(made):
+    """Second implementation: the largest network extracted, its dropout taken out, in training mode."""
+    torch.manual_seed(0)
+    supernet = scrambled(Supernet(space_with_dropout()))
+    step = made(taught_step(supernet))
+    images = Images(n=16).images
+    student = supernet.space.smallest()
+    plain = without_dropout(supernet.extract(supernet.space.largest()))
+    first, second = step._taught((images,), student), step._taught((images,), student)
+    assert torch.equal(first, second)
+    assert torch.allclose(first, plain(images).detach(), atol=1e-5)
+    assert not torch.allclose(first, plain.eval()(images).detach(), atol=1e-2)  # running statistics are others
+
+
+def test_students_of_the_teacher_keep_their_dropout():
+    torch.manual_seed(0)
+    step = taught_step(Supernet(space_with_dropout()))
+    images = Images(n=16).images
+    assert not torch.equal(step.supernet(images), step.supernet(images))
