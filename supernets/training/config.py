@@ -9,6 +9,7 @@ from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking"]
 _EXAMPLES = ("uniform", "balanced", "importance")
+_CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
 
 _MOST = {"epochs": 10.0**6, "batch_size": 10**6, "lr": 1e9, "weight_decay": 1e6, "clip_norm": 1e12, "kd_weight": 1e6}
@@ -43,7 +44,8 @@ class TrainConfig:
         weight_decay: Weight decay of convolution and linear weights only, never of normalisation or biases.
         warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine to zero.
         label_smoothing: Label smoothing of the cross entropy, where the task is classification.
-        clip_norm: Largest norm of the gradient; `null` for no clipping.
+        clip_norm: Largest norm of the gradient; `null` for no clipping. `auto` is 5, and `null` where the schedule is
+            progressive shrinking, which is published without clipping.
         ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
             phase; `null` for none.
         subnets_per_step: Architectures that a step trains; `null` for the sampler's own number, which is 4 for
@@ -68,7 +70,7 @@ class TrainConfig:
     weight_decay: float = 3e-5
     warmup_fraction: float = 0.04
     label_smoothing: float = 0.1
-    clip_norm: float | None = 5.0
+    clip_norm: float | Literal["auto"] | None = "auto"
     ema_decay: float | None = None
     subnets_per_step: int | None = None
     kd_weight: float = 1.0
@@ -90,7 +92,7 @@ class TrainConfig:
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or null"),
+            ("clip_norm", self.clip_norm in ("auto", None) or _positive(self.clip_norm), "more than 0, auto or null"),
             ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null"),
             ("subnets_per_step", self.subnets_per_step is None or self.subnets_per_step >= 1, "at least 1, or null"),
             ("kd_weight", self.kd_weight >= 0, "0 or more"),
@@ -100,3 +102,14 @@ class TrainConfig:
         for name, holds, allowed in limits:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+
+    @property
+    def largest_norm(self) -> float | None:
+        """The norm that gradients are clipped to; None for no clipping."""
+        if self.clip_norm == "auto":
+            return None if self.schedule == "progressive_shrinking" else _CLIP_NORM
+        return self.clip_norm
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0

@@ -132,8 +132,8 @@ class SupernetStep(Step):
         loss = self._backward(architectures, batch, moment)
         parameters = list(self.supernet.parameters())
         self.processes.average_gradients(parameters)
-        if self.config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        if self.config.largest_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.largest_norm)
         self.phase.sampler.observe(architectures, self.supernet)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

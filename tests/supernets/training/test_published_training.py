@@ -1,12 +1,16 @@
 """What published trainings do in a step, against second implementations written from the papers and released code."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from search_spaces import Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from supernets import Classification, Phase, Supernet, TrainConfig, Uniform
+from supernets import Classification, Moment, Phase, Supernet, TrainConfig, Uniform
 from supernets.training.steps.supernet import SupernetStep
 from tests.supernets.helpers import Images, scrambled
 
@@ -79,3 +83,47 @@ def test_students_of_the_teacher_keep_their_dropout():
     step = taught_step(Supernet(space_with_dropout()))
     images = Images(n=16).images
     assert not torch.equal(step.supernet(images), step.supernet(images))
+
+
+# ---- clipping -----------------------------------------------------------------------------------------------------
+
+
+def step_of(config: TrainConfig, scale: float) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """How far the first step at rate 1 moves each weight of the largest network, and the gradients by hand."""
+    torch.manual_seed(0)
+    space = space_with_dropout().restrict({"*.kernel": (5,), "*.depth": (2,), "*.expand": (2,)})
+    supernet, reference = Supernet(space), Supernet(space)
+    reference.load_state_dict(supernet.state_dict())
+    images = Images(n=16)
+    batch = (images.images * scale, images.labels)
+    for network in (supernet, reference):
+        network.network.dropout = nn.Identity()
+    phase = Phase(name="p", sampler=Uniform(space=space), epochs=1, lr=1.0, warmup_fraction=0.0)
+    step = SupernetStep(supernet=supernet, phases=[phase], config=config, task=Classification(label_smoothing=0.1))
+    step.begin_phase(0)
+    before = [p.detach().clone() for p in supernet.parameters()]
+    step(batch, Moment(step=0, epoch=0, batch=0, lr=1.0, progress=0.0, generator=np.random.default_rng(0)))
+    moved = [old - p.detach() for old, p in zip(before, supernet.parameters())]
+    F.cross_entropy(reference.train()(batch[0]), batch[1], label_smoothing=0.1).backward()
+    return moved, [torch.zeros_like(p) if p.grad is None else p.grad for p in reference.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "largest"),
+    [
+        ({"schedule": "progressive_shrinking"}, math.inf),
+        ({"schedule": "progressive_shrinking", "clip_norm": 0.01}, 0.01),
+        ({"clip_norm": None}, math.inf),
+        ({"clip_norm": 0.01}, 0.01),
+        ({}, 5.0),
+    ],
+    ids=["once-for-all", "asked for", "none", "own", "whole"],
+)
+def test_gradients_are_clipped_to_a_norm_over_all_weights_and_never_in_the_published_schedule(settings, largest):
+    """Second implementation: one norm over the squares of all gradients, each scaled by its excess."""
+    moved, gradients = step_of(TrainConfig(momentum=0.0, weight_decay=0.0, **settings), scale=1.0)
+    norm = math.sqrt(sum(float((g.double() ** 2).sum()) for g in gradients))
+    factor = min(1.0, largest / (norm + 1e-6))
+    assert (factor < 1) == (largest < norm)
+    for step, gradient in zip(moved, gradients):
+        assert torch.allclose(step, factor * gradient, atol=2e-6 * max(1.0, norm))
