@@ -1,6 +1,14 @@
 """Supernet -> supernet."""
 
-from supernets.transforms.gradient_matching import Cut, best_cut, cut_of, distances, eligible, parameters_of
+from supernets.transforms.gradient_matching import (
+    Cut,
+    best_cut,
+    compared_parameters,
+    cut_of,
+    distances,
+    eligible,
+    parameters_of,
+)
 from supernets.transforms.grouping import partition
 from supernets.transforms.sort_channels import sort_channels
 from supernets.transforms.split import Part, Partition, load_supernet, split
@@ -10,6 +18,7 @@ __all__ = [
     "Part",
     "Partition",
     "best_cut",
+    "compared_parameters",
     "cut_of",
     "distances",
     "eligible",

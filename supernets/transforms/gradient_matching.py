@@ -1,7 +1,9 @@
 """Choices of a decision that should stop sharing weights: those whose gradients on the shared weights disagree.
 
-Paper: GM-NAS, arXiv 2203.15207.
-Differs: weights without a gradient count as zeros; the released code leaves them out, which compares different weights
+Paper: GM-NAS, arXiv 2203.15207. As in the released code, the gradients of the weights in cells are compared; those of
+stem, last norm and classifier are not.
+Differs: in networks without cells, the parts in which a layer follows a decision are compared. Weights without a
+gradient count as zeros; the released code leaves them out, which compares different weights
 with each other where choices use different ones. Nothing of the supernet changes; the released code lets running
 statistics drift. The decision with the largest cut is split, as the paper says; the code released for DARTS and
 ProxylessNAS splits the one with the least distance inside groups (`least_within`). Weights without per-choice logits
@@ -40,6 +42,22 @@ def parameters_of(network: nn.Module, decision: str) -> list[nn.Parameter]:
     return list(found)
 
 
+def compared_parameters(network: nn.Module, decision: str) -> list[nn.Parameter]:
+    """Return the weights whose gradients are compared: those of the cells that all choices of a decision share.
+
+    Cells are the outermost parts of a network in which something follows a decision, with all that is inside them:
+    neither stem nor head. Where they hold nothing but weights of the decision, all other weights are compared.
+    """
+    own = {id(parameter) for parameter in parameters_of(network, decision)}
+    cells = [part for part in network.children() if next(governed(part), None) is not None]
+    inside = list(dict.fromkeys(parameter for cell in cells for parameter in cell.parameters()))
+    for found in (inside, list(network.parameters())):
+        shared = [parameter for parameter in found if id(parameter) not in own and parameter.requires_grad]
+        if shared:
+            return shared
+    return []
+
+
 def distances(
     supernet: Supernet,
     decision: str,
@@ -51,7 +69,7 @@ def distances(
     others: Others = "random",
     distance: Distance = "cosine",
 ) -> np.ndarray:
-    """Return how much the gradients of the choices of a decision differ on the weights they share, as distances [n, n].
+    """Return how much the gradients of the choices of a decision differ on the shared weights of cells, [n, n].
 
     Every repeat has one batch and one setting of the other decisions, and every choice its gradient of the loss
     there; distances are averaged over repeats. Weights, running statistics, gradients, training mode and
@@ -72,8 +90,7 @@ def distances(
     Raises:
         ValueError: There are too few batches, nothing to relax or to share, or a gradient is not finite.
     """
-    own = {id(parameter) for parameter in parameters_of(supernet.network, decision)}
-    shared = [p for p in supernet.network.parameters() if id(p) not in own and p.requires_grad]
+    shared = compared_parameters(supernet.network, decision)
     if not shared:
         raise ValueError(f"decision {decision}: its choices share no weights, so there is nothing to compare")
     choices = decision_named(supernet.space, decision).choices

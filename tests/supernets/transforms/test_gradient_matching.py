@@ -9,10 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces import Decision, Input, Space
+from search_spaces import Architecture, Decision, Input, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.families.darts import darts
 from supernets import Classification, Supernet
-from supernets.transforms import Cut, best_cut, cut_of, distances, eligible, parameters_of, partition
+from supernets.transforms import (
+    Cut,
+    best_cut,
+    compared_parameters,
+    cut_of,
+    distances,
+    eligible,
+    parameters_of,
+    partition,
+)
 from supernets.transforms.gradient_matching import _pairwise
 from supernets.transforms.grouping import allowed_sizes
 from tests.supernets.helpers import Images
@@ -65,27 +75,63 @@ def test_distances_are_symmetric_zero_to_themselves_and_reproducible(others, dis
     assert not np.array_equal(matrix, scores(supernet, "edge0_3", others=others, distance=distance))
 
 
-def test_the_gradient_leaves_out_the_weights_of_the_decision_and_counts_unused_ones_as_zeros():
-    """Second implementation: backward into every weight, the edge's own gradients set to zero, one long vector."""
+def released_vectors(reference: Supernet, edge: str, settings: list, batch: tuple) -> list[torch.Tensor]:
+    """Gradients as released: of all weights of all cells, residual blocks included, but for those of one edge."""
+    vectors = []
+    for setting in settings:
+        reference.zero_grad(set_to_none=True)
+        run = reference.activate if isinstance(setting, Architecture) else reference.relax
+        run(setting)
+        F.cross_entropy(reference.train()(batch[0]), batch[1]).backward()
+        named = [(n, p) for n, p in reference.network.named_parameters() if n.startswith("cells.")]
+        kept = [p for n, p in named if f".{edge}." not in n]
+        assert 0 < len(kept) < len(named) < len(list(reference.parameters()))
+        vectors.append(torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in kept]))
+    return vectors
+
+
+@pytest.mark.parametrize("others", ["random", "relaxed"])
+@pytest.mark.parametrize("edge", ["edge0_2", "edge0_3"])
+def test_gradients_are_those_of_the_cells_without_the_edge_that_is_split(others, edge):
+    """Second implementation, by the names of weights and backward into all of them."""
     torch.manual_seed(0)
     space = cells()
     supernet = Supernet(space)
     reference = Supernet(space)
     reference.load_state_dict(supernet.state_dict())
-    matrix = scores(supernet, "edge0_2", repeats=1, others="relaxed")
-    (images, labels), *_ = batches(1)
-    vectors = []
-    for choice in space.decisions[1].choices:
-        reference.zero_grad(set_to_none=True)
+    matrix = scores(supernet, edge, repeats=1, others=others, seed=5)
+    choices = next(d.choices for d in space.decisions if d.name == edge)
+    if others == "relaxed":
         mixed = {d.name: dict.fromkeys(d.choices, 0.2) for d in space.decisions}
-        reference.train().relax(space.relaxation({**mixed, "edge0_2": choice}))
-        F.cross_entropy(reference(images), labels).backward()
-        own = {id(p) for name, p in reference.named_parameters() if ".edge0_2." in name}
-        assert own == {id(p) for p in parameters_of(reference.network, "edge0_2")} != set()
-        gradients = [torch.zeros_like(p) if p.grad is None or id(p) in own else p.grad for p in reference.parameters()]
-        vectors.append(torch.cat([g.flatten() for g in gradients]))
+        settings = [space.relaxation({**mixed, edge: choice}) for choice in choices]
+    else:
+        drawn = np.random.default_rng(5).integers(0, space.choice_counts)
+        values = {d.name: d.choices[i] for d, i in zip(space.decisions, drawn)}
+        settings = [space.architecture({**values, edge: choice}) for choice in choices]
+    (batch,) = batches(1)
+    vectors = released_vectors(reference, edge, settings, batch)
     for (i, a), (j, b) in combinations(enumerate(vectors), 2):
         assert matrix[i, j] == pytest.approx(float(1 - a @ b / (a.norm() * b.norm() + 1e-6)), abs=1e-5)
+
+
+def test_stems_and_heads_are_not_compared():
+    """The parts that count as cells, by their names."""
+    for space, decision, expected in (
+        (cells(), "edge0_1", {"cells"}),
+        (darts(width=4, cells=3, image_size=8, classes=4), "normal.node2.op1", {"cells"}),
+        (blocks(), "stage1.block1.kernel", {"stages"}),
+    ):
+        network = space.build()
+        found = compared_parameters(network, decision)
+        names = {id(p): name for name, p in network.named_parameters()}
+        assert {names[id(p)].partition(".")[0] for p in found} == expected
+        assert not {id(p) for p in found} & {id(p) for p in parameters_of(network, decision)}
+
+
+def test_where_cells_hold_nothing_else_all_other_weights_are_compared():
+    network = one_decision().build()
+    assert {name for name, p in network.named_parameters() if any(p is q for q in compared_parameters(network, "op"))} \
+        == {"0.weight", "0.bias", "2.weight", "2.bias", "5.weight", "5.bias"}  # fmt: skip
 
 
 def test_scoring_leaves_no_trace():
