@@ -171,6 +171,8 @@ def _line(kind: str, event: Event) -> str:
     if kind == "rollback":
         scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
         return f"rolled back at step {event.get('step', '?')}: {event.get('reason', 'diverged')}{scale}"
+    if kind == "split_plan":
+        return _split_plan_line(event)
     if kind == "split":
         groups = " | ".join(", ".join(map(str, group)) for group in event["groups"])
         return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
@@ -181,6 +183,17 @@ def _line(kind: str, event: Event) -> str:
     if kind == "check":
         return "\n".join(event["lines"])
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
+
+
+def _split_plan_line(event: Event) -> str:
+    """Return how many steps each part of a supernet is trained for, and what comparing choices costs."""
+    whole, *later = event["stages"]
+    parts = [f"the whole {whole['steps']:,} steps"]
+    parts += [f"then each of {stage['parts']} parts {stage['steps']:,}" for stage in later]
+    if event["scoring"]:
+        share = 100 * event["scoring"] / event["passes"]
+        parts.append(f"choices compared on {event['repeats']} batches ({share:.0f} % of the passes)")
+    return f"splits: {', '.join(parts)}"
 
 
 def _sampler_line(event: Event) -> str:

@@ -39,10 +39,11 @@ class TrainConfig:
             605.
         batch_size: Examples of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
+        lr_end: Rate at which the cosine ends; a phase of progressive shrinking ends at its fraction of it.
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of convolution and linear weights only, never of normalisation or biases.
-        warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine to zero.
+        warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine.
         label_smoothing: Label smoothing of the cross entropy, where the task is classification.
         clip_norm: Largest norm of the gradient; `null` for no clipping. `auto` is 5, and `null` where the schedule is
             progressive shrinking, which is published without clipping.
@@ -65,6 +66,7 @@ class TrainConfig:
     epochs: float = 10.0
     batch_size: int = 128
     lr: float = 0.1
+    lr_end: float = 0.0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 3e-5
@@ -88,6 +90,7 @@ class TrainConfig:
             ("epochs", self.epochs > 0, "more than 0"),
             ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two examples)"),
             ("lr", self.lr > 0, "more than 0"),
+            ("lr_end", 0 <= self.lr_end <= self.lr, f"from 0 to lr, {self.lr}"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1"),

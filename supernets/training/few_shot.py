@@ -3,8 +3,10 @@
 Paper: GM-NAS, arXiv 2203.15207; with every choice in a group of its own, Few-shot NAS, arXiv 2006.06863.
 Differs: stages are shares of a budget of forward and backward passes. Scoring the splits counts in it, so a training
     with splits costs as much as one without. Weights that restart are those that the training began with, the same for
-    all parts. A schedule of several phases, such as progressive shrinking, runs anew in every stage, with cosines of
-    its own.
+    all parts. Parts that inherit go on with momentum and with a cosine over the whole budget. The released code of
+    Few-shot NAS trains them as long as the whole, with a fresh cosine and momentum; that of GM-NAS goes on with the
+    cosine of one path. A schedule of several phases, such as progressive shrinking, runs anew in every stage, with
+    cosines of its own.
 """
 
 import json
@@ -24,7 +26,7 @@ from search_spaces import Space
 from supernets.streams import FIRST_SCORING, SCORING, STAGE
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
-from supernets.training.checkpoint import finished_training, read_checkpoint, write_checkpoint
+from supernets.training.checkpoint import CHECKPOINT, finished_training, read_checkpoint, write_checkpoint
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.examples import TrainingData
@@ -119,6 +121,7 @@ class _FewShot:
 
     def run(self) -> Partition:
         fresh = self._fresh_weights()
+        self._tell_lengths()
         networks: list[nn.Module] = []
         for stage in range(self.split.rounds + 1):
             numbers = leaves(self.parts)
@@ -183,7 +186,9 @@ class _FewShot:
         made = self.make_phases(space, share / passes_per_epoch(self.make_phases, space, self.epoch_steps))
         if len(made) > 1:
             return made
-        begin, end = (0.0, 1.0) if self._restarts(stage) else self.budget.progress[stage : stage + 2]
+        begin, end = self.budget.progress[stage : stage + 2]
+        if self._restarts(stage):
+            begin, end = 0.0, 1.0 if self.split.restart_anneals else end - begin
         return [replace(made[0], lr_from=begin, lr_to=end)]
 
     def _restarts(self, stage: int) -> bool:
@@ -213,6 +218,14 @@ class _FewShot:
 
         return observe
 
+    def _tell_lengths(self) -> None:
+        """Tell how long each stage trains, once."""
+        if not self.processes.is_first or (self._place(0) / CHECKPOINT).exists():
+            return
+        stages = [asdict(stage) for stage in self.budget.stages]
+        known = {"stages": stages, "repeats": self.budget.repeats, "scoring": self.budget.reserved}
+        self.observer({"event": "split_plan", "time": time.time(), "step": 0, "passes": self.budget.total, **known})
+
     # ---- splitting one part ---------------------------------------------------------------------------------------
 
     def _split(self, leaf: Supernet, number: int) -> None:
@@ -236,7 +249,7 @@ class _FewShot:
     def _scored(self, leaf: Supernet, number: int) -> tuple[Cut, int]:
         """Return the best split of a part, and the passes it took to find."""
         decisions = eligible(self.space, leaf.space, self.split.decisions, self.split.groups)
-        spent = scoring_passes(decisions, self.split)
+        spent = self.budget.repeats * scoring_passes(decisions, self.split)
         if not spent:
             return Cut(decisions[0].name, tuple((choice,) for choice in decisions[0].choices)), 0
         Processes().join_batch_norm(leaf)  # the other processes wait
@@ -249,7 +262,7 @@ class _FewShot:
                 decision.name,
                 batches,
                 task=self.task,
-                repeats=self.split.repeats,
+                repeats=self.budget.repeats,
                 generator=generator,
                 others=self.split.others,
                 distance=self.split.distance,

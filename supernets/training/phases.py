@@ -6,7 +6,7 @@ published ratio to the peak. 605 epochs, batch 2048 and a peak of 2.6 are the pu
 adds nothing to the one before it (a decision with one or two choices) is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Choice, Decision, Space
@@ -92,7 +92,8 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
         if not make_sampler(space, None).draws_from_parts:
             allowed = "one that draws from parts of a space, such as uniform or path_adaptive"
             raise FieldError("sampler", f"must be {allowed}, for progressive shrinking, got {config.sampler!r}")
-        return progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
+        made = progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
+        return [replace(phase, lr_end=phase.lr * config.lr_end / config.lr) for phase in made]
     sampler = make_sampler(space, config.subnets_per_step)
     return [
         Phase(
@@ -100,6 +101,7 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
             sampler=sampler,
             epochs=config.epochs,
             lr=config.lr,
+            lr_end=config.lr_end,
             warmup_fraction=config.warmup_fraction,
         )
     ]

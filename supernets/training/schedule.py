@@ -19,6 +19,7 @@ class Stretch:
         epochs: Passes over the training data; fractions are allowed.
         lr: Peak learning rate.
         warmup_fraction: Part of the cosine in which the rate first rises to its peak.
+        lr_end: Rate at which the cosine ends.
         lr_from, lr_to: Which part of the cosine, warm-up included, is covered, as progress from 0 to 1. It is the
             progress that steps are told as well.
     """
@@ -29,6 +30,7 @@ class Stretch:
     warmup_fraction: float
     lr_from: float = 0.0
     lr_to: float = 1.0
+    lr_end: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lr_from < self.lr_to <= 1:
@@ -40,13 +42,14 @@ class Stretch:
 
 
 def lr_at(stretch: Stretch, step: int, steps: int) -> float:
-    """Return the learning rate of a step (from 0): linear warm-up, then a cosine to zero, or the part it covers."""
+    """Return the learning rate of a step (from 0): linear warm-up, then a cosine to its end, or the part it covers."""
     whole = steps / (stretch.lr_to - stretch.lr_from)
     done = stretch.lr_from * whole + step
     warmup = round(whole * stretch.warmup_fraction)
     if done < warmup:
         return stretch.lr * (_WARMUP_START + (1 - _WARMUP_START) * done / warmup)
-    return 0.5 * stretch.lr * (1 + math.cos(math.pi * (done - warmup) / max(1, whole - warmup)))
+    height = stretch.lr - stretch.lr_end
+    return stretch.lr_end + 0.5 * height * (1 + math.cos(math.pi * (done - warmup) / max(1, whole - warmup)))
 
 
 def lengths(schedule: Sequence[Stretch], epoch_steps: int) -> list[int]:

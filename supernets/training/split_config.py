@@ -16,12 +16,16 @@ class SplitConfig:
     Args:
         rounds: Number of times that every part is split; the training has one more stage.
         groups: Parts of each split, by gradient matching; `null` gives every choice of the decision a part of its own.
-        shares: Part of the passes of the training for each stage, spread evenly over its parts; `null` trains every
-            part for the same number of passes in all stages but the last, and there 2.5 times as long.
+        shares: Part of the passes of the training for each stage, spread evenly over its parts. With `null`, parts that
+            restart get the published 20, 20 and 50 epochs: the last stage trains a part 2.5 times as long as the others.
+            Where parts inherit, the whole gets 0.7, and later stages get equal shares of the rest.
         distance: Distance between gradients: `cosine`, `filter_cosine` or `mse`.
         others: Setting of the other decisions while the choices of one are compared: `random`, or all `relaxed`.
-        repeats: Batches over which distances are averaged. Their passes are taken from the training.
+        repeats: Batches over which distances are averaged. Their passes are taken from the training. `null` is 100, as
+            published, or fewer where these would cost more than a tenth of all passes.
         restart: Whether the last stage begins with fresh weights and a fresh learning rate instead of going on.
+        restart_anneals: Whether the rate of parts that restart falls to its end. As released, it does not: their
+            cosine is as long as all stages together, and the last stage runs a part of it (50 of 90 epochs).
         decisions: Decisions that may be split, by names or patterns such as `*.kernel`.
         choose: Rule for the decision that is split: `largest_cut`, or groups with the `least_within`.
     """
@@ -31,8 +35,9 @@ class SplitConfig:
     shares: list[float] | None = None
     distance: Literal["cosine", "filter_cosine", "mse"] = "cosine"
     others: Literal["random", "relaxed"] = "random"
-    repeats: int = 100
+    repeats: int | None = None
     restart: bool = True
+    restart_anneals: bool = False
     decisions: list[str] = field(default_factory=lambda: ["*"])
     choose: Literal["largest_cut", "least_within"] = "largest_cut"
 
@@ -43,7 +48,7 @@ class SplitConfig:
             ("groups", self.groups is None or self.groups >= 2, "at least 2, or null"),
             ("distance", self.distance in ("cosine", "filter_cosine", "mse"), "cosine, filter_cosine or mse"),
             ("others", self.others in ("random", "relaxed"), "random or relaxed"),
-            ("repeats", self.repeats >= 1, "at least 1"),
+            ("repeats", self.repeats is None or self.repeats >= 1, "at least 1, or null"),
             ("decisions", bool(self.decisions), "one or more names or patterns"),
             ("choose", self.choose in ("largest_cut", "least_within"), "largest_cut or least_within"),
         ]

@@ -251,6 +251,15 @@ def test_time_left_is_right_after_a_resume() -> None:
     assert lines[1].endswith("1 min 30 s left"), lines
 
 
+def test_the_steps_of_each_part_of_a_split_supernet_are_said() -> None:
+    stages = [{"parts": 1, "steps": 4431}, {"parts": 5, "steps": 379}]
+    plan = {"event": "split_plan", "step": 0, "passes": 7020, "scoring": 690, "repeats": 23, "stages": stages}
+    (line,) = rendered([plan], step_s=1.0)
+    assert line == (
+        "splits: the whole 4,431 steps, then each of 5 parts 379, choices compared on 23 batches (10 % of the passes)"
+    )
+
+
 EXAMPLES = {"effective_fraction": 0.8, "mean_indicator": 0.3}
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from search_spaces import Decision, Input, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.families.nasbench201 import nasbench201
 from supernets import (
     Partition,
     Processes,
@@ -31,6 +32,8 @@ from supernets import (
 )
 from supernets.samplers import PathAdaptive
 from supernets.training import few_shot
+from supernets.training.few_shot_budget import Budget
+from supernets.training.schedule import lr_at
 from tests.killing import kill_after_progress
 from tests.supernets.helpers import Images
 from tests.supernets.transforms.test_split import blocks, members
@@ -215,19 +218,22 @@ def test_parts_inherit_weights_momentum_and_the_position_of_the_cosine(monkeypat
     assert same(third["before"], second[0]["after"])
     assert same(fifth["before"], second[1]["after"])
     position = [(s["phase"].lr_from, s["phase"].lr_to) for s in (first, second[0], third)]
-    published = 20 / 90, 40 / 90  # of 20, 20 and 50 epochs
-    assert position[0] == pytest.approx((0, published[0]))
-    assert position[1] == pytest.approx(published)
-    assert position[2] == pytest.approx((published[1], 1))
+    assert position[0] == pytest.approx((0, 0.7))  # by the shares of the budget, so that parts are left some rate
+    assert position[1] == pytest.approx((0.7, 0.85))
+    assert position[2] == pytest.approx((0.85, 1))
 
 
-def test_after_the_last_split_parts_restart_with_the_first_weights_and_a_cosine_of_their_own(monkeypatch):
-    seen = stages(monkeypatch, restart=True)
+@pytest.mark.parametrize(("anneals", "end"), [(False, 50 / 90), (True, 1)])
+def test_after_the_last_split_parts_restart_with_the_first_weights_and_a_cosine_of_their_own(monkeypatch, anneals, end):
+    seen = stages(monkeypatch, restart=True, restart_anneals=anneals)
+    position = [(one["phase"].lr_from, one["phase"].lr_to) for one in seen]
+    assert position[0] == pytest.approx((0, 20 / 90))
+    assert position[1] == position[2] == pytest.approx((20 / 90, 40 / 90))
     for last in seen[3:]:
         assert same(last["before"], seen[0]["before"])
         assert not same(last["before"], seen[1]["after"])
         assert last["state"] is None
-        assert (last["phase"].lr_from, last["phase"].lr_to) == (0, 1)
+        assert (last["phase"].lr_from, last["phase"].lr_to) == pytest.approx((0, end))
     assert not same(seen[3]["after"], seen[4]["after"])
 
 
@@ -439,7 +445,7 @@ def test_two_processes_split_and_train_as_one(tmp_path):
         ({"shares": [0.5, 0.2, 0.2]}, "shares must be 3 numbers"),
         ({"distance": "far"}, "distance must be cosine, filter_cosine or mse, got far"),
         ({"others": "all"}, "others must be random or relaxed, got all"),
-        ({"repeats": 0}, "repeats must be at least 1, got 0"),
+        ({"repeats": 0}, "repeats must be at least 1, or null, got 0"),
         ({"decisions": []}, "decisions must be one or more names or patterns"),
         ({"choose": "any"}, "choose must be largest_cut or least_within, got any"),
     ],
@@ -451,6 +457,73 @@ def test_bad_settings_name_field_value_and_what_is_allowed(change, message):
 
 def test_the_published_settings_are_the_default():
     default = SplitConfig()
-    assert (default.rounds, default.groups, default.repeats, default.restart) == (2, 2, 100, True)
+    assert (default.rounds, default.groups, default.restart, default.restart_anneals) == (2, 2, True, False)
     assert (default.distance, default.others, default.choose) == ("cosine", "random", "largest_cut")
     assert Uniform(space=chain()).subnets == 1
+    long = Budget.of(chain(), phases(chain(), config(epochs=10_000)), 6, default)
+    assert long.repeats == 100
+
+
+# ---- how long stages train -----------------------------------------------------------------------------------------
+
+
+def budget_of(split: SplitConfig, passes: int) -> Budget:
+    """The budget of so many steps with one subnet on NAS-Bench-201: six edges with five operations."""
+    space = nasbench201(width=4, cells=1, image_size=8)
+    return Budget.of(space, phases(space, TrainConfig(epochs=passes)), 1, split)
+
+
+def test_few_shot_gives_the_whole_seventy_percent_and_its_five_parts_the_rest():
+    """Second implementation: every number by hand, for the 7,020 passes of the small ranking table."""
+    found = budget_of(SplitConfig(rounds=1, groups=None, restart=False), 7_020)
+    one_batch = 6 * 5  # every operation of every edge once
+    repeats = 7_020 // 10 // one_batch
+    training = 7_020 - repeats * one_batch
+    assert (found.repeats, found.reserved) == (repeats, repeats * one_batch) == (23, 690)
+    assert [(stage.parts, stage.steps) for stage in found.stages] == [(1, 7 * training // 10), (5, 3 * training // 50)]
+    assert found.progress == pytest.approx((0, 0.7, 1))
+    assert found.training_until(0, 0) == pytest.approx(0.7 * training)
+
+
+def test_gradient_matching_spends_what_its_published_epochs_say_of_what_scoring_leaves():
+    """Second implementation: 20 + 2 x 20 + 4 x 50 epochs; the second round compares five edges in each of two parts."""
+    found = budget_of(SplitConfig(), 7_020)
+    one_batch = 6 * 5 + 2 * 5 * 5
+    assert (found.repeats, found.reserved) == (8, 8 * one_batch)
+    epoch = (7_020 - 8 * one_batch) / 260
+    expected = [(1, int(20 * epoch)), (2, int(20 * epoch)), (4, int(50 * epoch))]
+    assert [(stage.parts, stage.steps) for stage in found.stages] == expected
+
+
+def test_repeats_that_are_asked_for_are_not_changed():
+    assert budget_of(SplitConfig(repeats=40), 7_020).repeats == 40
+    with pytest.raises(ValueError, match="comparing choices takes 8000, and the rest is too little"):
+        budget_of(SplitConfig(repeats=100), 7_020)
+    assert budget_of(SplitConfig(rounds=1, groups=None, decisions=["edge0_1"]), 100).reserved == 0
+
+
+def test_restarted_parts_end_at_the_rate_of_the_released_schedule():
+    """Second implementation: the scheduler of the released command, T_max 90, eta_min 0.001, of which 50 epochs run."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.025)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 90, eta_min=0.001)
+    released = []
+    for _ in range(50):
+        released.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    begin, end = budget_of(SplitConfig(), 7_020).progress[-2:]
+    (phase,) = phases(chain(), TrainConfig(epochs=50, lr=0.025, lr_end=0.001, warmup_fraction=0.0))
+    stretch = replace(phase, lr_to=end - begin)
+    assert [lr_at(stretch, step, 50) for step in range(50)] == pytest.approx(released)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0109, abs=1e-4)  # not 0.001: the cosine is cut
+
+
+def test_a_training_says_once_how_long_its_stages_are(tmp_path):
+    events = []
+    trained(splitting(), folder=tmp_path, observer=events.append)
+    trained(splitting(), folder=tmp_path, observer=events.append)
+    (plan,) = [event for event in events if event["event"] == "split_plan"]
+    last = {event["part"]: event for event in events if event["event"] == "train"}
+    assert plan["stages"][0] == {"parts": 1, "steps": (180 - 28) // 13}
+    assert (plan["passes"], plan["repeats"], plan["scoring"]) == (180, 1, 28)
+    assert len(last) == 1 + 2 + 4
