@@ -1,7 +1,9 @@
 """NAS-Bench-201: a cell of four nodes and six edges, each with one of five operations.
 
 Paper: Dong & Yang, NAS-Bench-201, arXiv 2001.00326; the topology space of NATS-Bench.
-Differs: nothing known. Weights are those of torch's default initialisation.
+Differs: nothing known for single networks. Weights are those of torch's default initialisation. A supernet without
+`shared_affine` is that of PA&DA, parameter for parameter; in that of GM-NAS, stem, residual blocks and last norm keep
+their weights. Norms of both have no running statistics; ours are calibrated before a subnet is judged.
 """
 
 from __future__ import annotations
@@ -81,13 +83,15 @@ class Skeleton:
         from search_spaces.elastic import with_shared_norms
         from search_spaces.networks.nasbench201_network import elastic_cell
 
-        return with_shared_norms(self._network(lambda width: elastic_cell(width, affine=self.shared_affine)))
+        affine = self.shared_affine
+        return with_shared_norms(self._network(lambda width: elastic_cell(width, affine=affine), affine=affine))
 
-    def _network(self, cell: Callable[[int], Any]) -> nn.Module:
+    def _network(self, cell: Callable[[int], Any], *, affine: bool = True) -> nn.Module:
         from search_spaces.networks.nasbench201_network import NASBench201Network
 
         widths = [width for width, _ in self.stages]
-        return NASBench201Network(widths, cell, cells=self.cells, channels=self.channels, classes=self.classes)
+        numbers = {"cells": self.cells, "channels": self.channels, "classes": self.classes}
+        return NASBench201Network(widths, cell, **numbers, affine=affine)
 
     def places(self) -> list[Place]:
         """Return the stem; the operations and the sums of the cells of each stage, all alike; residual blocks; head."""
@@ -241,8 +245,8 @@ def nasbench201(
         image_size: Pixels of the square images, a multiple of 4; published are 32, and 16 for ImageNet16-120.
         channels: Channels of an image.
         classes: Number of outputs; published are 10, 100 and 120.
-        shared_affine: Whether the norms of the operations of a supernet have weights, as those of single networks do.
-            Published supernets have none, and a bias in each convolution instead.
+        shared_affine: Whether the norms of a supernet have weights, as those of single networks do. The supernet of
+            PA&DA has none anywhere, and biases in the convolutions of edges and residual blocks instead.
     """
     skeleton = Skeleton(
         width=width,

@@ -23,13 +23,14 @@ def _on_edge(name: str, channels: int, *, affine: bool = True) -> nn.Module | No
     return None if name == "none" else operation_module(name, channels, affine=affine)
 
 
-def stem(channels: int, width: int) -> nn.Sequential:
+def stem(channels: int, width: int, *, affine: bool = True) -> nn.Sequential:
     """Return the first convolution."""
-    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+    convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width, affine=affine))
 
 
-def _last(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+def _last(width: int, *, affine: bool = True) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(width, affine=affine), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
 
 
 def head(width: int, classes: int) -> nn.Sequential:
@@ -81,10 +82,10 @@ def elastic_cell(channels: int, *, affine: bool) -> Cell:
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, the first of stride 2, beside average pooling and a 1x1 convolution."""
 
-    def __init__(self, in_width: int, out_width: int) -> None:
+    def __init__(self, in_width: int, out_width: int, *, affine: bool = True) -> None:
         super().__init__()
-        self.conv_a = ReLUConvNorm(in_width, out_width, 3, stride=2)
-        self.conv_b = ReLUConvNorm(out_width, out_width, 3)
+        self.conv_a = ReLUConvNorm(in_width, out_width, 3, stride=2, affine=affine)
+        self.conv_b = ReLUConvNorm(out_width, out_width, 3, affine=affine)
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(in_width, out_width, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,20 +101,28 @@ class NASBench201Network(nn.Module):
         cells: Cells of each stage.
         channels: Channels of an image.
         classes: Number of outputs.
+        affine: Whether norms outside of the cells have weights.
     """
 
     def __init__(
-        self, widths: Sequence[int], cell: Callable[[int], Cell], *, cells: int, channels: int, classes: int
+        self,
+        widths: Sequence[int],
+        cell: Callable[[int], Cell],
+        *,
+        cells: int,
+        channels: int,
+        classes: int,
+        affine: bool = True,
     ) -> None:
         super().__init__()
-        self.stem = stem(channels, widths[0])
+        self.stem = stem(channels, widths[0], affine=affine)
         modules: list[nn.Module] = []
         for stage, width in enumerate(widths):
             if stage > 0:
-                modules.append(ResidualBlock(widths[stage - 1], width))
+                modules.append(ResidualBlock(widths[stage - 1], width, affine=affine))
             modules.extend(cell(width) for _ in range(cells))
         self.cells = nn.Sequential(*modules)
-        self.last = _last(widths[-1])
+        self.last = _last(widths[-1], affine=affine)
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:

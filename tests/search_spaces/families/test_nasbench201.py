@@ -177,23 +177,53 @@ def with_other_statistics(network: nn.Module) -> nn.Module:
     return network
 
 
+def released_supernet(width: int, cells: int, channels: int, classes: int) -> nn.Module:
+    """Second implementation: the layers of the released PA&DA supernet, written one after the other, not connected."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
+    for stage in range(3):
+        now = width * 2**stage
+        if stage:
+            layers += [nn.Conv2d(now // 2, now, 3, 2, 1), nn.Conv2d(now, now, 3, 1, 1)]
+            layers.append(nn.Conv2d(now // 2, now, 1, bias=False))
+        layers += [nn.Conv2d(now, now, kernel) for kernel in (1, 3) for _ in range(cells * 6)]
+    return nn.ModuleList([*layers, nn.Linear(4 * width, classes)])
+
+
+def shapes(network: nn.Module) -> list[tuple[int, ...]]:
+    return sorted(tuple(parameter.shape) for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("numbers", [(16, 5, 3, 10), (4, 1, 1, 7)])
+def test_the_supernet_without_affine_norms_has_the_parameters_of_the_released_one(numbers):
+    width, cells, channels, classes = numbers
+    options = {"width": width, "cells": cells, "channels": channels, "classes": classes, "image_size": 8}
+    ours = nasbench201(**options, shared_affine=False).build()
+    assert shapes(ours) == shapes(released_supernet(*numbers))
+    edges = sum(6 * cells * (10 * c**2 + 2 * c) for c in (width, 2 * width, 4 * width))
+    blocks = sum(9 * c * c // 2 + c + 9 * c * c + c + c * c // 2 for c in (2 * width, 4 * width))
+    total = 9 * channels * width + edges + blocks + 4 * width * classes + classes
+    assert sum(p.numel() for p in ours.parameters()) == total
+    if numbers == (16, 5, 3, 10):
+        assert total == 1_692_474
+    assert sum(p.numel() for p in nasbench201(**options).build().parameters()) > total
+
+
 def test_norms_of_the_published_supernet_have_no_weights_and_its_convolutions_have_biases():
     space = nasbench201(width=4, cells=1, image_size=8, shared_affine=False)
     supernet = with_other_statistics(Supernet(space)).eval()
     x = torch.randn(2, *space.inputs[0].shape)
-    operations = [m for _, _, m in governed(supernet) if isinstance(m, ReLUConvNorm)]
-    assert len(operations) == 3 * 6 * 2  # cells, edges, kernel sizes
+    operations = [m for m in supernet.modules() if isinstance(m, ReLUConvNorm)]
+    assert len(operations) == 3 * 6 * 2 + 2 * 2  # cells, edges, kernel sizes; residual blocks
     assert all(o.norm.weight is None and o.norm.bias is None and o.conv.bias is not None for o in operations)
-    outside = [m for m in supernet.modules() if isinstance(m, ElasticBatchNorm2d) and m.weight is not None]
-    assert len(outside) == 1 + 2 * 2 + 1  # stem, residual blocks, head
+    assert not [m for m in supernet.modules() if isinstance(m, ElasticBatchNorm2d) and m.weight is not None]
     for seed in range(5):
         subnet = supernet.extract(space.sample(np.random.default_rng(seed)))
         with torch.no_grad():
             assert (subnet(x) - supernet(x)).abs().max() <= 1e-5
-    cells = [m for m in supernet.extract(space.largest()).modules() if isinstance(m, Cell)]
-    inside = [m for cell in cells for m in cell.modules()]
-    assert {m.bias is not None for m in inside if isinstance(m, nn.Conv2d)} == {True}
-    assert {m.affine for m in inside if isinstance(m, nn.BatchNorm2d)} == {False}
+    plain = supernet.extract(space.largest())
+    assert {m.affine for m in plain.modules() if isinstance(m, nn.BatchNorm2d)} == {False}
+    without = {n for n, m in plain.named_modules() if isinstance(m, nn.Conv2d) and m.bias is None}
+    assert without == {"stem.0", "cells.1.shortcut.1", "cells.3.shortcut.1"}
 
 
 def test_every_cell_follows_the_same_decisions_with_weights_of_its_own():
