@@ -40,7 +40,7 @@ from service.tracking import sync
 TOP_PERCENT = 5.0
 _PUBLISHED_TRAINING = {
     **{"lr": 0.05, "weight_decay": 2.5e-4, "batch_size": 256, "clip_norm": 5.0},
-    **{"label_smoothing": 0.0, "warmup_fraction": 0.0},
+    **{"label_smoothing": 0.0, "warmup_fraction": 0.0, "nesterov": False, "decayed": "all"},
 }
 """Of PA&DA on NAS-Bench-201; for jobs that no recipe describes."""
 

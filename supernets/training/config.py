@@ -40,9 +40,11 @@ class TrainConfig:
         batch_size: Examples of one step, over all processes together.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
         lr_end: Rate at which the cosine ends; a phase of progressive shrinking ends at its fraction of it.
-        optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        optimizer: `sgd` or `adamw`.
         momentum: Momentum of SGD.
-        weight_decay: Weight decay of convolution and linear weights only, never of normalisation or biases.
+        nesterov: Whether the momentum is Nesterov's.
+        weight_decay: Weight decay of the weights that `decayed` names.
+        decayed: `weights` of convolutions and linear layers, or `all` parameters, those of norms and biases too.
         warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine.
         label_smoothing: Label smoothing of the cross entropy, where the task is classification.
         clip_norm: Largest norm of the gradient; `null` for no clipping. `auto` is 5, and `null` where the schedule is
@@ -69,7 +71,9 @@ class TrainConfig:
     lr_end: float = 0.0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 3e-5
+    decayed: Literal["weights", "all"] = "weights"
     warmup_fraction: float = 0.04
     label_smoothing: float = 0.1
     clip_norm: float | Literal["auto"] | None = "auto"
@@ -92,6 +96,7 @@ class TrainConfig:
             ("lr", self.lr > 0, "more than 0"),
             ("lr_end", 0 <= self.lr_end <= self.lr, f"from 0 to lr, {self.lr}"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
+            ("decayed", self.decayed in ("weights", "all"), "weights or all"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),

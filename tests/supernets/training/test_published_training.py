@@ -1,6 +1,7 @@
 """What published trainings do in a step, against second implementations written from the papers and released code."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from search_spaces import Space
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Classification, Moment, Phase, Supernet, TrainConfig, Uniform
+from supernets.training.optimization import make_optimizer
 from supernets.training.steps.supernet import SupernetStep
 from tests.supernets.helpers import Images, scrambled
 
@@ -127,3 +129,25 @@ def test_gradients_are_clipped_to_a_norm_over_all_weights_and_never_in_the_publi
     assert (factor < 1) == (largest < norm)
     for step, gradient in zip(moved, gradients):
         assert torch.allclose(step, factor * gradient, atol=2e-6 * max(1.0, norm))
+
+
+# ---- the optimizer of PA&DA ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_plain_momentum_and_decay_of_everything_are_the_released_optimizer(released):
+    """Second implementation: torch's SGD as the released training makes it, over some steps of random gradients."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    reference = deepcopy(network)
+    settings = {"nesterov": False, "decayed": "all"} if released else {}
+    ours = make_optimizer(network, TrainConfig(lr=0.05, momentum=0.9, weight_decay=2.5e-4, **settings))
+    theirs = torch.optim.SGD(reference.parameters(), 0.05, momentum=0.9, weight_decay=2.5e-4)
+    for _ in range(3):
+        for one, other in zip(network.parameters(), reference.parameters()):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        ours.step()
+        theirs.step()
+    gaps = [float((p - q).detach().abs().max()) for p, q in zip(network.parameters(), reference.parameters())]
+    assert (max(gaps) < 1e-7) == released
