@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
-    from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation
+    from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, LeftOut, Relaxation
     from search_spaces.costs import Costs
     from search_spaces.errors import FieldError
     from search_spaces.inputs import Input
@@ -20,6 +20,7 @@ __all__ = [
     "FieldError",
     "Input",
     "InvalidArchitecture",
+    "LeftOut",
     "Relaxation",
     "Space",
 ]

@@ -21,6 +21,10 @@ class InvalidArchitecture(ValueError):
     """An architecture that does not belong to the space; the message names the decision, the value and the choices."""
 
 
+class LeftOut(InvalidArchitecture):
+    """An architecture that is well formed, but that an option of the space leaves out."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """One choice to be made; `choices` are listed cheapest first.

@@ -16,7 +16,7 @@ from typing import TextIO
 import numpy as np
 
 from nas.benchmarks.provenance import PUBLISHED, Provenance, require_same
-from search_spaces import Architecture, Choice, InvalidArchitecture, Space
+from search_spaces import Architecture, Choice, InvalidArchitecture, LeftOut, Space
 
 
 @dataclass(frozen=True)
@@ -83,20 +83,26 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, space: Space) -> "Table":
-        """Read a table with a row for each architecture.
+        """Read a table with a row for each architecture; rows that an option of the space leaves out are passed over.
 
         Raises:
             OSError: The file cannot be read.
             ValueError: The file is not such a table; the message names file, line and column.
         """
         cells, lines = read_cells(path)
-        architectures = []
-        for line, row in zip(lines, zip(*cells.values())):
+        architectures, kept = [], []
+        for number, (line, row) in enumerate(zip(lines, zip(*cells.values()))):
             try:
                 architectures.append(space.read_row(dict(zip(cells, row))))
+            except LeftOut:
+                continue
             except ValueError as error:
                 raise ValueError(f"{path}, line {line}: {error}") from error
-        return cls(path, space, cells=cells, lines=lines, architectures=architectures)
+            kept.append(number)
+        if lines and not kept:
+            raise ValueError(f"{path} has no row of the space {space.name} with these options")
+        cells = {name: [column[number] for number in kept] for name, column in cells.items()}
+        return cls(path, space, cells=cells, lines=[lines[number] for number in kept], architectures=architectures)
 
     def __len__(self) -> int:
         return len(self.architectures)

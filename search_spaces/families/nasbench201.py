@@ -24,6 +24,7 @@ from search_spaces.families.nasbench201_cell import (
     OPERATIONS,
     edge_name,
     graphs,
+    only_connected,
     parse,
     parse_cell,
     path_traits,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _STAGES = 3
+_CONNECTED = 15_284
+_DIRECT: Mapping[str, Choice] = {edge_name(*edge): "skip_connect" if edge == (0, 3) else "none" for edge in EDGES}
 _READERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("edge1_3",), ("edge1_2", "edge2_3")),
     2: (("edge2_3",),),
@@ -236,6 +239,7 @@ def nasbench201(
     channels: int = 3,
     classes: int = 10,
     shared_affine: bool = True,
+    connected: bool = False,
 ) -> Space:
     """Return the published space of 15,625 cells.
 
@@ -247,6 +251,8 @@ def nasbench201(
         classes: Number of outputs; published are 10, 100 and 120.
         shared_affine: Whether the norms of a supernet have weights, as those of single networks do. The supernet of
             PA&DA has none anywhere, and biases in the convolutions of edges and residual blocks instead.
+        connected: Whether the 341 cells without a path from input to output are left out. Random search with parameter
+            sharing and GM-NAS leave them out, as released; PA&DA trains and ranks them.
     """
     skeleton = Skeleton(
         width=width,
@@ -263,6 +269,9 @@ def nasbench201(
         build=skeleton.supernet,
         network=skeleton.network,
         places=skeleton.places,
+        fold=only_connected if connected else None,
+        size=_CONNECTED if connected else None,
+        extremes=(_DIRECT, {edge_name(*edge): OPERATIONS[-1] for edge in EDGES}) if connected else None,
         formats={("arch_str",): parse, ("cell",): parse_cell},
         traits=path_traits,
         graphs=graphs,

@@ -12,6 +12,7 @@ from nas.searchers import Random
 from search_spaces import Decision, InvalidArchitecture, Space
 from search_spaces.families.nasbench101 import nasbench101
 from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import to_cell
 from search_spaces.families.nasbench_macro import nasbench_macro
 
 OURS = Provenance(dataset="ours", epochs=5, split="validation", seeds=(2, 2))
@@ -235,3 +236,16 @@ def test_the_sample_of_nasbench101_is_read_in_percent(shared_data):
     accuracies = graphs.accuracies("test_acc_108")
     assert max(accuracies.percent.values()) == pytest.approx(93.9637, abs=1e-4)
     assert str(accuracies.provenance) == "cifar10 test, 108 epochs, mean of 3 seeds, last epoch"
+
+
+def test_rows_that_the_space_leaves_out_are_passed_over(tmp_path):
+    text = "cell,acc\nx000000,10\nx333333,90\nx300000,10\nx000100,60\n"
+    space = nasbench201(connected=True)
+    read = table(tmp_path, text, space)
+    assert [to_cell(a) for a in read.architectures] == ["x333333", "x000100"]
+    assert (read.cells["acc"], read.lines) == (["90", "60"], [3, 5])
+    assert len(table(tmp_path, text, nasbench201())) == 4
+    with pytest.raises(ValueError, match="has no row of the space nasbench201 with these options"):
+        table(tmp_path, "cell,acc\nx000000,10\n", space)
+    with pytest.raises(ValueError, match=r"line 3: cell '12' must be six digits"):
+        table(tmp_path, "cell,acc\nx333333,90\n12,10\n", space)

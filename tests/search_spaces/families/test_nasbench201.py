@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import InvalidArchitecture
+from search_spaces import InvalidArchitecture, LeftOut
 from search_spaces.elastic import ElasticBatchNorm2d, governed
 from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import (
@@ -23,7 +23,7 @@ from search_spaces.families.nasbench201_cell import (
 )
 from search_spaces.networks.cell_modules import ReLUConvNorm
 from search_spaces.networks.nasbench201_network import Cell, chosen_cell
-from supernets import Supernet
+from supernets import PathAdaptive, Supernet, Uniform, split
 from tests.search_spaces.counting import counted_costs
 
 
@@ -163,6 +163,44 @@ def test_bad_cell_codes_are_refused(digits):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nasbench201(**options)
+
+
+# ---- connected cells ------------------------------------------------------------------------------------------------
+
+
+def released_check(a: dict) -> bool:
+    """Second implementation: the rule of the released random search, by the numbers of edges."""
+    live = [a[edge] != "none" for edge in ("edge0_1", "edge0_2", "edge1_2", "edge0_3", "edge1_3", "edge2_3")]
+    return live[3] or (live[1] and live[5]) or (live[0] and live[4]) or (live[0] and live[2] and live[5])
+
+
+def test_connected_cells_are_those_with_a_path(every):
+    space = nasbench201(connected=True)
+    inside = [a for a in every if a in space]
+    assert len(inside) == space.count() == 15_625 - 341
+    assert set(inside) == {a for a in every if released_check(a)} == {a for a in every if canonical_key(a) != "#"}
+    assert space.largest() == nasbench201().largest()
+    assert space.smallest() in inside
+    assert space.costs([space.smallest()])["params"][0] == 73_306
+    with pytest.raises(LeftOut, match=r"has no path from input to output, and the space has connected cells only"):
+        space.architecture(nasbench201().smallest())
+    with pytest.raises(InvalidArchitecture, match="decision 'edge2_3' has no value"):
+        space.architecture({name: value for name, value in space.largest().items() if name != "edge2_3"})
+
+
+def test_no_disconnected_cell_is_trained_mutated_or_split_off():
+    space = nasbench201(width=4, cells=1, image_size=8, connected=True)
+    generator = np.random.default_rng(0)
+    for sampler in (Uniform(space=space), PathAdaptive(space=space)):
+        assert all(released_check(a) for _ in range(300) for a in sampler.draw(generator))
+    mutant = space.smallest()
+    for _ in range(100):
+        mutant = space.mutate(mutant, generator)
+        assert released_check(mutant)
+    parts = split(space, "edge0_3", [("none", "skip_connect"), ("avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")])
+    drawn = [part.sample(generator) for part in parts for _ in range(100)]
+    assert all(map(released_check, drawn))
+    assert "none" in {a["edge0_3"] for a in drawn}
 
 
 # ---- the supernet ---------------------------------------------------------------------------------------------------

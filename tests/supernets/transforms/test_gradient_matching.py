@@ -12,6 +12,8 @@ from torch import nn
 from search_spaces import Architecture, Decision, Input, Space
 from search_spaces.elastic import ElasticChoice, with_shared_norms
 from search_spaces.families.darts import darts
+from search_spaces.families.nasbench201 import nasbench201
+from search_spaces.families.nasbench201_cell import is_connected
 from supernets import Classification, Supernet
 from supernets.transforms import (
     Cut,
@@ -192,6 +194,18 @@ def test_kernels_of_a_block_that_may_be_left_out_are_compared():
     assert all(name.startswith("stages.1.blocks.1.") for name in names)
     with pytest.raises(ValueError, match="depend on others: it cannot be relaxed"):
         scores(supernet, decision, others="relaxed")
+
+
+def test_only_connected_cells_are_compared_where_the_space_has_no_others():
+    torch.manual_seed(0)
+    space = nasbench201(width=4, cells=1, image_size=8, channels=1, classes=4, connected=True)
+    supernet, seen = Supernet(space), []
+    activate = supernet.activate
+    supernet.activate = lambda architecture: (seen.append(architecture), activate(architecture))[1]
+    matrix = scores(supernet, "edge0_3", repeats=4)
+    assert matrix.shape == (5, 5)
+    assert len(seen) >= 20
+    assert all(map(is_connected, seen))
 
 
 def test_a_diverged_supernet_and_too_few_batches_are_errors_in_plain_words():
