@@ -2,8 +2,10 @@
 
 Paper: Once-for-All, arXiv 1908.09791, section 3.3 and appendix B (progressive shrinking).
 Differs: `TrainConfig.epochs` shares out any number of epochs in the published proportions, and rates keep their
-published ratio to the peak. 605 epochs, batch 2048 and a peak of 2.6 are the published schedule exactly. A phase that
-adds nothing to the one before it (a decision with one or two choices) is left out.
+published ratio to the peak. 605 epochs, batch 2048 and a peak of 2.6 are the published schedule exactly; like it, none
+of its phases clips gradients. A phase that adds nothing to the one before it (a decision with one or two choices) is
+left out. The teacher is the largest network as the first phase of the same training left it; the released commands load
+one from a file.
 """
 
 from dataclasses import dataclass, replace

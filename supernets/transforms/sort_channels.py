@@ -2,7 +2,9 @@
 
 Paper: Once-for-All, arXiv 1908.09791, section 3.3: importance is the L1 norm of the weights that read a channel.
 Differs: widths that are trained already keep their set of channels by sorting on (width group, importance); the
-released code adds large negative numbers in float32 instead, which makes small importances tie.
+released code adds large negative numbers in float32 instead, which makes small importances tie. Hidden units of
+squeeze-excite keep their groups too; the released code sorts all of them again, which changes what the trained widths
+compute.
 """
 
 from collections.abc import Collection

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from search_spaces import InvalidArchitecture
+from search_spaces.blocks import SqueezeExcite
 from search_spaces.elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from supernets import Supernet, sort_channels
@@ -193,3 +194,31 @@ def test_channel_sorting_keeps_trained_widths():
     sort_channels(supernet, trained=(3, 4))
     assert all((a - b).abs().max() < 1e-5 for a, b in zip(before, outputs()))
     assert (supernet.extract(space.smallest())(x) - narrow).abs().max() > 1e-4  # narrower ones get better channels
+
+
+def test_the_released_order_of_squeeze_units_would_change_trained_subnets():
+    """Why ours keeps width groups; second implementation of the released rule: all units by importance, every time."""
+    space = small_mobilenet_v3(expands=(2, 3, 4))
+    supernet = scrambled(Supernet(space)).eval()
+    sort_channels(supernet)
+    narrow = space.restrict({"*.expand": (3,)}).largest()
+    x = torch.randn(4, *space.inputs[0].shape)
+    supernet.activate(narrow)
+    before = supernet(x).detach()
+    with torch.no_grad():
+        for module in supernet.modules():
+            if isinstance(module, SqueezeExcite):
+                module.expand.weight.mul_(torch.rand(1, module.expand.weight.shape[1], 1, 1))  # training goes on
+    trained = supernet(x).detach()
+    assert (trained - before).abs().max() > 1e-4
+    sort_channels(supernet, trained=(3, 4))
+    assert (supernet(x) - trained).abs().max() < 1e-5
+    with torch.no_grad():
+        for module in supernet.modules():
+            if isinstance(module, SqueezeExcite):
+                order = module.expand.weight.abs().sum((0, 2, 3)).argsort(descending=True)
+                module.expand.weight.copy_(module.expand.weight[:, order])
+                module.reduce.weight.copy_(module.reduce.weight[order])
+                module.reduce.bias.copy_(module.reduce.bias[order])
+    assert (supernet(x) - trained).abs().max() > 1e-4
+    supernet.activate(space.largest())
