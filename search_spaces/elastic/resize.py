@@ -1,4 +1,9 @@
-"""Elastic resolution: images are brought to the size that an architecture works at."""
+"""Elastic resolution: images are brought to the size that an architecture works at.
+
+Paper: Once-for-All, arXiv 1908.09791, section 3.3.
+Differs: images come in the largest size and are resized inside the network, in training and evaluation; the released
+code crops each image to the size of its batch. So images of smaller sizes are interpolated twice here, and once there.
+"""
 
 from torch import Tensor, nn
 

@@ -1,10 +1,8 @@
 """Once-for-All MobileNetV3: elastic kernel size, width (expand ratio), depth and resolution.
 
 Paper: Once-for-All, arXiv 1908.09791, section 3 and appendix A.
-Differs: images come in the largest resolution, and a network brings them to that of its architecture by itself; the
-released training crops each image to the size of its batch instead, so small sizes there are interpolated once and not
-twice, in training and in evaluation. `small_mobilenet_v3` is the same network with other numbers, for images of 8 to 64
-pixels.
+Differs: a network resizes images of the largest resolution to its own; the released code crops each image to the size
+of its batch. `small_mobilenet_v3` is the same network with other numbers, for images of 8 to 64 pixels.
 """
 
 from __future__ import annotations

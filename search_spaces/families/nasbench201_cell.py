@@ -121,7 +121,7 @@ def path_traits(columns: Columns) -> np.ndarray:
 
 
 def is_connected(architecture: Mapping[str, Choice]) -> bool:
-    """Whether there is a path from the input of a cell to its output; 341 of 15,625 cells have none."""
+    """Return whether there is a path from the input of a cell to its output; 341 of 15,625 cells have none."""
     reached = {0}
     for source, target in EDGES:
         if source in reached and architecture[edge_name(source, target)] != "none":
@@ -130,7 +130,7 @@ def is_connected(architecture: Mapping[str, Choice]) -> bool:
 
 
 def only_connected(values: dict[str, Choice]) -> dict[str, Choice]:
-    """The decisions of a cell, unchanged: the fold of a space of connected cells.
+    """Return the decisions of a cell, unchanged: the fold of a space of connected cells.
 
     Raises:
         InvalidArchitecture: An edge has no value.

@@ -13,7 +13,7 @@ _CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
 
 _MOST = {"epochs": 10.0**6, "batch_size": 10**6, "lr": 1e9, "weight_decay": 1e6, "clip_norm": 1e12, "kd_weight": 1e6}
-_MOST |= {"subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
+_MOST |= {"lr_end": 1e9, "subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
 
 
 @dataclass(frozen=True, kw_only=True)

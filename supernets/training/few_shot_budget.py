@@ -36,7 +36,7 @@ def _subnets(phase: Phase) -> int:
 
 
 def scoring_passes(decisions: list[Decision], split: SplitConfig) -> int:
-    """Return the passes that comparing the choices of decisions on one batch takes; 0 where nothing is to be decided."""
+    """Return the passes that comparing the choices of decisions on one batch takes; 0 where nothing is open."""
     if split.groups is None and len(decisions) == 1:
         return 0
     return sum(len(decision.choices) for decision in decisions)
