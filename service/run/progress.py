@@ -21,7 +21,7 @@ _TITLES = {
     "predict": "predicting latency",
 }
 """Of what is no stage of a job."""
-_ABOUT_VALIDATION = ("event", "time", "step", "unit")
+_ABOUT_VALIDATION = ("event", "time", "step", "unit", "part", "leaf", "leaves")
 """What an event of a validation has beside the values of architectures by name."""
 
 

@@ -17,8 +17,8 @@ class SplitConfig:
         rounds: Number of times that every part is split; the training has one more stage.
         groups: Parts of each split, by gradient matching; `null` gives every choice of the decision a part of its own.
         shares: Part of the passes of the training for each stage, spread evenly over its parts. With `null`, parts that
-            restart get the published 20, 20 and 50 epochs: the last stage trains a part 2.5 times as long as the others.
-            Where parts inherit, the whole gets 0.7, and later stages get equal shares of the rest.
+            restart get the published 20, 20 and 50 epochs: the last stage trains a part 2.5 times as long as the
+            others. Where parts inherit, the whole gets 0.7, and later stages get equal shares of the rest.
         distance: Distance between gradients: `cosine`, `filter_cosine` or `mse`.
         others: Setting of the other decisions while the choices of one are compared: `random`, or all `relaxed`.
         repeats: Batches over which distances are averaged. Their passes are taken from the training. `null` is 100, as

@@ -260,6 +260,11 @@ def test_the_steps_of_each_part_of_a_split_supernet_are_said() -> None:
     )
 
 
+def test_a_validation_of_a_part_says_qualities_only() -> None:
+    event = {"event": "validate", "step": 20, "unit": "%", "largest": 70.0, "part": 1, "leaf": 0, "leaves": 2}
+    assert rendered([event], step_s=1.0) == ["validation at step 20: largest 70.0 %"]
+
+
 EXAMPLES = {"effective_fraction": 0.8, "mean_indicator": 0.3}
 
 
