@@ -1,14 +1,16 @@
 """The common part of the evolutionary searches of pymoo: integer genes, canonical offspring, ask and tell.
 
 Genes are choices, so crossover takes each gene from either parent and mutation is polynomial with rounding; all of it
-is pymoo's. Offspring are folded to canonical form, so that duplicates are seen as such. Offspring outside the space are
-moved gene by gene until they are members, or drawn anew.
+is pymoo's. Rounding takes most of that mutation away where choices are few: of the one gene that is moved in a child on
+average it leaves 0.03 where genes have two choices, 0.2 where they have three, 0.4 where they have five.
+`mutation="redrawn"` makes that gene another choice, drawn uniformly. Offspring are folded to canonical form, so that
+duplicates are seen as such. Offspring outside the space are moved gene by gene until they are members, or drawn anew.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -34,6 +36,7 @@ class Generations(Searcher, ABC):
         population: Size of the population and of each generation.
         seed: Seed of the whole search.
         violation: Exact violations [N] of encodings [N, D].
+        mutation: `polynomial`, rounded, or `redrawn`, which changes one gene of a child on average.
     """
 
     replaces_known: ClassVar[bool] = True
@@ -47,8 +50,12 @@ class Generations(Searcher, ABC):
         population: int,
         seed: int,
         violation: Callable[[np.ndarray], np.ndarray],
+        mutation: Literal["polynomial", "redrawn"] = "polynomial",
     ) -> None:
         self.check(objectives, population)
+        if mutation not in ("polynomial", "redrawn"):
+            raise ValueError(f"mutation must be one of polynomial, redrawn; got {mutation!r}")
+        self.mutation: Literal["polynomial", "redrawn"] = mutation
         self.space, self.population, self.violation = space, population, violation
         self.objectives, self.seed = objectives, seed
         self.generator = SEARCHER.generator(seed)
@@ -74,7 +81,10 @@ class Generations(Searcher, ABC):
         repair = GENERATIONS_REPAIR.generator(self.seed)
         first = self._first(extremes=True)
         made = self._algorithm(
-            self.objectives, pop_size=self.population, sampling=first, **operators(self.space, repair)
+            self.objectives,
+            pop_size=self.population,
+            sampling=first,
+            **operators(self.space, repair, self.mutation),
         )
         made.setup(self.problem, termination=("n_gen", 10**9), seed=self.seed, verbose=False)
         return made

@@ -1,9 +1,10 @@
 """Choices as integer genes of pymoo: the problem, its operators, and what came out."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pymoo.core.evaluator import Evaluator
+from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.ux import UX
@@ -13,6 +14,8 @@ from pymoo.problems.static import StaticProblem
 
 from nas.searchers.new_architectures import members_near
 from search_spaces import Space
+
+MutationName = Literal["polynomial", "redrawn"]
 
 
 class CanonicalRepair(RoundingRepair):
@@ -35,11 +38,13 @@ def problem_of(space: Space, objectives: int) -> Problem:
     )
 
 
-def operators(space: Space, generator: np.random.Generator) -> dict[str, Any]:
+def operators(space: Space, generator: np.random.Generator, mutation: MutationName = "polynomial") -> dict[str, Any]:
     """Return crossover, mutation, repair and the removal of duplicates, as arguments of an algorithm."""
+    rate = 1.0 / len(space.decisions)
+    polynomial = PM(prob=1.0, prob_var=rate, eta=3.0, vtype=float)
     return {
         "crossover": UX(prob=0.9),
-        "mutation": PM(prob=1.0, prob_var=1.0 / len(space.decisions), eta=3.0, vtype=float),
+        "mutation": polynomial if mutation == "polynomial" else Redrawn(space.choice_counts, rate),
         "repair": CanonicalRepair(space, generator),
         "eliminate_duplicates": True,
     }
@@ -50,3 +55,22 @@ def evaluated(problem: Problem, genes: np.ndarray, losses: np.ndarray, violation
     told = Population.new("X", genes)
     Evaluator().eval(StaticProblem(problem, F=losses, G=violations[:, None]), told)
     return told
+
+
+class Redrawn(Mutation):
+    """A share of the genes becomes another choice, drawn uniformly.
+
+    Args:
+        choices: Of every gene [D].
+        rate: Share of the genes that changes, among those that have another choice.
+    """
+
+    def __init__(self, choices: np.ndarray, rate: float) -> None:
+        super().__init__(prob=1.0)
+        self.choices, self.rate = choices, rate
+
+    def _do(self, problem: Problem, X: np.ndarray, *args: Any, random_state: Any = None, **kwargs: Any) -> np.ndarray:
+        genes = np.clip(np.round(X).astype(np.int64), 0, self.choices - 1)  # crossover leaves what is between choices
+        steps = random_state.integers(1, np.maximum(self.choices, 2), size=genes.shape)
+        changed = random_state.random(genes.shape) < self.rate
+        return np.where(changed, (genes + steps) % self.choices, genes).astype(float)

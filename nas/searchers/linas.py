@@ -14,31 +14,43 @@ evaluations is exact, and the last predicted population is not returned: only wh
 no limits: exact ones are constraints of the inner search, and how far evaluated candidates broke limits that are
 measured is predicted as one more target, a constraint too. Candidates that failed teach nothing. Reference directions
 of more than two objectives are as many as members at equal steps; the release has 20 of least energy.
+The polynomial mutation is the published one, but rounding leaves almost nothing of it: steps of eta 20 are far shorter
+than the distance of two choices, so a child of 45 genes with three choices has 0.002 genes changed, and the inner
+search lives from crossover. `mutation="redrawn"` is a repaired variant: 0.02 of the genes, and one of a child at least
+on average, become another choice, drawn uniformly. `exact_costs=True` computes objectives that the space knows exactly,
+where the release predicts all; with `features="summary"` the predictors see what `surrogate` sees.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.unsga3 import UNSGA3
 from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 
 from nas.predictors import Predictor, RidgeOrSVR
-from nas.searchers.genes import CanonicalRepair
+from nas.searchers.genes import CanonicalRepair, MutationName, Redrawn
 from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
 from nas.searchers.nsga3 import reference_directions
 from nas.searchers.searcher import Searcher
+from nas.searchers.surrogate.beliefs import Exact
+from nas.searchers.surrogate.features import Columns, Features
 from search_spaces import Architecture, Space
-from supernets.streams import LINAS_FIRST, LINAS_NEW, LINAS_ROUND
+from supernets.streams import LINAS_FIRST, LINAS_NEW, LINAS_ROUND, SURROGATE_FEATURES
 
 _LEAST_ROWS = 5  # as many as there are folds
+_MUTATION_RATE = 0.02  # of the genes
 _MATINGS = 3  # tries to fill a generation without doubles; a converged one in a small space cannot be filled
+
+LinasFeatures = Literal["one_hot", "summary"]
 
 
 class Linas(Searcher):
@@ -54,6 +66,10 @@ class Linas(Searcher):
         population: Architectures of a round, and members of the inner search.
         inner_evaluations: Predictions of one inner search.
         predictor: Makes the predictor of one objective.
+        mutation: Of the inner search: the published `polynomial` one, or `redrawn`, which changes genes after rounding.
+        exact: Index of an objective that can be computed -> its losses [N] of encodings [N, D].
+        exact_costs: Whether what can be computed is not predicted.
+        features: What the predictors see: choices `one_hot`, or also the `summary` that `surrogate` sees.
     """
 
     def __init__(
@@ -66,6 +82,10 @@ class Linas(Searcher):
         population: int = 50,
         inner_evaluations: int = 20_000,
         predictor: Callable[[], Predictor] = RidgeOrSVR,
+        mutation: MutationName = "polynomial",
+        exact: Mapping[int, Exact] | None = None,
+        exact_costs: bool = False,
+        features: LinasFeatures = "one_hot",
     ) -> None:
         if population < 2:
             raise ValueError(f"population must be at least 2, got {population}")
@@ -73,7 +93,14 @@ class Linas(Searcher):
             raise ValueError(
                 f"inner_evaluations must be at least the population, {population}; got {inner_evaluations}"
             )
+        for name, value, allowed in (("mutation", mutation, MutationName), ("features", features, LinasFeatures)):
+            if value not in get_args(allowed):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}; got {value!r}")
         self.space, self.objectives, self.seed, self.violation = space, objectives, seed, violation
+        self.mutation, self.exact = mutation, dict(exact or {}) if exact_costs else {}
+        self.features: Columns = partial(one_hot, space)
+        if features == "summary":
+            self.features = Features(space, SURROGATE_FEATURES.generator(seed))
         self.population, self.inner_evaluations, self.predictor = population, inner_evaluations, predictor
         self._new = NewArchitectures(space, violation, LINAS_NEW.generator(seed))
         self._rows: dict[Architecture, tuple[np.ndarray, np.ndarray, float]] = {}
@@ -100,7 +127,7 @@ class Linas(Searcher):
 
     def _inner_search(self, rows: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
         """Return canonical encodings [N, D] that an inner search visited, its last population first, then the best."""
-        predicted = _Predicted(self.space, rows, self.violation, self.predictor)
+        predicted = _Predicted(self, rows)
         algorithm = self._algorithm()
         generations = max(1, self.inner_evaluations // self.population)
         seed = int(LINAS_ROUND.generator(self.seed, self._rounds).integers(1 << 31))
@@ -120,7 +147,7 @@ class Linas(Searcher):
             "pop_size": self.population,
             "sampling": self.space.sample_encodings(self.population, generator),
             "crossover": SBX(prob=1.0 if many else 0.9, eta=30 if many else 15, vtype=float),
-            "mutation": PM(prob=1.0, prob_var=0.02, eta=20, vtype=float),
+            "mutation": self._mutation(),
             "repair": CanonicalRepair(self.space, generator),
             "eliminate_duplicates": True,
         }
@@ -128,23 +155,25 @@ class Linas(Searcher):
             return GA(**parts)
         return NSGA2(**parts) if self._directions is None else UNSGA3(self._directions, **parts)
 
+    def _mutation(self) -> Mutation:
+        if self.mutation == "polynomial":
+            return PM(prob=1.0, prob_var=_MUTATION_RATE, eta=20, vtype=float)
+        return Redrawn(self.space.choice_counts, max(_MUTATION_RATE, 1 / len(self.space.decisions)))
+
 
 class _Predicted(Problem):
     """The search problem as the predictors see it."""
 
-    def __init__(
-        self,
-        space: Space,
-        rows: Sequence[tuple[np.ndarray, np.ndarray, float]],
-        violation: Callable[[np.ndarray], np.ndarray],
-        predictor: Callable[[], Predictor],
-    ) -> None:
+    def __init__(self, searcher: Linas, rows: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> None:
         encodings, losses, violations = (np.array(part) for part in zip(*rows))
+        space, predictor = searcher.space, searcher.predictor
         columns = len(space.decisions)
         super().__init__(n_var=columns, n_obj=losses.shape[1], n_ieq_constr=1, xl=0, xu=space.choice_counts - 1)
-        self.space, self.violation = space, violation
-        features = self._features(encodings)
-        self.predictors = [predictor().fit(features, column) for column in losses.T]
+        self.violation, self.features, self.exact = searcher.violation, searcher.features, searcher.exact
+        features = self.features(encodings)
+        self.predictors = {
+            place: predictor().fit(features, column) for place, column in enumerate(losses.T) if place not in self.exact
+        }
         self.limits = predictor().fit(features, violations) if (violations > 0).any() else None
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -157,16 +186,17 @@ class _Predicted(Problem):
 
     def _evaluate(self, x: np.ndarray, out: dict[str, np.ndarray], *args: Any, **kwargs: Any) -> None:
         encodings = np.asarray(x, dtype=np.int64)
-        features = self._features(encodings)
-        losses = np.stack([predictor.predict(features).mean for predictor in self.predictors], axis=1)
+        features = self.features(encodings)
+        columns = [
+            self.exact[place](encodings) if place in self.exact else self.predictors[place].predict(features).mean
+            for place in range(self.n_obj)
+        ]
+        losses = np.stack(columns, axis=1).astype(float)
         violations = self.violation(encodings)
         if self.limits is not None:
             violations = violations + np.maximum(0.0, self.limits.predict(features).mean)
         self._seen.append((encodings, losses, violations))
         out["F"], out["G"] = losses, violations[:, None]
-
-    def _features(self, encodings: np.ndarray) -> np.ndarray:
-        return one_hot(self.space, encodings)
 
 
 def one_hot(space: Space, encodings: np.ndarray) -> np.ndarray:

@@ -3,16 +3,20 @@
 import numpy as np
 import optuna
 import pytest
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
 
 from nas.predictors import Ridge, RidgeOrSVR
 from nas.predictors.ridge_svr import label_scale
-from nas.searchers import NSGA3, AgeMoea, Linas, OfaEvolution
+from nas.searchers import NSGA2, NSGA3, AgeMoea, Linas, OfaEvolution
 from nas.searchers.age_moea import geometry_scores
+from nas.searchers.genes import Redrawn, problem_of
 from nas.searchers.linas import one_hot
 from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.nsga3 import direction_steps, reference_directions
 from nas.searchers.optuna_samplers import OptunaNSGA3, OptunaTPE
+from nas.searchers.surrogate.features import Features
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
+from supernets.streams import SURROGATE_FEATURES
 from tests.nas.helpers import bits
 from tests.nas.searchers.test_searchers import no_limits, ones, tell
 
@@ -165,9 +169,90 @@ def test_linas_finds_the_optimum_of_a_linear_objective_in_a_round():
     assert ones(searcher.ask()).max() >= 19
 
 
+def changed_genes(searcher: Linas | NSGA2, algorithm: GeneticAlgorithm, n: int = 4000) -> np.ndarray:
+    """How many genes [N] of children mutation changes, after rounding."""
+    space = searcher.space
+    parents = space.sample_encodings(n, np.random.default_rng(1))
+    mutated = algorithm.mating.mutation._do(
+        problem_of(space, 2), parents.astype(float), random_state=np.random.default_rng(2)
+    )
+    return (np.clip(np.round(mutated), 0, space.choice_counts - 1) != parents).sum(axis=1)
+
+
+def test_rounding_leaves_nothing_of_the_published_mutation_and_the_repaired_one_changes_a_gene():
+    def of_linas(space, mutation):
+        searcher = Linas(space, objectives=2, seed=0, violation=no_limits, mutation=mutation)
+        return changed_genes(searcher, searcher._algorithm())
+
+    space = ofa_mobilenet_v3()  # 45 genes, of two to four choices
+    assert of_linas(space, "polynomial").mean() < 0.01
+    repaired = of_linas(space, "redrawn")
+    assert repaired.mean() == pytest.approx(1.0, abs=0.06)  # 1 of 45 is more than the published 0.02
+    assert set(np.unique(repaired)) >= {0, 1, 2, 3}
+    assert of_linas(bits(5), "redrawn").mean() == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize(("mutation", "genes"), [("polynomial", 0.03), ("redrawn", 1.0)])
+def test_rounding_leaves_little_of_the_mutation_of_generations_where_genes_are_bits(mutation, genes):
+    searcher = NSGA2(bits(10), objectives=2, population=8, seed=0, violation=no_limits, mutation=mutation)
+    assert changed_genes(searcher, searcher.algorithm).mean() == pytest.approx(genes, rel=0.25)
+    with pytest.raises(ValueError, match="mutation must be one of polynomial, redrawn; got 'none'"):
+        NSGA2(bits(10), objectives=2, population=8, seed=0, violation=no_limits, mutation="none")
+
+
+def test_a_redrawn_gene_is_another_choice_and_each_is_as_likely():
+    generator = np.random.default_rng(0)
+    drawn = Redrawn(np.array([1, 2, 5]), 1.0)._do(None, np.full((3000, 3), 0.3), random_state=generator)
+    assert (drawn[:, 0] == 0).all()
+    assert (drawn[:, 1] == 1).all()
+    counts = np.bincount(drawn[:, 2].astype(int), minlength=5)
+    assert counts[0] == 0
+    assert counts[1:] == pytest.approx(750, rel=0.15)
+
+
+def test_exact_objectives_are_not_predicted_where_that_is_asked_for():
+    space, fitted = bits(10), []
+
+    class Noted(Ridge):
+        def fit(self, features, targets):
+            fitted.append((features.shape[1], targets.tolist()))
+            return super().fit(features, targets)
+
+    asked_for = []
+
+    def macs(encodings):
+        asked_for.append(len(encodings))
+        return encodings.sum(axis=1)
+
+    def second_ask(**options):
+        fitted.clear()
+        asked_for.clear()
+        known = {"population": 10, "inner_evaluations": 100, "predictor": Noted, "exact": {1: macs}}
+        searcher = Linas(space, objectives=2, seed=0, violation=no_limits, **known, **options)
+        tell(searcher, searcher.ask())
+        return searcher.ask()
+
+    plain = second_ask()
+    assert (len(fitted), asked_for) == (2, [])
+    assert plain == second_ask(exact_costs=False)
+    assert second_ask(exact_costs=True)
+    assert len(fitted) == 1
+    assert 50 < sum(asked_for) <= 100
+    assert fitted[0][0] == space.choice_counts.sum()
+    assert second_ask(exact_costs=True, features="summary")
+    assert fitted[0][0] == Features(space, SURROGATE_FEATURES.generator(0))(np.eye(10, dtype=int)).shape[1]
+
+
+@pytest.mark.parametrize("options", [{"mutation": "none"}, {"features": "all"}])
+def test_variants_of_linas_that_do_not_exist_name_the_value(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be one of"):
+        Linas(bits(4), objectives=1, seed=0, violation=no_limits, **options)
+
+
 def test_the_published_predictor_and_population_are_the_defaults():
     searcher = Linas(bits(10), objectives=2, seed=0, violation=no_limits)
     assert (searcher.population, searcher.inner_evaluations, searcher.predictor) == (50, 20_000, RidgeOrSVR)
+    assert (searcher.mutation, searcher.exact) == ("polynomial", {})
     with pytest.raises(ValueError, match="inner_evaluations must be at least the population, 50"):
         Linas(bits(10), objectives=2, seed=0, violation=no_limits, inner_evaluations=10)
 
