@@ -8,7 +8,7 @@ from torch import nn
 from proxies import Passes, ScoreError
 from proxies.meco import MeCo, correlation
 from proxies.redrawn import draw_gaussian, draw_kaiming
-from proxies.zen import Zen, features
+from proxies.zen import Zen, ZenRunning, features
 from tests.proxies import reference_statistics as reference
 from tests.proxies.networks import classified
 from tests.proxies.statistics_networks import BEFORE_POOLING, CNNS, network, passes_of
@@ -25,6 +25,12 @@ def test_zen_equals_its_definition(name, variance, images, labels):
         noisy = x + 0.01 * torch.randn(4, 3, 8, 8, generator=generator)
         expected.append(reference.zen(model, x, noisy, model[BEFORE_POOLING[name]], running=variance == "running"))
     assert Zen(repeats=2, batch=4, variance=variance)(passes).value == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_zen_is_the_formula_of_the_paper_and_zen_running_the_released_code(images, labels):
+    passes = passes_of("plain", images, labels)
+    assert Zen() == Zen(variance="batch")
+    assert ZenRunning()(passes) == Zen(variance="running")(passes) != Zen()(passes)
 
 
 def test_zen_weights_are_standard_normal_and_kaiming_ones_have_their_variance():

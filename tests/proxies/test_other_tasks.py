@@ -15,6 +15,7 @@ PROXIES = {name: catalogue.resolve("proxy", name)() for name in catalogue.PROXIE
 NOT_ON_VECTORS = {
     "epe_nas": "compares samples within classes, and the examples have none",
     "zen": "no batch norm",
+    "zen_running": "no batch norm",
     "meco": r"defined for pictures \[B, C, H, W\], the model reads float32 \(16, 10\)",
     "linear_regions": r"defined for pictures \[B, C, H, W\], the model reads float32 \(16, 10\)",
     "az_expressivity": "0 blocks with feature maps",
