@@ -2,7 +2,11 @@
 
 Paper: Cavagnero et al., FreeREA: Training-Free Evolution-based Architecture Search, arXiv 2207.05135: the sum of
 |theta| * log(|dR/dtheta| + 1), with R as in SynFlow (arXiv 2006.05467).
-Differs: nothing known; R is that of `proxies.synflow`: no batch norm, absolute values, double precision.
+Differs: the weights are those of the model, which here are PyTorch's own initialisation. The published scores are of
+Kaiming normal weights by fan-out: with those this proxy gives 0.97 times them (median of 45 NAS-Bench-201 cells), with
+PyTorch's own 0.32 times. The order of the cells is nearly the same, Spearman of ours with the published scores is
+0.987, and the published ones rank accuracies a little better. R is that of `proxies.synflow`: no batch norm, absolute
+values, double precision.
 """
 
 from dataclasses import dataclass
