@@ -30,6 +30,10 @@ SPACES = {
 
 SLOW = {"optuna_gp"}  # fits a model at every ask
 PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in catalogue.SEARCHERS]
+ONLY_NEW = [param for param in PARAMS if param.values[0] not in ASKS_AGAIN]
+ENDS_EARLY = {"halving", "nsga2", "regularized_evolution"}  # after many asks for what is known, where few are members
+TO_THE_END = [name for name in catalogue.SEARCHERS if name not in ENDS_EARLY | SLOW]
+GAPPED = 2**8 - 8 - 70 - 8
 
 
 @pytest.fixture(params=PARAMS)
@@ -99,10 +103,9 @@ def test_global_randomness_is_neither_used_nor_moved(name):
     assert once == proposals(name, bits(8), objectives=2)
 
 
+@pytest.mark.parametrize("name", ONLY_NEW)
 @pytest.mark.parametrize("kind", SPACES)
 def test_what_is_known_is_not_asked_for_while_others_remain(name, kind):
-    if name in ASKS_AGAIN:
-        pytest.skip("what is known costs nothing")
     space, known = SPACES[kind](), set()
     searcher = made(name, space)
     while len(known) < 40:
@@ -114,38 +117,63 @@ def test_what_is_known_is_not_asked_for_while_others_remain(name, kind):
         known |= set(asked)
 
 
-@pytest.mark.parametrize("kind", ["bits", "gapped"])
-def test_a_small_space_is_searched_to_its_end(name, kind):
-    space = bits(4) if kind == "bits" else gapped_bits()
-    if kind == "gapped" and name in ASKS_AGAIN | {"optuna_tpe", "linas"}:
-        pytest.skip("may end early, after many asks for what is known, or takes long")
+def test_a_small_space_is_searched_to_its_end(name):
+    space = bits(4)
     done = search(made(name, space), problem(space), Journal(None, {}), space=space, evaluations=1000)
-    assert len(done) == (16 if kind == "bits" else 2**8 - 8 - 70 - 8)
-    assert name in ASKS_AGAIN or not made_exhausted(name, space).ask()
-
-
-def made_exhausted(name, space):
-    """A searcher that was told of everything."""
-    searcher = made(name, space)
-    while asked := searcher.ask():
+    assert len(done) == 16
+    searcher, known = made(name, space), set()
+    while len(known) < 16:
+        asked = searcher.ask()
         searcher.tell(asked, losses_of(space, asked, 2), np.zeros(len(asked)))
-    return searcher
+        known |= set(asked)
+    left = set(searcher.ask())
+    assert left <= known
+    assert bool(left) == (name in ASKS_AGAIN)
+
+
+@pytest.mark.parametrize("name", TO_THE_END)
+def test_a_small_space_of_few_members_is_searched_to_its_end(name):
+    assert len(searched(name, gapped_bits())) == GAPPED
+
+
+@pytest.mark.parametrize("name", sorted(ENDS_EARLY))
+def test_a_searcher_that_ends_early_has_found_half_of_the_members(name):
+    assert GAPPED / 2 < len(searched(name, gapped_bits())) < GAPPED
+
+
+def searched(name, space):
+    return search(made(name, space), problem(space), Journal(None, {}), space=space, evaluations=1000)
+
+
+def outside(name, most):
+    """How many of what is asked break an exact limit, over some asks."""
+    space = bits(14)
+    task = problem(space, macs=Bound(high=most))
+    searcher, broken = made(name, space, violation=task.exact_violation), 0
+    for _ in range(4):
+        asked = searcher.ask()
+        violations = task.exact_violation(np.stack([space.encode(a) for a in asked]))
+        searcher.tell(asked, losses_of(space, asked, 2), violations)
+        broken += int((violations > 0).sum())
+    return broken
+
+
+@pytest.mark.parametrize("name", ONLY_NEW)
+@pytest.mark.parametrize("most", [2, 5])
+def test_nothing_outside_exact_limits_is_asked_for(name, most):
+    assert outside(name, most) == 0
+
+
+@pytest.mark.parametrize("name", sorted(ASKS_AGAIN))
+def test_searchers_of_which_the_search_drops_what_is_outside_limits_ask_for_it(name):
+    assert outside(name, most=2) > 0
 
 
 @pytest.mark.parametrize("most", [2, 5])
 def test_exact_limits_are_kept(name, most):
-    space = bits(14)
-    task = problem(space, macs=Bound(high=most))
-    searcher = made(name, space, violation=task.exact_violation)
-    for _ in range(4):
-        asked = searcher.ask()
-        searcher.tell(
-            asked, losses_of(space, asked, 2), task.exact_violation(np.stack([space.encode(a) for a in asked]))
-        )
-        assert name in ASKS_AGAIN or all(sum(architecture.values()) <= most for architecture in asked)
-    objective = Leading()
-    searcher = made(name, space, violation=task.exact_violation)
+    space, objective = bits(14), Leading()
     task = problem(space, objective, macs=Bound(high=most))
+    searcher = made(name, space, violation=task.exact_violation)
     assert len(search(searcher, task, Journal(None, {}), space=space, evaluations=30)) == 30
     assert all(sum(architecture.values()) <= most for architecture in objective.calls)
 

@@ -182,8 +182,14 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 
 
 def test_recipes_state_what_they_cost():
-    for recipe in (ROOT / "service" / "recipes").glob("*.yaml"):
+    recipes = list((ROOT / "service" / "recipes").glob("*.yaml"))
+    assert len(recipes) >= 3
+    for recipe in recipes:
         head = recipe.read_text(encoding="utf-8").split("\nname:")[0]
-        assert re.search(r"#\s+command\s+nas \w+", head), recipe
-        assert re.search(r"#\s+cost\s+\S.*\d", head), recipe
-        assert re.search(r"#\s+result\s+.*\d", head), recipe
+        part = dict(re.findall(r"^#   (\w+) +(.*(?:\n#    .*)*)", head, flags=re.MULTILINE))
+        commands = re.findall(r"nas [a-z][^(;)\n]*(?:\n# +--[^\n]*)*", part["command"])
+        assert any(recipe.stem in command.split() for command in commands), recipe
+        for command in commands:
+            parsed(shlex.split(re.sub(r"\n#", " ", command))[1:])
+        assert re.search(r"\d+ (minutes|hours|epochs)\b.*\b(CPU|GPU)\b", part["cost"]), recipe
+        assert re.search(r"\d (%|million\b)|tau of 0\.\d", part["result"]), recipe

@@ -106,7 +106,11 @@ def test_what_the_space_counts_is_scored_without_networks_data_and_journal(tmp_p
                  "--output", str(output), *settings("data.image_size=8"))  # fmt: skip
     assert result.exit_code == 0, result.output
     assert len(MADE) == checked < 10
-    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+    assert {path.name for path in tmp_path.iterdir()} == {archs.name, output.name}
+    result = nas("score", "--space", OWN, "--proxy", "params,l2_norm", "--archs", str(archs),
+                 "--output", str(output), *settings("data.image_size=8"))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir()} == {archs.name, output.name, command.journal_file(output).name}
 
 
 def test_a_cost_that_the_space_does_not_have_is_no_proxy() -> None:
@@ -177,7 +181,7 @@ def test_a_journal_of_other_scores_is_refused(tmp_path: Path) -> None:
     common = ["score", "--space", "nasbench201", "--archs", str(archs), "--output", str(tmp_path / "s.csv"), *sets]
     assert nas(*common, "--proxy", "l2_norm").exit_code == 0
     lines = lines_of_failure(nas(*common, "--proxy", "synflow"))
-    assert "journal of another search" in lines[0] or "other" in lines[0]
+    assert "is the journal of another " in lines[0]
 
 
 def test_aggregates_rank_over_all_rows(tmp_path: Path) -> None:
