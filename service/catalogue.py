@@ -160,6 +160,8 @@ PREDICTORS = {
     "gp": Entry("nas.predictors.gaussian_process:GaussianProcess", "Gaussian process: smooth, with uncertainty"),
     "mlp": Entry("nas.predictors.mlp:MLP", "several small perceptrons; their spread is the uncertainty"),
     "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
+    "boosted_trees": Entry("nas.predictors.local_models:BoostedTrees", "small trees, each fitted to what is left"),
+    "nearest": Entry("nas.predictors.local_models:NearestRows", "mean of the nearest rows: no model at all"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
 EXECUTORS = {

@@ -25,6 +25,8 @@ from service.job.observer import Observer
 JOURNAL = "runs.jsonl"
 WARM = "+warm"
 """Behind the name of a searcher: it knows an earlier search of another problem."""
+LABEL = "/"
+"""Behind the name of a searcher: a label of a variant with options of its own, so that one may take part twice."""
 _ROUNDS = 5  # generations of the default population within the evaluations
 _MOST_MEMBERS = 50
 _ORACLE_SAMPLE = 32  # architectures whose predictions distinguish one oracle from another
@@ -81,13 +83,18 @@ class Runner:
     plan: Plan
 
     def __call__(self, task: Task) -> Run:
-        problem, name = self.plan.problems[task.problem], task.searcher.removesuffix(WARM)
-        settings = {"seed": task.seed, **self.plan.settings(problem, name)}
+        problem, name = self.plan.problems[task.problem], named(task.searcher)
+        settings = {"seed": task.seed, **self.plan.settings(problem, task.searcher)}
         if task.searcher.endswith(WARM) and self.plan.warm_from is not None:
             searcher = _warm_searcher(name, problem, self.plan.warm_from, settings)
         else:
             searcher = make_searcher(name, problem, **settings)
         return run_search(problem, searcher, settings["evaluations"])
+
+
+def named(searcher: str) -> str:
+    """Return the name of a searcher without the label of a variant, and without `+warm`."""
+    return searcher.removesuffix(WARM).partition(LABEL)[0]
 
 
 def make_searcher(
@@ -135,7 +142,7 @@ def check_names(searchers: Sequence[str], options: Mapping[str, Mapping[str, Any
     mistakes = [] if searchers else ["--searcher: must name at least one; see: nas list searcher"]
     for name in dict.fromkeys([*searchers, *options]):
         try:
-            allowed = catalogue.parameters("searcher", name, hidden=_GIVEN)
+            allowed = catalogue.parameters("searcher", named(name), hidden=_GIVEN)
         except ValueError as error:
             mistakes.append(f"{'--searcher' if name in searchers else '--set'}: {error}")
             continue
@@ -165,11 +172,40 @@ def check(plan: Plan) -> None:
     for name in [name for name in plan.searchers if not name.endswith(WARM)]:
         try:
             for problem in plan.problems:
-                make_searcher(name, problem, seed=0, **plan.settings(problem, name))
+                make_searcher(named(name), problem, seed=0, **plan.settings(problem, name))
         except (ValueError, TypeError) as error:
             mistakes.append(f"--searcher: {name}: {error}")
     if mistakes:
         raise InvalidJob(mistakes)
+
+
+def knowledge(plan: Plan) -> list[str]:
+    """Return lines that say which searchers are told more than what they have evaluated."""
+    told = {name: _is_told(named(name), plan.options.get(name.removesuffix(WARM), {})) for name in plan.searchers}
+    objectives = {
+        problem.name: [problem.directions[place][0] for place in sorted(problem.problem.exact_losses)]
+        for problem in plan.problems
+    }
+    known = [name for name, is_told in told.items() if is_told]
+    others = [name for name, is_told in told.items() if not is_told]
+    lines = [
+        f"{problem}: {', '.join(names)} can be computed; only {', '.join(known)} is told so, {', '.join(others)} is not"
+        for problem, names in objectives.items()
+        if names and known and others
+    ]
+    return [*lines, *[f"surrogate: {TUNED}"][: "surrogate" in map(named, plan.searchers)]]
+
+
+TUNED = (
+    "it sees summaries of architectures made by hand, as linas with features=summary and ScreenedNSGA2 do; "
+    "its settings were chosen on the accuracies of nb201 and on nb101, macro, conv_macro, the graphs and the oracle of "
+    "Once-for-All; another --table is a problem on which nothing was chosen"
+)
+
+
+def _is_told(name: str, options: Mapping[str, Any]) -> bool:
+    takes = catalogue.parameters("searcher", name)
+    return "exact" in takes and ("exact_costs" not in takes or bool(options.get("exact_costs")))
 
 
 def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -> list[Comparison]:
@@ -241,7 +277,7 @@ def _digest(problem: BenchmarkProblem) -> str:
 
 def _code(searcher: str) -> list[str]:
     """Return what tells versions of a searcher apart: the release, and the file that it is written in."""
-    source = inspect.getsourcefile(catalogue.resolve("searcher", searcher.removesuffix(WARM)))
+    source = inspect.getsourcefile(catalogue.resolve("searcher", named(searcher)))
     text = Path(source).read_bytes() if source is not None else b""
     return [version(), hashlib.sha256(text).hexdigest()]
 

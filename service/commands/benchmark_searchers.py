@@ -92,6 +92,7 @@ def benchmark_search(
     with the program. Architectures that a table lacks are never evaluated. The
     same command resumes an interrupted one. An option of a searcher is set by
     --set SEARCHER.OPTION=VALUE, and one of the space by --set space.OPTION=VALUE.
+    SEARCHER/LABEL takes part as a variant of a searcher with options of its own.
 
     [bold]Examples[/]
       nas benchmark search --problem nb201,macro --data-folder tables
@@ -99,6 +100,10 @@ def benchmark_search(
       nas benchmark search --table own.csv --space nasbench201
         --objectives acc:max,ms:min --limit 'ms<=5' --searcher nsga2,random
       nas benchmark search --oracle evaluations.csv --set space.width=1.2
+      nas benchmark search --oracle evaluations.csv --predictor boosted_trees
+      nas benchmark search --problem nb201 --data-folder tables
+        --searcher surrogate,linas,linas/repaired,nsga2,nsga2/20
+        --set linas/repaired.mutation=redrawn --set nsga2/20.population=20
       nas benchmark search --problem nb201_pixel2 --data-folder tables
         --warm-start nb201_1080ti_1 --searcher surrogate
     """
@@ -137,6 +142,8 @@ def benchmark_search(
             options=options,
         )
         runs.check(plan)
+        for line in runs.knowledge(plan):
+            typer.echo(line)
         with resumable("the same command"), display() as observer:
             comparisons = runs.perform(plan, output, observer, workers=workers)
         _show(comparisons, targets, output)

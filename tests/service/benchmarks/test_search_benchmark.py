@@ -12,6 +12,7 @@ from service.benchmarks import search_benchmark as runs
 from service.benchmarks.search_log import finished_runs
 from service.benchmarks.search_problems import GROUPS, KNOWN, ProblemRequest, problems_of
 from service.benchmarks.search_report import targets_of
+from service.errors import InvalidJob
 from service.job.tracking import TrackingConfig
 from service.tracking.finished import log_finished
 from tests.killing import kill_after_progress
@@ -181,3 +182,57 @@ def test_an_unknown_problem_and_a_missing_folder_are_one_line(tmp_path):
     assert "--data-folder: must be given" in lines_of_failure(nas("benchmark", "search", "--problem", "macro"))[0]
     absent = lines_of_failure(nas("benchmark", "search", "--problem", "macro", "--data-folder", str(tmp_path)))
     assert "nb_macro_cifar10.csv.gz: No such file" in absent[0]
+
+
+VARIANTS = {
+    "linas": {},
+    "linas/repaired": {"mutation": "redrawn"},
+    "linas/told": {"mutation": "redrawn", "exact_costs": True, "features": "summary"},
+    "nsga2": {},
+    "nsga2/5": {"population": 5},
+    "nas.searchers.screened:ScreenedNSGA2/told": {"candidates": 3},
+}
+
+
+def test_variants_of_a_searcher_take_part_with_options_of_their_own(tmp_path):
+    fast = {name: {**options, "inner_evaluations": 60} if name.startswith("linas") else options
+            for name, options in VARIANTS.items()}  # fmt: skip
+    plan = plan_of(tmp_path, searchers=list(VARIANTS), options=fast, seeds=1)
+    problem = plan.problems[0]
+    assert plan.settings(problem, "nsga2/5")["population"] == 5
+    assert plan.settings(problem, "nsga2")["population"] == 6
+    runs.check(plan)
+    (comparison,) = runs.perform(plan, tmp_path, lambda event: None, workers=1)
+    assert list(comparison.best) == list(VARIANTS)
+    found = journal(tmp_path)
+    assert found["linas", 0] != found["linas/told", 0]
+    assert found["nsga2", 0] != found["nsga2/5", 0]
+    assert found["nsga2", 0] != found["nas.searchers.screened:ScreenedNSGA2/told", 0]
+    runs.check_names(["nsga2/5"], {"nsga2/5": {"population": 5}})
+    with pytest.raises(InvalidJob, match="nsga3/a has no option 'populatoin'"):
+        runs.check_names(["nsga3/a"], {"nsga3/a": {"populatoin": 5}})
+
+
+def test_who_is_told_more_than_was_evaluated_is_said(tmp_path):
+    told = {"linas/told": {"exact_costs": True}}
+    request = ProblemRequest(table=write_table(tmp_path / "t.csv"), space="conv_macro", objectives="acc:max,macs:min")
+    plan = runs.Plan(
+        problems=problems_of(request), searchers=["surrogate", "linas", "linas/told", "nsga2"], options=told
+    )
+    first, second = runs.knowledge(plan)
+    assert first == "t: macs can be computed; only surrogate, linas/told is told so, linas, nsga2 is not"
+    assert "its settings were chosen on the accuracies of nb201" in second
+    assert runs.knowledge(runs.Plan(problems=plan.problems, searchers=["nsga2", "linas"])) == []
+
+
+@pytest.mark.parametrize("predictor", ["boosted_trees", "nearest"])
+def test_an_oracle_can_be_of_another_kind_than_the_model_of_surrogate(tmp_path, predictor):
+    command = ["benchmark", "search", "--oracle", str(write_table(tmp_path / "t.csv")), "--space", "conv_macro"]
+    command += ["--objectives", "acc:max,macs:min", "--predictor", predictor, "--searcher", "surrogate,nsga2"]
+    command += ["--seeds", "1", "--evaluations", "12", "--workers", "1", "--no-mlflow", "--output", str(tmp_path / "o")]
+    result = nas(*command)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "oracle_t: macs can be computed; only surrogate is told so, nsga2 is not" in text
+    with (tmp_path / "o" / "summary.csv").open() as file:
+        assert {row["problem"] for row in csv.DictReader(file)} == {"oracle_t"}
