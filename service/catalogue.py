@@ -59,6 +59,7 @@ SAMPLERS = {
     "path_adaptive": Entry(
         "supernets.samplers:PathAdaptive", "PA&DA: draws choices by the gradient norms of their weights"
     ),
+    "prior": Entry("supernets.samplers:Prior", "a control: prefers choices with weights, by a fixed prior"),
     "sorted": Entry("supernets.samplers:Sorted", "SortedNet: nested subnets, from the smallest to the whole network"),
     "shift": Entry("supernets.samplers:Shift", "ShiftNAS, experimental: prefers the costs that are least trained"),
 }

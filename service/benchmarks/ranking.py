@@ -20,7 +20,17 @@ from search_spaces import Space
 from service import catalogue
 from service.benchmarks import ranking_run
 from service.benchmarks.proxy_benchmark import BASELINES, TableRequest, Truth, read_truth
-from service.benchmarks.ranking_methods import METHODS, chosen_methods, for_all, for_one, passes, with_budget
+from service.benchmarks.ranking_methods import (
+    METHODS,
+    Method,
+    chosen_methods,
+    for_all,
+    for_one,
+    passes,
+    stages,
+    with_budget,
+    with_steps_per_path,
+)
 from service.benchmarks.ranking_run import Judging, Run
 from service.benchmarks.ranking_workers import in_processes
 from service.errors import InvalidJob
@@ -36,8 +46,11 @@ from service.job.preparation import prepare_folder
 from service.run.events import stage_seconds
 from service.run.score import data_fields
 from service.tracking import sync
+from supernets.samplers.prior import Prior
 
 TOP_PERCENT = 5.0
+UNTRAINED_PRIOR = "prior untrained"
+"""A control: how probable the choices are for the sampler `prior`, of which nothing is trained."""
 _PUBLISHED_TRAINING = {
     **{"lr": 0.05, "weight_decay": 2.5e-4, "batch_size": 256, "clip_norm": 5.0},
     **{"label_smoothing": 0.0, "warmup_fraction": 0.0, "nesterov": False, "decayed": "all"},
@@ -59,6 +72,7 @@ class Request:
         seeds: Trainings of each method.
         epochs: Budget in passes over the training images with one subnet a step.
         passes: Budget in forward and backward passes.
+        per_path: Whether methods with splits train each choice as often as the others do, which costs more passes.
         judging: How accuracies are measured.
         output: Folder of all jobs.
     """
@@ -72,6 +86,7 @@ class Request:
     seeds: int = 3
     epochs: float | None = None
     passes: int | None = None
+    per_path: bool = False
     judging: Judging
     output: Path
 
@@ -104,7 +119,8 @@ class Comparison:
     Attributes:
         plan: Plan that was carried out.
         ranked: Ranking quality of methods and baselines.
-        costs: Method -> passes, and seconds of training and of evaluation, each the mean over seeds.
+        costs: Method -> passes, seconds of training and of evaluation, and the agreement of its ranking with that by
+            number of parameters, each the mean over seeds.
     """
 
     plan: Plan
@@ -137,11 +153,22 @@ def plan(request: Request) -> Plan:
         for name, job in jobs.items():
             method, label = METHODS[name], f"{name.replace('+', '-')}-seed{seed}"
             seeded = with_budget(replace(job, seed=seed, name=f"{space.name}-{label}"), method, space, epochs)
+            if request.per_path and seeded.train.split is not None:
+                wanted = _steps_per_path(base, space, epochs, epoch_steps)
+                seeded = with_steps_per_path(seeded, method, space, epoch_steps, wanted)
             _check_split(name, seeded, space, epoch_steps)
             folder = prepare_folder(seeded, request.output / label)
             spent = passes(seeded, method, space, epoch_steps)
-            runs.append(Run(method=name, job=seeded, folder=folder, passes=spent))
+            ways = stages(seeded, method, space, epoch_steps)
+            runs.append(Run(method=name, job=seeded, folder=folder, passes=spent, stages=ways))
     return Plan(base=base, space=space, truth=truth, runs=runs, judging=request.judging, output=request.output)
+
+
+def _steps_per_path(base: Job, space: Space, epochs: float, epoch_steps: int) -> float:
+    """Return how many steps train each choice where one random subnet a step is trained."""
+    single = Method("", {})
+    alone = with_budget(replace(base, train=replace(base.train, split=None)), single, space, epochs)
+    return stages(alone, single, space, epoch_steps).per_path
 
 
 def _check_split(method: str, job: Job, space: Space, epoch_steps: int) -> None:
@@ -283,7 +310,10 @@ def compared(plan: Plan) -> Comparison:
             cost: float(np.mean([m[f"ranking/{cost}"] for m in metrics]))
             for cost in ("passes", "train_seconds", "evaluation_seconds")
         }
+        params = np.asarray(plan.space.costs(architectures)["params"], float)
+        costs[name]["params_kendall"] = float(np.mean([kendall(percent, params) for percent in scores[name].values()]))
     baselines = {name: np.asarray(plan.space.costs(architectures)[name], float) for name in BASELINES}
+    baselines[UNTRAINED_PRIOR] = Prior(space=plan.space).log_probabilities(architectures)
     ranked = compare(scores, plan.truth.percent, baselines=baselines, top_percent=TOP_PERCENT, seed=plan.base.seed)
     columns = {f"{name} seed {seed}": column for name, of in scores.items() for seed, column in of.items()}
     ranking_run.write_accuracies(plan.output / "accuracies.csv", plan.truth, {**baselines, **columns})

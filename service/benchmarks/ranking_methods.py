@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from search_spaces import Space
 from service.catalogue import suggestion
 from service.errors import InvalidJob
+from service.job import splits
 from service.job.job import Job
 
 _ALL_CHOICES = -1
@@ -58,6 +61,7 @@ METHODS: Mapping[str, Method] = {
         {"split": {"rounds": 1, "groups": None, "restart": False}},
     ),
     "pa_da+gm": Method("PA&DA with two gradient-matching splits", {**_PA_DA, "split": _GM}),
+    "prior": Method("choices with weights more often, by a fixed prior: the control of pa_da", {"sampler": "prior"}),
     "shift": Method("bins of cost, the least trained preferred (ShiftNAS)", {"sampler": "shift"}),
     "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}),
 }
@@ -71,6 +75,80 @@ _UNLESS_SAID: Mapping[str, Any] = {
 def with_budget(job: Job, method: Method, space: Space, epochs: float) -> Job:
     """Return the job with as many epochs as cost the same as `epochs` of a method with one subnet per step."""
     return replace(job, train=replace(job.train, epochs=epochs / method.subnets_of(job, space)))
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the stages of a training are.
+
+    Attributes:
+        steps: Steps of one part in each stage; of the whole supernet alone where nothing is split.
+        parts: Parts of each stage, as many as there can be at most.
+        repeats: Batches that choices are compared on; 0 where nothing is split.
+        per_path: Steps that train one choice of a decision, in the parts that are ranked in the end, on average.
+    """
+
+    steps: tuple[int, ...]
+    parts: tuple[int, ...]
+    repeats: int
+    per_path: float
+
+
+def stages(job: Job, method: Method, space: Space, epoch_steps: int) -> Stages:
+    """Return the stages of a training, before it begins.
+
+    Raises:
+        ValueError: There are too few passes for the splits.
+    """
+    subnets, split = method.subnets_of(job, space), job.train.split
+    choices = float(np.mean(space.choice_counts[space.choice_counts > 1]))
+    if split is None:
+        steps = passes(job, method, space, epoch_steps) // subnets
+        return Stages((steps,), (1,), 0, steps * subnets / choices)
+    budget = splits.budget(job.train, space, epoch_steps)
+    most = split.groups or max(len(decision.choices) for decision in splits.splittable_of(space, split))
+    parts = tuple(most**stage for stage in range(split.rounds + 1))
+    spent = [share * (budget.total - budget.reserved) / n for share, n in zip(budget.shares, parts)]
+    repeats = getattr(budget, "repeats", split.repeats)  # what it comes to where the split does not say
+    way = spent[-1] if split.restart else sum(spent)  # a part inherits what the parts above it have learned
+    return Stages(tuple(int(steps / subnets) for steps in spent), parts, int(repeats), way / choices)
+
+
+_MOST_TIMES = 10_000  # of the epochs that others have
+_BISECTIONS = 20
+
+
+def with_steps_per_path(job: Job, method: Method, space: Space, epoch_steps: int, wanted: float) -> Job:
+    """The job with as few epochs as train each choice as often as a training without splits does.
+
+    So are published comparisons: every part is trained as long as the whole is elsewhere, and costs as much again.
+
+    Args:
+        job: With a budget of passes that is equal to that of others.
+        method: Of the job.
+        space: Of the job.
+        epoch_steps: Batches of an epoch.
+        wanted: Steps of each path.
+    """
+
+    def longer(times: float) -> Job:
+        return replace(job, train=replace(job.train, epochs=job.train.epochs * times))
+
+    def suffices(times: float) -> bool:
+        try:
+            return stages(longer(times), method, space, epoch_steps).per_path >= wanted
+        except ValueError:  # too little even to compare choices
+            return False
+
+    low, high = 0.0, 1.0
+    while not suffices(high):
+        low, high = high, 2 * high
+        if high > _MOST_TIMES:
+            raise InvalidJob([f"--equal: no budget trains each of the parts for {wanted:,.0f} steps a path"])
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return longer(high)
 
 
 def passes(job: Job, method: Method, space: Space, epoch_steps: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from nas.rank_agreement import MEASURES
-from service.benchmarks.ranking import TOP_PERCENT, Comparison, Plan, settings
+from service.benchmarks.ranking import TOP_PERCENT, UNTRAINED_PRIOR, Comparison, Plan, settings
 from service.benchmarks.ranking_methods import METHODS
 from service.job.folder import read_json, write_json, write_whole
 from service.report.terminal import numbers_table
@@ -18,7 +18,8 @@ from service.tracking.finished import FinishedRun, log_finished
 from service.tracking.sync import SyncResult
 from supernets.estimate import Estimate
 
-_COSTS = ("passes", "train_seconds", "evaluation_seconds")
+_COSTS = ("passes", "train_seconds", "evaluation_seconds", "params_kendall")
+_STAGES = ("repeats", "steps_of_a_part", "steps_a_path")
 _TITLES = {"spearman": "Spearman", "kendall": "Kendall", "top_precision": f"top {TOP_PERCENT:g} % precision"}
 
 
@@ -29,27 +30,45 @@ def budget_lines(plan: Plan) -> str:
     for name in dict.fromkeys(run.method for run in plan.runs):
         epochs = f"{first[name].job.train.epochs:g} epochs of steps"
         lines.append(f"{name}: {first[name].passes:,} passes ({epochs}), {METHODS[name].summary}")
+        ways = first[name].stages
+        if ways.repeats:
+            parts = ", ".join(f"{parts} x {steps:,}" for parts, steps in zip(ways.parts, ways.steps))
+            lines.append(f"  parts x steps of each stage: {parts}; choices compared on {ways.repeats} batches")
     return "\n".join(lines)
 
 
 def ranking_table(comparison: Comparison) -> Table:
-    """Return a table of methods and baselines: mean over seeds with 95 % intervals, passes and seconds of a
-    training.
-    """
+    """Return a table of methods and baselines: mean over seeds with 95 % intervals, and the agreement with params."""
     plan = comparison.plan
     title = f"Ranking of {len(plan.truth.percent):,} architectures of {plan.space.name} ({plan.truth.provenance})"
-    caption = "mean over seeds, 95 % intervals; passes and seconds are those of one training"
-    table = numbers_table(
-        title, "method", "seeds", *(_TITLES[name] for name in _ordered()), "passes", "training", "evaluation"
+    caption = (
+        "mean over seeds, 95 % intervals; with params: Kendall of the ranking with that by parameters; "
+        f"{UNTRAINED_PRIOR}: choices with weights counted"
     )
+    table = numbers_table(title, "method", "seeds", *(_TITLES[name] for name in _ordered()), "with params")
     table.caption, table.caption_justify = caption, "left"
     for name, ranked in comparison.ranked.items():
         costs = comparison.costs.get(name)
         numbers = [_interval(ranked.measures[measure]) for measure in _ordered()]
-        spent = ["0", "-", "-"]
-        if costs is not None:
-            spent = [f"{costs['passes']:,.0f}", *(duration(costs[cost]) for cost in _COSTS[1:])]
-        table.add_row(name, str(len(ranked.seeds)) if costs is not None else "-", *numbers, *spent)
+        seeds, params = ("-", "-") if costs is None else (str(len(ranked.seeds)), f"{costs['params_kendall']:.3f}")
+        table.add_row(name, seeds, *numbers, params)
+    return table
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Return a table of the passes, steps and seconds of one training of each method."""
+    table = numbers_table(
+        "One training",
+        *("method", "passes", "parts", "steps of a part", "steps a path", "repeats", "training", "evaluation"),
+    )
+    table.caption = "a part: of those ranked in the end; a path: one choice of a decision, on average"
+    table.caption_justify = "left"
+    ways_of = {run.method: run.stages for run in comparison.plan.runs}
+    for name, costs in comparison.costs.items():
+        ways = ways_of[name]
+        spent = [f"{costs['passes']:,.0f}", str(ways.parts[-1]), f"{ways.steps[-1]:,}", f"{ways.per_path:,.0f}"]
+        seconds = [duration(costs[cost]) for cost in ("train_seconds", "evaluation_seconds")]
+        table.add_row(name, *spent, str(ways.repeats or "-"), *seconds)
     return table
 
 
@@ -71,7 +90,7 @@ def write_comparison(comparison: Comparison) -> Path:
     """Return everything in the tables, and the value of each seed, as csv."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["method", "seed", *_columns(), *(f"lead_{name}" for name in _columns()), *_COSTS])
+    writer.writerow(["method", "seed", *_columns(), *(f"lead_{name}" for name in _columns()), *_COSTS, *_STAGES])
     for row in _rows(comparison):
         writer.writerow(row)
     return write_whole(comparison.plan.output / "ranking.csv", text.getvalue())
@@ -101,13 +120,16 @@ def log_comparison(comparison: Comparison) -> SyncResult:
 
 def _rows(comparison: Comparison) -> Iterator[list[Any]]:
     """Yield one row for the mean of each method, then one for each of its seeds."""
+    ways_of = {run.method: run.stages for run in comparison.plan.runs}
     for name, ranked in comparison.ranked.items():
         costs = comparison.costs.get(name, {})
         spent = [costs.get(cost, "") for cost in _COSTS]
+        ways = ways_of.get(name)
+        spent += [""] * len(_STAGES) if ways is None else [ways.repeats, ways.steps[-1], round(ways.per_path)]
         yield [name, "mean", *_numbers(ranked.measures), *_numbers(ranked.lead), *spent]
         for place, seed in enumerate(ranked.seeds if costs else ()):
             values = [number for measure in _ordered() for number in (ranked.of_seeds[measure][place], "", "")]
-            yield [name, seed, *values, *[""] * len(_columns()), *[""] * len(_COSTS)]
+            yield [name, seed, *values, *[""] * len(_columns()), *[""] * len(_COSTS + _STAGES)]
 
 
 def _numbers(estimates: Mapping[str, Estimate]) -> list[Any]:

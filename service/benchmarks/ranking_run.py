@@ -16,6 +16,7 @@ from nas.ranking import BatchNorm, RankingImages, rank
 from nas.search.journal import Evaluation, Journal, read_evaluations
 from search_spaces import Architecture
 from service.benchmarks.proxy_benchmark import Truth
+from service.benchmarks.ranking_methods import Stages
 from service.job.building import data_source
 from service.job.device import torch_device
 from service.job.folder import write_whole
@@ -56,12 +57,14 @@ class Run:
         job: Job that is trained; its seed is that of this run.
         folder: Folder of the job.
         passes: Forward and backward passes of the training.
+        stages: How long it trains what.
     """
 
     method: str
     job: Job
     folder: Path
     passes: int
+    stages: Stages
 
     @property
     def label(self) -> str:

@@ -18,6 +18,13 @@ class Norm(StrEnum):
     calibrated = "calibrated"
 
 
+class Equal(StrEnum):
+    """What methods share."""
+
+    passes = "passes"
+    path = "path"
+
+
 def benchmark_ranking(
     source: Annotated[
         str | None,
@@ -39,6 +46,10 @@ def benchmark_ranking(
     budget: Annotated[
         int | None, typer.Option(metavar="PASSES", min=1, help="Passes of a training, instead of --epochs.")
     ] = None,
+    equal: Annotated[
+        Equal,
+        typer.Option("--equal", help="What all methods share: passes, or the steps that train a path."),
+    ] = Equal.passes,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 3,
     archs: Annotated[int, typer.Option(min=3, help="Random rows of the table to rank.")] = 500,
     images: Annotated[
@@ -67,9 +78,14 @@ def benchmark_ranking(
     intervals. The same command resumes an interrupted one, and adds more methods,
     seeds or rows to its results.
 
+    Parts of a split share the passes, so each choice is trained less than in
+    published comparisons. --equal path trains each choice as often as without
+    splits, with more passes. The method prior is a control: a sampler that prefers
+    choices with weights and learns nothing.
+
     [bold]Methods[/]
       uniform, fair, sandwich, pa_da, path_adaptive, data_adaptive, gm, few_shot,
-      pa_da+gm, shift, sorted. A setting of one method: --set gm:train.split.rounds=1
+      pa_da+gm, shift, sorted, prior. A setting of one: --set gm:train.split.rounds=1
 
     [bold]Examples[/]
       nas benchmark ranking --space nasbench201 --table nb201.csv.gz
@@ -94,6 +110,7 @@ def benchmark_ranking(
         seeds=seeds,
         epochs=epochs,
         passes=budget,
+        per_path=equal is Equal.path,
         judging=Judging(batch_norm=batch_norm.value, images=images, batch_size=batch),
         output=output,
     )
@@ -104,6 +121,7 @@ def benchmark_ranking(
             comparison = ranking.perform(plan, observer, typer.echo, workers=workers)
         out = console()
         out.print(ranking_report.ranking_table(comparison))
+        out.print(ranking_report.cost_table(comparison))
         if (leads := ranking_report.lead_table(comparison)) is not None:
             out.print(leads)
         written = ranking_report.write_comparison(comparison)

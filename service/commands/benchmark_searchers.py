@@ -11,6 +11,7 @@ from service.commands.shared import console, display, log_benchmark, resumable
 from service.errors import fail, readable_errors
 
 if TYPE_CHECKING:
+    from service.benchmarks.search_benchmark import Plan
     from service.benchmarks.search_problems import ProblemRequest
 
 
@@ -131,7 +132,6 @@ def benchmark_search(
         runs.check_names(searchers, options)
         targets = targets_of(searchers, names_of(target))
         problems, earlier = problems_of(request), _earlier(request, warm_start)
-        _tell_notes(problems)
         plan = runs.Plan(
             problems=problems,
             searchers=[name + end for name in searchers for end in ("", runs.WARM)[: 1 + len(earlier)]],
@@ -142,8 +142,7 @@ def benchmark_search(
             options=options,
         )
         runs.check(plan)
-        for line in runs.knowledge(plan):
-            typer.echo(line)
+        _tell_notes(plan)
         with resumable("the same command"), display() as observer:
             comparisons = runs.perform(plan, output, observer, workers=workers)
         _show(comparisons, targets, output)
@@ -151,10 +150,14 @@ def benchmark_search(
             log_benchmark(finished_runs(plan, comparisons, targets, output))
 
 
-def _tell_notes(problems: list[Any]) -> None:
-    for problem in problems:
+def _tell_notes(plan: "Plan") -> None:
+    from service.benchmarks.search_benchmark import knowledge
+
+    for problem in plan.problems:
         for note in problem.notes:
             typer.echo(f"{problem.name}: {note}")
+    for line in knowledge(plan):
+        typer.echo(line)
 
 
 def _earlier(request: "ProblemRequest", warm_start: str | None) -> list[Any]:

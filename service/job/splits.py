@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search_spaces import Space
+from search_spaces import Decision, Space
 from search_spaces.errors import FieldError
 from service.job.samplers import maker
 from supernets.training.config import TrainConfig
@@ -12,6 +12,7 @@ from supernets.training.phases import phases
 
 if TYPE_CHECKING:
     from supernets.training.few_shot_budget import Budget, MakePhases
+    from supernets.training.split_config import SplitConfig
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
@@ -24,6 +25,13 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
         splittable(space, config.split)
     except FieldError as error:
         yield _placed(error)
+
+
+def splittable_of(space: Space, split: "SplitConfig") -> "list[Decision]":
+    """Return the decisions that may be split."""
+    from supernets.training.few_shot_budget import splittable
+
+    return splittable(space, split)
 
 
 def part_phases(config: TrainConfig) -> "MakePhases":

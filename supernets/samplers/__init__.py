@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from supernets.samplers.fair import Fair
     from supernets.samplers.fixed import Fixed
     from supernets.samplers.path_adaptive import PathAdaptive
+    from supernets.samplers.prior import Prior
     from supernets.samplers.sampler import MakeSampler, Sampler, exact_cost, offered
     from supernets.samplers.sandwich import Sandwich
     from supernets.samplers.shift import Shift
@@ -25,6 +26,7 @@ __all__ = [
     "Fixed",
     "MakeSampler",
     "PathAdaptive",
+    "Prior",
     "Sampler",
     "Sandwich",
     "Shift",

@@ -66,7 +66,7 @@ def test_every_sampler_says_what_it_wants(name, space):
     assert isinstance(sampler, Sampler)
     assert sampler.distillation == ("in_place" if name == "sandwich" else "none")
     assert sampler.average_losses == (name == "sorted")
-    assert sampler.draws_from_parts == (name in ("uniform", "path_adaptive"))
+    assert sampler.draws_from_parts == (name in ("uniform", "path_adaptive", "prior"))
 
 
 def test_every_drawn_architecture_is_of_the_space(name, space):

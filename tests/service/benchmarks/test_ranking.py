@@ -249,6 +249,7 @@ def test_the_command_prints_tables_and_writes_them(finished, tmp_path: Path) -> 
     assert [(row["method"], row["seed"]) for row in rows] == [
         ("uniform", "mean"), ("uniform", "0"), ("uniform", "1"),
         ("sandwich", "mean"), ("sandwich", "0"), ("sandwich", "1"), ("params", "mean"), ("macs", "mean"),
+        ("prior untrained", "mean"),
     ]  # fmt: skip
     assert float(rows[0]["passes"]) == float(rows[3]["passes"]) == 8
     assert rows[0]["lead_kendall"] == "" != rows[3]["lead_kendall"]
@@ -376,3 +377,43 @@ def test_split_supernets_are_ranked_through_their_parts(tmp_path: Path) -> None:
     assert [event["event"] for event in events].count("split") == 1
     again = performed(request(tmp_path, sets=sets, methods="pa_da+gm", seeds=1, epochs=1.5))[0]
     assert again.ranked == comparison.ranked
+
+
+# ---- controls -----------------------------------------------------------------------------------------------------
+
+
+SPLIT = ["few_shot:train.split.repeats=1", "gm:train.split.repeats=1"]
+
+
+def test_methods_with_splits_can_train_each_path_as_often_as_the_others(tmp_path) -> None:
+    given = {"methods": "uniform,prior,few_shot,gm", "seeds": 1, "epochs": 40.0, "sets": [*SETS, *SPLIT]}
+    equal = {run.method: run for run in benchmark.plan(request(tmp_path, **given)).runs}
+    assert {run.passes for run in equal.values()} == {160}
+    whole = equal["uniform"].stages
+    assert (whole.steps, whole.parts, whole.repeats, whole.per_path) == ((160,), (1,), 0, 32)
+    for name, parts in (("few_shot", (1, 5)), ("gm", (1, 2, 4))):
+        ways = equal[name].stages
+        assert (ways.parts, ways.repeats) == (parts, 1)
+        assert ways.per_path < 0.5 * whole.per_path
+        assert sum(n * steps for n, steps in zip(ways.parts, ways.steps)) <= 160
+    other = request(tmp_path, **given, per_path=True, output=tmp_path / "path")
+    longer = {run.method: run for run in benchmark.plan(other).runs}
+    assert longer["uniform"].passes == longer["prior"].passes == 160
+    for name in ("few_shot", "gm"):
+        assert whole.per_path <= longer[name].stages.per_path < 1.1 * whole.per_path
+        assert longer[name].passes > 2 * 160
+
+
+def test_every_table_has_the_prior_that_learns_nothing_and_the_parameters(finished) -> None:
+    folder, comparison = finished
+    architectures = comparison.plan.truth.rows.architectures
+    convolutions = [sum("conv" in str(choice) for choice in a.values()) for a in architectures]
+    rows = read(folder / "out" / "accuracies.csv")
+    assert kendall(np.array([float(row["prior untrained"]) for row in rows]), np.array(convolutions)) == 1.0
+    assert set(comparison.ranked) >= {"params", "macs", "prior untrained"}
+    for name in ("uniform", "sandwich"):
+        params = [float(row["params"]) for row in rows]
+        taus = [
+            kendall(np.array([float(row[f"{name} seed {seed}"]) for row in rows]), np.array(params)) for seed in (0, 1)
+        ]
+        assert comparison.costs[name]["params_kendall"] == pytest.approx(np.mean(taus))
