@@ -394,14 +394,14 @@ def test_methods_with_splits_can_train_each_path_as_often_as_the_others(tmp_path
     for name, parts in (("few_shot", (1, 5)), ("gm", (1, 2, 4))):
         ways = equal[name].stages
         assert (ways.parts, ways.repeats) == (parts, 1)
-        assert ways.per_path < 0.5 * whole.per_path
+        assert ways.per_path < 0.9 * whole.per_path
         assert sum(n * steps for n, steps in zip(ways.parts, ways.steps)) <= 160
     other = request(tmp_path, **given, per_path=True, output=tmp_path / "path")
     longer = {run.method: run for run in benchmark.plan(other).runs}
     assert longer["uniform"].passes == longer["prior"].passes == 160
     for name in ("few_shot", "gm"):
         assert whole.per_path <= longer[name].stages.per_path < 1.1 * whole.per_path
-        assert longer[name].passes > 2 * 160
+        assert longer[name].passes > 1.2 * 160
 
 
 def test_every_table_has_the_prior_that_learns_nothing_and_the_parameters(finished) -> None:
