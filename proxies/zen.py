@@ -86,7 +86,7 @@ class ZenRunning(Zen):
         repeats: How often weights and inputs are drawn.
         batch: Inputs of each repetition.
         gamma: Size of the noise.
-        variance: Of a batch norm: the `running` one, or of its `batch`.
+        variance: Variance of a batch norm: the `running` one, or that of its `batch`.
     """
 
     variance: Literal["batch", "running"] = "running"

@@ -25,7 +25,7 @@ class BoostedTrees:
         trees: Number of trees.
         depth: Depth of each.
         lr: Share of each that counts.
-        seed: Of the rows and columns that a tree sees.
+        seed: Seed of the rows and columns that a tree sees.
     """
 
     trees: int = 300

@@ -61,7 +61,7 @@ class Redrawn(Mutation):
     """A share of the genes becomes another choice, drawn uniformly.
 
     Args:
-        choices: Of every gene [D].
+        choices: Number of choices of every gene [D].
         rate: Share of the genes that changes, among those that have another choice.
     """
 

@@ -119,14 +119,14 @@ _BISECTIONS = 20
 
 
 def with_steps_per_path(job: Job, method: Method, space: Space, epoch_steps: int, wanted: float) -> Job:
-    """The job with as few epochs as train each choice as often as a training without splits does.
+    """Return the job with as few epochs as train each choice as often as a training without splits does.
 
     So are published comparisons: every part is trained as long as the whole is elsewhere, and costs as much again.
 
     Args:
         job: With a budget of passes that is equal to that of others.
-        method: Of the job.
-        space: Of the job.
+        method: Method of the job.
+        space: Space of the job.
         epoch_steps: Batches of an epoch.
         wanted: Steps of each path.
     """
