@@ -66,7 +66,7 @@ class Linas(Searcher):
         population: Architectures of a round, and members of the inner search.
         inner_evaluations: Predictions of one inner search.
         predictor: Makes the predictor of one objective.
-        mutation: Mutation of the inner search: the published `polynomial` one, or `redrawn`, which rounding leaves whole.
+        mutation: Mutation of the inner search: the published `polynomial` one, or `redrawn`, which rounding keeps.
         exact: Index of an objective that can be computed -> its losses [N] of encodings [N, D].
         exact_costs: Whether what can be computed is not predicted.
         features: What the predictors see: choices `one_hot`, or also the `summary` that `surrogate` sees.
