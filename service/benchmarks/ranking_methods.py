@@ -109,9 +109,9 @@ def stages(job: Job, method: Method, space: Space, epoch_steps: int) -> Stages:
     most = split.groups or max(len(decision.choices) for decision in splits.splittable_of(space, split))
     parts = tuple(most**stage for stage in range(split.rounds + 1))
     spent = [share * (budget.total - budget.reserved) / n for share, n in zip(budget.shares, parts)]
-    repeats = getattr(budget, "repeats", split.repeats)  # what it comes to where the split does not say
+    repeats = budget.repeats
     way = spent[-1] if split.restart else sum(spent)  # a part inherits what the parts above it have learned
-    return Stages(tuple(int(steps / subnets) for steps in spent), parts, int(repeats), way / choices)
+    return Stages(tuple(int(steps / subnets) for steps in spent), parts, repeats, way / choices)
 
 
 _MOST_TIMES = 10_000  # of the epochs that others have
