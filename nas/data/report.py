@@ -195,12 +195,19 @@ def _resolution_lines(report: DataReport) -> Iterator[str]:
     if not report.resolutions:
         return
     one = next(iter(report.resolutions.values()))
-    likely = " and ".join(f"{found.likely:.2g} {found.unit} on {split}" for split, found in report.resolutions.items())
-    least = " and ".join(f"{found.least:.2g}" for found in report.resolutions.values())
+    likely = " and ".join(
+        f"{_two_digits(found.likely)} {found.unit} on {split}" for split, found in report.resolutions.items()
+    )
+    least = " and ".join(_two_digits(found.least) for found in report.resolutions.values())
     yield (
         f"resolution: differences below {likely} cannot be told from chance, of two networks {one.assuming}; "
         f"below {least} {one.unit} for any two networks"
     )
+
+
+def _two_digits(value: float) -> str:
+    """Return a number with two digits that count, without an exponent: 7.7, 38, 100."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 # ---- warnings -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ archivers.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +90,28 @@ def read_folder(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Folder:
         if is_junk(entry.name):
             continue
         place = path / entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             there = entry.stat()
             if (there.st_dev, there.st_ino) not in lying_in:
                 folders[entry.name] = read_folder(place, lying_in)
         else:
-            (images if place.suffix.lower() in SUFFIXES else others).append(place)
+            is_image = place.suffix.lower() in SUFFIXES and _may_be_read(place)
+            (images if is_image else others).append(place)
     return Folder(path=path, folders=folders, images=tuple(images), others=tuple(others))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder. A link to itself is none; it is named with the files that cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _may_be_read(place: Path) -> bool:
+    """Return whether it is no pipe, socket or device: to open one may wait for ever."""
+    try:
+        mode = os.stat(place).st_mode
+    except OSError:  # it is named with the files that cannot be read
+        return True
+    return stat.S_ISREG(mode)

@@ -260,3 +260,14 @@ def test_damage_behind_the_first_frame_does_not_matter(tmp_path: Path):
     assert Image.open(BytesIO(content)).n_frames == 2
     (root / "a" / "cut.gif").write_bytes(content[:-20])
     load(DataConfig(source="folder", path=str(root)))
+
+
+@ways
+def test_a_pipe_is_no_image_and_a_link_to_itself_is_named_with_the_bad_ones(damaged: Path, way: str):
+    os.mkfifo(damaged / "cat" / "pipe.png")
+    (damaged / "cat" / "itself.png").symlink_to("itself.png")
+    config = DataConfig(source="folder", path=str(damaged), **WAYS[way])
+    with pytest.raises(InvalidExamples, match="13 of 53 images cannot be used") as caught:
+        load(config)
+    assert any("itself.png" in line for line in caught.value.lines)
+    assert not any("pipe.png" in line for line in caught.value.lines)

@@ -94,6 +94,11 @@ def test_sound_data_have_six_lines_at_most_and_no_warning():
     assert json.loads(json.dumps(report.to_json()))["by_class"]["train"] == {"cat": 200, "dog": 190}
 
 
+def test_a_resolution_of_three_digits_is_written_without_an_exponent():
+    lines = report_on(subject([30, 30], [2, 2], [50, 50]), Classification(2), 8).lines()
+    assert "below 100 points on validation and 9.8 points on test" in "\n".join(lines)
+
+
 def test_leaks_are_warned_of_with_their_number_and_names():
     of = subject([100, 100], [50, 50], [50, 50])
     digests = of.listings["train"].digest()[:3].tolist() + list(range(10**7, 10**7 + 97))
