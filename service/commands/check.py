@@ -76,25 +76,29 @@ def _report(job: "Job", folder: Path | None) -> "DataReport":
 
 def _job(data: str, job: str | None, sets: list[str]) -> "Job":
     """Return the job that says what is done with the data."""
-    from service.job.files import job_file, read_fields
     from service.job.given_data import on_other_data
     from service.job.loading import job_of
 
     if _is_job(data):
         if job is not None:
             fail(f"DATA: {data} is a job, and {job} another one; give data and a job, or one of them")
-        data, job = "", data
+        return job_of(_fields(data), sets)
+    return job_of(on_other_data(_ANY_SPACE if job is None else _fields(job), data, "DATA"), sets)
+
+
+def _fields(job: str) -> Mapping[str, Any]:
+    from service.job.files import job_file, read_fields
+
     try:
-        fields: Mapping[str, Any] = _ANY_SPACE if job is None else read_fields(job_file(job))
+        return read_fields(job_file(job))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return job_of(on_other_data(fields, data, "DATA") if data else fields, sets)
 
 
 def _is_job(text: str) -> bool:
     path = Path(text)
     known = text in catalogue.recipes() and text not in catalogue.DATA
-    return known or path.suffix in _JOB_SUFFIXES or _is_folder(text)
+    return known or path.suffix.lower() in _JOB_SUFFIXES or _is_folder(text)
 
 
 def _is_folder(text: str) -> bool:

@@ -21,9 +21,9 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
         InvalidJob: There is no such thing.
     """
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():  # an empty text would be the current folder
         return {"source": "npz" if any(path.glob("*train*.npz")) else "folder", "path": str(path)}
-    if path.is_file() and path.suffix == ".npz":
+    if path.is_file() and path.suffix.lower() == ".npz":
         return {"source": "npz", "path": str(path)}
     if text.startswith(_TIMM):
         return {"source": "timm", "dataset": text}
@@ -31,7 +31,7 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
         return {"source": text}
     others = f"a dataset of timm such as hfds/OWNER/NAME, or one of {', '.join(catalogue.DATA)}"
     allowed = f"a folder with one folder of images for each class, an .npz file, {others}"
-    wrong = f"{text} is not a source of data" if path.exists() else f"{text!r}: no such folder, file or source"
+    wrong = f"{text} is not a source of data" if text and path.exists() else f"{text!r}: no such folder, file or source"
     raise InvalidJob([f"{option}: {wrong}; give {allowed}"])
 
 
@@ -53,4 +53,4 @@ def on_other_data(fields: Mapping[str, Any], text: str, option: str = "--data") 
 def is_data(text: str) -> bool:
     """Return whether a folder that is named as a job holds data instead: it is no job folder, and no recipe."""
     path = Path(text).expanduser()
-    return text not in catalogue.recipes() and path.is_dir() and not (path / "job.json").exists()
+    return text != "" and text not in catalogue.recipes() and path.is_dir() and not (path / "job.json").exists()

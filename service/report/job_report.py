@@ -172,9 +172,8 @@ def summary_lines(folder: Path) -> list[str]:
         beside = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         seconds = finite((result or {}).get("seconds"))
         took = "" if seconds is None else f" in {_exact_duration(seconds)}"
-        lines.append(
-            f"{len(members)} networks on the front of {len(rows)} evaluations{f' ({beside})' if beside else ''}{took}"
-        )
+        networks = "1 network" if len(members) == 1 else f"{len(members)} networks"
+        lines.append(f"{networks} on the front of {len(rows)} evaluations{f' ({beside})' if beside else ''}{took}")
     shown = shown_of(front)
     if members:
         first = min(members, key=lambda member: cheapest(member, shown))

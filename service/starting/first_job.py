@@ -98,7 +98,7 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
             break
     if shares.total_s > _TOO_LONG * wish.budget_s:
         least = f"{shares.epochs:g} epochs and {shares.evaluations} networks take {shares.total_s / 60:.1f} min"
-        raise InvalidJob([f"--budget: {wish.budget_s / 60:g} min are too short for these data here: {least}"])
+        raise InvalidJob([f"--budget: {wish.budget_s:g} s are too short for these data here: {least}"])
     return FirstJob(
         wish=wish,
         job=_budgeted(fields, chosen.space, shares),

@@ -33,6 +33,12 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def test_an_empty_name_is_not_the_current_folder_and_endings_may_be_capitals(tmp_path: Path, photos: Path) -> None:
+    assert "DATA: '': no such folder" in check("", status=2)
+    shutil.copy(PLUGIN, tmp_path / "JOB.YAML")
+    assert "is a job, and" in check(tmp_path / "JOB.YAML", "my.yaml", status=2)
+
+
 def test_a_folder_has_six_lines(photos: Path) -> None:
     lines = check(photos).splitlines()
     assert [line.partition(":")[0] for line in lines[:6]] == TOPICS

@@ -129,7 +129,7 @@ def test_table_lists_the_front_cheapest_first(job):
 def test_summary_names_size_best_and_device(job):
     write_report(job)
     lines = summary_lines(job)
-    assert re.fullmatch(r"\d+ networks on the front of 30 evaluations \(.*1 failed\) in 2 min 42 s", lines[0])
+    assert re.fullmatch(r"\d+ networks? on the front of 30 evaluations \(.*1 failed\) in 2 min 42 s", lines[0])
     assert lines[1].startswith("most accurate: ")
     assert lines[3] == "latency of AMD EPYC, torch 2.10, fp32, batch 1, 1 thread"
     assert lines[4].startswith("latency is that of torch 2.10, not of the exported ONNX file")

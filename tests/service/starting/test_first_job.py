@@ -86,10 +86,10 @@ def test_data_are_told_from_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for folder in ("photos", "quickstart", "job"):
         Path(folder).mkdir()
     Path("job/job.json").touch()
-    assert [is_data(name) for name in ("photos", "photos/", "quickstart", "job", "my.yaml")] == [
+    assert [is_data(name) for name in ("photos", "photos/", "quickstart", "job", "my.yaml", "")] == [
         True,
         True,
-        *[False] * 3,
+        *[False] * 4,
     ]
 
 
@@ -97,10 +97,13 @@ def test_what_is_no_data_is_refused_with_what_is(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for text, told in (
         ("nowhere", "no such folder, file or source"),
+        ("", "no such folder, file or source"),
         (str(tmp_path / "notes.txt"), "is not a source of data"),
     ):
         with pytest.raises(InvalidJob, match=f"DATA: .*{told}; give a folder with one folder of images"):
             data_fields(text, "DATA")
+    (tmp_path / "PHOTOS.NPZ").touch()
+    assert data_fields(str(tmp_path / "PHOTOS.NPZ"), "DATA")["source"] == "npz"
     assert data_fields("hfds/owner/name", "DATA") == {"source": "timm", "dataset": "hfds/owner/name"}
 
 
