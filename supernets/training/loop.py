@@ -23,6 +23,7 @@ from supernets.training.schedule import Stretch, first_steps, lr_at
 from supernets.training.steps.step import Moment, Step
 
 Observer = Callable[[dict[str, Any]], None]
+SURELY_DIVERGED = 1000.0  # times the loss before the first update, where nothing later is known to compare with
 CHECK_EVERY = 20  # steps between looks at the loss; the only moments at which the host waits for the device
 
 
@@ -106,6 +107,7 @@ class _Loop:
         self.lr, self.lr_scale = 0.0, 1.0
         self.usual_loss: float | None = None
         self.first_loss = self.go.first_loss
+        self.opening_loss: torch.Tensor | None = None
         self.snapshot: dict[str, Any] = {}
         self.losses = torch.zeros((), device=self.step.device)
         self.last_save = self.last_check = time.monotonic()
@@ -171,7 +173,10 @@ class _Loop:
             progress=phase.progress(begun / self._phase_steps),
             generator=generator,
         )
-        self.losses += self.step(batch, moment)
+        loss = self.step(batch, moment)
+        if self.opening_loss is None:
+            self.opening_loss = loss.detach().clone()  # before any update of this run
+        self.losses += loss
         self.number += 1
 
     def _end_epoch(self) -> None:
@@ -219,7 +224,8 @@ class _Loop:
     def _highest(self) -> float:
         """Return the highest loss that does not count as divergence, on the scale of the first losses."""
         if self.usual_loss is None or self.first_loss is None:
-            return float("inf")
+            opening = 0.0 if self.opening_loss is None else float(self.go.processes.mean(self.opening_loss.clone()))
+            return SURELY_DIVERGED * (1.0 + abs(opening if self.first_loss is None else self.first_loss))
         return self.usual_loss + abs(self.usual_loss) + 0.5 * abs(self.first_loss)
 
     def _report(self, loss: float, steps: int) -> None:
