@@ -256,7 +256,7 @@ def test_endless_divergence_ends_with_a_clear_error():
 
 def test_a_loss_that_explodes_before_the_first_look_does_not_count_as_usual():
     """Finite, but a thousand times that before the first update: no later loss may be measured by it."""
-    with pytest.raises(RuntimeError, match="training diverges: loss .* rolled back 2 times, lower lr"):
+    with pytest.raises(RuntimeError, match=r"training diverges: loss .* rolled back 2 times, lower lr"):
         trained(tiny_config(sampler="uniform", lr=1e6, clip_norm=None, max_rollbacks=2, warmup_fraction=0.0))
 
 
