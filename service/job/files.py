@@ -14,7 +14,7 @@ import yaml
 from service import own_code
 from service.catalogue import recipes, suggestion
 from service.job import places
-from service.job.inside import require_inside
+from service.job.inside import holds_job
 from service.job.tracking import without_password
 
 _EARLIER_NAMES = {("search", "calibration_images"): "calibration_examples"}
@@ -101,8 +101,7 @@ def job_file(source: str | Path) -> Path:
     if str(source) in known:
         return known[str(source)]
     if path.is_dir():
-        if (path / "job.json").is_file():
-            require_inside(path)
+        if holds_job(path):
             return path / "job.json"
         raise ValueError(f"{path}: this folder holds no job.json, so it is not a job; {_recipe_hint(path.name)}")
     if path.suffix.lower() in JOB_FILES:

@@ -33,3 +33,15 @@ def require_inside(folder: Path) -> None:
                     raise InvalidJob([f"{path}: is a link that leads out of the job folder, to {target}; {replace}"])
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise InvalidJob([f"{path}: is neither a file nor a folder; remove it"])
+
+
+def holds_job(folder: Path) -> bool:
+    """Return whether a folder is that of a job; one that is, and that leads out of itself, is refused.
+
+    Raises:
+        InvalidJob: See `require_inside`.
+    """
+    if not os.path.lexists(folder / "job.json"):
+        return False
+    require_inside(folder)
+    return True

@@ -19,7 +19,7 @@ from service.job.environment import environment, version
 from service.job.files import with_todays_names
 from service.job.folder import read_json, write_json
 from service.job.front_file import read_front_file
-from service.job.inside import require_inside
+from service.job.inside import holds_job, require_inside
 from service.job.job import Job, SpaceConfig, to_dict
 from service.job.kept_data import SPLIT, job_data
 from service.job.store_address import environment_store
@@ -187,8 +187,7 @@ def saved_job(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidJob: The file is not what a job writes.
     """
-    require_inside(folder)
-    content = read_json(folder / "job.json")
+    content = read_json(folder / "job.json") if holds_job(folder) else None
     if content is None:
         raise InvalidJob([f"{folder}: holds no job.json, so it is not a job folder"])
     fields = without_password(with_todays_names(content["job"]))

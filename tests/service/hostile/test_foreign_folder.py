@@ -1,12 +1,15 @@
 """A job folder from someone else neither reads nor writes outside itself, and runs no code."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.errors import InvalidJob
+from service.job.preparation import saved_job
 from tests.service.hostile.small_job import job, nas, require_clean  # noqa: F401 - a fixture
 
 COMMANDS = (
@@ -100,3 +103,14 @@ def test_no_file_of_the_folder_runs_code(job, tmp_path, monkeypatch):  # noqa: F
     for command in COMMANDS:
         require_clean(nas(command[0], job, *command[1:]))
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_folder_that_is_no_job_is_called_so_whatever_links_it_has(tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "out").symlink_to("/etc")
+    with pytest.raises(InvalidJob, match=r"holds no job\.json, so it is not a job folder"):
+        saved_job(folder)
+    os.mkfifo(folder / "job.json")
+    with pytest.raises(InvalidJob, match=r"leads out of the job folder|is neither a file nor a folder"):
+        saved_job(folder)
