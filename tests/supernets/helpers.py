@@ -1,12 +1,22 @@
 """Supernets and training data for tests."""
 
 import time
+from typing import Any
 
 import torch
 
+from search_spaces import Space
 from search_spaces.elastic import ElasticBatchNorm2d, KernelTransforms
+from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet
 from supernets.streams import DATA_ORDER, SUBSET
+
+
+def tiny_mobilenet(**options: Any) -> Space:
+    """Return two narrow stages of one or two blocks for the images of `Images`, with other options where given."""
+    plain = {"kernels": (3, 5), "expands": (1, 2), "depths": (1, 2), "last_width": 16, "feature_width": 16}
+    narrow = {"stem_width": 8, "first_width": 8, "stage_widths": (8, 16), "strides": (1, 2)}
+    return small_mobilenet_v3(image_size=8, channels=1, classes=4, **{**narrow, **plain, **options})
 
 
 def scrambled(supernet: Supernet, seed: int = 0) -> Supernet:

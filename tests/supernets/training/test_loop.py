@@ -32,25 +32,11 @@ from supernets.training.loop import CHECK_EVERY
 from supernets.training.optimization import make_optimizer
 from supernets.training.schedule import lr_at
 from tests.killing import kill_after_progress
-from tests.supernets.helpers import Images
+from tests.supernets.helpers import Images, tiny_mobilenet
 
 
 def tiny_space() -> Space:
-    return small_mobilenet_v3(
-        image_size=8,
-        channels=1,
-        classes=4,
-        stem_width=8,
-        first_width=8,
-        stage_widths=(8, 16),
-        strides=(1, 2),
-        depths=(1, 2),
-        kernels=(3, 5),
-        expands=(1, 2, 3),
-        last_width=16,
-        feature_width=16,
-        dropout=0.1,
-    )
+    return tiny_mobilenet(expands=(1, 2, 3), dropout=0.1)
 
 
 def tiny_config(**changes) -> TrainConfig:

@@ -10,29 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from search_spaces import Space
-from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Classification, Moment, Phase, Supernet, TrainConfig, Uniform
 from supernets.training.optimization import make_optimizer
 from supernets.training.steps.supernet import SupernetStep
-from tests.supernets.helpers import Images, scrambled
+from tests.supernets.helpers import Images, scrambled, tiny_mobilenet
 
 
 def space_with_dropout() -> Space:
-    return small_mobilenet_v3(
-        image_size=8,
-        channels=1,
-        classes=4,
-        stem_width=8,
-        first_width=8,
-        stage_widths=(8, 16),
-        strides=(1, 2),
-        depths=(1, 2),
-        kernels=(3, 5),
-        expands=(1, 2),
-        last_width=16,
-        feature_width=16,
-        dropout=0.5,
-    )
+    return tiny_mobilenet(dropout=0.5)
 
 
 def taught_step(supernet: Supernet) -> SupernetStep:

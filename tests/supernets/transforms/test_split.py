@@ -13,6 +13,7 @@ from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import OPERATIONS
 from supernets import Partition, Supernet, load_supernet, split
 from supernets.transforms.split import WHOLE, divided, leaves, spaces, where_active
+from tests.supernets.helpers import tiny_mobilenet
 
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
 OTHERS = ("none", "skip_connect", "avg_pool_3x3")
@@ -24,20 +25,7 @@ def cells():
 
 def blocks():
     """Two stages whose second blocks, with their kernels and widths, may be left out."""
-    return small_mobilenet_v3(
-        image_size=8,
-        channels=1,
-        classes=4,
-        stem_width=8,
-        first_width=8,
-        stage_widths=(8, 16),
-        strides=(1, 2),
-        depths=(1, 2),
-        kernels=(3, 5, 7),
-        expands=(1, 2),
-        last_width=16,
-        feature_width=16,
-    )
+    return tiny_mobilenet(kernels=(3, 5, 7))
 
 
 def tree_of_cells():
