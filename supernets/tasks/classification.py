@@ -9,7 +9,7 @@ example has the same weight in every batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -230,20 +230,11 @@ def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
     Raises:
         ValueError: The model is not calibrated, or there are no images.
     """
-    import torch
-
-    from supernets.calibration import require_calibrated
-
-    require_calibrated(model)
-    model.eval()
     right: Tensor | float = 0.0
     seen = 0
-    with torch.inference_mode():
-        for *inputs, labels in batches:
-            right = right + (model(*inputs).argmax(dim=1) == labels).sum()
-            seen += len(labels)
-    if not seen:
-        raise ValueError("an accuracy needs at least one image, got none")
+    for logits, labels in _answers(model, batches):
+        right = right + (logits.argmax(dim=1) == labels).sum()
+        seen += len(labels)
     return 100.0 * float(right) / seen
 
 
@@ -259,18 +250,32 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> dict[str, np.ndar
     """
     import torch
 
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for logits, labels in _answers(model, batches):
+        predicted = logits.argmax(dim=1)
+        confidence = logits.float().softmax(dim=1).gather(1, predicted[:, None])[:, 0]
+        parts.append((labels.long(), predicted, confidence))
+    columns = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+    return dict(zip(("target", "predicted", "confidence"), columns, strict=True))
+
+
+def _answers(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the logits [B, classes] and the labels [B] of each batch; never waits for the device.
+
+    Raises:
+        ValueError: The model is not calibrated, or there are no images.
+    """
+    import torch
+
     from supernets.calibration import require_calibrated
 
     require_calibrated(model)
     model.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.inference_mode():
-        for *inputs, labels in batches:
+    seen = 0
+    for *inputs, labels in batches:
+        with torch.inference_mode():
             logits = model(*inputs)
-            predicted = logits.argmax(dim=1)
-            confidence = logits.float().softmax(dim=1).gather(1, predicted[:, None])[:, 0]
-            parts.append((labels.long(), predicted, confidence))
-    if not parts:
+        seen += len(labels)
+        yield logits, labels
+    if not seen:
         raise ValueError("an accuracy needs at least one image, got none")
-    target, predicted, confidence = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-    return {"target": target, "predicted": predicted, "confidence": confidence}
