@@ -22,14 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces import Architecture, Choice, Decision, InvalidArchitecture, Space
+from search_spaces import Architecture, Choice, Decision, Space
 from search_spaces.elastic import ElasticConv2d, ElasticLinear, governed
 from search_spaces.errors import FieldError
 from supernets.samplers.sampler import Sampler
-from supernets.samplers.uniform import with_shared_choices
+from supernets.samplers.uniform import drawn_member, with_shared_choices
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ElasticConv2d, ElasticLinear)
-_DRAWS = 1000
 
 Pair = tuple[str, Choice]
 
@@ -70,18 +69,16 @@ class PathAdaptive(Sampler):
 
     def _architecture(self, generator: np.random.Generator) -> Architecture:
         sums = {name: np.cumsum(p) for name, p in self.probabilities.items()}
-        for _ in range(_DRAWS):
+
+        def draw() -> dict[str, Choice]:
             values = {}
             for decision, uniform in zip(self.space.decisions, generator.random(len(self.space.decisions))):
                 bounds = sums[self._vector_of[decision.name]]
                 position = np.searchsorted(bounds, uniform * bounds[-1], side="right")
                 values[decision.name] = decision.choices[min(position, len(decision.choices) - 1)]
-            try:
-                return self.space.architecture(values)
-            except InvalidArchitecture:
-                if self.space.fold is None:
-                    raise
-        raise InvalidArchitecture(f"space {self.space.name!r}: none of {_DRAWS} draws is a member")
+            return values
+
+        return drawn_member(self.space, draw)
 
     @torch.no_grad()
     def observe(self, architectures: Sequence[Architecture], network: nn.Module) -> None:

@@ -10,12 +10,10 @@ from math import fsum
 
 import numpy as np
 
-from search_spaces import Architecture, InvalidArchitecture, Space
+from search_spaces import Architecture, Choice, Space
 from search_spaces.errors import FieldError
 from supernets.samplers.sampler import Sampler
-from supernets.samplers.uniform import with_shared_choices
-
-_DRAWS = 1000
+from supernets.samplers.uniform import drawn_member, with_shared_choices
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,17 +60,13 @@ class Prior(Sampler):
         return with_shared_choices(self.space, [self._architecture(generator) for _ in range(self.subnets)])
 
     def _architecture(self, generator: np.random.Generator) -> Architecture:
-        for _ in range(_DRAWS):
-            values = {
+        def draw() -> dict[str, Choice]:
+            return {
                 decision.name: decision.choices[int(generator.choice(len(p), p=p))]
                 for decision, p in zip(self.space.decisions, self.probabilities.values())
             }
-            try:
-                return self.space.architecture(values)
-            except InvalidArchitecture:
-                if self.space.fold is None:
-                    raise
-        raise InvalidArchitecture(f"space {self.space.name!r}: none of {_DRAWS} draws is a member")
+
+        return drawn_member(self.space, draw)
 
     def log_probabilities(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """Return the logarithm of how probable the choices of architectures are [N]: a score without any training.

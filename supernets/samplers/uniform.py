@@ -4,13 +4,15 @@ Paper: SPOS, arXiv 1904.00420; with several subnets a step it is the dynamic bat
 Differs: nothing known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces import Architecture, Space
+from search_spaces import Architecture, Choice, InvalidArchitecture, Space
 from supernets.samplers.sampler import Sampler
+
+_DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,3 +37,18 @@ def with_shared_choices(space: Space, architectures: Sequence[Architecture]) -> 
     if not shared:
         return list(architectures)
     return [space.architecture({**architecture, **shared}) for architecture in architectures]
+
+
+def drawn_member(space: Space, draw: Callable[[], dict[str, Choice]]) -> Architecture:
+    """Return the first draw of one choice for every decision that is a member of the space.
+
+    Raises:
+        InvalidArchitecture: A draw is no member of a space in which all should be, or a thousand draws are none.
+    """
+    for _ in range(_DRAWS):
+        try:
+            return space.architecture(draw())
+        except InvalidArchitecture:
+            if space.fold is None:
+                raise
+    raise InvalidArchitecture(f"space {space.name!r}: none of {_DRAWS} draws is a member")
