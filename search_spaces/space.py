@@ -57,8 +57,8 @@ class Space:
         extremes: The cheapest and the dearest architecture, where the cheapest or dearest choices everywhere are not a
             member.
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
-        traits: Numbers [N, C] of architectures given as `cost` is, by which they resemble each other beyond single
-            decisions, such as how long the paths of a graph are. Predictors may look at them.
+        traits: Numbers [N, C] of architectures given as `cost` is, such as how long the paths of a graph are, by which
+            predictors may see that they resemble each other beyond single decisions.
         places: The places of its networks, where they are made of blocks that follow few decisions each; exact costs
             are sums over these blocks.
         cost: Exact costs where networks are not made of such blocks: from one column of values per decision, each
@@ -66,6 +66,7 @@ class Space:
             Where no architecture is known to be the dearest, the last of the costs says which is.
         graphs: Gives the graphs that an architecture is looked at as, where pieces in a row do not show what it is.
         units: Units of costs other than `params` and `macs`, by name.
+        weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Space:
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
     graphs: Callable[[Mapping[str, Choice]], Sequence[Graph]] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    weights: Callable[[nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, Decision] = {}

@@ -15,6 +15,7 @@ from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
 from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
 from supernets.estimate import checked
+from supernets.training.checkpoint import has_begun
 
 _CALIBRATION = 1000  # training examples that set the batch norms for a look at the supernet during training
 
@@ -33,7 +34,7 @@ def train_supernet(
 
     Args:
         job: Job that says how.
-        supernet: Supernet with fresh weights.
+        supernet: Supernet with fresh weights; given ones of its space replace them where the training only begins.
         batches: Batches of the data.
         task: Task that it is trained for.
         folder: Folder for checkpoints; an interrupted training continues from them.
@@ -41,9 +42,12 @@ def train_supernet(
         processes: This process among those that train together.
 
     Raises:
-        InvalidJob: The budget does not allow the splits, or the examples have no classes to balance.
+        InvalidJob: The budget does not allow the splits, the examples have no classes to balance, or the given weights
+            cannot be had or are of another network.
     """
     data, config = batches.load().train, job.train
+    if not processes.first_says(has_begun(folder)):
+        _give_weights(supernet)
     common: dict[str, Any] = {
         "task": task,
         "seed": job.seed,
@@ -59,6 +63,18 @@ def train_supernet(
         return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
     except FieldError as error:
         raise InvalidJob([f"train.{error.field}: {error.text}"]) from error
+
+
+def _give_weights(supernet: Supernet) -> None:
+    """Put the weights that the space was given, if any, into a supernet whose training begins."""
+    if supernet.space.weights is None:
+        return
+    try:
+        supernet.space.weights(supernet.network)
+    except FieldError as error:
+        raise InvalidJob([f"space.options.{error.field}: {error.text}"]) from error
+    except ValueError as error:
+        raise InvalidJob([f"space: {error}"]) from error
 
 
 def _check_budget(job: Job, supernet: Supernet, steps: int) -> None:

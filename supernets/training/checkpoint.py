@@ -16,6 +16,11 @@ class InvalidCheckpoint(InvalidFile):
     """A checkpoint that a training cannot go on from; the message says what to do."""
 
 
+def has_begun(folder: Path) -> bool:
+    """Return whether a training, or one of its parts, has left a checkpoint in a folder."""
+    return folder.exists() and any(folder.rglob(CHECKPOINT))
+
+
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write a checkpoint, whole or not at all."""
     with written_whole(path) as file:
