@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import Architecture
-from supernets import Supernet, calibrate
+from supernets import Supernet
+from supernets.calibration import calibrated_subnet
 
 
 class Subnets:
     """A function from an architecture to its extracted and calibrated network in evaluation mode. The last one is
-    remembered, so that several objectives share it.
+    remembered, so that several objectives share it. See `supernets.calibration.calibrated_subnet`.
 
     Args:
         supernet: Supernet that the weights come from; its active architecture changes.
@@ -27,6 +28,8 @@ class Subnets:
 
     def __call__(self, architecture: Architecture) -> nn.Module:
         if self._last is None or self._last[0] != architecture:
-            subnet = self.supernet.extract(architecture).to(memory_format=torch.channels_last)
-            self._last = (architecture, calibrate(subnet, self.calibration_batches()))
+            subnet = calibrated_subnet(
+                self.supernet, architecture, self.calibration_batches, memory_format=torch.channels_last
+            )
+            self._last = (architecture, subnet)
         return self._last[1]

@@ -5,13 +5,17 @@ variance, averaged with the batch sizes as weights.
 Differs: nothing known.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture
+    from supernets.supernet import Supernet
 
 
 class NormStatistics:
@@ -70,6 +74,30 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
         norm.momentum = momentum
         norm.num_batches_tracked.fill_(1)
     return model.eval()
+
+
+def calibrated_subnet(
+    supernet: "Supernet",
+    architecture: "Architecture",
+    batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]],
+    *,
+    memory_format: torch.memory_format | None = None,
+) -> nn.Module:
+    """Return the plain network of an architecture, ready to be judged, in evaluation mode.
+
+    An architecture that has the running statistics of the supernet to itself keeps them, see `Supernet.own_statistics`;
+    every other one is calibrated.
+
+    Args:
+        supernet: Supernet that the weights come from; its active architecture changes.
+        architecture: Architecture of its space.
+        batches: Makes the training inputs for batch norm, see `calibrate`.
+        memory_format: Layout that the network is brought to before; None for the one that it has.
+    """
+    subnet = supernet.extract(architecture)
+    if memory_format is not None:
+        subnet = subnet.to(memory_format=memory_format)
+    return subnet.eval() if supernet.active == supernet.own_statistics else calibrate(subnet, batches())
 
 
 def require_calibrated(model: nn.Module) -> None:

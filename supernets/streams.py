@@ -64,6 +64,9 @@ DATA_SPLIT = Stream(before=(2,))
 SUBSET = Stream(before=(3,))
 """A random part of a split."""
 
+UNIT_ORDER = Stream(before=(4,))
+"""Which examples and subnets show how important units are, and random orders of units."""
+
 # ---- searches -------------------------------------------------------------------------------------------------------
 
 SEARCHER = Stream()

@@ -10,10 +10,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import extracted, following_layers
 from supernets.whole_file import InvalidFile, written_whole
+
+_OWN_STATISTICS = "own_statistics"
 
 
 class Supernet(nn.Module):
@@ -24,7 +27,14 @@ class Supernet(nn.Module):
     Args:
         space: The space; the supernet keeps it whole even when training restricts it for a while.
         network: A network whose elastic layers follow the space; built by the space unless given.
+
+    Attributes:
+        own_statistics: The architecture that the running statistics of the batch norms are of, because it was the only
+            one that was trained; None where they are shared. It is judged by these statistics, without calibration. A
+            training that runs other architectures sets it to None. It is saved with the weights.
     """
+
+    own_statistics: Architecture | None = None
 
     def __init__(self, space: Space, network: nn.Module | None = None) -> None:
         super().__init__()
@@ -60,14 +70,21 @@ class Supernet(nn.Module):
     def extract(self, architecture: Architecture | None = None) -> nn.Module:
         """Return a plain network with a copy of the weights of an architecture (of the active one by default).
 
-        Its batch norms still have the statistics shared by all subnets and count as not calibrated.
+        Its batch norms still have the statistics shared by all subnets and count as not calibrated, unless they are
+        its own, see `own_statistics`.
         """
         if architecture is not None:
             self.activate(architecture)
-        return extracted(self.network)
+        subnet = extracted(self.network)
+        if self.active == self.own_statistics:
+            for module in subnet.modules():
+                if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None:
+                    module.num_batches_tracked.fill_(1)
+        return subnet
 
     def __deepcopy__(self, memo: dict) -> "Supernet":
         copy = Supernet(self.space, deepcopy(self.network, memo))
+        copy.own_statistics = self.own_statistics
         copy.activate(self.active)
         return copy.train(self.training)
 
@@ -100,6 +117,7 @@ class Supernet(nn.Module):
             self.network.load_state_dict(tensors)
         except RuntimeError as error:  # names are missing
             raise InvalidFile(other_space) from error
+        self.own_statistics = self._architecture_of(saved.get(_OWN_STATISTICS), path)
 
     def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Return whether tensors that both sides have agree in shape; missing tensors are reported later."""
@@ -108,7 +126,21 @@ class Supernet(nn.Module):
 
     def _metadata(self) -> dict[str, str]:
         """Return what is saved beside the weights."""
-        return {"space": _signature(self.space)}
+        own = self.own_statistics
+        return {
+            "space": _signature(self.space),
+            **({} if own is None else {_OWN_STATISTICS: json.dumps(own.to_json())}),
+        }
+
+    def _architecture_of(self, saved: str | None, path: Path) -> Architecture | None:
+        if saved is None:
+            return None
+        try:
+            return self.space.architecture(Architecture.from_json(json.loads(saved)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidFile(
+                f"{path} names an architecture that is not of {self.space.name}: {saved[:200]}"
+            ) from error
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _fail_near(name: str) -> None:
     from service.reference.job_fields import job_fields
 
     last = name.rpartition(".")[2]
-    same = [path for path in job_fields() if path.rpartition(".")[2] == last]
+    same = sorted((path for path in job_fields() if path.rpartition(".")[2] == last), key=lambda path: path.count("."))
     known = [*catalogue.recipes(), *(key for table in catalogue.KINDS.values() for key in table), *job_fields()]
     lasts = {path.rpartition(".")[2]: path for path in job_fields()}
     found = list(dict.fromkeys([*same, *get_close_matches(name, known, n=3)]))

@@ -104,7 +104,7 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
     valid = [known for known, _ in field_paths(Job)]
     if path[:2] in FREE_FORM or any(known[: len(path)] == path for known in valid):
         return
-    same_end = [".".join(known) for known in valid if known[-1] == path[-1]]
+    same_end = [".".join(known) for known in sorted(valid, key=len) if known[-1] == path[-1]]
     if same_end:
         raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
     for depth in range(len(path) - 1, 0, -1):  # the innermost section that exists

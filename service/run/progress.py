@@ -15,6 +15,7 @@ from service.report.text import duration
 Event = Mapping[str, Any]
 _TITLES = {
     "data": "reading the data",
+    "ordering": "ordering units",
     "score": "scoring",
     "export": "exporting",
     "table": "measuring the table",
@@ -144,6 +145,8 @@ def _note(event: Event) -> str:
     parts = []
     if event.get("member") and event.get("loss") is None:
         parts.append(str(event["member"]))
+    if event.get("order"):
+        parts.append(f"by {event['order']}")
     if event.get("format"):
         parts.append(str(event["format"]))
     if event.get("front") is not None:
@@ -176,6 +179,8 @@ def _line(kind: str, event: Event) -> str:
     if kind == "split":
         groups = " | ".join(", ".join(map(str, group)) for group in event["groups"])
         return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
+    if kind == "order":
+        return _order_line(event)
     if kind == "sampler":
         return _sampler_line(event)
     if kind == "ended":
@@ -194,6 +199,15 @@ def _split_plan_line(event: Event) -> str:
         share = 100 * event["scoring"] / event["passes"]
         parts.append(f"choices compared on {event['repeats']} batches ({share:.0f} % of the passes)")
     return f"splits: {', '.join(parts)}"
+
+
+def _order_line(event: Event) -> str:
+    """Return how units were ordered after the whole network was adapted, what was compared, and how good it is."""
+    losses = sorted(event.get("losses", {}).items(), key=lambda item: item[1])
+    compared = f", mean loss of random subnets: {', '.join(f'{n} {loss:.4g}' for n, loss in losses)}" if losses else ""
+    order = "as they are" if event["order"] == "none" else f"by {event['order']}"
+    whole = f"the whole network has {_quality(event['largest'], event.get('unit', ''))}; " if "largest" in event else ""
+    return f"adapted at step {event['step']}: {whole}{event['groups']} groups of units ordered {order}{compared}"
 
 
 def _sampler_line(event: Event) -> str:

@@ -13,7 +13,8 @@ from service.job import samplers, splits
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
-from supernets import Processes, Supernet, Task, calibrate, phases, train, train_few_shot
+from supernets import Processes, Supernet, Task, phases, train, train_few_shot
+from supernets.calibration import calibrated_subnet
 from supernets.estimate import checked
 from supernets.training.checkpoint import has_begun
 
@@ -87,7 +88,7 @@ def _check_budget(job: Job, supernet: Supernet, steps: int) -> None:
 
 def _told(events: Observer, unit: str, event: dict[str, Any]) -> None:
     """Pass an event on; values of a validation get their unit."""
-    events({**event, "unit": unit} if event["event"] == "validate" else event)
+    events({**event, "unit": unit} if event["event"] in ("validate", "order") else event)
 
 
 def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
@@ -99,6 +100,6 @@ def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> d
     }
     found = {}
     for name, architecture in named.items():
-        network = calibrate(supernet.extract(architecture), batches.calibration(_CALIBRATION))
+        network = calibrated_subnet(supernet, architecture, lambda: batches.calibration(_CALIBRATION))
         found[name] = checked(task.evaluate(network, batches.looked_at()), task).value
     return found

@@ -5,9 +5,12 @@ from typing import Any, Literal
 
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
+from supernets.training.adapt_config import AdaptConfig
 from supernets.training.split_config import SplitConfig
 
-Schedule = Literal["whole", "progressive_shrinking"]
+Schedule = Literal["whole", "progressive_shrinking", "adapted"]
+_SCHEDULES = ("whole", "progressive_shrinking", "adapted")
+_ADAPT_NEEDS = "left out unless schedule is adapted"
 _EXAMPLES = ("uniform", "balanced", "importance")
 _CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
@@ -21,8 +24,10 @@ class TrainConfig:
     """Settings of one supernet training.
 
     Args:
-        schedule: Order in which parts of the space are trained: the `whole` from beginning to end, or
-            `progressive_shrinking`, the Once-for-All schedule.
+        schedule: Order in which parts of the space are trained: the `whole` from beginning to end;
+            `progressive_shrinking`, the Once-for-All schedule; or `adapted`, for networks that come with weights: first
+            the largest network alone, which then teaches the others, see `adapt`.
+        adapt: Settings of the schedule `adapted`.
         sampler: Sampler of the subnets of a step, by its listed name or as `package.module:Class`. `uniform` trains
             random subnets; `sandwich` the largest, the smallest and random ones, the others distilled from the largest;
             `fair` every choice once; `path_adaptive` is the path half of PA&DA. With progressive shrinking it draws
@@ -60,6 +65,7 @@ class TrainConfig:
     """
 
     schedule: Schedule = "whole"
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     sampler: str = "uniform"
     sampler_options: dict[str, Any] = field(default_factory=dict)
     examples: Literal["uniform", "balanced", "importance"] = "uniform"
@@ -87,7 +93,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_most(self, _MOST)
         limits: list[tuple[str, bool, str]] = [
-            ("schedule", self.schedule in ("whole", "progressive_shrinking"), "whole or progressive_shrinking"),
+            ("schedule", self.schedule in _SCHEDULES, "whole, progressive_shrinking or adapted"),
+            ("adapt", self.schedule == "adapted" or self.adapt == AdaptConfig(), _ADAPT_NEEDS),
+            ("split", self.schedule != "adapted" or self.split is None, "null where the schedule is adapted"),
             ("sampler", bool(self.sampler), "the name of a sampler"),
             ("examples", self.examples in _EXAMPLES, "uniform, balanced or importance"),
             ("example_weights", self.examples == "importance" or not self.example_weights, _WEIGHTS_NEED),

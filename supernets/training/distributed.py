@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from search_spaces.elastic import ElasticBatchNorm2d
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Processes:
             dist.all_reduce(value)
         return value
 
-    def first_says(self, value: bool) -> bool:
+    def first_says(self, value: T) -> T:
         """Return the value of the first process, in all of them."""
         if self.world_size == 1:
             return value

@@ -120,7 +120,9 @@ class _Loop:
             self._begin_phase(0)
         while not self.snapshot["finished"]:
             self._run_phase()
-            self.step.end_phase()
+            event = self.step.end_phase()
+            if event:
+                self._tell(event["event"], phase=self._phase_name, step=self.number, **_without_name(event))
             if self.number < self.starts[-1]:
                 self._begin_phase(self.phase_index + 1)
             else:

@@ -21,11 +21,19 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 class WeightAverage:
-    """Exponential moving average of the parameters of a network."""
+    """Exponential moving average of the parameters of a network.
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    Args:
+        network: The network.
+        decay: Decay of the average.
+        buffers: Whether buffers are averaged too: statistics of norms that belong to these weights alone.
+    """
+
+    def __init__(self, network: nn.Module, decay: float, *, buffers: bool = False) -> None:
         self.decay = decay
-        self.parameters = list(network.parameters())
+        self.parameters: list[torch.Tensor] = list(network.parameters())
+        if buffers:
+            self.parameters += [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()

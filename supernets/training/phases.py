@@ -13,10 +13,13 @@ from typing import Literal
 
 from search_spaces import Choice, Decision, Space
 from search_spaces.errors import FieldError
+from supernets.samplers.fixed import Fixed
 from supernets.samplers.sampler import MakeSampler, Sampler
 from supernets.samplers.uniform import Uniform
 from supernets.training.config import TrainConfig
 from supernets.training.schedule import Stretch
+
+Distillation = Literal["none", "teacher", "in_place", "teacher_in_place"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,11 @@ class Phase(Stretch):
     Args:
         sampler: Draws the architectures of each step.
         distillation: `teacher`: from the network as it was when the first phase ended, beside the targets;
-            `in_place`: from the first architecture of the step, instead of the targets; or `none`. What the sampler
-            asks for by default.
+            `in_place`: from the first architecture of the step, instead of the targets; `teacher_in_place`: the first
+            one from the teacher beside the targets, the others from the first; or `none`. What the sampler asks for
+            by default.
+        adapts: Whether the one architecture that is trained keeps batch-norm statistics of its own, and units are
+            ordered when the phase ends, see `supernets.training.adaptation`.
         sort: Whether hidden channels are sorted by importance before the phase.
         trained_widths: Width choices that were trained before and keep their channels in the sort.
         average_losses: Whether the losses of the subnets of a step are averaged instead of added up; what the
@@ -36,7 +42,8 @@ class Phase(Stretch):
     """
 
     sampler: Sampler
-    distillation: Literal["none", "teacher", "in_place"] | None = None
+    distillation: Distillation | None = None
+    adapts: bool = False
     sort: bool = False
     trained_widths: tuple[Choice, ...] = ()
     average_losses: bool | None = None
@@ -50,6 +57,19 @@ class Phase(Stretch):
             object.__setattr__(self, "average_losses", self.sampler.average_losses)
         if self.sort and not self.fresh_optimizer:
             raise FieldError("fresh_optimizer", "must be true where channels are sorted: momentum belongs to channels")
+
+    def taught(self) -> "Phase":
+        """Return the phase with a teacher beside what it had."""
+        assert self.distillation is not None
+        return replace(self, distillation=_WITH_TEACHER[self.distillation])
+
+
+_WITH_TEACHER: dict[Distillation, Distillation] = {
+    "none": "teacher",
+    "teacher": "teacher",
+    "in_place": "teacher_in_place",
+    "teacher_in_place": "teacher_in_place",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,8 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
         made = progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
         return [replace(phase, lr_end=phase.lr * config.lr_end / config.lr) for phase in made]
     sampler = make_sampler(space, config.subnets_per_step)
+    if config.schedule == "adapted":
+        return adapted(space, config, sampler)
     return [
         Phase(
             name=config.sampler.rpartition(":")[2],
@@ -107,6 +129,34 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
             warmup_fraction=config.warmup_fraction,
         )
     ]
+
+
+def adapted(space: Space, config: TrainConfig, sampler: Sampler) -> list[Phase]:
+    """Return the phases for a network that comes with weights: the largest alone, then what a sampler draws.
+
+    The first phase leaves the teacher of the second. Where it has all epochs, there is no second one.
+    """
+    lr, share, warmup = config.adapt.lr or config.lr, config.adapt.share, config.warmup_fraction
+    first = Phase(
+        name="adapt",
+        sampler=Fixed(architecture=space.largest()),
+        epochs=config.epochs * share,
+        lr=lr,
+        lr_end=min(config.lr_end, lr),
+        warmup_fraction=warmup,
+        adapts=True,
+    )
+    if share == 1:
+        return [first]
+    second = Phase(
+        name=config.sampler.rpartition(":")[2],
+        sampler=sampler,
+        epochs=config.epochs * (1 - share),
+        lr=config.lr,
+        lr_end=config.lr_end,
+        warmup_fraction=warmup,
+    )
+    return [first, second.taught()]
 
 
 def _uniform(space: Space, subnets: int | None) -> Sampler:

@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from supernets.supernet import Supernet
 from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
+from supernets.training.adaptation import Adaptation
 from supernets.training.balanced_examples import BalancedExamples, groups_of
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
@@ -31,6 +34,7 @@ def train(
     processes: Processes | None = None,
     optimizer_state: Mapping[str, Any] | None = None,
     first_loss: float | None = None,
+    teacher: nn.Module | None = None,
 ) -> Supernet:
     """Train a supernet through its phases; with a folder, write checkpoints there and continue from the newest.
 
@@ -47,12 +51,22 @@ def train(
         processes: This process and its siblings; alone by default.
         optimizer_state: Momentum to begin with, of a network with the same parameters; see `final_optimizer_state`.
         first_loss: Loss that a training from fresh weights begins with, where this one goes on from trained ones.
+        teacher: A network with outputs like those of the supernet that teaches beside the targets, in place of any
+            teacher of the phases. It is brought to the device, and into evaluation mode.
 
     Raises:
         FieldError: Classes are to be balanced, and the examples of the task have none.
         RuntimeError: The loss diverged more than `config.max_rollbacks` times.
     """
     processes, task = processes or Processes(), default_task(config) if task is None else task
+    if teacher is not None:
+        phases, teacher = [phase.taught() for phase in phases], _frozen(teacher, supernet)
+
+    def validated() -> dict[str, float]:
+        found = {} if validate is None else validate(supernet)
+        supernet.train()
+        return found
+
     step = SupernetStep(
         supernet=supernet,
         phases=phases,
@@ -62,14 +76,11 @@ def train(
         examples=_example_importance(supernet, data, config, seed, processes),
         balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
         optimizer_state=optimizer_state,
+        adaptation=Adaptation(
+            config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
+        ),
+        external=teacher,
     )
-
-    def validated() -> dict[str, float]:
-        assert validate is not None
-        found = validate(supernet)
-        supernet.train()
-        return found
-
     run = Run(
         seed=seed,
         folder=folder,
@@ -81,6 +92,10 @@ def train(
     train_steps(step, phases, data, loop_config(config), run)
     supernet.activate(supernet.space.largest())
     return supernet
+
+
+def _frozen(teacher: nn.Module, supernet: Supernet) -> nn.Module:
+    return teacher.to(next(supernet.parameters()).device).requires_grad_(False).eval()
 
 
 def default_task(config: TrainConfig) -> Task:

@@ -81,9 +81,13 @@ class Step(Protocol):
         """
         return {}
 
-    def end_phase(self) -> None:
-        """Finish what a stretch of the schedule has made; by default nothing."""
-        return
+    def end_phase(self) -> dict[str, Any] | None:
+        """Finish what a stretch of the schedule has made; by default nothing.
+
+        Returns:
+            An event for the observer, with its name as `event`; none where it is empty or None.
+        """
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that decides later calls, as tensors, numbers, texts, and lists and mappings of them."""

@@ -3,8 +3,9 @@
 Paper: Once-for-All, arXiv 1908.09791, appendix B: the gradients of the subnets of a step are summed; the teacher has
 no gradients and no dropout, its norms use the statistics of the batch, and its soft labels stand beside the targets.
 In-place distillation, arXiv 1903.05134: the output of the largest subnet replaces the targets.
-Differs: a step leaves weights alone that none of its subnets used; under old versions of torch, momentum and
-weight decay moved them as well.
+Differs: a teacher that was adapted to the examples, or comes from elsewhere, keeps its running statistics. Beside
+in-place distillation it teaches the first subnet of a step. A step leaves weights alone that none of its subnets used;
+under old versions of torch, momentum and weight decay moved them as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from search_spaces import Architecture
 from search_spaces.errors import WrongResult
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
+from supernets.training.adaptation import Adaptation
 from supernets.training.balanced_examples import BalancedExamples
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
@@ -42,6 +44,9 @@ class SupernetStep(Step):
         examples: Draws the examples by importance; None for another order.
         balanced: Shows every class equally often; None for another order.
         optimizer_state: Momentum to begin with, of a network with the same parameters.
+        adaptation: What follows a phase that adapts the largest network; needed where there is one.
+        external: A network that is the teacher of all phases, on the device, in evaluation mode; None where the
+            supernet makes its own teacher, if any.
     """
 
     supernet: Supernet
@@ -52,6 +57,8 @@ class SupernetStep(Step):
     examples: ExampleImportance | None = None
     balanced: BalancedExamples | None = None
     optimizer_state: Mapping[str, Any] | None = None
+    adaptation: Adaptation | None = None
+    external: nn.Module | None = None
 
     def __post_init__(self) -> None:
         parameter = next(self.supernet.parameters())
@@ -72,8 +79,8 @@ class SupernetStep(Step):
 
     def begin_phase(self, index: int) -> None:
         """Prepare what a phase needs; a teacher is what the first phase made."""
-        self.phase_index = index
-        if self.phase.distillation == "teacher" and self.teacher is None:
+        self._enter(index)
+        if self._is_taught and self.external is None and self.teacher is None:
             self.teacher = self._copy()
         if self.phase.sort:
             sort_channels(self.supernet, self.phase.trained_widths)
@@ -81,10 +88,25 @@ class SupernetStep(Step):
             self._fresh_optimizer(self.optimizer_state if index == 0 else None)
         self._fresh_average()
 
-    def end_phase(self) -> None:
-        """Make averaged weights those of the supernet."""
+    def end_phase(self) -> dict[str, Any]:
+        """Make averaged weights those of the supernet, and order the units of one that is adapted."""
         if self.average is not None:
             self.average.adopt()
+        if not self.phase.adapts or self.adaptation is None:
+            return {}
+        event = self.adaptation.finish(self.supernet)
+        self._fresh_optimizer(None)  # momentum belongs to units
+        return event
+
+    def _enter(self, index: int) -> None:
+        """Take a phase as the one that is trained; the statistics of norms belong to whom it trains alone."""
+        self.phase_index = index
+        self.supernet.own_statistics = self.supernet.space.largest() if self.phase.adapts else None
+
+    @property
+    def _is_taught(self) -> bool:
+        """Whether the phase learns from a network that is not trained itself."""
+        return self.phase.distillation in ("teacher", "teacher_in_place")
 
     def order(self, epoch: int) -> Tensor | None:
         """Return the order by importance or by classes, if any; else that of the data."""
@@ -102,8 +124,13 @@ class SupernetStep(Step):
         return {"event": "sampler", **learned} if learned else {}
 
     def _copy(self) -> Supernet:
-        """Return a copy that teaches: no dropout or other noise, norms by the statistics of the batch."""
+        """Return a copy that teaches: no dropout or other noise, norms by the statistics of the batch.
+
+        A network that was adapted has statistics of its own and uses these.
+        """
         copy = deepcopy(self.supernet).requires_grad_(False).eval()
+        if self.phases[0].adapts:
+            return copy
         for module in copy.modules():
             if getattr(module, "running_mean", None) is not None:
                 module.train()
@@ -117,7 +144,7 @@ class SupernetStep(Step):
 
     def _fresh_average(self) -> None:
         decay = self.config.ema_decay
-        self.average = WeightAverage(self.supernet, decay) if decay is not None else None
+        self.average = WeightAverage(self.supernet, decay, buffers=self.phase.adapts) if decay is not None else None
 
     # ---- one step -------------------------------------------------------------------------------------------------
 
@@ -145,26 +172,27 @@ class SupernetStep(Step):
         """Add up the gradients of the losses of all architectures of a step; return the mean loss."""
         weights = None if self.examples is None else self.examples.weights(moment.epoch, moment.batch)
         inputs, teacher = self.task.inputs(batch), None
-        losses = torch.zeros((), device=self.device)
+        losses, in_place = torch.zeros((), device=self.device), False
         for position, architecture in enumerate(architectures):
-            if self.phase.distillation == "teacher" and position == 0:
+            if self._is_taught and position == 0:
                 teacher = self._taught(inputs, architecture)
             self.supernet.activate(architecture)
             output = self._output(self.supernet, inputs)
             if self.examples is not None and position == 0:
                 self.examples.record(self.task.output_errors(output, batch))
-            loss = self._loss(output, batch, teacher, weights)
+            loss = self._loss(output, batch, teacher, weights, in_place=in_place)
             (loss / len(architectures) if self.phase.average_losses else loss).backward()
             losses += loss.detach() / len(architectures)
-            if self.phase.distillation == "in_place" and position == 0:
-                teacher = output.detach()
+            if self.phase.distillation in ("in_place", "teacher_in_place") and position == 0:
+                teacher, in_place = output.detach(), True
         return losses
 
-    def _loss(self, output: Tensor, batch: Batch, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
+    def _loss(
+        self, output: Tensor, batch: Batch, teacher: Tensor | None, weights: Tensor | None, *, in_place: bool
+    ) -> Tensor:
         """Return the loss of one subnet: from the targets, from a teacher, or from both."""
         weight = 0.0 if teacher is None else self.config.kd_weight
-        beside = teacher is None or self.phase.distillation != "in_place"
-        target_weight = 1.0 if beside else max(0.0, 1.0 - weight)
+        target_weight = max(0.0, 1.0 - weight) if in_place else 1.0
         loss = torch.zeros((), device=output.device)
         if target_weight:
             loss = target_weight * self.task.loss(output, batch, weights=weights)
@@ -174,7 +202,9 @@ class SupernetStep(Step):
 
     @torch.no_grad()
     def _taught(self, inputs: tuple[Tensor, ...], student: Architecture) -> Tensor:
-        """Return what the teacher says of inputs as the student sees them, by batch statistics as in training."""
+        """Return what the teacher says of inputs as the student sees them."""
+        if self.external is not None:
+            return self._output(self.external, inputs)
         assert self.teacher is not None
         space = self.teacher.space
         shared = {name: student[name] for name in space.shared_decisions if name in student}
@@ -208,7 +238,7 @@ class SupernetStep(Step):
         Raises:
             ValueError: It is of a training with another sampler, order of examples or average.
         """
-        self.phase_index = state["phase_index"]
+        self._enter(state["phase_index"])
         sampler = self.phase.sampler
         same_sampler = state["sampler"].keys() == sampler.state_dict().keys()
         if not same_sampler or (state["examples"] is None) != (self.examples is None):

@@ -505,7 +505,7 @@ def test_sandwich_starts_with_the_largest_and_ends_with_the_smallest():
         ({"momentum": 1}, "momentum must be from 0 to below 1, got 1"),
         ({"clip_norm": 0}, "clip_norm must be more than 0, auto or null, got 0"),
         ({"clip_norm": "five"}, "clip_norm must be more than 0, auto or null, got 'five'"),
-        ({"schedule": "shrinking"}, "schedule must be whole or progressive_shrinking, got 'shrinking'"),
+        ({"schedule": "shrinking"}, "schedule must be whole, progressive_shrinking or adapted, got 'shrinking'"),
         ({"sampler": ""}, "sampler must be the name of a sampler, got ''"),
         ({"examples": "some"}, "examples must be uniform, balanced or importance, got 'some'"),
         ({"example_weights": True}, "example_weights must be false unless examples is importance, got True"),
