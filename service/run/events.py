@@ -18,8 +18,8 @@ from supernets.whole_file import append_line
 if TYPE_CHECKING:
     from supernets import Processes
 
-_KEPT = ("train", "validate", "rollback", "sampler", "order", "split_plan", "split", "stage", "warning")
-_KEPT += ("ended", "failed")
+_ABOUT_TRAINING = ("train", "validate", "rollback", "sampler", "order", "split_plan", "split")
+_KEPT = (*_ABOUT_TRAINING, "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 _LONGEST_PAUSE_S = 600.0
 _PAUSE_PER_SYNC = 20.0  # so that a slow server costs at most a twentieth of the time
