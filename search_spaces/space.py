@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from search_spaces.graph import Graph
     from search_spaces.plain import ElasticOnMeta
+    from search_spaces.vectors import Vectors
 
 _DRAWS_PER_MEMBER = 1000
 _EXTREME_DRAWS = 1000
@@ -65,6 +66,7 @@ class Space:
             [N], columns [N] by the name of the cost. A value of an inactive decision is present and must not count.
             Where no architecture is known to be the dearest, the last of the costs says which is.
         graphs: Gives the graphs that an architecture is looked at as, where pieces in a row do not show what it is.
+        vectors: Vectors of weights that it is relaxed by, where its decisions do not have one each.
         units: Units of costs other than `params` and `macs`, by name.
         weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
     """
@@ -82,6 +84,7 @@ class Space:
     places: Callable[[], Sequence[Place]] | None = None
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
     graphs: Callable[[Mapping[str, Choice]], Sequence[Graph]] | None = None
+    vectors: Vectors | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     weights: Callable[[nn.Module], None] | None = None
 
@@ -317,10 +320,7 @@ class Space:
         return self._encodings.active(encodings)
 
     def canonical(self, encodings: np.ndarray) -> np.ndarray:
-        """Return encodings [N, D], folded, with 0 where inactive: equal rows are equal architectures.
-
-        Rows that are no members stay as they are.
-        """
+        """Return encodings [N, D], folded, with 0 where inactive: equal rows are equal. Others than members stay."""
         return self._encodings.canonical(encodings)
 
     def features(self, encodings: np.ndarray) -> np.ndarray:

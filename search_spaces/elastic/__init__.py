@@ -5,6 +5,7 @@ Activation and extraction are written here once: a network is made of ordinary c
 
 from search_spaces.elastic.choice import ElasticChoice
 from search_spaces.elastic.conv import ElasticConv2d, KernelTransforms
+from search_spaces.elastic.cropped_conv import CroppedConv2d
 from search_spaces.elastic.depth import ElasticDepth
 from search_spaces.elastic.layer import Elastic, elastic_layers, extracted, following_layers, governed
 from search_spaces.elastic.linear import ElasticLinear
@@ -14,6 +15,7 @@ from search_spaces.sizes import AnySize, Size, largest, resolve
 
 __all__ = [
     "AnySize",
+    "CroppedConv2d",
     "Elastic",
     "ElasticBatchNorm2d",
     "ElasticChoice",

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
-from search_spaces.architecture import Choice, Setting, Weight
+from search_spaces.architecture import Choice, Relaxation, Setting, Weight
 from search_spaces.elastic.layer import Elastic, extracted, following_layers
 
 
 class ElasticChoice(Elastic):
     """The operation that a decision chooses; operations are modules with weights of their own.
 
-    A mixture runs every operation that has a weight and adds up the weighted outputs.
+    A mixture runs every operation that has a weight and adds up the weighted outputs. Choices that have one module
+    together are entangled: the module mixes their weights itself, in its layers that follow the decision, and its
+    output is added as it is. Its name is that of the last of them.
 
     Args:
         decision: Its name.
@@ -24,7 +26,9 @@ class ElasticChoice(Elastic):
         super().__init__()
         self.decision = decision
         self.choices = tuple(operations)
-        self._keys = {choice: _key(choice) for choice in operations}
+        last = {id(module): choice for choice, module in operations.items() if module is not None}
+        self._keys = {choice: _key(last.get(id(module), choice)) for choice, module in operations.items()}
+        self._entangled = {one for one in self._keys.values() if list(self._keys.values()).count(one) > 1}
         self.operations = nn.ModuleDict(
             {self._keys[choice]: module for choice, module in operations.items() if module is not None}
         )
@@ -43,8 +47,16 @@ class ElasticChoice(Elastic):
         weights: Mapping[Choice, Weight | None] = chosen if isinstance(chosen, Mapping) else {chosen: None}
         self._run(weights)
         for choice in weights:
+            within = self._within(choice, chosen, setting) if isinstance(chosen, Mapping) else setting
             for layer in self._layers_of(choice):
-                layer.activate(setting)
+                layer.activate(within)
+
+    def _within(self, choice: Choice, weights: Mapping[Choice, Weight], setting: Setting) -> Setting:
+        """Return what the module of a choice follows: the weights of those it is entangled with alone."""
+        key = self._keys[choice]
+        if key not in self._entangled:
+            return setting
+        return Relaxation({**setting, self.decision: {one: w for one, w in weights.items() if self._keys[one] == key}})
 
     def _layers_of(self, choice: Choice) -> list[Elastic]:
         """Return the elastic layers inside an operation that follow a decision, found once."""
@@ -56,9 +68,16 @@ class ElasticChoice(Elastic):
     def _run(self, weights: Mapping[Choice, Weight | None]) -> None:
         """Let these choices run, with these weights; None for one that runs alone."""
         self._active.clear()
+        entangled: set[str] = set()
         for choice, weight in weights.items():
-            if (module := self.operation(choice)) is not None:
-                self._active.append((weight, module))
+            key = self._keys[choice]
+            if key in entangled or (module := self.operation(choice)) is None:
+                continue
+            if key in self._entangled:
+                entangled.add(key)
+                if all(_is_nothing(w) for one, w in weights.items() if self._keys[one] == key):
+                    continue  # a norm would make something of nothing
+            self._active.append((None if key in self._entangled else weight, module))
 
     def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
         for choice in self.choices:
@@ -78,6 +97,10 @@ class ElasticChoice(Elastic):
         if any(weight is not None for weight, _ in self._active):
             raise ValueError(f"{self.decision} is a mixture of choices: activate an architecture before extracting it")
         return extracted(self._active[0][1]) if self._active else None
+
+
+def _is_nothing(weight: Weight | None) -> bool:
+    return isinstance(weight, int | float) and weight == 0
 
 
 def _key(choice: Choice) -> str:

@@ -31,6 +31,22 @@ def channel_factors(mixture: Mixture, channels: int, like: Tensor) -> Tensor:
     return total
 
 
+def centre_factors(mixture: Mixture, size: int, like: Tensor) -> Tensor:
+    """Return factors [size, size] of a kernel: the summed weights of the kernel sizes whose window has the position.
+
+    Args:
+        mixture: Kernel sizes with weights; each is a window around the centre.
+        size: Size of the kernel.
+        like: Gives device and type.
+    """
+    away = (torch.arange(size, device=like.device) - size // 2).abs()
+    distance = torch.maximum(away[:, None], away[None, :])
+    total = torch.zeros(size, size, device=like.device, dtype=like.dtype)
+    for number, weight in mixture.weights.items():
+        total = total + weight * (distance <= number // 2).to(like.dtype)
+    return total
+
+
 def mixed_kernel(kernels: Mapping[int, Tensor], weights: Mapping[int, Weight]) -> Tensor:
     """Return the weighted sum [O, I, K, K] of kernels [O, I, k, k] around one centre; K is the largest size k."""
     most = max(kernels)

@@ -3,7 +3,8 @@
 Paper: Sukthanker et al., Weight-Entanglement Meets Gradient-Based Neural Architecture Search, AutoML-Conf 2024 (PMLR
 v256), toy macro space; its table holds CIFAR-10 accuracies of all 6,561 architectures.
 Differs: weights are those of torch's default initialisation. The published accuracies were read with dropout on, and 14
-trainings failed at exactly 10 %: networks trained by other code are not comparable with them.
+trainings failed at exactly 10 %: networks trained by other code are not comparable with them. Smaller kernels of a
+supernet are the centres of the largest; where the released code does not mix, it takes the top left corner.
 """
 
 from __future__ import annotations
@@ -88,6 +89,29 @@ class Skeleton:
         features.append(_last_convolution(width))
         return ConvMacroNetwork(features, *head(self.head_sizes))
 
+    def supernet(self) -> nn.Module:
+        """Return the network of all architectures; narrower ones have the first channels, smaller kernels the
+        centre.
+        """
+        from torch import nn
+
+        from search_spaces.elastic import AnySize, CroppedConv2d, Size
+        from search_spaces.networks.conv_macro_network import ConvMacroNetwork, followed, head
+
+        features: list[nn.Module] = []
+        width: AnySize = self.channels
+        before = self.channels
+        for i, choices in enumerate(WIDTHS, start=1):
+            out_width = Size(f"conv{i}.width", {choice: choice for choice in choices})
+            kernel = Size(f"conv{i}.kernel", {choice: choice for choice in KERNELS})
+            plain = nn.Conv2d(before, choices[-1], KERNELS[-1], padding=KERNELS[-1] // 2)
+            convolution = CroppedConv2d(plain, in_size=width, out_size=out_width, kernel=kernel)
+            features.append(followed(convolution, pooled=i in _POOLED, dropped=i == _POOLED[-1]))
+            width, before = out_width, choices[-1]
+        last = nn.Conv2d(before, LAST_WIDTH, LAST_KERNEL, padding=LAST_PADDING)
+        features.append(followed(CroppedConv2d(last, in_size=width), dropped=True))
+        return ConvMacroNetwork(features, *head(self.head_sizes))
+
     def places(self) -> list[Place]:
         """Return the places of the four convolutions, the last one and the head."""
         places = [Place(("conv1.width", "conv1.kernel"), partial(self._block, 1, self.channels))]
@@ -157,6 +181,7 @@ def conv_macro(*, image_size: int = 32, channels: int = 3, classes: int = 10) ->
         name="conv_macro",
         decisions=(*widths, *kernels),
         inputs=images(channels, image_size),
+        build=skeleton.supernet,
         network=skeleton.network,
         places=skeleton.places,
         formats={_COLUMNS: _parse},

@@ -2,9 +2,9 @@
 
 Paper: Liu et al., DARTS, arXiv 1806.09055.
 Differs: an architecture does not keep the order in which a node lists its inputs; a `Genotype` does. A supernet has
-no operation `none`, which is never chosen, and runs the two inputs that a node reads, not all of them; its cells are
-otherwise those of the published search network where `shared_affine` is false, and those of single networks where it is
-true.
+no operation `none`, which is never chosen, and runs the two inputs that a node reads, not all of them, unless it runs a
+mixture of edges; its cells are otherwise those of the published search network where `shared_affine` is false, and
+those of single networks where it is true.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from search_spaces.families.darts_cells import (
     NODES,
     STATES,
     all_decisions,
+    edge_vectors,
     graphs,
     parse,
     to_genotype,
@@ -42,6 +43,7 @@ class _Family:
     skeleton: Skeleton
     drop_path: float
     shared_affine: bool
+    entangled: bool = False
 
     def network(self, architecture: Architecture) -> nn.Module:
         """Return the network of one architecture with fresh weights."""
@@ -53,7 +55,9 @@ class _Family:
         """Return the network whose cells follow an architecture; each operation of each edge has its own weights."""
         from search_spaces.networks.darts_network import supernet
 
-        return supernet(self.skeleton, drop_path=self.drop_path, shared_affine=self.shared_affine)
+        return supernet(
+            self.skeleton, drop_path=self.drop_path, shared_affine=self.shared_affine, entangled=self.entangled
+        )
 
     def places(self) -> list[Place]:
         """Return the places: stems, the cells that are alike (inputs, operations, sums, output), classifier."""
@@ -155,6 +159,7 @@ def darts(
     stem: str = "cifar",
     drop_path: float = 0.0,
     shared_affine: bool = True,
+    entangled: bool = False,
 ) -> Space:
     """Return the published space of 1.0768e18 pairs of cells.
 
@@ -168,11 +173,13 @@ def darts(
         drop_path: Probability that an operation is left out for an image in training; published is up to 0.2.
         shared_affine: Whether the norms in the cells of a supernet have weights, as those of single networks do.
             Published supernets have none, and such a norm after each pooling.
+        entangled: Whether separable convolutions of one edge of a supernet share weights, and dilated ones do, the 3x3
+            kernels being the centres of the 5x5 ones, as in TangleNAS.
     """
     skeleton = Skeleton(width=width, cells=cells, image_size=image_size, channels=channels, classes=classes, stem=stem)
     if not 0 <= drop_path < 1:
         raise FieldError("drop_path", f"must be from 0 to below 1, got {drop_path}")
-    family = _Family(skeleton, drop_path, shared_affine)
+    family = _Family(skeleton, drop_path, shared_affine, entangled)
     return Space(
         name="darts",
         decisions=all_decisions(),
@@ -182,4 +189,5 @@ def darts(
         places=family.places,
         formats={("genotype",): parse},
         graphs=graphs,
+        vectors=edge_vectors(),
     )

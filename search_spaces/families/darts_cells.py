@@ -4,12 +4,15 @@ Paper: Liu et al., DARTS, arXiv 1806.09055.
 Differs: an architecture does not keep the order in which a node lists its inputs; a `Genotype` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
+
+import numpy as np
 
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
 from search_spaces.families.genotype import Genotype, parse_genotype
 from search_spaces.graph import Graph
+from search_spaces.vectors import Scores, Vectors
 
 PRIMITIVES = (
     "max_pool_3x3",
@@ -95,3 +98,50 @@ def to_genotype(architecture: Mapping[str, Choice]) -> Genotype:
 def graphs(architecture: Mapping[str, Choice]) -> list[Graph]:
     """Return both cells."""
     return to_genotype(architecture).graphs()
+
+
+# ---- edges with weights of operations -------------------------------------------------------------------------------
+
+WEIGHED = ("none", *PRIMITIVES)
+"""What the edges of a search network mix; `none` is never chosen."""
+
+
+def edge_vector(cell: str, state: int, node: int) -> str:
+    """Return the name of the weights of the operations between a state and a node."""
+    return f"{cell}.edge{state}_{node}"
+
+
+def edge_vectors() -> Vectors:
+    """Return the edges, each with weights of all operations; every node keeps its two strongest edges.
+
+    As published, an edge is as strong as its best operation, `none` aside.
+    """
+    vectors = [Decision(edge_vector(*edge), WEIGHED) for edge in _edges()]
+    return Vectors(tuple(vectors), _discretised, _score)
+
+
+def _edges() -> Iterator[tuple[str, int, int]]:
+    for cell in CELLS:
+        for node in NODES:
+            for state in range(node):
+                yield cell, state, node
+
+
+def _discretised(scores: Scores) -> dict[str, Choice]:
+    values: dict[str, Choice] = {}
+    for (cell, node), (inputs, *chosen) in DECISIONS_OF_NODE.items():
+        operations = [scores[edge_vector(cell, state, node)][1:] for state in range(node)]
+        strongest = sorted(range(node), key=lambda state: -float(operations[state].max()))[:2]
+        first, second = sorted(strongest)
+        values[inputs] = f"{first}-{second}"
+        for name, state in zip(chosen, (first, second)):
+            values[name] = PRIMITIVES[int(np.argmax(operations[state]))]
+    return values
+
+
+def _score(scores: Scores, architecture: Mapping[str, Choice]) -> float:
+    total = 0.0
+    for (cell, node), (inputs, *chosen) in DECISIONS_OF_NODE.items():
+        for name, state in zip(chosen, STATES[architecture[inputs]]):
+            total += float(scores[edge_vector(cell, state, node)][WEIGHED.index(str(architecture[name]))])
+    return total

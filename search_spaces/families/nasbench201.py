@@ -61,6 +61,7 @@ class Skeleton:
     channels: int
     classes: int
     shared_affine: bool = True
+    entangled: bool = False
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)
@@ -86,8 +87,9 @@ class Skeleton:
         from search_spaces.elastic import with_shared_norms
         from search_spaces.networks.nasbench201_network import elastic_cell
 
-        affine = self.shared_affine
-        return with_shared_norms(self._network(lambda width: elastic_cell(width, affine=affine), affine=affine))
+        affine, entangled = self.shared_affine, self.entangled
+        network = self._network(lambda width: elastic_cell(width, affine=affine, entangled=entangled), affine=affine)
+        return with_shared_norms(network)
 
     def _network(self, cell: Callable[[int], Any], *, affine: bool = True) -> nn.Module:
         from search_spaces.networks.nasbench201_network import NASBench201Network
@@ -240,6 +242,7 @@ def nasbench201(
     classes: int = 10,
     shared_affine: bool = True,
     connected: bool = False,
+    entangled: bool = False,
 ) -> Space:
     """Return the published space of 15,625 cells.
 
@@ -253,6 +256,8 @@ def nasbench201(
             PA&DA has none anywhere, and biases in the convolutions of edges and residual blocks instead.
         connected: Whether the 341 cells without a path from input to output are left out. Random search with parameter
             sharing and GM-NAS leave them out, as released; PA&DA trains and ranks them.
+        entangled: Whether both convolutions of an edge of a supernet share weights, the 1x1 kernel being the centre of
+            the 3x3 one, as in TangleNAS.
     """
     skeleton = Skeleton(
         width=width,
@@ -261,6 +266,7 @@ def nasbench201(
         channels=channels,
         classes=classes,
         shared_affine=shared_affine,
+        entangled=entangled,
     )
     return Space(
         name="nasbench201",

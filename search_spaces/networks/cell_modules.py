@@ -20,7 +20,7 @@ class ReLUConvNorm(nn.Sequential):
     def __init__(self, in_width: int, out_width: int, kernel: int, *, stride: int = 1, affine: bool = True) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not affine)
+        self.conv: nn.Module = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not affine)
         self.norm = nn.BatchNorm2d(out_width, affine=affine)
 
 

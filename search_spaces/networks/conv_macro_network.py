@@ -10,7 +10,12 @@ def convolution(
     width: int, out_width: int, kernel: int, *, padding: int, pooled: bool = False, dropped: bool = False
 ) -> nn.Sequential:
     """Return a convolution with bias, and what follows it: max pooling to half the size, dropout."""
-    block = nn.Sequential(nn.Conv2d(width, out_width, kernel, padding=padding), nn.ReLU())
+    return followed(nn.Conv2d(width, out_width, kernel, padding=padding), pooled=pooled, dropped=dropped)
+
+
+def followed(convolution: nn.Module, *, pooled: bool = False, dropped: bool = False) -> nn.Sequential:
+    """Return a convolution with what follows it."""
+    block = nn.Sequential(convolution, nn.ReLU())
     if pooled:
         block.append(nn.MaxPool2d(2))
     if dropped:

@@ -1,11 +1,17 @@
-"""The networks of NAS-Bench-201."""
+"""The networks of NAS-Bench-201.
+
+Paper: Dong & Yang, NAS-Bench-201, arXiv 2001.00326; entangled operations: Sukthanker et al., AutoML-Conf 2024 (PMLR
+v256), section 3.
+Differs: nothing known. As published, what weighs the two convolutions of an edge weighs the kernel and not what the
+norm behind it gives: it says how much of the kernel the smaller one shares, and little about the convolution as such.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from search_spaces.architecture import Choice
-from search_spaces.elastic import ElasticChoice
+from search_spaces.elastic import CroppedConv2d, ElasticChoice, Size
 from search_spaces.families.nasbench201_cell import EDGES, KERNELS, OPERATIONS, edge_name
 from search_spaces.networks.cell_modules import ReLUConvNorm
 
@@ -70,13 +76,25 @@ def chosen_cell(architecture: Mapping[str, Choice], channels: int) -> Cell:
     return Cell({name: _on_edge(str(architecture[name]), channels) for name in names})
 
 
-def elastic_cell(channels: int, *, affine: bool) -> Cell:
+def elastic_cell(channels: int, *, affine: bool, entangled: bool = False) -> Cell:
     """Return the cell of all architectures: every operation of every edge, of which one runs."""
     edges: dict[str, nn.Module | None] = {}
     for source, target in EDGES:
         name = edge_name(source, target)
-        edges[name] = ElasticChoice(name, {o: _on_edge(o, channels, affine=affine) for o in OPERATIONS})
+        operations: dict[Choice, nn.Module | None] = {o: _on_edge(o, channels, affine=affine) for o in OPERATIONS}
+        if entangled:
+            operations.update(dict.fromkeys(KERNELS, _entangled(name, channels, affine=affine)))
+        edges[name] = ElasticChoice(name, operations)
     return Cell(edges)
+
+
+def _entangled(edge: str, channels: int, *, affine: bool) -> nn.Module:
+    """Return both convolutions of an edge as one module: the 1x1 kernel is the centre of the 3x3 one."""
+    largest = ReLUConvNorm(channels, channels, max(KERNELS.values()), affine=affine)
+    plain = largest.conv
+    assert isinstance(plain, nn.Conv2d)
+    largest.conv = CroppedConv2d(plain, kernel=Size(edge, dict(KERNELS.items())))
+    return largest
 
 
 class ResidualBlock(nn.Module):

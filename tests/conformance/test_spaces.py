@@ -34,7 +34,7 @@ IN_PLACE = {"ofa_mobilenet_v3", "small_mobilenet_v3"}
 VECTORS = "vectors"
 """A space of the tests: no picture comes into it."""
 CHOICE_SUPERNETS = ["nasbench201", "darts", "nasbench_macro", "proxyless"]
-SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", *CHOICE_SUPERNETS]
+SUPERNETS = ["ofa_mobilenet_v3", "small_mobilenet_v3", "conv_macro", *CHOICE_SUPERNETS]
 
 
 def made(name: str) -> Space:
