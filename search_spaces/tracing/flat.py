@@ -1,0 +1,158 @@
+"""The flat graph of a network: regions of other modes inlined, tensors under the names of the checkpoint."""
+
+import copy
+import operator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from search_spaces.tracing.folding import fold_creations
+from search_spaces.tracing.traced import BATCH
+
+HOLDS_TENSORS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+NO_RESULT = {torch.ops.aten._assert_tensor_metadata.default}
+"""Checks of the exporter, which say nothing of the network."""
+
+
+class TraceError(ValueError):
+    """A network that cannot be traced, with the reason in one line."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A flat graph of ATen operations and its tensors.
+
+    Args:
+        graph: The graph. The `meta` of a node has `scope`, the path of its module; `call`, the same with the number of
+            the call if a module is called several times; `autocast`, where it lies in a region of other precision.
+        tensors: Name -> tensor, for every `get_attr` node and for all of the state dict.
+        constants: Names among them that the state dict does not have.
+        shapes: Node -> shape of its value.
+        same: Name of a tensor -> first name of the same tensor.
+    """
+
+    graph: fx.Graph
+    tensors: Mapping[str, Tensor]
+    constants: frozenset[str]
+    shapes: Mapping[str, tuple[int, ...]]
+    same: Mapping[str, str]
+
+
+def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
+    """Return the flat graph of a network in evaluation mode for a batch of `BATCH`.
+
+    A copy is exported, because some networks keep tables of their first forward. The exporter works on shapes alone,
+    so that the large batch costs nothing.
+
+    Raises:
+        TraceError: The network cannot be exported.
+    """
+    inputs = tuple(tensor[:1].expand(BATCH, *tensor.shape[1:]).clone() for tensor in example)
+    try:
+        program = torch.export.export(copy.deepcopy(module).eval(), inputs, strict=False)
+    except Exception as error:  # The exporter fails in many ways, and each means the same.
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise TraceError(f"the network cannot be exported as a graph: {said[0]}") from error
+    writer = Writer(program, module)
+    graph, shapes = writer.graph, writer.shapes
+    state = module.state_dict(keep_vars=True)
+    folded = fold_creations(graph, shapes)
+    constants = {**writer.constants, **folded}
+    return Flat(graph, {**state, **constants}, frozenset(constants), shapes, first_names({**state, **constants}))
+
+
+def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return for each name the first name of the same tensor."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+
+
+@dataclass
+class Writer:
+    """What writes the graph of an exported program anew, without regions and with tensors as attributes."""
+
+    program: torch.export.ExportedProgram
+    module: nn.Module
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        source = self.program.graph_module
+        values: dict[fx.Node, Any] = {}
+        specs = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
+        for node in source.graph.find_nodes(op="placeholder"):
+            spec = specs[node.name]
+            if spec.kind in HOLDS_TENSORS:
+                if node.users:
+                    values[node] = self.tensor(node, spec.target)
+            elif isinstance(node.meta.get("val"), Tensor):
+                values[node] = self.put(self.graph.placeholder(node.name), node)
+                values[node].meta |= {"dtype": node.meta["val"].dtype, "device": node.meta["val"].device}
+        results = list(self.copied(source, values, None))
+        self.graph.output(pytree.tree_unflatten(results, self.program.call_spec.out_spec))
+
+    def tensor(self, node: fx.Node, name: str) -> fx.Node:
+        """Write one tensor, under its name in the state dict if it is there."""
+        if name in self.program.constants and name not in self.module.state_dict():
+            held = self.program.constants[name]
+            own = dict(self.module.named_buffers()).get(name)
+            self.constants[name] = own if own is not None else held.detach().clone()
+        attribute = self.graph.create_node("get_attr", name, name=node.name)
+        return self.put(attribute, node, scope=name.rpartition(".")[0])
+
+    def put(self, new: fx.Node, old: fx.Node, scope: str | None = None, region: Any = None) -> fx.Node:
+        """Note shape and place of a node that is written."""
+        stack = list((old.meta.get("nn_module_stack") or {}).items())
+        path = scope if scope is not None else (stack[-1][1][0] if stack else "")
+        new.meta = {"scope": path, "call": path + call_number(stack[-1][0] if stack and scope is None else "")}
+        if region is not None:
+            new.meta["autocast"] = region
+        value = old.meta.get("val")
+        if isinstance(value, Tensor):
+            self.shapes[new.name] = tuple(value.shape)
+        elif isinstance(value, list | tuple):
+            new.meta["parts"] = [tuple(part.shape) if isinstance(part, Tensor) else None for part in value]
+        return new
+
+    def copied(self, source: fx.GraphModule, values: dict[fx.Node, Any], region: Any) -> Iterator[Any]:
+        """Write the operations of a graph and yield what it returns."""
+        for node in source.graph.nodes:
+            if node.op == "output":
+                yield from pytree.tree_map(
+                    lambda item: values[item] if isinstance(item, fx.Node) else item,
+                    list(pytree.tree_leaves(node.args)),
+                )
+            elif node.op == "get_attr":
+                values[node] = getattr(source, str(node.target))
+            elif node.op == "call_function" and node.target not in NO_RESULT:
+                values[node] = self.call(node, values, region)
+
+    def call(self, node: fx.Node, values: dict[fx.Node, Any], region: Any) -> Any:
+        """Write one operation, or all those of a region under another mode."""
+        name, args = getattr(node.target, "__name__", str(node.target)), cast(tuple[Any, ...], node.args)
+        if name == "wrap_with_set_grad_enabled":
+            return self.region(values[args[1]], args[2:], values, region)
+        if name == "wrap_with_autocast":
+            device, dtype, enabled, _, inner = args[:5]
+            return self.region(values[inner], args[5:], values, (device, dtype, enabled))
+        if node.target is operator.getitem and not isinstance(values[args[0]], fx.Node):
+            return values[args[0]][args[1]]
+        new = self.graph.node_copy(node, lambda old: values[old])
+        return self.put(new, node, region=region)
+
+    def region(self, source: fx.GraphModule, arguments: Any, values: Mapping[fx.Node, Any], region: Any) -> list[Any]:
+        """Write the operations of a region in place, and return its results."""
+        inner = dict(zip(source.graph.find_nodes(op="placeholder"), [values[item] for item in arguments]))
+        return list(self.copied(source, inner, region))
+
+
+def call_number(key: str) -> str:
+    """Return the part of a module's key in the trace that numbers its calls, such as `@1`; empty for the first."""
+    _, mark, number = key.rpartition("@")
+    return mark + number if mark else ""
