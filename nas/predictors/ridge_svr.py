@@ -115,8 +115,11 @@ class RidgeOrSVR:
         return _ridge(x[within], y[within], np.array(self.penalties)).predict(x[out])
 
     def _svr_fold(self, kernel: np.ndarray, y: np.ndarray, within: np.ndarray, out: np.ndarray) -> np.ndarray:
+        import sklearn  # takes long to import
+
         inner, outer = kernel[np.ix_(within, within)], kernel[np.ix_(out, within)]
-        fits = [_svr(inner, y[within], cost) for cost in self.costs]
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            fits = [_svr(inner, y[within], cost) for cost in self.costs]
         return np.stack([level + outer[:, support] @ weights for support, weights, level in fits], axis=1)
 
 

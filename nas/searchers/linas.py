@@ -34,8 +34,10 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
+from pymoo.operators.selection.tournament import TournamentSelection
 
 from nas.predictors import Predictor, RidgeOrSVR
+from nas.searchers.array_mating import ArrayMating, Survivors, tournament
 from nas.searchers.genes import CanonicalRepair, MutationName, Redrawn
 from nas.searchers.new_architectures import NewArchitectures
 from nas.searchers.non_dominated import best_first
@@ -131,7 +133,10 @@ class Linas(Searcher):
         algorithm = self._algorithm()
         generations = max(1, self.inner_evaluations // self.population)
         seed = int(LINAS_ROUND.generator(self.seed, self._rounds).integers(1 << 31))
-        algorithm.mating.n_max_iterations = _MATINGS
+        mating = algorithm.mating
+        algorithm.mating = ArrayMating(
+            mating.selection, mating.crossover, mating.mutation, repair=mating.repair, n_max_iterations=_MATINGS
+        )
         algorithm.setup(predicted, termination=("n_gen", generations), seed=seed, verbose=False)
         algorithm.run()
         last = algorithm.pop
@@ -153,7 +158,9 @@ class Linas(Searcher):
         }
         if self.objectives == 1:
             return GA(**parts)
-        return NSGA2(**parts) if self._directions is None else UNSGA3(self._directions, **parts)
+        if self._directions is not None:
+            return UNSGA3(self._directions, **parts)
+        return NSGA2(**parts, selection=TournamentSelection(func_comp=tournament), survival=Survivors())
 
     def _mutation(self) -> Mutation:
         if self.mutation == "polynomial":
