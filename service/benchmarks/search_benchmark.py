@@ -179,35 +179,6 @@ def check(plan: Plan) -> None:
         raise InvalidJob(mistakes)
 
 
-def knowledge(plan: Plan) -> list[str]:
-    """Return lines that say which searchers are told more than what they have evaluated."""
-    told = {name: _is_told(named(name), plan.options.get(name.removesuffix(WARM), {})) for name in plan.searchers}
-    objectives = {
-        problem.name: [problem.directions[place][0] for place in sorted(problem.problem.exact_losses)]
-        for problem in plan.problems
-    }
-    known = [name for name, is_told in told.items() if is_told]
-    others = [name for name, is_told in told.items() if not is_told]
-    lines = [
-        f"{problem}: {', '.join(names)} can be computed; only {', '.join(known)} is told so, {', '.join(others)} is not"
-        for problem, names in objectives.items()
-        if names and known and others
-    ]
-    return [*lines, *[f"surrogate: {TUNED}"][: "surrogate" in map(named, plan.searchers)]]
-
-
-TUNED = (
-    "it sees summaries of architectures made by hand, as linas with features=summary and ScreenedNSGA2 do; "
-    "its settings were chosen on the accuracies of nb201 and on nb101, macro, conv_macro, the graphs and the oracle of "
-    "Once-for-All; another --table is a problem on which nothing was chosen"
-)
-
-
-def _is_told(name: str, options: Mapping[str, Any]) -> bool:
-    takes = catalogue.parameters("searcher", name)
-    return "exact" in takes and ("exact_costs" not in takes or bool(options.get("exact_costs")))
-
-
 def perform(plan: Plan, folder: Path, observer: Observer, *, workers: int = 0) -> list[Comparison]:
     """Do the runs that are not in the journal yet, and return the comparison of all runs, problem by problem.
 

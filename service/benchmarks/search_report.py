@@ -3,7 +3,7 @@
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from nas.benchmarks.searchers import Comparison, Curve, median_interval
+from service.benchmarks.search_knowledge import Known, footnotes
 from service.errors import InvalidJob
 from service.job.folder import write_csv
 from service.report.figures import finite
@@ -69,14 +70,15 @@ def figures_of(comparison: Comparison, searcher: str, targets: Sequence[str]) ->
 # ---- on the terminal ------------------------------------------------------------------------------------------------
 
 
-def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
-    """Return one row per searcher: its result, its speed, and its own cost."""
+def summary_table(comparison: Comparison, targets: Sequence[str], known: Mapping[str, Known]) -> Table:
+    """Return one row per searcher: what it knows beforehand, its result, its speed, and its own cost."""
     of = "true" if comparison.is_true else "best found"
     first = comparison.problem.directions[0][0]
     runs = len(next(iter(comparison.best.values())))
     title = f"{comparison.problem.name}: {comparison.evaluations} evaluations, {runs} runs; medians, 95 % intervals"
-    table = Table(title=title, title_justify="left", caption=_ended_early(comparison), caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=_caption(comparison, known), caption_justify="left")
     table.add_column("searcher", style="bold", no_wrap=True)
+    table.add_column("knows beforehand")
     numbers = [f"hypervolume, % of {of}", first, *(["regret"] if comparison.best_possible is not None else [])]
     for column in [*numbers, *(f"evaluations to {target}'s" for target in targets), "own ms each", "own CPU ms"]:
         table.add_column(column, justify="right")
@@ -86,8 +88,13 @@ def summary_table(comparison: Comparison, targets: Sequence[str]) -> Table:
         cells += [f"{found['regret'].value:.3g}"] if "regret" in found else []
         cells += [_interval(found[f"evaluations_to_{t}"], "{:.0f}", limit=comparison.evaluations) for t in targets]
         cells += [f"{found[key].value * 1000:.2f}" for key in ("overhead_s", "overhead_cpu_s")]
-        table.add_row(name, *cells)
+        table.add_row(name, known[name].text(), *cells)
     return table
+
+
+def _caption(comparison: Comparison, known: Mapping[str, Known]) -> str | None:
+    ended = _ended_early(comparison)
+    return "\n".join([*footnotes(known), *([ended] if ended else [])]) or None
 
 
 def _ended_early(comparison: Comparison) -> str | None:
@@ -127,11 +134,22 @@ def _interval(estimate: Estimate, form: str, scale: float = 1.0, *, limit: float
 # ---- csv ------------------------------------------------------------------------------------------------------------
 
 
-def write_summary(path: Path, comparisons: Sequence[Comparison], targets: Sequence[str]) -> Path:
+def write_summary(
+    path: Path,
+    comparisons: Sequence[Comparison],
+    targets: Sequence[str],
+    known: Mapping[str, Mapping[str, Known]],
+) -> Path:
     """Return one row for each problem, searcher and measure; cells are empty where evaluations did not suffice."""
-    header = ["problem", "searcher", "runs", "evaluations", "measure", "median", "low", "high"]
+    beforehand = ["exact_objectives", "summaries", "settings_chosen_on"]
+    header = ["problem", "searcher", "runs", "evaluations", "measure", "median", "low", "high", *beforehand]
     rows = [
-        [c.problem.name, name, len(c.best[name]), c.evaluations, measure, *map(_cell, (e.value, e.low, e.high))]
+        [
+            *(c.problem.name, name, len(c.best[name]), c.evaluations, measure),
+            *map(_cell, (e.value, e.low, e.high)),
+            *(" ".join(known[c.problem.name][name].exact), int(known[c.problem.name][name].summaries)),
+            known[c.problem.name][name].chosen_on,
+        ]
         for c in comparisons
         for name in c.best
         for measure, e in figures_of(c, name, targets).items()

@@ -145,19 +145,21 @@ def benchmark_search(
         _tell_notes(plan)
         with resumable("the same command"), display() as observer:
             comparisons = runs.perform(plan, output, observer, workers=workers)
-        _show(comparisons, targets, output)
+        _show(plan, comparisons, targets, output)
         if mlflow:
             log_benchmark(finished_runs(plan, comparisons, targets, output))
 
 
 def _tell_notes(plan: "Plan") -> None:
-    from service.benchmarks.search_benchmark import knowledge
+    from service.benchmarks.search_knowledge import knowledge
 
+    known = knowledge(plan)
     for problem in plan.problems:
         for note in problem.notes:
             typer.echo(f"{problem.name}: {note}")
-    for line in knowledge(plan):
-        typer.echo(line)
+        for searcher, one in known[problem.name].items():
+            if one.footnotes():
+                typer.echo(f"{problem.name}: {searcher} knows beforehand: {one.text()}")
 
 
 def _earlier(request: "ProblemRequest", warm_start: str | None) -> list[Any]:
@@ -172,16 +174,18 @@ def _earlier(request: "ProblemRequest", warm_start: str | None) -> list[Any]:
     return found
 
 
-def _show(comparisons: list[Any], targets: list[str], output: Path) -> None:
+def _show(plan: "Plan", comparisons: list[Any], targets: list[str], output: Path) -> None:
     from service.benchmarks import search_report as report
+    from service.benchmarks.search_knowledge import knowledge
     from service.job.folder import write_whole
 
+    known = knowledge(plan)
     for comparison in comparisons:
-        console().print(report.summary_table(comparison, targets))
+        console().print(report.summary_table(comparison, targets, known[comparison.problem.name]))
         if len(comparison.problem.problem.bounds) > 1 or len(comparison.problem.directions) == 1:
             console().print(report.moments_table(comparison))
     written = [
-        report.write_summary(output / report.SUMMARY, comparisons, targets),
+        report.write_summary(output / report.SUMMARY, comparisons, targets, known),
         report.write_curves(output / report.CURVES, comparisons),
         write_whole(output / report.PAGE, report.page(comparisons)),
         write_whole(output / report.IMAGE, report.image(comparisons)),

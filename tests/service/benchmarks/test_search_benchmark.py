@@ -9,6 +9,7 @@ import pytest
 
 from search_spaces.families.conv_macro import conv_macro
 from service.benchmarks import search_benchmark as runs
+from service.benchmarks.search_knowledge import footnotes, knowledge
 from service.benchmarks.search_log import finished_runs
 from service.benchmarks.search_problems import GROUPS, KNOWN, ProblemRequest, problems_of
 from service.benchmarks.search_report import targets_of
@@ -213,16 +214,39 @@ def test_variants_of_a_searcher_take_part_with_options_of_their_own(tmp_path):
         runs.check_names(["nsga3/a"], {"nsga3/a": {"populatoin": 5}})
 
 
-def test_who_is_told_more_than_was_evaluated_is_said(tmp_path):
-    told = {"linas/told": {"exact_costs": True}}
+def test_who_knows_more_than_was_evaluated_stands_in_the_table(tmp_path):
+    told = {"linas/told": {"exact_costs": True, "features": "summary"}}
     request = ProblemRequest(table=write_table(tmp_path / "t.csv"), space="conv_macro", objectives="acc:max,macs:min")
+    searchers = ["surrogate", "linas", "linas/told", "nas.searchers.screened:ScreenedNSGA2", "nsga2"]
+    plan = runs.Plan(problems=problems_of(request), searchers=searchers, options=told)
+    known = knowledge(plan)["t"]
+    assert [known[name].text() for name in searchers] == [
+        *("exact macs, summaries", "-", "exact macs, summaries", "exact macs, summaries", "-")
+    ]
+    assert footnotes(known) == [
+        "exact macs: it computes macs; the others predict it or do without",
+        "summaries: it sees features of architectures that were made by hand",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("nb201_pixel2", "summaries, tuned on the accuracies"),
+        ("nb201_samsung_s7", "summaries, tuned on the problem"),
+        ("macro", "exact macs, summaries, tuned on the problem"),
+        ("graph_citeseer", "summaries, tuned on the problem"),
+    ],
+)
+def test_where_settings_were_chosen_is_said_of_surrogate_alone(shared_data, problem, said):
     plan = runs.Plan(
-        problems=problems_of(request), searchers=["surrogate", "linas", "linas/told", "nsga2"], options=told
+        problems=problems_of(ProblemRequest(names=[problem], data_folder=shared_data)),
+        searchers=["surrogate", "linas/told"],
+        options={"linas/told": {"exact_costs": True, "features": "summary"}},
     )
-    first, second = runs.knowledge(plan)
-    assert first == "t: macs can be computed; only surrogate, linas/told is told so, linas, nsga2 is not"
-    assert "its settings were chosen on the accuracies of nb201" in second
-    assert runs.knowledge(runs.Plan(problems=plan.problems, searchers=["nsga2", "linas"])) == []
+    known = knowledge(plan)[problem]
+    assert known["surrogate"].text() == said
+    assert known["linas/told"].text() == said.partition(", tuned")[0]
 
 
 @pytest.mark.parametrize("predictor", ["boosted_trees", "nearest"])
@@ -233,6 +257,11 @@ def test_an_oracle_can_be_of_another_kind_than_the_model_of_surrogate(tmp_path, 
     result = nas(*command)
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
-    assert "oracle_t: macs can be computed; only surrogate is told so, nsga2 is not" in text
+    assert "oracle_t: surrogate knows beforehand: exact macs, summaries" in text
+    table = text[text.index("oracle_t: 12 evaluations") :]
+    assert table.index("knows beforehand") < table.index("exact macs: it computes macs; the others predict it")
     with (tmp_path / "o" / "summary.csv").open() as file:
-        assert {row["problem"] for row in csv.DictReader(file)} == {"oracle_t"}
+        rows = list(csv.DictReader(file))
+    assert {row["problem"] for row in rows} == {"oracle_t"}
+    marks = {(row["searcher"], row["exact_objectives"], row["summaries"], row["settings_chosen_on"]) for row in rows}
+    assert marks == {("surrogate", "macs", "1", ""), ("nsga2", "", "0", "")}
