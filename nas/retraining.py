@@ -26,6 +26,7 @@ def retrain(
     folder: Path | None = None,
     observer: Callable[[dict[str, Any]], None] = lambda event: None,
     validate: Callable[[Supernet], dict[str, float]] | None = None,
+    teacher: nn.Module | None = None,
 ) -> Supernet:
     """Train a copy of the supernet with this architecture alone, and return the copy with it active.
 
@@ -42,6 +43,7 @@ def retrain(
         folder: Folder for checkpoints.
         observer: Receives the events of the loop.
         validate: Called with the copy at the end of every epoch.
+        teacher: A trained network that teaches beside the targets.
     """
     copy = deepcopy(supernet)
     phase = Phase(
@@ -64,6 +66,7 @@ def retrain(
         observer=observer,
         validate=validate,
         first_loss=_uninformed_loss(copy, data, task, config),
+        teacher=teacher,
     )
     copy.activate(architecture)
     return copy

@@ -264,6 +264,27 @@ def make(
         raise ValueError(f"{kind} {name} failed: {own_code.fault(error)}") from error
 
 
+def call_own(target: str, offered: Mapping[str, Any]) -> Any:
+    """Return what a function of the user's own gives, called with the offered arguments that it takes.
+
+    Args:
+        target: The function, as ``package.module:function``.
+        offered: Values by the name of their argument.
+
+    Raises:
+        ValueError: There is no such function, it needs something else, or it fails.
+    """
+    function = _load_own(target)
+    taken, _ = _signature(function)
+    missing = [name for name, one in taken.items() if one.required and name not in offered]
+    if missing:
+        raise ValueError(f"{target} needs a value for {', '.join(missing)}; offered are {', '.join(offered)}")
+    try:
+        return function(**{name: value for name, value in offered.items() if name in taken})
+    except Exception as error:
+        raise ValueError(f"{target} failed: {own_code.fault(error)}") from error
+
+
 def parameters(kind: str, name: str, *, hidden: Collection[str] = ()) -> dict[str, Parameter]:
     """Return the arguments that a name takes, in their order.
 

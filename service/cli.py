@@ -232,6 +232,7 @@ app.command(rich_help_panel="Run")(profile.profile)
 @app.command(rich_help_panel="Run")
 def retrain(
     folder: Folder,
+    *,
     member: Annotated[
         list[str] | None,
         typer.Option("--member", metavar="KEY", help="Only this member of the front; may be given many times."),
@@ -241,6 +242,16 @@ def retrain(
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. [dim]Default: a fifth of the supernet's[/]")
+    ] = None,
+    distil: Annotated[
+        bool, typer.Option("--distil", help="Learn from the teacher of the job beside the labels.")
+    ] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Learn from this network: a model of timm, a job folder, or package.module:function.",
+        ),
     ] = None,
     sets: DataSets = None,
 ) -> None:
@@ -253,9 +264,10 @@ def retrain(
       nas show runs/my                              the keys of the front
       nas retrain runs/my --epochs 10               every member
       nas retrain runs/my --member 0a1b2c3d4e --member 5f6a7b8c9d
+      nas retrain runs/my --distil                  learn from the adapted network
       nas retrain runs/my --set data.path=/new/place     after the data were moved
     """
-    chosen = {"members": member or None, "epochs": epochs, "lr": lr}
+    chosen = {"members": member or None, "epochs": epochs, "lr": lr, "distil": distil, "teacher": teacher}
     with readable_errors():
         front(folder)
         plan = Plan(stages=("retrain",), options={"retrain": chosen})

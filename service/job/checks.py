@@ -9,7 +9,7 @@ from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue, own_code
 from service.errors import InvalidJob
-from service.job import latency_checks, objectives, samplers, searchers, splits
+from service.job import latency_checks, objectives, samplers, searchers, splits, teachers
 from service.job import proxies as job_proxies
 from service.job.building import LookedAt, build_space, build_task
 from service.job.device import cuda_devices, device_type
@@ -66,6 +66,7 @@ def deep_mistakes(
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
+        yield from teachers.mistakes(job.train, {} if data is None else data.facts)
     yield from searchers.mistakes(job.search, space)
     yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):

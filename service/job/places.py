@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-FIELDS = (("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start"))
+FIELDS = (
+    *(("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start")),
+    *(("train", "teacher"), ("train", "teacher_checkpoint")),
+)
+_OR_A_NAME = {("train", "teacher")}
+"""Fields that hold a path or a name: a path has a slash."""
 BESIDE = "places"
 """In a `job.json`: dotted field -> path from the job folder."""
 
@@ -60,6 +65,8 @@ def _written(fields: Mapping[str, Any], section: str, name: str) -> str | None:
     """Return what is written in a field, if it is text at all."""
     inside = fields.get(section)
     written = inside.get(name) if isinstance(inside, Mapping) else None
+    if (section, name) in _OR_A_NAME and "/" not in str(written):
+        return None
     return written if isinstance(written, str) and written and "://" not in written else None
 
 

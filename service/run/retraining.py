@@ -10,10 +10,13 @@ from torch import nn
 
 from nas.retraining import retrain
 from search_spaces import Architecture
+from search_spaces.errors import FieldError
 from service.catalogue import suggestion
 from service.errors import InvalidJob
 from service.job.folder import read_events
 from service.run.batches import EvaluationBatches
+from service.run.stages.outputs import ADAPTED, SUPERNET
+from service.run.teachers import adapted_teacher, named_teacher
 from service.run.weights import save_weights
 from supernets import Supernet, Task, TrainConfig, calibrate
 from supernets.whole_file import append_line
@@ -36,6 +39,7 @@ class Retraining:
         calibration: Number of training examples that set the batch norms.
         seed: Seed of the trainings.
         tell: Receives the progress of a training.
+        teacher: Network that teaches beside the targets, if any.
     """
 
     supernet: Supernet
@@ -45,9 +49,12 @@ class Retraining:
     calibration: int
     seed: int
     tell: Callable[[dict[str, Any]], None]
+    teacher: nn.Module | None = None
 
     @classmethod
-    def of(cls, context: "JobContext", *, epochs: float | None, lr: float | None) -> "Retraining":
+    def of(
+        cls, context: "JobContext", *, epochs: float | None, lr: float | None, teacher: nn.Module | None = None
+    ) -> "Retraining":
         """Return the fine-tuning of a job, where settings that are None follow those of its supernet."""
         train = context.job.train
         return cls(
@@ -58,6 +65,7 @@ class Retraining:
             calibration=context.job.search.calibration_examples,
             seed=context.job.seed,
             tell=context.events.tell,
+            teacher=teacher,
         )
 
     def tuned(self, member: Mapping[str, Any], place: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +103,7 @@ class Retraining:
             folder=place,
             observer=observe,
             validate=validate,
+            teacher=self.teacher,
         )
         subnet = calibrated(tuned)
         save_weights(subnet, place / "weights.safetensors")
@@ -116,6 +125,33 @@ class Retraining:
     def _costs(self, architecture: Architecture) -> dict[str, float]:
         """Return what is computed of an architecture, by name."""
         return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
+
+
+def chosen_teacher(context: "JobContext", teacher: str | None) -> nn.Module:
+    """Return the network that members are to learn from beside the targets.
+
+    Args:
+        context: The job.
+        teacher: What names it, see `TrainConfig.teacher`; None for that of the job: the one that it names, or else its
+            largest network as it was adapted to the data.
+
+    Raises:
+        InvalidJob: There is none, or it cannot be had.
+    """
+    named, checkpoint = teacher, None
+    if named is None:
+        named, checkpoint = context.job.train.teacher, context.job.train.teacher_checkpoint
+    if named is None:
+        adapted = adapted_teacher(context.supernet, context.place_of(SUPERNET).parent / ADAPTED)
+        if adapted is None:
+            why = "this job has no teacher: it names none (train.teacher), and its train.schedule is not adapted"
+            raise InvalidJob([f"--distil: {why}; name one: --teacher NAME"])
+        return adapted
+    try:
+        return named_teacher(named, checkpoint, supernet=context.supernet, batches=context.batches)
+    except FieldError as error:
+        place = f"--{error.field}" if teacher is not None else f"train.{error.field}"
+        raise InvalidJob([f"{place}: {error.text}"]) from error
 
 
 def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Training of the supernet of a job."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from service.job import samplers, splits
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
+from service.run.teachers import named_teacher
 from supernets import Processes, Supernet, Task, phases, train, train_few_shot
 from supernets.calibration import calibrated_subnet
 from supernets.estimate import checked
-from supernets.training.checkpoint import has_begun
+from supernets.training.checkpoint import finished_training, has_begun
 
 _CALIBRATION = 1000  # training examples that set the batch norms for a look at the supernet during training
 
@@ -59,11 +61,34 @@ def train_supernet(
     }
     try:
         if config.split is None:
+            if config.teacher is not None:
+                common["teacher"] = named_teacher(
+                    config.teacher, config.teacher_checkpoint, supernet=supernet, batches=batches
+                )
             return train(supernet, phases(supernet.space, config, samplers.maker(config)), data, config, **common)
         _check_budget(job, supernet, data.steps(config.batch_size))
         return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
     except FieldError as error:
         raise InvalidJob([f"train.{error.field}: {error.text}"]) from error
+
+
+def adapted_supernet(supernet: Supernet, folder: Path) -> Supernet | None:
+    """Return a supernet as it was when its largest network alone had been trained, before others were.
+
+    Args:
+        supernet: The trained one.
+        folder: Folder of its finished training.
+
+    Returns:
+        None where the training had no such part, or nothing followed it.
+    """
+    state = finished_training(folder, next(supernet.parameters()).device)["state"]
+    if supernet.own_statistics is not None or state["teacher"] is None:
+        return None
+    adapted = deepcopy(supernet)
+    adapted.network.load_state_dict(state["teacher"])
+    adapted.own_statistics = adapted.space.largest()
+    return adapted
 
 
 def _give_weights(supernet: Supernet) -> None:

@@ -11,6 +11,8 @@ from supernets.training.split_config import SplitConfig
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
 _SCHEDULES = ("whole", "progressive_shrinking", "adapted")
 _ADAPT_NEEDS = "left out unless schedule is adapted"
+_TEACHER_NEEDS = "the name of a network, or null; null where the supernet is split"
+_CHECKPOINT_NEEDS = "null unless teacher is a model of timm"
 _EXAMPLES = ("uniform", "balanced", "importance")
 _CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
@@ -59,6 +61,10 @@ class TrainConfig:
         subnets_per_step: Architectures that a step trains; `null` for the sampler's own number, which is 4 for
             `sandwich` and `sorted`, else 1. `fair` and progressive shrinking always have their own.
         kd_weight: Weight of the distillation loss.
+        teacher: A trained network that teaches beside the targets: a model of timm, such as `resnet50.a1_in1k`, with
+            the classes of the data; the folder of a finished job, for its best network; a file of weights in such a
+            folder; or `package.module:function` that returns a network. `null` for none; a `schedule` may make its own.
+        teacher_checkpoint: File with the weights of a model of timm that teaches; `null` for those that timm fetches.
         bf16: Whether CUDA computes in bfloat16 autocast.
         max_rollbacks: How often a diverging run is rolled back with half the rate before it is given up.
         checkpoint_every_s: Seconds between checkpoints.
@@ -86,6 +92,8 @@ class TrainConfig:
     ema_decay: float | None = None
     subnets_per_step: int | None = None
     kd_weight: float = 1.0
+    teacher: str | None = None
+    teacher_checkpoint: str | None = None
     bf16: bool = True
     max_rollbacks: int = 5
     checkpoint_every_s: float = 30.0
@@ -112,6 +120,8 @@ class TrainConfig:
             ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null"),
             ("subnets_per_step", self.subnets_per_step is None or self.subnets_per_step >= 1, "at least 1, or null"),
             ("kd_weight", self.kd_weight >= 0, "0 or more"),
+            ("teacher", self.teacher is None or (bool(self.teacher) and self.split is None), _TEACHER_NEEDS),
+            ("teacher_checkpoint", self.teacher_checkpoint is None or self.teacher is not None, _CHECKPOINT_NEEDS),
             ("max_rollbacks", self.max_rollbacks >= 0, "0 or more"),
             ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
         ]

@@ -26,11 +26,16 @@ class Retrain(Stage):
         members: Keys of members; null for all.
         epochs: Passes over the training data; null for as many as the supernet had.
         lr: Peak learning rate; null for a fifth of the supernet's.
+        distil: Whether members learn from a teacher beside the targets.
+        teacher: The teacher, as `train.teacher` names one; null for that of the job: the one that it names, or else
+            its largest network as the schedule `adapted` left it. With a name, `distil` need not be said.
     """
 
     members: Sequence[str] | None = None
     epochs: float | None = None
     lr: float | None = None
+    distil: bool = False
+    teacher: str | None = None
 
     title: ClassVar = "fine-tuning"
     needs: ClassVar = (FRONT, SUPERNET)
@@ -48,13 +53,14 @@ class Retrain(Stage):
 
     def run(self, context: "JobContext") -> None:
         from service.job.preparation import front_members
-        from service.run.retraining import Retraining, check_members
+        from service.run.retraining import Retraining, check_members, chosen_teacher
 
         context.require_supernet()
         members = front_members(context.adopted(FRONT).parent)
         check_members(self.members, members)
         chosen = self._chosen(members)
-        retraining = Retraining.of(context, epochs=self.epochs, lr=self.lr)
+        teacher = chosen_teacher(context, self.teacher) if self.distil or self.teacher else None
+        retraining = Retraining.of(context, epochs=self.epochs, lr=self.lr, teacher=teacher)
         for number, member in enumerate(chosen):
             progress = {"done": number, "total": len(chosen), "member": member["key"]}
             context.events.progress(**progress)

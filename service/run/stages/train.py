@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from service.run.stages.outputs import SUPERNET
+from service.run.stages.outputs import ADAPTED, SUPERNET
 from service.run.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Train(Stage):
         return (folder / SUPERNET).exists()
 
     def run(self, context: "JobContext") -> None:
-        from service.run.training import train_supernet
+        from service.run.training import adapted_supernet, train_supernet
 
         trained = train_supernet(
             context.job,
@@ -36,5 +36,9 @@ class Train(Stage):
             processes=context.processes,
         )
         if context.processes.is_first:
+            if context.job.train.schedule == "adapted":
+                adapted = adapted_supernet(trained, context.folder / "train")
+                if adapted is not None:
+                    adapted.save(context.folder / ADAPTED)
             trained.save(context.folder / SUPERNET)
         context.supernet = trained
