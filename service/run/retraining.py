@@ -16,7 +16,7 @@ from service.errors import InvalidJob
 from service.job.folder import read_events
 from service.run.batches import EvaluationBatches
 from service.run.stages.outputs import ADAPTED, SUPERNET
-from service.run.teachers import adapted_teacher, named_teacher
+from service.run.teaching import adapted_teacher, named_teacher
 from service.run.weights import save_weights
 from supernets import Supernet, Task, TrainConfig, calibrate
 from supernets.whole_file import append_line

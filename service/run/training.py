@@ -14,7 +14,7 @@ from service.job import samplers, splits
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
-from service.run.teachers import named_teacher
+from service.run.teaching import named_teacher
 from supernets import Processes, Supernet, Task, phases, train, train_few_shot
 from supernets.calibration import calibrated_subnet
 from supernets.estimate import checked

@@ -19,7 +19,7 @@ from service.run.retraining import chosen_teacher
 from service.run.run import run
 from service.run.stages.outputs import ADAPTED, SUPERNET
 from service.run.stages.plan import Plan, stages_of
-from service.run.teachers import named_teacher
+from service.run.teaching import named_teacher
 from supernets import Processes, load_supernet
 
 TINY = [
