@@ -1,0 +1,295 @@
+"""The plain network of one setting: layers with copies of the active weights under their original paths, and a graph."""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.blocks import Resize
+from search_spaces.elastic.graph.active import Active
+from search_spaces.elastic.graph.calls import InFullPrecision, function_of, is_full_precision
+from search_spaces.elastic.graph.fresh import first_values
+from search_spaces.elastic.graph.layers import LAYERS, Tensors, activation_of, filled
+from search_spaces.elastic.graph.literals import Batch, Call, aten
+from search_spaces.elastic.graph.modes import DROPOUTS
+from search_spaces.elastic.graph.plain_graph import PlainGraph, PlainTensors, place
+from search_spaces.elastic.graph.program import Parts
+from search_spaces.elastic.graph.tensors import cut_to, kernel_transform
+
+RESIZE = "resize_input"
+
+
+@dataclass(frozen=True)
+class Use:
+    """An operation as a layer.
+
+    Args:
+        path: Path of the layer.
+        names: Name of a tensor in the layer -> its name in the graph.
+        call: The operation, its tensors aside.
+    """
+
+    path: str
+    names: Mapping[str, str]
+    call: tuple[Any, ...]
+
+
+@torch.no_grad()
+def extracted_graph(active: Active, parts: Parts, training: bool) -> PlainGraph:
+    """Return the plain network of a setting, in the given mode."""
+    extraction = Extraction(active, parts)
+    network = PlainGraph(extraction.root, extraction.written())
+    return network.train(training)  # type: ignore[return-value]
+
+
+class Extraction:
+    """One extraction.
+
+    Args:
+        active: The setting.
+        parts: Tensors and modules of the elastic network.
+
+    Attributes:
+        root: Holds the layers and tensors.
+    """
+
+    def __init__(self, active: Active, parts: Parts) -> None:
+        self.active, self.parts = active, parts
+        self.root = PlainTensors()
+        self.graph = fx.Graph()
+        self._copies: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        self._new: dict[fx.Node, fx.Node] = {}
+        self._modules: dict[str, nn.Module] = {}
+        self._batches: dict[int, fx.Node] = {}
+        self._device: fx.Node | None = None
+        self._running = [node for node in active.source.traced.graph.nodes if active.runs(node)]
+        self._calls = {node: active.call(node) for node in self._running if node.op == "call_function"}
+        self._uses = self._layers()
+        self._taken: set[str] = set()
+
+    # ---- tensors --------------------------------------------------------------------------------------------------
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a copy of the active part of a tensor; the same one for all names of one tensor."""
+        whole, size = self.parts.tensors[name].tensor, self.active.kernel(name)
+        copy = cut_to(whole, self.active.cut(name))
+        transform = None if size is None else kernel_transform(self.parts.transforms.get(name), size)
+        key = (id(whole), tuple(copy.shape))
+        if key not in self._copies:
+            copy = (copy if transform is None else transform(copy)).detach().clone()
+            is_parameter = isinstance(whole, nn.Parameter)
+            self._copies[key] = nn.Parameter(copy, requires_grad=whole.requires_grad) if is_parameter else copy
+        return self._copies[key]
+
+    def _hold(self, name: str) -> None:
+        """Let a tensor lie in the network under its own name."""
+        path, _, key = name.rpartition(".")
+        holder = self._modules.setdefault(path, PlainTensors()) if path else self.root
+        assert isinstance(holder, PlainTensors)
+        tensor, held = self.tensor(name), self.parts.tensors[name]
+        if isinstance(tensor, nn.Parameter):
+            holder.register_parameter(key, tensor)
+        else:
+            persistent = held.key not in held.owner._non_persistent_buffers_set
+            holder.register_buffer(key, tensor, persistent=persistent)
+        rule = first_values(self.active, name, held)
+        if rule is not None:
+            holder.first_values.rules[key] = rule
+
+    # ---- layers ---------------------------------------------------------------------------------------------------
+
+    def _layers(self) -> dict[fx.Node, Use]:
+        """Return the operations that become layers: all uses of their tensors are the same layer."""
+        uses = {node: use for node, call in self._calls.items() if (use := self._use(node, call)) is not None}
+        users: dict[str, set[fx.Node]] = {}
+        for node in self._calls:
+            for one in node.all_input_nodes:
+                if one.op == "get_attr":
+                    users.setdefault(str(one.target), set()).add(node)
+        by_path: dict[str, set[fx.Node]] = {}
+        for name, nodes in users.items():
+            by_path.setdefault(name.rpartition(".")[0], set()).update(nodes)
+        good = {
+            path
+            for path, nodes in by_path.items()
+            if path and all(node in uses and uses[node].path == path for node in nodes)
+            if len({repr((uses[node].names, uses[node].call)) for node in nodes}) == 1
+        }
+        return {node: use for node, use in uses.items() if use.path in good}
+
+    def _use(self, node: fx.Node, call: Call) -> Use | None:
+        """Return an operation as a layer; None where its tensors are not those of one module."""
+        kind = LAYERS.get(call.function)
+        if kind is None or call.kwargs:
+            return None
+        names = {}
+        for position, name in kind.names.items():
+            given = call.args[position] if position < len(call.args) else None
+            if isinstance(given, fx.Node):
+                names[name] = str(given.target)
+                if given.op != "get_attr" or names[name].rpartition(".")[2] != name:
+                    return None
+        paths = {name.rpartition(".")[0] for name in names.values()}
+        if len(paths) != 1 or any(one.op == "get_attr" for one in node.all_input_nodes[:1]):
+            return None
+        rest = tuple(value for position, value in enumerate(call.args) if position and position not in kind.names)
+        return Use(paths.pop(), names, (call.function, *rest))
+
+    def _layer(self, node: fx.Node, use: Use) -> nn.Module:
+        """Return the layer of an operation."""
+        kind, call = LAYERS[use.call[0]], self._calls[node]
+        tensors: Tensors = {name: self.tensor(full) for name, full in use.names.items()}
+        assert isinstance(call.args[0], fx.Node)
+        dimensions = len(self.active.look.shape(call.args[0]))
+        return filled(kind.make(call.args, tensors, dimensions), tensors)
+
+    # ---- the graph ------------------------------------------------------------------------------------------------
+
+    def written(self) -> fx.Graph:
+        """Write graph and modules; return the graph."""
+        kept = self._kept_tensors()
+        self._reserve([use.path for use in self._uses.values()] + [str(node.target) for node in kept])
+        for node in self._running:
+            if node.op == "placeholder":
+                self._new[node] = self._input(node)
+            elif node in kept:
+                self._hold(str(node.target))
+                self._new[node] = self.graph.create_node("get_attr", str(node.target), name=node.name)
+            elif node.op == "call_function":
+                self._write(node, self._calls[node])
+            elif node.op == "output":
+                self.graph.output(self._value(node.args[0]))
+        for path in sorted(self._modules, key=lambda path: path.count(".")):
+            place(self.root, path, self._modules[path])
+        return self.graph
+
+    def _kept_tensors(self) -> set[fx.Node]:
+        """Return the tensors that are read by other operations than layers."""
+        readers = [node for node in self._running if node.op == "output" or node in self._calls]
+        taken = [one for node in readers if node not in self._uses for one in node.all_input_nodes]
+        return {one for one in taken if one.op == "get_attr"}
+
+    def _input(self, node: fx.Node) -> fx.Node:
+        """Write an input; images are resized where the setting says so."""
+        new = self.graph.placeholder(node.name)
+        side = self.active.plan.side
+        if side is None or node is not self.active.source.images:
+            return new
+        self._modules[RESIZE] = Resize(side)
+        return self.graph.call_module(RESIZE, (new,))
+
+    def _write(self, node: fx.Node, call: Call) -> None:
+        """Write an operation: as a layer, an activation, a dropout or a function."""
+        first = call.args[0] if call.args else None
+        taken = self.active.of(first) if isinstance(first, fx.Node) else None
+        if node in self._uses:
+            path = self._uses[node].path
+            if path not in self._modules:
+                self._modules[path] = self._layer(node, self._uses[node])
+            self._module(node, path, call)
+        elif node.target in DROPOUTS:
+            assert taken is not None
+            if call.args[1]:
+                self._module(node, self._free(node), call, DROPOUT_LAYERS[node.target](call.args[1]))
+            else:
+                self._new[node] = self._new[taken]
+        elif (module := activation_of(node, call)) is not None:
+            self._module(node, self._free(node), call, module)
+        else:
+            self._function(node, call)
+        if taken is not None and _writes_to_first(node):  # who reads its input later reads the result
+            self._new[taken] = self._new[node]
+
+    def _module(self, node: fx.Node, path: str, call: Call, module: nn.Module | None = None) -> None:
+        """Write the call of a module."""
+        if module is not None:
+            self._modules[path] = module
+        given = self._cropped(self._value(call.args[0]), call.crop)
+        self._new[node] = self.graph.create_node("call_module", path, (given,), name=node.name)
+
+    def _function(self, node: fx.Node, call: Call) -> None:
+        """Write the call of a function."""
+        function = function_of(call.function)
+        if is_full_precision(node):
+            function = InFullPrecision(function)
+        args = [self._value(one) for one in call.args]
+        if call.crop:
+            args[0] = self._cropped(args[0], call.crop)
+        kwargs = {name: self._value(one) for name, one in call.kwargs.items()}
+        self._new[node] = self.graph.create_node("call_function", function, tuple(args), kwargs, name=node.name)
+
+    def _cropped(self, value: Any, crop: tuple[int, ...]) -> Any:
+        for side, amount in enumerate(reversed(crop), start=1):
+            value = self.graph.call_function(aten.slice.Tensor, (value, -side, amount, -amount)) if amount else value
+        return value
+
+    def _value(self, value: Any) -> Any:
+        """Return an argument in the new graph."""
+        if isinstance(value, fx.Node):
+            return self._new[self.active.of(value)]
+        if isinstance(value, Batch):
+            return self._multiple(value.factor)
+        if isinstance(value, torch.device):
+            return self._device_node()
+        if isinstance(value, dict):
+            return {name: self._value(one) for name, one in value.items()}
+        return type(value)(map(self._value, value)) if type(value) in (list, tuple) else value
+
+    def _multiple(self, factor: int) -> fx.Node:
+        """Return a multiple of the batch of the input."""
+        if factor not in self._batches:
+            node, dimension, read = self.active.source.batch
+            if factor == 1:
+                size = self.graph.call_function(aten.sym_size.int, (self._new[node], dimension))
+                if read > 1:
+                    size = self.graph.call_function(operator.floordiv, (size, read))
+                self._batches[1] = size
+            else:
+                self._batches[factor] = self.graph.call_function(operator.mul, (self._multiple(1), factor))
+        return self._batches[factor]
+
+    def _device_node(self) -> fx.Node:
+        """Return the device of the input."""
+        if self._device is None:
+            node = self.active.source.batch[0]
+            self._device = self.graph.call_function(getattr, (self._new[node], "device"))
+        return self._device
+
+    # ---- paths ----------------------------------------------------------------------------------------------------
+
+    def _reserve(self, paths: list[str]) -> None:
+        """Note paths that are taken, with all modules around them."""
+        for path in paths:
+            parts = path.split(".")
+            self._taken.update(".".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+    def _free(self, node: fx.Node) -> str:
+        """Return a free path for an operation: that of its own module, or one beside its neighbours."""
+        scope = str(node.meta.get("scope", ""))
+        name = str(node.target).split(".")[1].rstrip("_")
+        module = self.parts.modules(scope)
+        is_own = scope and not (module._modules or module._parameters or module._buffers)
+        wanted = path = scope if is_own else f"{scope}.{name}".removeprefix(".")
+        number = 1
+        while path in self._taken:
+            number += 1
+            path = f"{wanted}_{number}"
+        self._reserve([path])
+        return path
+
+
+DROPOUT_LAYERS: dict[Any, Any] = {
+    aten.dropout.default: nn.Dropout,
+    aten.dropout_.default: nn.Dropout,
+    aten.feature_dropout.default: nn.Dropout2d,
+    aten.alpha_dropout.default: nn.AlphaDropout,
+}
+
+
+def _writes_to_first(node: fx.Node) -> bool:
+    """Return whether an operation changes its first argument in place."""
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema is not None and schema.is_mutable and schema.arguments[0].is_write)

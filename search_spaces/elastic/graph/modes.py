@@ -1,0 +1,79 @@
+"""Operations that follow the mode of their module: batch norm and dropout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.elastic.graph.calls import Registers, Run
+from search_spaces.elastic.graph.literals import aten
+
+BATCH_NORM = aten.batch_norm.default
+DROPOUTS: dict[Any, Callable[..., Tensor]] = {
+    aten.dropout.default: torch.dropout,
+    aten.dropout_.default: torch.dropout_,
+    aten.feature_dropout.default: torch.feature_dropout,
+    aten.alpha_dropout.default: torch.alpha_dropout,
+}
+
+
+class NormRun:
+    """A batch norm with running statistics, in the mode of its module.
+
+    Args:
+        owner: The module that holds the statistics.
+        slots: Registers of input, weight, bias, mean, variance; None for one that is not there.
+        out: Register of the output.
+        momentum, eps: As those of `nn.BatchNorm2d`.
+        write_back: What writes statistics back that were copied.
+    """
+
+    def __init__(
+        self,
+        owner: nn.Module,
+        slots: list[int | None],
+        out: int,
+        numbers: tuple[float, float],
+        write_back: list[Run],
+    ) -> None:
+        self.owner, self.slots, self.out = owner, slots, out
+        self.momentum, self.eps = numbers
+        self.write_back = write_back
+
+    def __call__(self, r: Registers) -> None:
+        """Normalise; in training also count the batch and update the statistics."""
+        x, weight, bias, mean, var = [None if slot is None else r[slot] for slot in self.slots]
+        if not self.owner.training:
+            r[self.out] = torch.batch_norm(x, weight, bias, mean, var, False, self.momentum, self.eps, True)
+            return
+        momentum = self._momentum()
+        r[self.out] = torch.batch_norm(x, weight, bias, mean, var, True, momentum, self.eps, True)
+        for run in self.write_back:
+            run(r)
+
+    def _momentum(self) -> float:
+        """Count a batch and return the weight of its statistics."""
+        counted = self.owner._buffers.get("num_batches_tracked")
+        if counted is not None:
+            counted.add_(1)
+            if getattr(self.owner, "momentum", self.momentum) is None:  # the average of all batches
+                return 1.0 / float(counted)
+        return self.momentum
+
+
+def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, slots: tuple[int, int]) -> Run:
+    """Return a dropout in the mode of its module.
+
+    Args:
+        function: Kind of dropout.
+        owner: The module whose mode counts.
+        rate: Probability of an element to be dropped.
+        slots: Registers of input and output.
+    """
+    taken, out = slots
+
+    def run(r: Registers) -> None:
+        r[out] = function(r[taken], rate, True) if owner.training else r[taken]
+
+    return run

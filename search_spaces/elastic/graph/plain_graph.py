@@ -1,0 +1,99 @@
+"""Plain networks that run a graph, and the modules of their tensors that no layer of torch holds."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """How a tensor that no layer initialises gets its first values.
+
+    Args:
+        values: The values themselves, of a buffer; None for drawn ones.
+        mean, std: Those of drawn values; all are the mean where `std` is 0.
+        is_layer: Whether it is drawn as torch draws the weights of convolutions and linear layers.
+    """
+
+    values: Tensor | None = None
+    mean: float = 0.0
+    std: float = 0.0
+    is_layer: bool = False
+
+    @torch.no_grad()
+    def write(self, tensor: Tensor) -> None:
+        """Set a tensor to first values."""
+        if self.values is not None:
+            tensor.copy_(self.values)
+        elif self.is_layer:
+            nn.init.kaiming_uniform_(tensor, a=math.sqrt(5))
+        elif self.std > 0:
+            tensor.normal_(self.mean, self.std)
+        else:
+            tensor.fill_(self.mean)
+
+
+@dataclass
+class FirstValues:
+    """How the tensors of one module get their first values, by name."""
+
+    rules: dict[str, Fresh] = field(default_factory=dict)
+
+    def write(self, module: nn.Module) -> None:
+        """Set the tensors of a module to first values."""
+        tensors: Mapping[str, Any] = {**module._parameters, **module._buffers}
+        for name, rule in self.rules.items():
+            rule.write(tensors[name])
+
+
+class PlainTensors(nn.Module):
+    """A part of a network that holds tensors; the network around it uses them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_values = FirstValues()
+
+    def reset_parameters(self) -> None:
+        """Set all tensors to first values."""
+        self.first_values.write(self)
+
+
+class PlainGraph(fx.GraphModule):
+    """A network that is a graph of plain layers.
+
+    Unlike its base class, it takes all modules and tensors of the root as they are.
+
+    Args:
+        root: Holds the layers and tensors.
+        graph: What is run.
+    """
+
+    def __init__(self, root: nn.Module, graph: fx.Graph, class_name: str = "PlainGraph") -> None:
+        super().__init__(root, graph, class_name)
+        for registry in ("_parameters", "_buffers", "_modules"):
+            held = dict(getattr(root, registry))
+            getattr(self, registry).clear()
+            getattr(self, registry).update(held)
+        self._non_persistent_buffers_set = set(root._non_persistent_buffers_set)
+        self.first_values = root.__dict__["first_values"]
+
+    def _deepcopy_init(self) -> Any:
+        return PlainGraph.__init__
+
+    def reset_parameters(self) -> None:
+        """Set the tensors that no layer holds to first values."""
+        self.first_values.write(self)
+
+
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a path; what lies on the way and is not there becomes an empty module."""
+    *way, last = path.split(".")
+    for name in way:
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    root.add_module(last, module)
