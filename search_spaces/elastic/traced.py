@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -12,7 +13,7 @@ from search_spaces.elastic.graph.active import Active, Source
 from search_spaces.elastic.graph.extraction import extracted_graph
 from search_spaces.elastic.graph.kept import Layout
 from search_spaces.elastic.graph.orders import Use, reorder, uses
-from search_spaces.elastic.graph.plan import Following, Plan, Runs
+from search_spaces.elastic.graph.plan import Following, Runs
 from search_spaces.elastic.graph.program import Parts, Program
 from search_spaces.elastic.graph.tensors import Constants, Held, mangled
 from search_spaces.elastic.layer import Elastic
@@ -115,6 +116,11 @@ class ElasticGraph(Elastic):
         sizes = (*following.groups.values(), *following.kernels.values(), following.resolution)
         return not following.blocks and not any(isinstance(size, Size) for size in sizes)
 
+    @property
+    def traced(self) -> Traced:
+        """The trace, with this network as its module."""
+        return replace(self._source.traced, module=self)
+
     def activate(self, setting: Setting) -> None:
         plan = self._following.plan(setting, self._plan)
         if plan != self._plan:
@@ -146,8 +152,9 @@ class ElasticGraph(Elastic):
             for owner in sorted(owner for owner in owners if owner):
                 yield size.decision, size.values, self._module(owner)
         for kernel in self._source.traced.kernels:
-            if isinstance(size := self._following.kernels.get(kernel.node), Size):
-                yield size.decision, size.values, self._module(kernel.weight.rpartition(".")[0])
+            follows = self._following.kernels.get(kernel.node)
+            if isinstance(follows, Size):
+                yield follows.decision, follows.values, self._module(kernel.weight.rpartition(".")[0])
 
     # ---- the order of units ---------------------------------------------------------------------------------------
 
@@ -166,5 +173,7 @@ class ElasticGraph(Elastic):
         Raises:
             ValueError: An order does not name every unit once.
         """
-        tensors = self.state_dict(keep_vars=True) | {name: held.tensor for name, held in self._program.parts.tensors.items()}
+        tensors = self.state_dict(keep_vars=True) | {
+            name: held.tensor for name, held in self._program.parts.tensors.items()
+        }
         reorder(self._source.traced, orders, tensors)

@@ -1,4 +1,4 @@
-"""The plain network of one setting: layers with copies of the active weights under their original paths, and a graph."""
+"""The plain network of one setting: a graph and its layers, which hold copies of the active weights."""
 
 import operator
 from collections.abc import Mapping
@@ -42,7 +42,8 @@ def extracted_graph(active: Active, parts: Parts, training: bool) -> PlainGraph:
     """Return the plain network of a setting, in the given mode."""
     extraction = Extraction(active, parts)
     network = PlainGraph(extraction.root, extraction.written())
-    return network.train(training)  # type: ignore[return-value]
+    network.train(training)
+    return network
 
 
 class Extraction:

@@ -185,9 +185,10 @@ def _slice(node: fx.Node, args: list[Any], look: Look) -> Callable[..., Any] | N
     dimension = _dimension(node, args, look)
     kept = look.kept(_tensor(args), dimension)
     if kept is None:
-        return _batches(node, args, look)
+        _batches(node, args, look)
+        return None
     start, end, step = (_get(node, args, name, default) for name, default in _SLICE_DEFAULTS)
-    wanted = np_range(kept, start or 0, kept.size if end is None else end, step)
+    wanted = _taken(kept, start or 0, kept.size if end is None else end, step)
     inside = [place for place, index in enumerate(kept.indices) if index in wanted]
     if not inside:
         raise ValueError(f"{node.name}: nothing is kept of what it takes from {_tensor(args).name}")
@@ -201,7 +202,7 @@ def _slice(node: fx.Node, args: list[Any], look: Look) -> Callable[..., Any] | N
 _SLICE_DEFAULTS = (("start", 0), ("end", None), ("step", 1))
 
 
-def np_range(kept: Kept, start: int, end: int, step: int) -> range:
+def _taken(kept: Kept, start: int, end: int, step: int) -> range:
     """Return the indices of a slice of a dimension."""
     return range(kept.size)[start:end:step]
 
@@ -215,11 +216,11 @@ def _select(node: fx.Node, args: list[Any], look: Look) -> None:
 def _narrow(node: fx.Node, args: list[Any], look: Look) -> None:
     kept = look.kept(_tensor(args), _dimension(node, args, look))
     if kept is None:
-        return _batches(node, args, look)
-    start, length = args[2], args[3]
-    args[2] = kept.before(start)
-    args[3] = kept.before(start + length) - args[2]
-    return None
+        _batches(node, args, look)
+    else:
+        start, length = args[2], args[3]
+        args[2] = kept.before(start)
+        args[3] = kept.before(start + length) - args[2]
 
 
 def _split(node: fx.Node, args: list[Any], look: Look) -> Callable[..., Any] | None:
@@ -227,7 +228,8 @@ def _split(node: fx.Node, args: list[Any], look: Look) -> Callable[..., Any] | N
     dimension = _dimension(node, args, look)
     kept = look.kept(_tensor(args), dimension)
     if kept is None:
-        return _batches(node, args, look)
+        _batches(node, args, look)
+        return None
     if isinstance(args[1], list | tuple):
         ends = [sum(args[1][: place + 1]) for place in range(len(args[1]))]
     else:

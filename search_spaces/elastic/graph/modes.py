@@ -44,6 +44,7 @@ class NormRun:
     def __call__(self, r: Registers) -> None:
         """Normalise; in training also count the batch and update the statistics."""
         x, weight, bias, mean, var = [None if slot is None else r[slot] for slot in self.slots]
+        assert x is not None
         if not self.owner.training:
             r[self.out] = torch.batch_norm(x, weight, bias, mean, var, False, self.momentum, self.eps, True)
             return
@@ -72,6 +73,12 @@ def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, 
         slots: Registers of input and output.
     """
     taken, out = slots
+    if hasattr(owner, "drop_prob"):  # stochastic depth, which is traced as a dropout
+
+        def run_own(r: Registers) -> None:
+            r[out] = owner(r[taken])
+
+        return run_own
 
     def run(r: Registers) -> None:
         r[out] = function(r[taken], rate, True) if owner.training else r[taken]

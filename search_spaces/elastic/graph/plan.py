@@ -65,7 +65,8 @@ class Following:
             _check("resolution", resolution, traced.literals)
         whole = {name: traced.group[name].size for name in groups}
         self.groups = {name: size for name, size in groups.items() if size != whole[name]}
-        self.blocks, self.kernels, self.resolution = dict(blocks), dict(kernels), resolution
+        self.blocks, self.resolution = dict(blocks), resolution
+        self.kernels = _by_weight(traced, kernels)
 
     def largest(self) -> Plan:
         """Return the largest setting."""
@@ -105,6 +106,21 @@ class Following:
         for name, size in self.groups.items():
             if isinstance(size, Size):
                 yield name, size
+
+
+def _by_weight(traced: Traced, kernels: Mapping[str, AnySize]) -> dict[str, AnySize]:
+    """Return the kernel size of every node that shares its weight with one that has a size.
+
+    Raises:
+        FieldError: Two nodes share a weight and have different sizes.
+    """
+    first: dict[str, tuple[str, AnySize]] = {}
+    for kernel in traced.kernels:
+        if kernel.node in kernels:
+            node, size = first.setdefault(kernel.weight, (kernel.node, kernels[kernel.node]))
+            if size != kernels[kernel.node]:
+                raise FieldError(f"kernels.{kernel.node}", f"must be that of {node}, which has the same weight")
+    return {one.node: first[one.weight][1] for one in traced.kernels if one.weight in first}
 
 
 def _check(field: str, size: AnySize, allowed: range | Mapping[int, object]) -> None:

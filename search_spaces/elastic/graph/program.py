@@ -101,7 +101,8 @@ class Program:
 
     def set(self, plan: Plan) -> None:
         """Make the steps of a setting."""
-        active, loop, seen = Active(self.source, plan), [], set()
+        active, seen = Active(self.source, plan), set()
+        loop: list[tuple[Run, int, tuple[int, ...]]] = []
         for step in self._steps:
             node = step.node
             if not active.runs(node):
@@ -148,9 +149,9 @@ class Program:
         if node.target is BATCH_NORM and isinstance(node.args[3], fx.Node):
             return self._norm(node, active)
         if node.target in DROPOUTS:
-            rate = float(node.args[1])
-            owner = self.parts.modules(node.meta.get("scope", ""))
-            return dropout_run(DROPOUTS[node.target], owner, rate, (slots(node.args[0]), out))
+            given: Any = node.args
+            owner = self.parts.modules(str(node.meta.get("scope", "")))
+            return dropout_run(DROPOUTS[node.target], owner, given[1], (slots(given[0]), out))
         call = active.call(node)
         if is_full_precision(node):
             call = Call(InFullPrecision(function_of(call.function)), call.args, call.kwargs, call.crop)
@@ -158,7 +159,8 @@ class Program:
 
     def _norm(self, node: fx.Node, active: Active) -> Run:
         """Return what runs a batch norm with running statistics."""
-        given = [one if isinstance(one, fx.Node) else None for one in node.args[:5]]
+        args: Any = node.args
+        given = [one if isinstance(one, fx.Node) else None for one in args[:5]]
         slots = [None if one is None else self._slots[active.of(one)] for one in given]
         names = [str(one.target) for one in given[3:] if one is not None]
         back = [
@@ -166,7 +168,7 @@ class Program:
             for name, slot in zip(names, slots[3:])
             if slot is not None
         ]
-        numbers = (float(node.args[6]), float(node.args[7]))
+        numbers = (args[6], args[7])
         owner = self.parts.tensors[names[0]].owner
         return NormRun(owner, slots, self._slots[node], numbers, [run for run in back if run is not None])
 
