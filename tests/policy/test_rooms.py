@@ -26,6 +26,7 @@ SAME_NAME = {
     ("nas", "config"): "the configuration of its room: data, hardware, search",
     ("nas", "latency"): "latency as an objective, how it is measured, and how well it is predicted",
     ("search_spaces", "mobilenet_v3"): "the family, and the path that the README documents for it",
+    ("search_spaces", "traced"): "what a trace says of a network, and the elastic network that runs it",
     ("supernets", "supernet"): "the supernet, and the step that trains one",
     ("service", "queue"): "the queue, and the commands that show and change it",
     ("service", "score"): "scoring, and the commands that start it",
