@@ -201,6 +201,8 @@ STAGES = {
     "test": Entry("service.run.stages.test:Test", "judges the front on the test split and writes the report"),
     "retrain": Entry("service.run.stages.retrain:Retrain", "fine-tunes members of the front; not part of a whole job"),
 }
+WANTED_DATA = {"timm": "search_spaces.weights.images:wanted_images"}
+"""Space -> function of its options that returns settings of `data` which its weights ask for."""
 KINDS: dict[str, Mapping[str, Listed]] = {
     "data": DATA,
     "task": TASKS,
@@ -283,6 +285,12 @@ def call_own(target: str, offered: Mapping[str, Any]) -> Any:
         return function(**{name: value for name, value in offered.items() if name in taken})
     except Exception as error:
         raise ValueError(f"{target} failed: {own_code.fault(error)}") from error
+
+
+def wanted_data(space: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of `data` that a space with these options asks for where a job leaves them open."""
+    target = WANTED_DATA.get(space)
+    return {} if target is None else own_code.imported(target)(**options)
 
 
 def parameters(kind: str, name: str, *, hidden: Collection[str] = ()) -> dict[str, Parameter]:

@@ -31,6 +31,8 @@ class InvalidExamples(InvalidData):
         return "\n".join([*shown, f"  and {more} more"] if more > 0 else shown)
 
 
+_CHANNELS, _LEAST_STD = (1, 3), 1e-3
+_PER_CHANNEL = "one for each of 3 channels or one for all"
 _MOST = {"image_size": MOST_PIXELS, "crop_padding": MOST_PIXELS, "cutout": MOST_PIXELS, "workers": 256}
 
 
@@ -50,7 +52,11 @@ class DataConfig:
         test_path: Test file of `npz`, or test folder of `folder`, where it is not beside the training images.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
-            and at most 224 pixels, and 64 otherwise; 32 for `noise`.
+            and at most 224 pixels, and 64 otherwise; 32 for `noise`. A space with pretrained weights sets it to the
+            size that these were trained at.
+        mean: Mean of each channel on the scale 0 to 1 that is subtracted from images, or one for all channels; `null`
+            for that of the training images. A space with pretrained weights sets it to what these were trained with.
+        std: Standard deviation that images are then divided by, given together with `mean`.
         validation_fraction: Part of the training examples held out for the search where the source has no validation
             split. `digits` and `noise` are always split 60/20/20.
         test_fraction: Part of all examples held out for the final report where the source has no test split.
@@ -74,6 +80,8 @@ class DataConfig:
     test_path: str | None = None
     dataset: str | None = None
     image_size: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     flip: bool | None = None
@@ -90,6 +98,13 @@ class DataConfig:
         limits: list[tuple[str, bool, str]] = [
             ("source", bool(self.source), "the name of a source, or package.module:object"),
             ("image_size", self.image_size is None or self.image_size >= 4, "at least 4 pixels, or null"),
+            ("mean", self._is_channels(self.mean, least=0.0), f"numbers from 0 to 1, {_PER_CHANNEL}, or null"),
+            (
+                "std",
+                self._is_channels(self.std, least=_LEAST_STD),
+                f"numbers above 0 and up to 1, {_PER_CHANNEL}, or null",
+            ),
+            ("std", (self.mean is None) == (self.std is None), "given together with mean"),
             ("validation_fraction", 0 < self.validation_fraction < 1, "between 0 and 1"),
             ("test_fraction", 0 < self.test_fraction < 1, "between 0 and 1"),
             ("crop_padding", self.crop_padding is None or self.crop_padding >= 0, "0 or more pixels, or null"),
@@ -101,6 +116,11 @@ class DataConfig:
         for name, holds, allowed in limits:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+
+    @staticmethod
+    def _is_channels(values: list[float] | None, *, least: float) -> bool:
+        """Return whether these are numbers that stand for the channels of images."""
+        return values is None or (len(values) in _CHANNELS and all(least <= value <= 1 for value in values))
 
     def require(self, *names: str) -> None:
         """Refuse a missing value of a field that the source needs.

@@ -49,12 +49,14 @@ def check(
       nas check digits --set data.image_size=16
     """
     with readable_errors():
+        the_job = _job(data, job, sets or [])
         folder = next((Path(named) for named in (job, data) if named and _is_folder(named)), None)
-        report = _report(_job(data, job, sets or []), folder)
+        report = _report(the_job, folder)
+        weights = _weights(the_job, folder)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
         return
-    for line in report.lines():
+    for line in [*report.lines(), *([weights] if weights else [])]:
         typer.echo(line)
 
 
@@ -72,6 +74,14 @@ def _report(job: "Job", folder: Path | None) -> "DataReport":
         return report_on_data(source.load(torch.device("cpu")), job, build_task(job))
     except InvalidExamples as error:
         raise InvalidJob([error.summary, *(f"  {line}" for line in error.lines)]) from error
+
+
+def _weights(job: "Job", folder: Path | None) -> str:
+    """Return a line on the weights that the training of a job begins with; empty where it has none."""
+    from service.job.building import build_space
+    from service.job.found_weights import weights_line
+
+    return weights_line(build_space(job), None if folder is None else folder / "train")
 
 
 def _job(data: str, job: str | None, sets: list[str]) -> "Job":

@@ -15,6 +15,7 @@ from service.errors import InvalidJob, fail, readable_errors, warn
 from service.run import threads
 
 if TYPE_CHECKING:
+    from search_spaces import Space
     from service.job.job import Job
     from service.run.stages.plan import Plan
     from service.tracking.finished import FinishedRun
@@ -56,7 +57,7 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
         job = load(request.source, request.sets, request.device, request.data)
         from service.job.checks import require_supernet_space
 
-        require_supernet_space(job)
+        space = require_supernet_space(job)
         source = Path(request.source)
         own_folder = source if source.is_dir() and request.source not in catalogue.recipes() else None
         if own_folder in plan.inputs.values():
@@ -64,6 +65,7 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
         place = request.output or own_folder
         _check_inputs(job, plan, place)
         _check_data(job, plan, place)
+        _check_weights(space, plan, place)
         slow = threads.too_many()
         if slow:
             warn(slow)
@@ -103,6 +105,15 @@ def _check_data(job: "Job", plan: "Plan", place: Path | None) -> None:
     from service.job.kept_data import job_data
 
     job_data(job, Path() / "runs" / job.name if place is None else place, plan.inputs.values())
+
+
+def _check_weights(space: "Space", plan: "Plan", place: Path | None) -> None:
+    """Refuse given weights that cannot be had, before any work, where a training is about to begin with them."""
+    from service.job.found_weights import weights_line
+
+    stages = plan.made() if place is None else plan.pending(place)
+    if "train" in stages:
+        weights_line(space, None if place is None else place / "train")
 
 
 @contextmanager

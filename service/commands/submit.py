@@ -84,6 +84,7 @@ def submit(
         check = _Check(executor)
         with _no_garbage():
             drafts = [check.placed(draft, gpus) for draft in _drafts(source, sets or [], sweep or [], ticket)]
+            _look_for_weights(drafts)
         _add_and_serve(where, drafts)
 
 
@@ -112,6 +113,20 @@ def _drafts(source: str, sets: Sequence[str], sweeps: Sequence[str], ticket: Tic
     found = make(fields, sets, sweeps, ticket)
     array = os.urandom(4).hex() if len(found) > 1 else None
     return [replace(draft, ticket=replace(draft.ticket, array=array)) for draft in found]
+
+
+def _look_for_weights(drafts: Sequence[Draft]) -> None:
+    """Refuse jobs with given weights that cannot be had; those of the hub are fetched here, where a network may be."""
+    seen = set()
+    for draft in drafts:
+        options = {} if draft.job is None else draft.job.space.options
+        if draft.job is not None and (options.get("pretrained") or options.get("checkpoint")):
+            if (key := repr(draft.job.space)) not in seen:
+                from service.job.building import build_space
+                from service.job.found_weights import weights_line
+
+                weights_line(build_space(draft.job))
+            seen.add(key)
 
 
 class _Check:

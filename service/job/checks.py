@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 _MOST_WEIGHTS = 2 * 10**10  # with gradients and momentum, this is more than the memory of any accelerator
 
 
-def require_supernet_space(job: Job) -> None:
-    """Refuse a space whose networks share no weights, before any work.
+def require_supernet_space(job: Job) -> Space:
+    """Return the space of a job; refuse one whose networks share no weights, before any work.
 
     Raises:
         InvalidJob: It has no elastic network to train.
     """
-    if not build_space(job).is_elastic:
+    space = build_space(job)
+    if not space.is_elastic:
         raise InvalidJob(
             [f"space.name: {job.space.name} has no supernet to train; its architectures are scored with: nas score"]
         )
+    return space
 
 
 def deep_mistakes(

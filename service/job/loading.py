@@ -12,6 +12,7 @@ from service.job import places
 from service.job.building import LookedAt, look_at
 from service.job.checks import deep_mistakes
 from service.job.files import job_file, read_fields, split_setting, with_setting
+from service.job.found_weights import with_wanted_data
 from service.job.given_data import on_other_data
 from service.job.job import Job
 from service.job.validation import check_fields, field_paths
@@ -69,6 +70,8 @@ def job_of(
     data, mistakes = with_settings(data, sets)
     data = places.placed(data, Path())
     checked = check_fields(Job, data, PLACEHOLDERS)
+    if checked.tree is not None and checked.sound("data") and checked.sound("space"):
+        checked.tree = with_wanted_data(checked.tree)
     order = list(Job.__dataclass_fields__)
     found = [*checked.mistakes.values(), *places.mistakes(data), *deep_mistakes(checked, look, warn)]
     mistakes += sorted(found, key=lambda line: _place(line, order))

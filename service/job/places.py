@@ -6,13 +6,13 @@ the command line. `~` and `$NAME` mean the same as in a shell.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FIELDS = (
     *(("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start")),
-    *(("train", "teacher"), ("train", "teacher_checkpoint")),
+    *(("train", "teacher"), ("train", "teacher_checkpoint"), ("space", "options", "checkpoint")),
 )
 _OR_A_NAME = {("train", "teacher")}
 """Fields that hold a path or a name: a path has a slash."""
@@ -29,45 +29,52 @@ def placed(fields: Mapping[str, Any], base: Path, moved: Mapping[str, Any] | Non
         moved: Dotted field -> path from `base`, for files that are no longer at the whole path.
     """
     found = dict(fields)
-    for section, name in FIELDS:
-        written = _written(found, section, name)
+    for field in FIELDS:
+        written = _written(found, field)
         if written is None:
             continue
         path = _whole(written, base)
-        beside = (moved or {}).get(f"{section}.{name}")
+        beside = (moved or {}).get(".".join(field))
         if isinstance(beside, str) and not os.path.exists(path) and (base / beside).exists():
             path = os.path.abspath(base / beside)
-        found[section] = {**found[section], name: path}
+        found = _replaced(found, field, path)
     return found
 
 
 def beside(fields: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Return the paths of a job as they are seen from its folder, by dotted field."""
     found = {}
-    for section, name in FIELDS:
-        written = _written(fields, section, name)
+    for field in FIELDS:
+        written = _written(fields, field)
         if written is not None and os.path.isabs(written):
-            found[f"{section}.{name}"] = os.path.relpath(written, folder.resolve())
+            found[".".join(field)] = os.path.relpath(written, folder.resolve())
     return found
 
 
 def mistakes(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each path with a variable that is not set, or a user that does not exist."""
-    for section, name in FIELDS:
-        written = _written(fields, section, name)
+    for field in FIELDS:
+        written = _written(fields, field)
         if written is None or os.path.exists(written):
             continue
         if variable := re.search(r"\$(\w+|\{[^}]*\})", written):
-            yield f"{section}.{name}: {written}: the environment variable {variable[1].strip('{}')} is not set"
+            yield f"{'.'.join(field)}: {written}: the environment variable {variable[1].strip('{}')} is not set"
 
 
-def _written(fields: Mapping[str, Any], section: str, name: str) -> str | None:
+def _written(fields: Mapping[str, Any], field: Sequence[str]) -> str | None:
     """Return what is written in a field, if it is text at all."""
-    inside = fields.get(section)
-    written = inside.get(name) if isinstance(inside, Mapping) else None
-    if (section, name) in _OR_A_NAME and "/" not in str(written):
+    written: Any = fields
+    for name in field:
+        written = written.get(name) if isinstance(written, Mapping) else None
+    if tuple(field) in _OR_A_NAME and "/" not in str(written):
         return None
     return written if isinstance(written, str) and written and "://" not in written else None
+
+
+def _replaced(fields: Mapping[str, Any], field: Sequence[str], path: str) -> dict[str, Any]:
+    """Return a copy of the fields of a job in which one that is there is another path."""
+    first, *rest = field
+    return {**fields, first: _replaced(fields[first], rest, path) if rest else path}
 
 
 def _whole(written: str, base: Path) -> str:

@@ -29,7 +29,9 @@ _PLACES = ("data.path", "data.test_path", "data.changed")
 """Fields that may differ when a job goes on: its data are recognised by their content."""
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
 _SAME = {'tracking.experiment: "espalier" there, null now'}  # earlier versions wrote the default
-_SAME_DATA = {"source", "options", "dataset", "image_size", "validation_fraction", "test_fraction"}
+_SAME_DATA = {
+    *("source", "options", "dataset", "image_size", "mean", "std", "validation_fraction", "test_fraction"),
+}
 _LEFT_BY_A_START = {"lock"}
 _ORPHANS_END_S = 10.0
 _LEADER_STARTS_S = 120.0

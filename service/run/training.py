@@ -11,6 +11,7 @@ import numpy as np
 from search_spaces.errors import FieldError
 from service.errors import InvalidJob
 from service.job import samplers, splits
+from service.job.found_weights import taken
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
@@ -49,8 +50,8 @@ def train_supernet(
             cannot be had or are of another network.
     """
     data, config = batches.load().train, job.train
-    if not processes.first_says(has_begun(folder)):
-        _give_weights(supernet)
+    if supernet.space.weights is not None and not processes.first_says(has_begun(folder)):
+        taken(supernet.space.weights, supernet.network)
     common: dict[str, Any] = {
         "task": task,
         "seed": job.seed,
@@ -89,18 +90,6 @@ def adapted_supernet(supernet: Supernet, folder: Path) -> Supernet | None:
     adapted.network.load_state_dict(state["teacher"])
     adapted.own_statistics = adapted.space.largest()
     return adapted
-
-
-def _give_weights(supernet: Supernet) -> None:
-    """Put the weights that the space was given, if any, into a supernet whose training begins."""
-    if supernet.space.weights is None:
-        return
-    try:
-        supernet.space.weights(supernet.network)
-    except FieldError as error:
-        raise InvalidJob([f"space.options.{error.field}: {error.text}"]) from error
-    except ValueError as error:
-        raise InvalidJob([f"space: {error}"]) from error
 
 
 def _check_budget(job: Job, supernet: Supernet, steps: int) -> None:

@@ -11,7 +11,12 @@ _COLOURS = {1: "grey", 3: "in colour"}
 
 
 def described(
-    surveys: Iterable[Survey], preprocessing: Preprocessing, augmentation: Augmentation, *, streamed: bool
+    surveys: Iterable[Survey],
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    *,
+    streamed: bool,
+    statistics_given: bool = False,
 ) -> Mapping[str, str]:
     """Return a line on what the images are like, and one on how they are prepared.
 
@@ -20,11 +25,20 @@ def described(
         preprocessing: Preparation of every image.
         augmentation: Random changes of training images.
         streamed: Whether they are read while they are used.
+        statistics_given: Whether the job says mean and deviation, so that they are not those of the images.
     """
     found = Survey.joined(surveys)
-    treatment = [*_brought_to_size(found, preprocessing), "brightness scaled to mean 0 and deviation 1"]
+    scaled = _scaled(preprocessing) if statistics_given else "brightness scaled to mean 0 and deviation 1"
+    treatment = [*_brought_to_size(found, preprocessing), scaled]
     changes = _augmented(augmentation, streamed=streamed)
     return {"images": _form(found), "treatment": f"{'; '.join(treatment)}; in training {changes}"}
+
+
+def _scaled(preprocessing: Preprocessing) -> str:
+    mean, std = (
+        ", ".join(f"{value:g}" for value in dict.fromkeys(one)) for one in (preprocessing.mean, preprocessing.std)
+    )
+    return f"brightness less {mean}, divided by {std} (data.mean and data.std)"
 
 
 def _form(found: Survey) -> str:

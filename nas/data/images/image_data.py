@@ -15,7 +15,7 @@ from nas.data.duplicates import Listing
 from nas.data.images.augment import Augmentation, Normalisation
 from nas.data.images.description import described
 from nas.data.images.device_images import DeviceImages
-from nas.data.images.preprocessing import Decoding, Preprocessing
+from nas.data.images.preprocessing import Decoding, Preprocessing, for_channels
 from nas.data.images.reading import ReadImages, read_images, refuse_bad, without_bad
 from nas.data.images.samples import Part, channel_statistics, decode, listing
 from nas.data.images.stored import ImageShape, StoredImages
@@ -118,7 +118,13 @@ class ImageLoader:
             targets={"meaning": MEANING, "classes": list(stored.class_names)},
             remarks=(*stored.remarks, *read.remarks(), *self._remarks(read)),
             left_out=read.left_out,
-            about=described(read.surveys.values(), preprocessing, self._augmentation(size), streamed=not read.decoded),
+            about=described(
+                read.surveys.values(),
+                preprocessing,
+                self._augmentation(size),
+                streamed=not read.decoded,
+                statistics_given=self.config.mean is not None,
+            ),
             listings=self._listings(read),
             **self._images(read, preprocessing, device),
         )
@@ -149,12 +155,20 @@ class ImageLoader:
         return known if len(known) == len(found) else {}
 
     def _preprocessing(self, read: ReadImages) -> Preprocessing:
-        """Return the preparation of the images, which follows from the training split."""
-        images = read.decoded["train"] if read.decoded else self._statistics_images(read)
-        mean, std = channel_statistics(images)
+        """Return the preparation of the images; what the job does not say follows from the training split."""
+        mean, std = self._given_statistics() or channel_statistics(
+            read.decoded["train"] if read.decoded else self._statistics_images(read)
+        )
         size = read.decoding.image_size
         shorter_side = size if read.decoded else math.ceil(size * EVALUATION_MARGIN)
         return Preprocessing(decoding=replace(read.decoding, shorter_side=shorter_side), mean=mean, std=std)
+
+    def _given_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return the mean and the deviation of each channel that the job says; grey ones are means of colours."""
+        mean, std = self.config.mean, self.config.std
+        if mean is None or std is None:
+            return None
+        return for_channels(mean, self.shape.channels), for_channels(std, self.shape.channels)
 
     def _statistics_images(self, read: ReadImages) -> np.ndarray:
         """Return a sample of the training images: the first ones, as splits are in random order."""

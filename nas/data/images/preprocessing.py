@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,13 @@ _RULES = {
     "interpolation": "bicubic",
     "crop": "centre",
 }
+
+
+def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return one value for each channel: their mean for a grey image, the same for all where there is one."""
+    if len(values) == channels:
+        return tuple(values)
+    return (sum(values) / len(values),) * channels
 
 
 @dataclass(frozen=True, kw_only=True)
