@@ -49,13 +49,12 @@ class UnitGroup(NamedTuple):
 
 @runtime_checkable
 class OrdersUnits(Protocol):
-    """A layer that knows the groups of its units and can bring them into another order.
+    """A layer that knows the groups of its units and can bring them into another order."""
 
-    Attributes:
-        traced: What a trace says of its network; the names and sizes of `traced.groups` are used.
-    """
-
-    traced: Any
+    @property
+    def traced(self) -> Any:
+        """Return the trace, with names and sizes of its `groups`, its `constants` by name, and its `module`."""
+        ...
 
     def uses(self, group: str) -> Sequence[tuple[str, int, np.ndarray]]:
         """Return where units stand: name of a tensor, dimension, and indices [units, indices of one unit]."""
@@ -102,28 +101,26 @@ def _owners(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def _groups(prefix: str, owner: nn.Module) -> list[UnitGroup]:
     if not isinstance(owner, OrdersUnits):
         return _hidden(prefix, owner)
-    tensors = _named_tensors(owner)
-    return [
-        UnitGroup(
-            f"{prefix}{group.name}",
-            group.size,
-            [
-                Carrier(name, tensors[name], dimension, torch.from_numpy(np.asarray(indices, np.int64)))
-                for name, dimension, indices in owner.uses(group.name)
-                if name in tensors
-            ],
-        )
-        for group in owner.traced.groups
-    ]
+    traced = owner.traced
+    saved = set(traced.module.state_dict())
+    buffers = dict(traced.module.named_buffers(remove_duplicate=False))
+    tensors = {**traced.constants, **buffers, **dict(traced.module.named_parameters(remove_duplicate=False))}
+    groups = []
+    for group in traced.groups:
+        carriers = [
+            Carrier(name, tensors[name], dimension, torch.from_numpy(np.asarray(indices, np.int64)))
+            for name, dimension, indices in owner.uses(group.name)
+        ]
+        # the order of units is kept with the weights: what is not saved must be the same for all units
+        if all(carrier.name in saved or _is_alike(carrier) for carrier in carriers):
+            groups.append(UnitGroup(f"{prefix}{group.name}", group.size, carriers))
+    return groups
 
 
-def _named_tensors(owner: Any) -> dict[str, Tensor]:
-    """Return parameters and buffers by their names in the checkpoint of the traced network."""
-    module = owner.traced.module
-    return {
-        **dict(module.named_buffers(remove_duplicate=False)),
-        **dict(module.named_parameters(remove_duplicate=False)),
-    }
+def _is_alike(carrier: Carrier) -> bool:
+    """Return whether a tensor has the same numbers at every unit."""
+    rows = carrier.by_unit(carrier.tensor)
+    return bool((rows == rows[:1]).all())
 
 
 def _hidden(prefix: str, block: Any) -> list[UnitGroup]:

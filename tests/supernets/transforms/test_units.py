@@ -13,7 +13,7 @@ from supernets.transforms.units import reorder, unit_groups
 from tests.supernets.helpers import scrambled, tiny_mobilenet
 
 Named = namedtuple("Named", "name size")
-Trace = namedtuple("Trace", "module groups")
+Trace = namedtuple("Trace", "module groups constants")
 
 
 class TwoConvs(nn.Module):
@@ -24,7 +24,7 @@ class TwoConvs(nn.Module):
         network = nn.Module()
         network.first, network.norm = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)
         network.last = nn.Conv2d(8, 3, 1)
-        self.traced = Trace(network, [Named("first.weight", 4)])
+        self.traced = Trace(network, [Named("first.weight", 4)], {})
 
     def forward(self, x):
         network = self.traced.module
@@ -98,6 +98,16 @@ def test_any_order_of_a_supernet_leaves_the_largest_as_it_is(seed):
     reorder(supernet, orders_by(random_importance(groups, torch.Generator().manual_seed(seed))))
     assert torch.allclose(supernet(x), before, atol=1e-5)
     assert groups
+
+
+@pytest.mark.parametrize(("table", "there"), [(torch.arange(4.0), False), (torch.ones(4), True)])
+def test_units_of_tensors_that_are_not_saved_stay_in_place(table, there):
+    """A resumed training would have such a tensor in its first order again."""
+    network = TwoConvs()
+    network.traced = network.traced._replace(constants={"table": table})
+    known = network.uses
+    network.uses = lambda group: [*known(group), ("table", 0, np.arange(4)[:, None])]
+    assert bool(unit_groups(network)) == there
 
 
 def test_networks_without_groups_have_no_units():

@@ -1,0 +1,108 @@
+"""The schedule `adapted` on the elastic network of a trace."""
+
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from search_spaces import Decision, Space
+from search_spaces.elastic import Size
+from search_spaces.elastic.traced import ElasticGraph
+from search_spaces.inputs import Input
+from search_spaces.tracing import Traced, trace
+from supernets import Classification, Supernet, TrainConfig, phases, require_calibrated, train
+from supernets.calibration import calibrated_subnet
+from supernets.training.adapt_config import AdaptConfig
+from supernets.transforms.importance import by_loss, by_scales, by_weights, orders_by, random_importance
+from supernets.transforms.units import reorder, unit_groups
+from tests.search_spaces.elastic.traced_networks import Convolutional
+from tests.supernets.helpers import Images
+
+
+@cache
+def _trace() -> Traced:
+    torch.manual_seed(0)
+    return trace(Convolutional().eval(), (torch.randn(1, 3, 16, 16),))
+
+
+def built() -> ElasticGraph:
+    given = replace(_trace(), module=deepcopy(_trace().module))
+    sizes = {
+        group.name: Size(group.name, {0.5: group.size // 2, 1.0: group.size})
+        for group in given.groups
+        if group.size > 1
+    }
+    return ElasticGraph(given, groups=sizes)
+
+
+def space() -> Space:
+    names = [group.name for group in _trace().groups if group.size > 1]
+    return Space(
+        name="traced",
+        decisions=tuple(Decision(name, (0.5, 1.0)) for name in names),
+        inputs=(Input(shape=(3, 16, 16)),),
+        build=built,
+    )
+
+
+IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(6) % 5
+
+
+def test_any_order_leaves_the_largest_as_it_is_and_moves_what_smaller_ones_keep():
+    supernet = Supernet(space()).eval()
+    before = supernet(IMAGES)
+    supernet.activate(supernet.space.smallest())
+    small = supernet(IMAGES)
+    groups = unit_groups(supernet)
+    assert len(groups) >= 3
+    reorder(supernet, orders_by(random_importance(groups, torch.Generator().manual_seed(1))))
+    assert not torch.allclose(supernet(IMAGES), small, atol=1e-4)
+    supernet.activate(supernet.space.largest())
+    assert torch.allclose(supernet(IMAGES), before, atol=1e-5)
+
+
+def test_a_unit_of_no_weight_is_the_least_important():
+    supernet = Supernet(space())
+    network = supernet.network
+    with torch.no_grad():
+        for block in network.blocks:
+            for tensor in (block.conv1.weight[3], block.bn1.weight[3], block.bn1.bias[3], block.dw.weight[3]):
+                tensor.zero_()
+            for tensor in (block.bn2.weight[3], block.bn2.bias[3], block.conv2.weight[:, 3]):
+                tensor.zero_()
+    groups = [group for group in unit_groups(supernet) if "blocks" in group.name]
+    assert [group.size for group in groups] == [12, 16]
+    batch = (IMAGES, LABELS)
+    found = [by_weights(groups, 1), by_weights(groups, 2), by_scales(groups)]
+    found.append(by_loss(supernet, groups, [batch], Classification()))
+    for importances in found:
+        for order in orders_by(importances).values():
+            assert int(order[-1]) == 3
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_the_schedule_runs_on_a_traced_network(share):
+    config = TrainConfig(
+        schedule="adapted",
+        sampler="sandwich",
+        adapt=AdaptConfig(share=share, examples=32, subnets=2),
+        epochs=2,
+        batch_size=16,
+        lr=0.05,
+    )
+    traced, data, events = space(), Images(size=16, channels=3, classes=5), []
+    torch.manual_seed(0)
+    supernet = train(Supernet(traced), phases(traced, config), data, config, observer=events.append)
+    (order,) = [event for event in events if event["event"] == "order"]
+    assert order["groups"] == len(unit_groups(supernet))
+    largest = traced.largest()
+    calls = []
+    network = calibrated_subnet(supernet, largest, lambda: calls.append(1) or [IMAGES])
+    require_calibrated(network)
+    assert bool(calls) == (share < 1)
+    if share == 1:
+        supernet.activate(largest)
+        assert torch.allclose(network(IMAGES), supernet.eval()(IMAGES), atol=1e-5)
