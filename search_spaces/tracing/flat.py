@@ -15,6 +15,7 @@ from search_spaces.tracing.folding import fold_creations
 from search_spaces.tracing.traced import BATCH
 
 HOLDS_TENSORS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+DROPS_PATHS = ("DropPath", "StochasticDepth")
 NO_RESULT = {torch.ops.aten._assert_tensor_metadata.default}
 """Checks of the exporter, which say nothing of the network."""
 
@@ -54,7 +55,7 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     """
     inputs = tuple(tensor[:1].expand(BATCH, *tensor.shape[1:]).clone() for tensor in example)
     try:
-        program = torch.export.export(copy.deepcopy(module).eval(), inputs, strict=False)
+        program = torch.export.export(copied(module), inputs, strict=False)
     except Exception as error:  # The exporter fails in many ways, and each means the same.
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise TraceError(f"the network cannot be exported as a graph: {said[0]}") from error
@@ -64,6 +65,16 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     folded = fold_creations(graph, shapes)
     constants = {**writer.constants, **folded}
     return Flat(graph, {**state, **constants}, frozenset(constants), shapes, first_names({**state, **constants}))
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose layers that drop whole paths are dropouts, so that the graph has them."""
+    twin = copy.deepcopy(module).eval()
+    for path, inner in list(twin.named_modules()):
+        rate = getattr(inner, "drop_prob", getattr(inner, "p", None))
+        if type(inner).__name__ in DROPS_PATHS and isinstance(rate, float) and path:
+            twin.set_submodule(path, nn.Dropout(rate))
+    return twin.eval()
 
 
 def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

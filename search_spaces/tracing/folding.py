@@ -67,7 +67,7 @@ def may_fold(node: fx.Node) -> bool:
     tags = getattr(node.target, "tags", ())
     if torch.Tag.nondeterministic_seeded in tags:
         return False
-    return bool(node.all_input_nodes) or not any(number and number % BATCH == 0 for number in numbers(node.args))
+    return not any(number and number % BATCH == 0 for number in numbers([node.args, list(node.kwargs.values())]))
 
 
 def is_mutable(node: fx.Node) -> bool:

@@ -1,6 +1,7 @@
 """Proof of a trace: with the units of every group permuted in all tensors, the network computes the same."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,20 @@ def check_permutation(traced: Traced, generator: torch.Generator) -> float:
     permutation of equal numbers proves nothing.
     """
     orders = random_orders(traced, generator)
-    tensors = apart(traced, generator)
+    seed = int(torch.randint(1 << 40, (), generator=generator))
     inputs = random_inputs(traced, generator)
-    *_, (_, expected) = run(traced, tensors, inputs)
-    moved = {name: permuted(tensor, traced.tensors[name], orders) for name, tensor in tensors.items()}
-    *_, (_, found) = run(traced, moved, inputs)
+    *_, (_, expected) = run(traced, Weights(traced, seed), inputs)
+    *_, (_, found) = run(traced, Weights(traced, seed, orders), inputs)
     return max(distance(one, other) for one, other in zip(expected, found, strict=True))
 
 
 def first_disagreement(traced: Traced, generator: torch.Generator) -> str | None:
     """Return the first node that does not follow a permutation of units, with its operation; None where all do."""
     orders = random_orders(traced, generator)
-    tensors = apart(traced, generator)
+    seed = int(torch.randint(1 << 40, (), generator=generator))
     inputs = random_inputs(traced, generator)
-    moved = {name: permuted(tensor, traced.tensors[name], orders) for name, tensor in tensors.items()}
-    both = zip(run(traced, tensors, inputs), run(traced, moved, inputs), strict=True)
+    ordered, moved = Weights(traced, seed), Weights(traced, seed, orders)
+    both = zip(run(traced, ordered, inputs), run(traced, moved, inputs), strict=True)
     for (node, before), (_, after) in both:
         if node.op == "call_function" and isinstance(before, Tensor) and before.is_floating_point():
             shape, units = before.shape, traced.units.get(node.name, ())
@@ -86,17 +86,33 @@ def source_indices(units: np.ndarray, orders: np.ndarray) -> np.ndarray:
     return source
 
 
-def apart(traced: Traced, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return the tensors in float64, those of equal numbers with noise."""
-    state = traced.module.state_dict()
-    tensors = {}
-    for name, tensor in {**state, **traced.constants}.items():
-        value = tensor.detach().double() if tensor.is_floating_point() else tensor.detach()
-        if name in state and value.is_floating_point() and value.numel() > 1 and value.max() - value.min() < 1e-12:
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of a trace in float64, made one by one when they are read, so that large networks need no copies.
+
+    Args:
+        traced: The trace.
+        seed: What decides the noise that moves equal numbers apart.
+        orders: For every unit the one that takes its place; none leaves them.
+    """
+
+    traced: Traced
+    seed: int
+    orders: np.ndarray | None = None
+    state: Mapping[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", self.traced.module.state_dict())
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return one tensor."""
+        value = self.state[name] if name in self.state else self.traced.constants[name]
+        value = value.detach().double() if value.is_floating_point() else value.detach()
+        if name in self.state and value.is_floating_point() and value.numel() > 1 and value.max() - value.min() < 1e-12:
+            generator = torch.Generator().manual_seed(self.seed + list(self.state).index(name))
             noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 0.2 - 0.1
             value = value + noise.to(value.device)
-        tensors[name] = value
-    return tensors
+        return value if self.orders is None else permuted(value, self.traced.tensors[name], self.orders)
 
 
 def random_inputs(traced: Traced, generator: torch.Generator) -> list[Tensor]:
@@ -113,7 +129,7 @@ def random_inputs(traced: Traced, generator: torch.Generator) -> list[Tensor]:
 
 
 @torch.no_grad()
-def run(traced: Traced, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Iterator[tuple[fx.Node, Any]]:
+def run(traced: Traced, tensors: Weights, inputs: list[Tensor]) -> Iterator[tuple[fx.Node, Any]]:
     """Interpret a trace in float64 and yield the value of every node; the output yields a list of tensors."""
     given = iter(inputs)
     values: dict[fx.Node, Any] = {}
@@ -123,7 +139,7 @@ def run(traced: Traced, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> 
         if node.op == "placeholder":
             value = next(given)
         elif node.op == "get_attr":
-            value = tensors[node.target]
+            value = tensors[str(node.target)]
         else:
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             value = flat_tensors(args) if node.op == "output" else node.target(*literal(args), **literal(kwargs))

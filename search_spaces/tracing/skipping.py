@@ -188,7 +188,7 @@ def moved_numbers(node: fx.Node, value: Tensor) -> Tensor:
         return item // BATCH if isinstance(item, int) and item and item % BATCH == 0 else item
 
     args = [[single(item) for item in arg] if isinstance(arg, list | tuple) else single(arg) for arg in node.args[1:]]
-    moved = node.target(value, *args, **node.kwargs)  # type: ignore[operator]
+    moved = node.target(value.contiguous(), *args, **node.kwargs)  # type: ignore[operator]
     assert isinstance(moved, Tensor)
     return moved
 

@@ -18,6 +18,7 @@ from search_spaces.tracing.grouping import (
 from search_spaces.tracing.kernels import kernels_of
 from search_spaces.tracing.kinds import kinds_of
 from search_spaces.tracing.rules import RULES
+from search_spaces.tracing.rules.reshaping import RESHAPED
 from search_spaces.tracing.sides import literals_of_sides
 from search_spaces.tracing.skipping import skippable_blocks
 from search_spaces.tracing.traced import Group, Pin, Traced
@@ -75,20 +76,30 @@ def walk_rounds(flat: Flat) -> Walk:
     tried: dict[tuple[str, int], tuple[int, ...]] = {}
     best: tuple[int, Walk] | None = None
     for _ in range(ROUNDS):
-        walk = walk_graph(flat, RULES, tried)
+        walk = walk_graph(flat, RULES, dict(tried))
         free = free_weights(walk)
         if best is None or free > best[0]:
             best = (free, walk)
-        lost = {
-            key: choice
-            for key, (choice, labels, count) in walk.chosen.items()
-            if count > len(tried.get(key, ())) + 1 and not walk.labels.is_free(labels).any()
-        }
+        lost = lost_choices(walk)
         if not lost:
             break
         tried |= {key: (*tried.get(key, ()), choice) for key, choice in lost.items()}
     assert best is not None
     return best[1]
+
+
+def lost_choices(walk: Walk) -> dict[tuple[str, int], int]:
+    """Return the choices of reshapes whose free dimension ended up pinned, where another one is left.
+
+    Those that another reshape pinned may be right as they are: they count only if there are no others.
+    """
+    lost = {
+        key: choice
+        for key, (choice, labels, count) in walk.chosen.items()
+        if count > len(walk.tried.get(key, ())) + 1 and not walk.labels.is_free(labels).any()
+    }
+    first = {key for key in lost if walk.labels.reason(int(walk.chosen[key][1][0])) != RESHAPED}
+    return {key: choice for key, choice in lost.items() if key in first or not first}
 
 
 def free_weights(walk: Walk) -> int:

@@ -156,7 +156,7 @@ class Call:
     @property
     def batch(self) -> int | None:
         """Dimension of the result that holds the batch, where sizes alone tell it."""
-        if not self.live:
+        if not any(value.batch is not None for value in self.inputs):
             return None
         return next((d for d, size in enumerate(self.shape) if size and size % BATCH == 0), None)
 
@@ -168,10 +168,10 @@ class Call:
     def result(self, dims: Sequence[Labels | None], reason: str = PIXELS) -> Value:
         """Return the result with given labels; a missing dimension stays, for the reason."""
         sizes = self.sizes()
-        filled = [
-            self.labels.fixed(size, reason) if labels is None else labels
-            for labels, size in zip(dims, sizes, strict=True)
-        ]
+        filled = []
+        for labels, size in zip(dims, sizes, strict=True):
+            mixes_examples = labels is not None and size == BATCH * len(labels)
+            filled.append(self.labels.fixed(size, reason) if labels is None or mixes_examples else labels)
         if [len(labels) for labels in filled] != sizes:
             raise ValueError(f"rule of {self.node.target} gives {[len(d) for d in filled]}, not {sizes}")
         return Value(tuple(filled), self.batch, self.live)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from search_spaces.tracing.walk import Call, Result, Rule, Value, tie_all
+from search_spaces.tracing.walk import PIXELS, Call, Result, Rule, Value, tie_all
 
 KERNEL = "kernel positions"
 INSIDE_A_GROUP = "channels inside a group of a grouped convolution"
@@ -17,6 +17,7 @@ def convolution(call: Call) -> Result:
     channel = len(value.dims) - spatial - 1
     for labels in weight.dims[2:]:
         call.labels.pin(labels, KERNEL)
+    positions = [pass_positions(call, labels, place) for place, labels in enumerate(value.dims[channel + 1 :])]
     transposed = "transpose" in str(call.node.target)
     out = tie_transposed(call, value.dims[channel]) if transposed else tie_channels(call, value.dims[channel])
     bias = call.get("bias")
@@ -24,7 +25,18 @@ def convolution(call: Call) -> Result:
         call.labels.merge(out, bias.dims[0])
     if groups > 1 and not transposed and groups == len(value.dims[channel]):
         note_kernel(call, value)
-    return call.result([*value.dims[:channel], out, *[None] * spatial])
+    return call.result([*value.dims[:channel], out, *positions])
+
+
+def pass_positions(call: Call, labels: np.ndarray, place: int) -> np.ndarray | None:
+    """Pass the labels of positions through a kernel of 1 without stride; pin them for any other."""
+    stride, padding = call.get("stride", [1]), call.get("padding", [0])
+    stride, padding = (list(item) if not isinstance(item, str) else [0] for item in (stride, padding))
+    unmoved = stride[place % len(stride)] == 1 and padding[place % len(padding)] == 0
+    if unmoved and len(call["weight"].dims[place + 2]) == 1:
+        return labels
+    call.labels.pin(labels, PIXELS)
+    return None
 
 
 def tie_channels(call: Call, channels: np.ndarray) -> np.ndarray:

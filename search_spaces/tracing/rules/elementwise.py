@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from search_spaces.tracing.traced import BATCH
 from search_spaces.tracing.walk import Call, Result, Rule, Value
 
 NAMES = """
@@ -53,9 +54,9 @@ def prelu(call: Call) -> Result:
 
 def created(call: Call) -> Result:
     """Give a tensor of one number everywhere new labels: any of its indices may be left out."""
-    batch = call.batch
-    dims = tuple(call.walk.size(size) for size in call.sizes())
-    return Value(dims, batch, call.live)
+    batch = next((place for place, size in enumerate(call.shape) if size and size % BATCH == 0), None)
+    sizes = [size // BATCH if place == batch else size for place, size in enumerate(call.shape)]
+    return Value(tuple(call.walk.size(size) for size in sizes), batch, call.live)
 
 
 def shaped_like(call: Call) -> Result:
