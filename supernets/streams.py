@@ -66,6 +66,10 @@ SUBSET = Stream(before=(3,))
 
 UNIT_ORDER = Stream(before=(4,))
 """Which examples and subnets show how important units are, and random orders of units."""
+HALVES = Stream(before=(5,))
+"""Which examples weights learn from and which logits; by 0, or by 1 and the epoch for their order."""
+LOGITS = Stream(before=(6,))
+"""The first logits of a training that learns them."""
 
 # ---- searches -------------------------------------------------------------------------------------------------------
 

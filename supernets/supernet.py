@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import extracted, following_layers
+from supernets.learned import METHOD, Learned
 from supernets.whole_file import InvalidFile, written_whole
 
 _OWN_STATISTICS = "own_statistics"
@@ -32,9 +33,12 @@ class Supernet(nn.Module):
         own_statistics: The architecture that the running statistics of the batch norms are of, because it was the only
             one that was trained; None where they are shared. It is judged by these statistics, without calibration. A
             training that runs other architectures sets it to None. It is saved with the weights.
+        learned: What the training has learned about choices; None where it learned nothing. It is saved with the
+            weights.
     """
 
     own_statistics: Architecture | None = None
+    learned: Learned | None = None
 
     def __init__(self, space: Space, network: nn.Module | None = None) -> None:
         super().__init__()
@@ -84,13 +88,14 @@ class Supernet(nn.Module):
 
     def __deepcopy__(self, memo: dict) -> "Supernet":
         copy = Supernet(self.space, deepcopy(self.network, memo))
-        copy.own_statistics = self.own_statistics
+        copy.own_statistics, copy.learned = self.own_statistics, deepcopy(self.learned, memo)
         copy.activate(self.active)
         return copy.train(self.training)
 
     def save(self, path: Path) -> None:
         """Write all weights as safetensors, with the decisions of the space as metadata; whole or not at all."""
         tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        tensors |= {} if self.learned is None else self.learned.tensors()
         with written_whole(path) as file:
             file.write(as_safetensors(tensors, metadata=self._metadata()))
 
@@ -111,6 +116,7 @@ class Supernet(nn.Module):
         if saved.get("tree") != ours.get("tree"):
             raise InvalidFile(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
         tensors = load_file(path)
+        learned = Learned.taken_from(tensors, saved)
         if not self._fits(tensors):
             raise InvalidFile(other_space)
         try:
@@ -118,6 +124,7 @@ class Supernet(nn.Module):
         except RuntimeError as error:  # names are missing
             raise InvalidFile(other_space) from error
         self.own_statistics = self._architecture_of(saved.get(_OWN_STATISTICS), path)
+        self.learned = learned
 
     def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Return whether tensors that both sides have agree in shape; missing tensors are reported later."""
@@ -130,6 +137,7 @@ class Supernet(nn.Module):
         return {
             "space": _signature(self.space),
             **({} if own is None else {_OWN_STATISTICS: json.dumps(own.to_json())}),
+            **({} if self.learned is None else {METHOD: self.learned.method}),
         }
 
     def _architecture_of(self, saved: str | None, path: Path) -> Architecture | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
 from supernets.training.adapt_config import AdaptConfig
+from supernets.training.relaxation_config import RelaxationConfig
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
@@ -41,6 +42,8 @@ class TrainConfig:
         example_weights: Whether examples drawn by importance have weights that make the gradient unbiased.
         split: How the supernet is split into parts during training (few-shot training, gradient matching); `null` for
             no split.
+        relaxation: How the architecture is learned with the weights (DARTS, GDAS, DrNAS, on entangled weights
+            TangleNAS): all choices run as a mixture, and no sampler draws; `null` for sampled subnets.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.
@@ -77,6 +80,7 @@ class TrainConfig:
     examples: Literal["uniform", "balanced", "importance"] = "uniform"
     example_weights: bool = False
     split: SplitConfig | None = None
+    relaxation: RelaxationConfig | None = None
     epochs: float = 10.0
     batch_size: int = 128
     lr: float = 0.1
@@ -128,6 +132,23 @@ class TrainConfig:
         for name, holds, allowed in limits:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        if self.relaxation is not None:
+            self._check_alone()
+
+    def _check_alone(self) -> None:
+        """Refuse settings of sampled subnets beside a relaxation."""
+        plain = {
+            "schedule": "whole",
+            "sampler": "uniform",
+            "examples": "uniform",
+            "split": None,
+            "subnets_per_step": None,
+        }
+        for name, only in plain.items():
+            if (value := getattr(self, name)) != only:
+                shown = "null" if only is None else only
+                got = "a split" if name == "split" else repr(value)
+                raise FieldError(name, f"must be {shown} (the default) with train.relaxation, got {got}")
 
     @property
     def largest_norm(self) -> float | None:

@@ -121,7 +121,7 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
         return adapted(space, config, sampler)
     return [
         Phase(
-            name=config.sampler.rpartition(":")[2],
+            name=config.sampler.rpartition(":")[2] if config.relaxation is None else config.relaxation.method,
             sampler=sampler,
             epochs=config.epochs,
             lr=config.lr,

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from search_spaces.errors import FieldError
 from supernets.supernet import Supernet
 from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
@@ -15,8 +16,11 @@ from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
 from supernets.training.examples import TrainingData
+from supernets.training.halves import Halves
 from supernets.training.loop import LoopConfig, Observer, Run, train_steps
 from supernets.training.phases import Phase
+from supernets.training.steps.bilevel import BilevelStep
+from supernets.training.steps.step import Step
 from supernets.training.steps.supernet import SupernetStep
 
 
@@ -55,7 +59,7 @@ def train(
             teacher of the phases. It is brought to the device, and into evaluation mode.
 
     Raises:
-        FieldError: Classes are to be balanced, and the examples of the task have none.
+        FieldError: Classes are to be balanced, and the examples of the task have none; or the space cannot be relaxed.
         RuntimeError: The loss diverged more than `config.max_rollbacks` times.
     """
     processes, task = processes or Processes(), default_task(config) if task is None else task
@@ -67,20 +71,24 @@ def train(
         supernet.train()
         return found
 
-    step = SupernetStep(
-        supernet=supernet,
-        phases=phases,
-        config=config,
-        task=task,
-        processes=processes,
-        examples=_example_importance(supernet, data, config, seed, processes),
-        balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
-        optimizer_state=optimizer_state,
-        adaptation=Adaptation(
-            config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
-        ),
-        external=teacher,
-    )
+    step: Step
+    if config.relaxation is not None:
+        step = _bilevel(supernet, data, config, task=task, seed=seed, processes=processes)
+    else:
+        step = SupernetStep(
+            supernet=supernet,
+            phases=phases,
+            config=config,
+            task=task,
+            processes=processes,
+            examples=_example_importance(supernet, data, config, seed, processes),
+            balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
+            optimizer_state=optimizer_state,
+            adaptation=Adaptation(
+                config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
+            ),
+            external=teacher,
+        )
     run = Run(
         seed=seed,
         folder=folder,
@@ -92,6 +100,29 @@ def train(
     train_steps(step, phases, data, loop_config(config), run)
     supernet.activate(supernet.space.largest())
     return supernet
+
+
+def _bilevel(
+    supernet: Supernet, data: TrainingData, config: TrainConfig, *, task: Task, seed: int, processes: Processes
+) -> BilevelStep:
+    """Return the step that learns the architecture with the weights."""
+    relaxation = config.relaxation
+    assert relaxation is not None
+    if processes.world_size > 1 and relaxation.hypergradient != "first":
+        allowed = f"first with {processes.world_size} processes, each of which sees a part of the batch"
+        raise FieldError("relaxation.hypergradient", f"must be {allowed}, got {relaxation.hypergradient!r}")
+    halves = Halves(
+        len(data), relaxation.share, batch_size=config.batch_size, seed=seed, world_size=processes.world_size
+    )
+    return BilevelStep(
+        supernet=supernet,
+        config=config,
+        relaxation=relaxation,
+        task=task,
+        halves=halves,
+        processes=processes,
+        seed=seed,
+    )
 
 
 def _frozen(teacher: nn.Module, supernet: Supernet) -> nn.Module:

@@ -1,0 +1,94 @@
+"""The settings of a training that learns the architecture with the weights, as one validated value."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from search_spaces.errors import FieldError
+from search_spaces.limits import check_most
+
+Method = Literal["softmax", "sparsemax", "gdas", "drnas", "one_hot"]
+Mode = Literal["first", "unrolled", "amended", "neumann"]
+METHODS = ("softmax", "sparsemax", "gdas", "drnas", "one_hot")
+MODES = ("first", "unrolled", "amended", "neumann")
+AMENDED_ETA = 0.1
+
+_MOST = {"eta": 1e6, "terms": 1000, "lr": 1e6, "decay": 1e6, "warmup_epochs": 1e6, "temperature": 1e6}
+_MOST |= {"temperature_end": 1e6, "largest_correction": 1e9}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaxationConfig:
+    """Settings of a training in which every choice has a weight that is learned by gradients.
+
+    Args:
+        method: How logits become weights of choices: `softmax` (DARTS), `sparsemax`, `gdas` (one choice by Gumbel
+            noise, with a straight-through gradient), `drnas` (drawn from a Dirichlet distribution), or `one_hot` (SPOS:
+            uniform draws, nothing is learned).
+        hypergradient: Part of the gradient of the logits that flows through the weights of the network: `first` leaves
+            it out; `unrolled` takes one step of the weights (second-order DARTS); `amended` multiplies by the Hessian;
+            `neumann` sums terms of the series of its inverse.
+        exact: Whether its products with second derivatives are exact, by a double backward pass that needs twice the
+            memory, instead of finite differences.
+        eta: Factor of this part; `null` is 0.1 for `amended`, as released, and the learning rate of the weights for
+            `unrolled` and `neumann`. With 0 it is `first`.
+        terms: Terms of the series of `neumann` after the first.
+        largest_correction: Largest norm of this part, as a multiple of the norm of the other; `null` for any.
+        lr: Learning rate of the logits, by Adam.
+        decay: Weight decay of the logits; with `drnas` the strength of its pull to the uniform distribution.
+        share: Part of the training examples that the logits learn from; the weights learn from the others. Every batch
+            holds this part of both.
+        warmup_epochs: Epochs at the beginning in which only the weights learn.
+        temperature: Temperature of `gdas` in the first epoch; it falls by equal amounts.
+        temperature_end: Its temperature in the last epoch.
+    """
+
+    method: Method = "drnas"
+    hypergradient: Mode = "first"
+    exact: bool = False
+    eta: float | None = None
+    terms: int = 3
+    largest_correction: float | None = None
+    lr: float = 3e-4
+    decay: float = 1e-3
+    share: float = 0.5
+    warmup_epochs: float = 0.0
+    temperature: float = 10.0
+    temperature_end: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_most(self, _MOST)
+        limits: list[tuple[str, bool, str]] = [
+            ("method", self.method in METHODS, f"one of {', '.join(METHODS)}"),
+            ("hypergradient", self.hypergradient in MODES, f"one of {', '.join(MODES)}"),
+            ("eta", self.eta is None or self.eta >= 0, "0 or more, or null"),
+            ("terms", self.terms >= 0, "0 or more"),
+            ("largest_correction", self.largest_correction is None or self.largest_correction > 0, "above 0, or null"),
+            ("lr", self.lr > 0, "more than 0"),
+            ("decay", self.decay >= 0, "0 or more"),
+            ("share", 0 < self.share < 1, "between 0 and 1"),
+            ("warmup_epochs", self.warmup_epochs >= 0, "0 or more"),
+            ("temperature", self.temperature > 0, "more than 0"),
+            ("temperature_end", 0 < self.temperature_end <= self.temperature, "above 0 and up to temperature"),
+        ]
+        for name, holds, allowed in limits:
+            if not holds:
+                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        if self.method == "one_hot" and self.hypergradient != "first":
+            raise FieldError(
+                "hypergradient", f"must be first with one_hot, which learns no logits, got {self.hypergradient!r}"
+            )
+
+    @property
+    def learns(self) -> bool:
+        """Whether there are logits that learn."""
+        return self.method != "one_hot"
+
+    def factor(self, lr: float) -> float:
+        """Return the factor of the second part of the gradient.
+
+        Args:
+            lr: Learning rate of the weights at this moment.
+        """
+        if self.eta is not None:
+            return self.eta
+        return AMENDED_ETA if self.hypergradient == "amended" else lr
