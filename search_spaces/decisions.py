@@ -10,6 +10,43 @@ from math import prod
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture, Relaxation, Weight
 
 
+def check_order(decisions: Sequence[Decision], space: str) -> None:
+    """Refuse decisions of one name, and those that stand before their parent.
+
+    Raises:
+        ValueError: Names the space and the decision.
+    """
+    seen: set[str] = set()
+    for decision in decisions:
+        if decision.name in seen:
+            raise ValueError(f"space {space!r}: decision {decision.name!r} is named twice")
+        if decision.parent is not None and decision.parent not in seen:
+            raise ValueError(f"space {space!r}: {decision.name!r} stands before its parent {decision.parent!r}")
+        seen.add(decision.name)
+
+
+def active_choices(decisions: Sequence[Decision], values: Mapping[str, Choice], *, may_lack: bool) -> dict[str, Choice]:
+    """Return the values of the decisions that are active.
+
+    Args:
+        decisions: Decisions, parents before their children.
+        values: Values by decision.
+        may_lack: Whether an active decision may have no value.
+
+    Raises:
+        InvalidArchitecture: An active decision has no value, or one that is not a choice.
+    """
+    active: dict[str, Choice] = {}
+    for decision in decisions:
+        if decision.parent is not None and active.get(decision.parent) not in decision.active_when:
+            continue
+        if decision.name in values:
+            active[decision.name] = chosen(decision, values[decision.name])
+        elif not may_lack:
+            raise InvalidArchitecture(f"decision {decision.name!r} has no value; choose one of {decision.choices}")
+    return active
+
+
 def chosen(decision: Decision, value: Choice) -> Choice:
     """Return the choice that equals a value, so that 3.0 and 3 are the same.
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
 from search_spaces.costs import Costs
-from search_spaces.decisions import chosen, combinations, names_hint, relaxed, restricted
+from search_spaces.decisions import active_choices, check_order, chosen, combinations, names_hint, relaxed, restricted
 from search_spaces.encodings import Encodings
 from search_spaces.inputs import Input, example_of
 from search_spaces.mutation import mutated
+from search_spaces.origin import Origin
 from search_spaces.places import Blocks, Place
 from search_spaces.rows import values_of_row
 
@@ -69,6 +70,7 @@ class Space:
         vectors: Vectors of weights that it is relaxed by, where its decisions do not have one each.
         units: Units of costs other than `params` and `macs`, by name.
         weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
+        origin: The network that it was read off, where it was.
     """
 
     name: str
@@ -87,15 +89,23 @@ class Space:
     vectors: Vectors | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     weights: Callable[[nn.Module], None] | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
-        seen: dict[str, Decision] = {}
-        for decision in self.decisions:
-            if decision.name in seen:
-                raise ValueError(f"space {self.name!r}: decision {decision.name!r} is named twice")
-            if decision.parent is not None and decision.parent not in seen:
-                raise ValueError(f"space {self.name!r}: {decision.name!r} stands before its parent {decision.parent!r}")
-            seen[decision.name] = decision
+        check_order(self.decisions, self.name)
+
+    @classmethod
+    def from_module(cls, model: nn.Module, *example: Tensor, **options: Any) -> Space:
+        """Return the space of the subnets of a network, whose weights every network that it builds starts from.
+
+        Args:
+            model: The network, which is not changed.
+            example: Its inputs, each [B, ...].
+            options: Those of the space `timm`; `resolutions` are by default the side of the example alone.
+        """
+        from search_spaces.traced_spaces.reading import read_module
+
+        return cls(name="module", **read_module(model, example, options))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields only: another process derives the rest again."""
@@ -123,15 +133,7 @@ class Space:
         unknown = [name for name in values if name not in self._by_name]
         if unknown:
             raise self._unknown(unknown[0])
-        active: dict[str, Choice] = {}
-        for decision in self.decisions:
-            if decision.parent is not None and active.get(decision.parent) not in decision.active_when:
-                continue
-            if decision.name not in values:
-                if self.fold is not None:
-                    continue
-                raise InvalidArchitecture(f"decision {decision.name!r} has no value; choose one of {decision.choices}")
-            active[decision.name] = chosen(decision, values[decision.name])
+        active = active_choices(self.decisions, values, may_lack=self.fold is not None)
         if self.fold is not None:
             folded = self.fold(active)
             active = {d.name: chosen(d, folded[d.name]) for d in self.decisions if d.name in folded}
@@ -293,8 +295,7 @@ class Space:
         """
         if self.fold is None:
             return self.canonical(generator.integers(0, self.choice_counts, size=(n, len(self.decisions))))
-        members = np.empty((0, len(self.decisions)), dtype=np.int64)
-        drawn = 0
+        members, drawn = np.empty((0, len(self.decisions)), dtype=np.int64), 0
         while len(members) < n and drawn < n * _DRAWS_PER_MEMBER:
             missing = n - len(members)
             encodings = generator.integers(0, self.choice_counts, size=(missing, len(self.decisions)))
@@ -342,8 +343,8 @@ class Space:
             TypeError: The space has no exact costs.
         """
         if not isinstance(architectures, np.ndarray):
-            encodings = np.array([self.encode(a) for a in architectures], dtype=np.int64)
-            encodings = encodings.reshape(len(encodings), len(self.decisions))
+            rows = [self.encode(architecture) for architecture in architectures]
+            encodings = np.array(rows, dtype=np.int64).reshape(len(rows), len(self.decisions))
         else:
             encodings = self._encodings.members(architectures)
         if self.cost is not None:
@@ -391,10 +392,9 @@ class Space:
 
     def describe(self) -> dict[str, Any]:
         """Return the space in numbers, for logs: name, architectures (None: not known), decisions, inputs."""
-        known = self.fold is None or self.size is not None
         return {
             "name": self.name,
-            "architectures": self.count() if known else None,
+            "architectures": self.count() if self.fold is None or self.size is not None else None,
             "decisions": len(self.decisions),
             "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in self.inputs],
         }

@@ -1,0 +1,87 @@
+"""Any classifier of timm, or of the user's own, as a search space that is read off its traced graph.
+
+The largest architecture is the model itself. Decisions are fractions of its channels by stage, of the channels inside
+its blocks, of its heads and of its blocks, sizes of depthwise kernels, and the size of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from search_spaces.errors import FieldError
+from search_spaces.limits import MOST_OF_IMAGES
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from search_spaces.traced_spaces.sources import OfImages
+
+CallOwn = Callable[..., object]
+
+
+def timm(
+    *,
+    model: str = "",
+    classes: int = 1000,
+    channels: int = 3,
+    resolutions: Sequence[int] = (224,),
+    widths: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    ratios: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    ratios_per: Literal["stage", "block"] = "stage",
+    heads: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    depths: Sequence[float] = (0.5, 0.75, 1.0),
+    kernels: Sequence[int] = (3, 5, 7),
+    divisor: int = 8,
+    least_width: int = 8,
+    call_own: CallOwn | None = None,
+) -> Space:
+    """Return the space of a model's own subnets; its largest network is the model.
+
+    Args:
+        model: A name of timm, such as `resnet18`, or `package.module:function` that returns a module. The function is
+            called with those of `classes`, `channels` and `image_size` that it takes.
+        classes: Number of outputs.
+        channels: Channels of an image.
+        resolutions: Image sizes in pixels; the model is made for the largest.
+        widths: Fractions of the channels of a stage.
+        ratios: Fractions of the channels inside blocks.
+        ratios_per: Whether all blocks of a `stage` share one ratio, or every `block` has its own.
+        heads: Fractions of the heads of attentions.
+        depths: Fractions of the blocks of a stage, rounded up; at least one block runs, unless 0 is among them.
+        kernels: Sizes that depthwise kernels are cropped to; their own size is always a choice.
+        divisor: Numbers of channels are multiples of it, in groups that are large enough.
+        least_width: Channels that always stay, at least.
+        call_own: Calls `package.module:function`; a job gives it.
+    """
+    for field, value in (("classes", classes), ("channels", channels)):
+        if not 1 <= value <= MOST_OF_IMAGES[field]:
+            raise FieldError(field, f"must be from 1 to {MOST_OF_IMAGES[field]:,}, got {value}")
+    from search_spaces.traced_spaces.choices import Choices
+
+    choices = Choices(
+        widths=tuple(widths),
+        ratios=tuple(ratios),
+        ratios_per=ratios_per,
+        heads=tuple(heads),
+        depths=tuple(depths),
+        kernels=tuple(kernels),
+        resolutions=tuple(resolutions),
+        divisor=divisor,
+        least_width=least_width,
+    )
+    if not model:
+        raise FieldError("model", "must name a model of timm, such as resnet18, or package.module:function")
+    from search_spaces.traced_spaces.reading import Reading
+
+    source = _source(model, classes, channels, choices.resolution, call_own)
+    return Space(name="timm", **Reading(source, choices).fields())
+
+
+def _source(model: str, classes: int, channels: int, image_size: int, call_own: CallOwn | None) -> OfImages:
+    from search_spaces.traced_spaces.sources import OwnModule, TimmModel
+
+    if ":" not in model:
+        return TimmModel(model=model, classes=classes, channels=channels, image_size=image_size)
+    if not callable(call_own):
+        raise FieldError("model", f"must be a name of timm outside a job, got {model!r}; see Space.from_module")
+    return OwnModule(model=model, classes=classes, channels=channels, image_size=image_size, call=call_own)

@@ -1,0 +1,137 @@
+"""A space read off a network: traced once in a process, planned, and made into the parts of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from search_spaces.errors import FieldError
+from search_spaces.inputs import Input, images
+from search_spaces.traced_spaces.choices import Choices
+from search_spaces.traced_spaces.costs import Counting
+from search_spaces.traced_spaces.plan import RESOLUTION, Plan, plan_of
+from search_spaces.traced_spaces.shapes import shapes_at
+from search_spaces.traced_spaces.sources import GivenModule, OfImages, Source
+from search_spaces.traced_spaces.summary import origin_of
+from search_spaces.tracing import Traced
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LARGEST_ERROR = 1e-9
+_KEPT = 8  # networks that one process remembers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a space is read off, and how; another process reads the same again.
+
+    Args:
+        source: The network.
+        choices: What its decisions choose from.
+    """
+
+    source: Source
+    choices: Choices
+
+    @property
+    def traced(self) -> Traced:
+        """What the trace says of the network."""
+        return _traced(self.source, tuple(sorted(self.choices.resolutions)))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The decisions and what follows them."""
+        return plan_of(self.traced, self.choices)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the arguments of the space but its name."""
+        plan, costs = self.plan, self.counting.costs()
+        return {
+            "decisions": plan.decisions,
+            "inputs": self._inputs(),
+            "build": self.build,
+            "cost": costs,
+            "origin": origin_of(self.source.name, self.traced, plan, costs.largest()),
+        }
+
+    def build(self) -> nn.Module:
+        """Return the elastic network, with fresh weights."""
+        from search_spaces.elastic.traced import ElasticGraph
+
+        plan = self.plan
+        return ElasticGraph(
+            self.traced,
+            groups=plan.groups,
+            blocks=plan.blocks,
+            kernels=plan.kernels,
+            resolution=plan.resolution,
+            module=self.source.module(),
+        ).train()
+
+    @cached_property
+    def counting(self) -> Counting:
+        """The products that the costs are sums of."""
+        traced, resolution = self.traced, self.plan.resolution
+        shapes = {} if resolution is None else {side: shapes_at(traced, side) for side in resolution.values.values()}
+        return Counting(traced, self.plan, shapes)
+
+    def _inputs(self) -> tuple[Input, ...]:
+        if isinstance(self.source, OfImages):
+            follows = None if self.plan.resolution is None else RESOLUTION
+            return images(self.source.channels, self.source.image_size, follows=follows)
+        inputs = [Input(tuple(one.shape[1:]), str(one.dtype).removeprefix("torch.")) for one in self.source.example()]
+        if self.plan.resolution is not None:
+            inputs[0] = replace(inputs[0], follows={RESOLUTION: (1, 2)})
+        return tuple(inputs)
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """Return the fields only: another process derives the rest again."""
+        return {"source": self.source, "choices": self.choices}
+
+
+@lru_cache(maxsize=_KEPT)
+def _traced(source: Source, sides: tuple[int, ...]) -> Traced:
+    """Return the checked trace of a network, which takes seconds.
+
+    Raises:
+        FieldError: The network cannot be traced, does not run at one of the sides, or its groups are not proven.
+    """
+    from search_spaces.tracing.trace import check_permutation, trace
+
+    if isinstance(source, OfImages):
+        source.check()
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        traced = trace(source.module().eval(), source.example(), sides=sides)
+    missing = [side for side in sides if side not in traced.literals]
+    if missing and len(sides) > 1:
+        runs = ", ".join(str(side) for side in sorted(traced.literals))
+        raise FieldError("resolutions", f"must be sizes that {source.name} runs at in one graph: {runs}, got {missing}")
+    error = check_permutation(traced, torch.Generator().manual_seed(0))
+    if not error <= _LARGEST_ERROR:
+        changed = f"permuted channels change its output by {error:.1e}, so they cannot be told apart"
+        raise FieldError("model", f"{source.name} cannot be made elastic: {changed}")
+    return traced
+
+
+def read_module(network: nn.Module, example: tuple[Tensor, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the space of a network in memory but its name; see `Space.from_module`.
+
+    Raises:
+        FieldError: An option has a value that it cannot have, or the network cannot be made elastic.
+        TypeError: There is no such option.
+    """
+    if not example:
+        raise FieldError("example", "must be at least one tensor [B, ...]")
+    side = int(example[0].shape[-1])
+    choices = Choices(**{"resolutions": (side,), **options})
+    if choices.resolution != side:
+        raise FieldError(
+            "resolutions", f"must have {side} as largest, the side of the example, got {choices.resolution}"
+        )
+    return Reading(GivenModule(network=network, inputs=example), choices).fields()
