@@ -36,6 +36,10 @@ class Fixed:
     count: int
     examples: tuple[str, ...]
 
+    def line(self) -> str:
+        """Return the reason and the examples."""
+        return f"{self.reason}: {', '.join(self.examples)}{', ...' if self.count > len(self.examples) else ''}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -69,12 +73,12 @@ class Origin:
     def lines(self) -> list[str]:
         """Return what a log or a terminal says of it, line by line."""
         found = [f"{self.model}: {self.params:,} weights, {self.macs:,} MACs"]
-        found += [f"elastic: {one.decision} in {_listed(one.choices)}: {one.what}" for one in self.elastic]
+        found += [f"elastic: {one.decision} in {listed(one.choices)}: {one.what}" for one in self.elastic]
         for one in self.fixed:
-            more = ", ..." if one.count > len(one.examples) else ""
-            found.append(f"fixed: {one.count} sizes, {one.reason}: {', '.join(one.examples)}{more}")
+            found.append(f"fixed: {one.count} sizes, {one.line()}")
         return found
 
 
-def _listed(choices: tuple[int | float | str | bool, ...]) -> str:
+def listed(choices: tuple[int | float | str | bool, ...]) -> str:
+    """Return choices with commas between, as people write them."""
     return ", ".join(f"{choice:g}" if isinstance(choice, float) else str(choice) for choice in choices)

@@ -47,11 +47,17 @@ SPACES = {
         "search_spaces.families.proxyless:proxyless",
         "ProxylessNAS: 21 layers of skips or MobileNet blocks, 2.2e17 architectures",
     ),
+    "timm": Entry(
+        "search_spaces.families.timm_elastic:timm",
+        "any classifier of timm, or your own module, with its subnets",
+    ),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",
     ),
 }
+GIVEN_TO_SPACES = ("call_own",)
+"""Arguments of spaces that a job gives by itself; they are no options."""
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),
     "sandwich": Entry("supernets.samplers:Sandwich", "the largest subnet teaches random ones and the smallest"),

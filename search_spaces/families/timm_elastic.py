@@ -7,6 +7,7 @@ its blocks, of its heads and of its blocks, sizes of depthwise kernels, and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from search_spaces.errors import FieldError
@@ -24,7 +25,7 @@ def timm(
     model: str = "",
     classes: int = 1000,
     channels: int = 3,
-    resolutions: Sequence[int] = (224,),
+    resolutions: Sequence[int] | None = None,
     widths: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
     ratios: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
     ratios_per: Literal["stage", "block"] = "stage",
@@ -42,7 +43,8 @@ def timm(
             called with those of `classes`, `channels` and `image_size` that it takes.
         classes: Number of outputs.
         channels: Channels of an image.
-        resolutions: Image sizes in pixels; the model is made for the largest.
+        resolutions: Image sizes in pixels; the model is made for the largest. In a job they are by default the size of
+            the data's images, elsewhere the size that the model is made for.
         widths: Fractions of the channels of a stage.
         ratios: Fractions of the channels inside blocks.
         ratios_per: Whether all blocks of a `stage` share one ratio, or every `block` has its own.
@@ -65,14 +67,17 @@ def timm(
         heads=tuple(heads),
         depths=tuple(depths),
         kernels=tuple(kernels),
-        resolutions=tuple(resolutions),
+        **({} if resolutions is None else {"resolutions": tuple(resolutions)}),
         divisor=divisor,
         least_width=least_width,
     )
     if not model:
         raise FieldError("model", "must name a model of timm, such as resnet18, or package.module:function")
     from search_spaces.traced_spaces.reading import Reading
+    from search_spaces.traced_spaces.sources import usual_side
 
+    if resolutions is None:
+        choices = replace(choices, resolutions=(usual_side(model),))
     source = _source(model, classes, channels, choices.resolution, call_own)
     return Space(name="timm", **Reading(source, choices).fields())
 

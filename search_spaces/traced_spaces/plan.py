@@ -116,8 +116,9 @@ class _Drawing:
         name = f"{stage.name}.depth"
         self._add(stage.name, stage.name, "depth", depths)
         for place, block in enumerate(stage.blocks):
-            needed = stage.fixed + place + 1
-            self.blocks[block.scope] = (name, frozenset(depth for depth in depths if depth >= needed))
+            runs = frozenset(depth for depth in depths if depth >= stage.fixed + place + 1)
+            if len(runs) < len(depths):
+                self.blocks[block.scope] = (name, runs)
 
     def _add_groups(self, stage: str, place: str, part: str, groups: Sequence[Group]) -> None:
         sizes = dict[Choice, tuple[int, ...]]()

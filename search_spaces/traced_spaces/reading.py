@@ -18,12 +18,11 @@ from search_spaces.traced_spaces.plan import RESOLUTION, Plan, plan_of
 from search_spaces.traced_spaces.shapes import shapes_at
 from search_spaces.traced_spaces.sources import GivenModule, OfImages, Source
 from search_spaces.traced_spaces.summary import origin_of
-from search_spaces.tracing import Traced
+from search_spaces.tracing import TOLERANCE, Traced, TraceError, check_permutation, first_disagreement, trace
 
 if TYPE_CHECKING:
     from torch import nn
 
-_LARGEST_ERROR = 1e-9
 _KEPT = 8  # networks that one process remembers
 
 
@@ -102,19 +101,20 @@ def _traced(source: Source, sides: tuple[int, ...]) -> Traced:
     Raises:
         FieldError: The network cannot be traced, does not run at one of the sides, or its groups are not proven.
     """
-    from search_spaces.tracing.trace import check_permutation, trace
-
     if isinstance(source, OfImages):
         source.check()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        traced = trace(source.module().eval(), source.example(), sides=sides)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            traced = trace(source.module().eval(), source.example(), sides=sides)
+    except TraceError as error:
+        raise FieldError("model", f"{source.name} cannot be made elastic: {error}") from error
     missing = [side for side in sides if side not in traced.literals]
     if missing and len(sides) > 1:
         runs = ", ".join(str(side) for side in sorted(traced.literals))
         raise FieldError("resolutions", f"must be sizes that {source.name} runs at in one graph: {runs}, got {missing}")
-    error = check_permutation(traced, torch.Generator().manual_seed(0))
-    if not error <= _LARGEST_ERROR:
-        changed = f"permuted channels change its output by {error:.1e}, so they cannot be told apart"
+    if not check_permutation(traced, torch.Generator().manual_seed(0)) <= TOLERANCE:
+        where = first_disagreement(traced, torch.Generator().manual_seed(0)) or "its output"
+        changed = f"{where} changes where the channels that belong together change places"
         raise FieldError("model", f"{source.name} cannot be made elastic: {changed}")
     return traced
 

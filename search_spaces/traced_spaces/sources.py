@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from search_spaces.errors import FieldError
 
 _SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+_USUAL_SIDE = 224
 Example = tuple[Tensor, ...]
 
 
@@ -94,19 +95,11 @@ _UNFIT = (RuntimeError, ValueError, AssertionError, TypeError, IndexError, NotIm
 class TimmModel(OfImages):
     """A model of timm, such as `resnet18` or `resnet18.a1_in1k`."""
 
-    def __post_init__(self) -> None:
-        import timm
-
-        if not timm.is_model(self.model):
-            known = timm.list_models()
-            near = get_close_matches(self.model.partition(".")[0], known, n=4)
-            meant = f"did you mean {', '.join(near)}" if near else "see timm.list_models()"
-            raise FieldError("model", f"must be a name of timm or package.module:function, got {self.model!r}; {meant}")
-
     def made(self, image_size: int) -> nn.Module:
         import timm
         from timm.models import get_pretrained_cfg
 
+        check_name(self.model)
         sizes = {"num_classes": self.classes, "in_chans": self.channels}
         config = get_pretrained_cfg(self.model)
         try:
@@ -115,13 +108,7 @@ class TimmModel(OfImages):
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-        try:
-            return timm.create_model(self.model, pretrained=False, **sizes)
-        except RuntimeError as error:
-            if "pretrained tag" not in str(error):
-                raise
-            tags = timm.list_pretrained(f"{self.model.partition('.')[0]}.*")
-            raise FieldError("model", f"{self.model!r} has no such weights; there are {', '.join(tags)}") from error
+        return timm.create_model(self.model, pretrained=False, **sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +149,34 @@ class GivenModule:
 
     def example(self) -> Example:
         return self.inputs
+
+
+def check_name(model: str) -> None:
+    """Refuse a name that timm does not have.
+
+    Raises:
+        FieldError: Says which names are near.
+    """
+    import timm
+
+    if not timm.is_model(model):
+        near = get_close_matches(model.partition(".")[0], timm.list_models(), n=4)
+        meant = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        raise FieldError("model", f"must be a name of timm or package.module:function, got {model!r}; {meant}")
+    architecture, _, tag = model.partition(".")
+    if tag and model not in (there := timm.list_pretrained(f"{architecture}.*")):
+        raise FieldError("model", f"has no weights {tag!r} of {architecture}; there are {', '.join(there) or 'none'}")
+
+
+def usual_side(model: str) -> int:
+    """Return the side in pixels of the images that a model is made for."""
+    from timm.models import get_pretrained_cfg
+
+    if ":" in model:
+        return _USUAL_SIDE
+    check_name(model)
+    config = get_pretrained_cfg(model)
+    return _USUAL_SIDE if config is None else int(config.input_size[-1])
 
 
 def _generator() -> torch.Generator:

@@ -80,10 +80,8 @@ class Stages:
         """
         if group.kind != "stream" and group.scope and any(is_inside(group.scope, name) for name in self._containers):
             return self.of(group.scope)
-        layers = dict.fromkeys(_parent(name) for name in tensors)
-        if not layers:
-            return self.of(group.scope or group.name)
-        return Counter(self.of(layer or name) for layer, name in zip(layers, tensors)).most_common(1)[0][0]
+        layers = dict.fromkeys(_parent(name) or name for name in tensors)
+        return Counter(self.of(layer) for layer in layers).most_common(1)[0][0]
 
     def block_of(self, path: str) -> str | None:
         """Return the scope of the block that can be skipped and that a module lies in; None where there is none."""

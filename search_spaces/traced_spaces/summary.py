@@ -42,7 +42,7 @@ def _what(decision: str, traced: Traced, plan: Plan) -> str:
         return "pixels of one side of the images"
     blocks = [scope for scope, runs in plan.blocks.items() if runs[0] == decision]
     if blocks:
-        return f"blocks that run; {', '.join(reversed(blocks))} are skipped in this order"
+        return f"blocks that run; skipped, the first before the next: {', '.join(reversed(blocks))}"
     kernels = [kernel for kernel in traced.kernels if _follows(plan.kernels, kernel.node, decision)]
     if kernels:
         sizes = sorted({kernel.size for kernel in kernels})

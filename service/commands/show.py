@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.commands import list_tables, reference_text
 from service.commands.shared import console, front, load, show_result
@@ -33,6 +34,7 @@ def show(
       nas show train                      all fields of a section
       nas show sampler path_adaptive      a listed name and its options
       nas show small_mobilenet_v3         size, cost and options of a space
+      nas show timm:resnet18              what of a model can be searched, and what stays fixed
       nas show my.yaml                    check a job file and print all of its fields
       nas show runs/my                    the front of a job
       nas show --schema > job.schema.json    for editors, see the guide
@@ -57,6 +59,8 @@ def _show_one(name: str) -> None:
         typer.echo(catalogue.recipes()[name].read_text(encoding="utf-8"), nl=False)
     elif name in catalogue.SPACES:
         console().print(list_tables.space_facts(name))
+    elif name.partition(":")[0] in catalogue.SPACES:
+        _show_model(*name.split(":", 1))
     elif name in job_fields():
         _show_field(job_fields()[name])
     elif catalogue.entry(name) is not None:
@@ -76,6 +80,16 @@ def _show_one(name: str) -> None:
         console().print(list_tables.names({name: {key: one.summary for key, one in catalogue.KINDS[name].items()}}))
     else:
         _fail_near(name)
+
+
+def _show_model(space: str, model: str) -> None:
+    """Show what a space makes of a model."""
+    try:
+        console().print(list_tables.model_facts(space, model))
+    except FieldError as error:
+        fail(f"show: {space}:{model}: {error.text}")
+    except (ValueError, TypeError) as error:
+        fail(f"show: {space}:{model}: {error}")
 
 
 def _show_field(field: "JobField") -> None:

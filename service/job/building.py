@@ -105,7 +105,8 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
-    made = catalogue.make("space", job.space.name, offered=_offered(job, facts), options=job.space.options)
+    offered = {**_offered(job, facts), "call_own": catalogue.call_own}
+    made = catalogue.make("space", job.space.name, offered=offered, options=job.space.options)
     if not isinstance(made, Space):
         raise ValueError(f"{job.space.name} is not a space: it returned {type(made).__name__}, not search_spaces.Space")
     return with_counted_costs(made)

@@ -188,7 +188,8 @@ def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator
     yield from unknown
     if not unknown:
         try:
-            yield from option_mistakes(kind, name, options, path=f"{kind}.options")
+            hidden = catalogue.GIVEN_TO_SPACES if kind == "space" else ()
+            yield from option_mistakes(kind, name, options, path=f"{kind}.options", hidden=hidden)
         except ValueError as error:
             yield f"{kind}.name: {name}: {error}"
 

@@ -184,11 +184,32 @@ class _Table(_Shape):
     seconds: float
 
 
+class _Governed(_Shape):
+    decision: str
+    what: str
+    choices: list[bool | int | float | str]
+
+
+class _Fixed(_Shape):
+    reason: str
+    count: int
+    examples: list[str]
+
+
+class _Origin(_Shape):
+    model: str
+    params: int
+    macs: int
+    elastic: list[_Governed]
+    fixed: list[_Fixed]
+
+
 _SHAPES: dict[str, Any] = {
     "job.json": _Job,
     "front.json": _Front,
     "result.json": _Result,
     "task.json": _Task,
+    "space.json": _Origin,
     "hypervolume.json": _Volume,
     "proxies.json": dict[str, _Agreement],
     "tracking.json": _Memory,

@@ -21,6 +21,8 @@ TASK_FILE = "task.json"
 """What a job leaves as soon as it knows its task: the `task` of `front.json`."""
 DATA_FILE = "data.json"
 """What is known of the data of a job, for reports; see `nas.data.report.DataReport.to_json`."""
+SPACE_FILE = "space.json"
+"""What a space that was read off a network says of it; see `search_spaces.origin.Origin.to_json`."""
 PREDICTED = "predicted_"
 """What the name of a value begins with where a search predicted a measured cost."""
 

@@ -185,7 +185,7 @@ def _line(kind: str, event: Event) -> str:
         return _sampler_line(event)
     if kind == "ended":
         return f"search ended: {event['reason']}"
-    if kind == "check":
+    if kind in ("check", "space"):
         return "\n".join(event["lines"])
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
 

@@ -16,7 +16,7 @@ from service.errors import InvalidJob
 from service.job.device import torch_device
 from service.job.environment import environment
 from service.job.folder import read_json, write_json
-from service.job.front_file import TASK_FILE, described_task
+from service.job.front_file import SPACE_FILE, TASK_FILE, described_task
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import machine_load
@@ -85,6 +85,9 @@ def _run_pending(
         with nullcontext() if was_over else _recorded(folder, events):
             if together.is_first and not (folder / TASK_FILE).exists():
                 write_json(folder / TASK_FILE, described_task(context.task_name, context.task))
+            if together.is_first and context.space.origin is not None and not (folder / SPACE_FILE).exists():
+                events({"event": "space", "time": time.time(), "lines": context.space.origin.lines()})
+                write_json(folder / SPACE_FILE, context.space.origin.to_json())
             if any(stage.result == "before" and (together.is_first or stage.together) for stage in pending.values()):
                 # Read before anything is trained, so that bad data are known at once.
                 check_data(context.data, job, context.task, folder, events)

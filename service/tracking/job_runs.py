@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, read_events, read_json
-from service.job.front_file import DATA_FILE, TASK_FILE, member_quantities, read_front_file, task_of, task_of_job
+from service.job.front_file import (
+    DATA_FILE,
+    SPACE_FILE,
+    TASK_FILE,
+    member_quantities,
+    read_front_file,
+    task_of,
+    task_of_job,
+)
 from service.report.figures import COLOURS
 from service.report.member_page import member_files
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
@@ -39,7 +47,7 @@ from service.tracking.format import (
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
-    *(TASK_FILE, DATA_FILE, "search/hypervolume.json", "search/proxies.json"),
+    *(TASK_FILE, DATA_FILE, SPACE_FILE, "search/hypervolume.json", "search/proxies.json"),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
     *("report/training.png", "report/report.html"),
 )
