@@ -75,7 +75,7 @@ class Origin:
         found = [f"{self.model}: {self.params:,} weights, {self.macs:,} MACs"]
         found += [f"elastic: {one.decision} in {listed(one.choices)}: {one.what}" for one in self.elastic]
         for one in self.fixed:
-            found.append(f"fixed: {one.count} sizes, {one.line()}")
+            found.append(f"fixed: {one.count} x {one.line()}")
         return found
 
 

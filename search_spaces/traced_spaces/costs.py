@@ -48,6 +48,10 @@ class TracedCosts:
                 totals[name][start : start + _ROWS_AT_ONCE] = _summed(terms, part)
         return totals
 
+    def only(self, names: Collection[str]) -> TracedCosts:
+        """Return the same costs, to be called with these decisions alone; they follow no other."""
+        return TracedCosts({name: own for name, own in self.choices.items() if name in names}, self.terms)
+
     def largest(self) -> dict[str, int]:
         """Return the costs of the network with the dearest choices."""
         columns = {name: np.array(choices[-1:]) for name, choices in self.choices.items()} or {"": np.zeros(1)}
@@ -101,13 +105,35 @@ class Counting:
         inside = self._nodes.keys() if nodes is None else nodes
         terms: dict[str, dict[tuple[Extent, ...], Fraction]] = {"params": {}, "macs": {}}
         for name, readers in self._weights(inside).items():
-            _add(terms["params"], [*self._weight(name), self._present(readers)])
+            _add(terms["params"], [*self._weight(name), self.presence(readers)])
         for name in inside:
             node = self._nodes[name]
             for product in products_of(node, self._rank):
                 lengths = [factor for one in product for factor in self._length(node, one)]
-                _add(terms["macs"], [*lengths, self._present([name])])
+                _add(terms["macs"], [*lengths, self.presence([name])])
         return TracedCosts(self._choices, terms)
+
+    def follows(self, nodes: Iterable[str]) -> frozenset[str]:
+        """Return the decisions that the sizes of nodes, or whether they run, follow."""
+        found: set[str] = set()
+        for name in nodes:
+            found |= {
+                decision for extent in (*self.extents_of(name), self.presence([name])) for decision in extent.decisions
+            }
+            if name in self._of_convolution:
+                found |= set(self._of_convolution[name].decisions)
+        return frozenset(found)
+
+    def extents_of(self, node: str) -> tuple[Extent, ...]:
+        """Return the lengths of the dimensions of the value of a node for one example, at the traced size of images;
+        none where it is no tensor. The decision on the size of the images stands behind them where it matters."""
+        if self._nodes[node].op == "get_attr":
+            return tuple(self._weight(str(self._nodes[node].target)))
+        if node not in self._traced.shapes:
+            return ()
+        shapes = {shapes[node] for shapes in self._shapes.values()}
+        varies = (table_of(RESOLUTION, range(len(self._shapes))),) if len(shapes) > 1 else ()
+        return (*self._extents.of_node(node), *varies)
 
     # ---- what is multiplied ---------------------------------------------------------------------------------------
 
@@ -145,7 +171,7 @@ class Counting:
         traced = _single(self._traced.shapes[node.name][dimension])
         return [whole, table_of(RESOLUTION, sides), Fraction(1, traced)]
 
-    def _present(self, nodes: Iterable[str]) -> Extent:
+    def presence(self, nodes: Iterable[str]) -> Extent:
         """Return 1 where one of these nodes runs, else 0."""
         runs: list[Runs | None] = [self._runs.get(node) for node in nodes]
         decisions = {one[0] for one in runs if one is not None}

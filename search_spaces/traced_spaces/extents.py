@@ -29,6 +29,10 @@ class Extent:
             total = total + np.array(numbers, dtype=np.int64)[indices[decision]]
         return total
 
+    def number(self, index: Mapping[str, int]) -> int:
+        """Return the number for the index of one choice by decision."""
+        return self.fixed + sum(numbers[index[decision]] for decision, numbers in self.tables)
+
     @property
     def decisions(self) -> tuple[str, ...]:
         """Names of the decisions that it follows."""

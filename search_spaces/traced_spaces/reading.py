@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from search_spaces.errors import FieldError
 from search_spaces.inputs import Input, images
+from search_spaces.places import Place
+from search_spaces.traced_spaces.blocks import Network, places_of
 from search_spaces.traced_spaces.choices import Choices
 from search_spaces.traced_spaces.costs import Counting
 from search_spaces.traced_spaces.plan import RESOLUTION, Plan, plan_of
@@ -50,13 +52,18 @@ class Reading:
 
     def fields(self) -> dict[str, Any]:
         """Return the arguments of the space but its name."""
-        plan, costs = self.plan, self.counting.costs()
+        plan, costs = self.plan, self.network.counting.costs()
+        origin = origin_of(self.source.name, self.traced, plan, costs.largest())
+        if not plan.decisions:
+            reasons = "; ".join(one.line() for one in origin.fixed[:2])
+            raise FieldError("model", f"{self.source.name} has nothing that can be left out: {reasons}")
         return {
             "decisions": plan.decisions,
             "inputs": self._inputs(),
             "build": self.build,
             "cost": costs,
-            "origin": origin_of(self.source.name, self.traced, plan, costs.largest()),
+            "places": self.places if self._places else None,
+            "origin": origin,
         }
 
     def build(self) -> nn.Module:
@@ -73,12 +80,20 @@ class Reading:
             module=self.source.module(),
         ).train()
 
+    def places(self) -> Sequence[Place]:
+        """Return the places of the networks; none where a piece follows too many decisions."""
+        return self._places
+
     @cached_property
-    def counting(self) -> Counting:
-        """The products that the costs are sums of."""
+    def _places(self) -> tuple[Place, ...]:
+        return places_of(self.network)
+
+    @cached_property
+    def network(self) -> Network:
+        """What is known of the network, and the products that its costs are sums of."""
         traced, resolution = self.traced, self.plan.resolution
         shapes = {} if resolution is None else {side: shapes_at(traced, side) for side in resolution.values.values()}
-        return Counting(traced, self.plan, shapes)
+        return Network(traced, self.plan, Counting(traced, self.plan, shapes), shapes)
 
     def _inputs(self) -> tuple[Input, ...]:
         if isinstance(self.source, OfImages):

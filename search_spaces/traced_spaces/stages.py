@@ -45,7 +45,7 @@ class Stages:
 
     def __init__(self, traced: Traced) -> None:
         self._traced = traced
-        blocks = chosen_blocks(traced.blocks)
+        blocks = traced.blocks
         found: dict[str, list[Skippable]] = {}
         for block in blocks:
             found.setdefault(_parent(block.scope), []).append(block)
@@ -87,6 +87,15 @@ class Stages:
         """Return the scope of the block that can be skipped and that a module lies in; None where there is none."""
         return next((scope for scope in self._scopes if is_inside(path, scope)), None)
 
+    def block_around(self, path: str) -> str:
+        """Return the child of a list of blocks that a module is, or lies in; empty where there is none."""
+        inside = [container for container in self._containers if is_inside(path, container) and path != container]
+        if not inside:
+            return ""
+        container = max(inside, key=len)
+        child = path.removeprefix(f"{container}." if container else "").partition(".")[0]
+        return f"{container}.{child}" if container else child
+
     def _add_others(self) -> None:
         """Find lists of blocks of which none can be skipped, from the modules that hold channels of their own."""
         for group in self._traced.groups:
@@ -104,25 +113,6 @@ class Stages:
         children = dict(module.named_children())
         kinds = {type(children[name]) for name in skipped if name in children}
         return sum(name not in skipped and type(child) in kinds for name, child in children.items())
-
-
-def chosen_blocks(blocks: Sequence[Skippable]) -> tuple[Skippable, ...]:
-    """Return the parts that are skipped one by one: none lies in another.
-
-    A part that is a mere list of others is left out; of others, the outermost is taken.
-    """
-    left = list(blocks)
-    for outer in blocks:
-        inner = [one for one in left if one.scope != outer.scope and is_inside(one.scope, outer.scope)]
-        direct = [one for one in inner if not any(one != two and is_inside(one.scope, two.scope) for two in inner)]
-        if not direct:
-            continue
-        parents = {_parent(one.scope) for one in direct}
-        covered = {node for one in direct for node in one.nodes}
-        is_list = len(parents) == 1 and all(_is_number(one.scope) for one in direct) and covered >= set(outer.nodes)
-        dropped = {outer.scope} if is_list else {one.scope for one in inner}
-        left = [one for one in left if one.scope not in dropped]
-    return tuple(left)
 
 
 def is_inside(path: str, scope: str) -> bool:

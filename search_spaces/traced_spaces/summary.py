@@ -78,9 +78,9 @@ def _fixed(traced: Traced, plan: Plan) -> list[Fixed]:
     for pin in traced.pins:
         found[pin.reason].append(f"{pin.where}, dimension {pin.dimension} of {pin.size}")
     for name in plan.too_small:
-        found["no fraction of it makes it smaller"].append(f"{name} of {traced.group[name].size}")
+        found["a group that no choice makes smaller"].append(f"{name} of {traced.group[name].size}")
     for block in traced.blocks:
         if block.scope not in plan.blocks:
-            found["the block is one of those that always run"].append(block.scope)
+            found["a block that always runs"].append(block.scope)
     rows = [Fixed(reason=reason, count=len(own), examples=tuple(own[:_EXAMPLES])) for reason, own in found.items()]
     return [rows[place] for place in np.argsort([-row.count for row in rows], kind="stable")]

@@ -59,6 +59,14 @@ SPACES = {
         "ProxylessNAS, arXiv 1812.00332: six blocks in 21 layers, a skip in 15; extremes: ours, by the formulas that "
         "give the released networks' params (tests/search_spaces/test_proxyless.py)",
     ),
+    "timm": (
+        {"model": "resnet18", "resolutions": (224,)},
+        4**8 * 2**4,
+        (11_689_512, 1_814_073_344),
+        (438_456, 77_800_448),
+        "ResNet-18, arXiv 1512.03385, 1.8 GMACs; 11,689,512 params: torchvision and timm; smallest: ours, counted by hooks "
+        "on the extracted network (tests/search_spaces/traced_spaces)",
+    ),
     "conv_macro": (
         {},
         3**8,
