@@ -25,7 +25,7 @@ from search_spaces.tracing import TOLERANCE, Traced, TraceError, check_permutati
 if TYPE_CHECKING:
     from torch import nn
 
-_KEPT = 8  # networks that one process remembers
+_KEPT = 4  # networks that one process remembers
 
 
 @dataclass(frozen=True)

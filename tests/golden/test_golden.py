@@ -64,7 +64,7 @@ SPACES = {
         4**8 * 2**4,
         (11_689_512, 1_814_073_344),
         (438_456, 77_800_448),
-        "ResNet-18, arXiv 1512.03385, 1.8 GMACs; 11,689,512 params: torchvision and timm; smallest: ours, counted by hooks "
+        "ResNet-18, arXiv 1512.03385: 1.8 GMACs, 11,689,512 params in torchvision; smallest: ours, counted by hooks "
         "on the extracted network (tests/search_spaces/traced_spaces)",
     ),
     "conv_macro": (
