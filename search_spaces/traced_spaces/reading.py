@@ -13,13 +13,13 @@ from torch import Tensor
 from search_spaces.errors import FieldError
 from search_spaces.inputs import Input, images
 from search_spaces.places import Place
-from search_spaces.traced_spaces.blocks import Network, places_of
 from search_spaces.traced_spaces.choices import Choices
-from search_spaces.traced_spaces.costs import Counting
-from search_spaces.traced_spaces.plan import RESOLUTION, Plan, plan_of
 from search_spaces.traced_spaces.shapes import shapes_at
 from search_spaces.traced_spaces.sources import GivenModule, OfImages, Source
 from search_spaces.traced_spaces.summary import origin_of
+from search_spaces.traced_spaces.traced_blocks import Network, places_of
+from search_spaces.traced_spaces.traced_costs import Counting
+from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan, plan_of
 from search_spaces.tracing import TOLERANCE, Traced, TraceError, check_permutation, first_disagreement, trace
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from search_spaces.origin import Fixed, Governed, Origin
-from search_spaces.traced_spaces.plan import RESOLUTION, Plan
+from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan
 from search_spaces.tracing import Group, Traced
 
 _EXAMPLES = 3

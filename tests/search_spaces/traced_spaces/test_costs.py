@@ -97,8 +97,8 @@ def test_a_network_of_which_nothing_can_be_left_out_is_refused() -> None:
 
 
 def test_places_that_follow_too_many_decisions_are_left_out(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    from search_spaces.traced_spaces import blocks
+    from search_spaces.traced_spaces import traced_blocks
 
     assert isinstance(space.blocks, Blocks)
-    monkeypatch.setattr(blocks, "_MOST_BLOCKS", 4)
+    monkeypatch.setattr(traced_blocks, "_MOST_BLOCKS", 4)
     assert Space.from_module(small(10, 3), torch.zeros(2, 3, 16, 16)).places is None

@@ -16,8 +16,8 @@ from torch import fx
 
 from search_spaces.architecture import Choice
 from search_spaces.traced_spaces.extents import Extent, Extents, extent_of, table_of
-from search_spaces.traced_spaces.plan import RESOLUTION, Plan, Runs
 from search_spaces.traced_spaces.products import Length, products_of
+from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan, Runs
 from search_spaces.tracing import BATCH, Traced
 
 _ROWS_AT_ONCE = 1 << 14  # few enough to stay in the cache
