@@ -47,10 +47,7 @@ SPACES = {
         "search_spaces.families.proxyless:proxyless",
         "ProxylessNAS: 21 layers of skips or MobileNet blocks, 2.2e17 architectures",
     ),
-    "timm": Entry(
-        "search_spaces.families.timm_elastic:timm",
-        "any classifier of timm, or your own module, with its subnets",
-    ),
+    "timm": Entry("search_spaces.families.timm_elastic:timm", "the subnets of any timm classifier, or of your own"),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",

@@ -14,7 +14,7 @@ from search_spaces.errors import FieldError
 from search_spaces.inputs import Input, images
 from search_spaces.places import Place
 from search_spaces.traced_spaces.choices import Choices
-from search_spaces.traced_spaces.shapes import shapes_at
+from search_spaces.traced_spaces.other_sides import shapes_at
 from search_spaces.traced_spaces.sources import GivenModule, OfImages, Source
 from search_spaces.traced_spaces.summary import origin_of
 from search_spaces.traced_spaces.traced_blocks import Network, places_of

@@ -15,8 +15,8 @@ from torch import fx
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.places import Block, Place
+from search_spaces.traced_spaces.multiplications import products_of
 from search_spaces.traced_spaces.pieces import Piece, pieces_of
-from search_spaces.traced_spaces.products import products_of
 from search_spaces.traced_spaces.traced_costs import Counting, Shapes
 from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan
 from search_spaces.tracing import BATCH, Traced

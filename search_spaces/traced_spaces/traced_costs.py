@@ -16,7 +16,7 @@ from torch import fx
 
 from search_spaces.architecture import Choice
 from search_spaces.traced_spaces.extents import Extent, Extents, extent_of, table_of
-from search_spaces.traced_spaces.products import Length, products_of
+from search_spaces.traced_spaces.multiplications import Length, products_of
 from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan, Runs
 from search_spaces.tracing import BATCH, Traced
 
