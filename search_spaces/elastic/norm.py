@@ -29,6 +29,37 @@ class _SumOverProcesses(torch.autograd.Function):
         return gradient
 
 
+def normalised_together(
+    x: Tensor,
+    statistics: tuple[Tensor, Tensor],
+    affine: tuple[Tensor | None, Tensor | None],
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Normalise by the statistics of the joined batch; every process holds a share of equal size.
+
+    Args:
+        x: Values [B, C, ...].
+        statistics: Running mean and variance [C], updated in place.
+        affine: Weight and bias [C], or nothing.
+        momentum, eps: As those of `nn.BatchNorm2d`.
+    """
+    (mean, var), (weight, bias) = statistics, affine
+    shape, others = (-1, *[1] * (x.dim() - 2)), [d for d in range(x.dim()) if d != 1]
+    n = x.numel() // x.shape[1] * dist.get_world_size()
+    wide = x.to(mean.dtype)
+    batch_mean = _SumOverProcesses.apply(wide.sum(others)) / n
+    centred = wide - batch_mean.view(shape)
+    batch_var = _SumOverProcesses.apply(centred.square().sum(others)) / n
+    with torch.no_grad():
+        mean.lerp_(batch_mean, momentum)
+        var.lerp_(batch_var * (n / max(n - 1, 1)), momentum)
+    normalised = centred * torch.rsqrt(batch_var + eps).view(shape)
+    if weight is not None and bias is not None:
+        normalised = normalised * weight.view(shape) + bias.view(shape)
+    return normalised.to(x.dtype)
+
+
 class ElasticBatchNorm2d(Elastic):
     """Batch norm over as many channels as arrive.
 
@@ -90,25 +121,8 @@ class ElasticBatchNorm2d(Elastic):
 
     def _run(self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if self.training and self.synchronised:
-            return self._normalise_together(x, mean, var, weight, bias)
+            return normalised_together(x, (mean, var), (weight, bias), self.momentum, self.eps)
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
-
-    def _normalise_together(
-        self, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None
-    ) -> Tensor:
-        """Normalise by the statistics of the joined batch; every process holds a share of equal size."""
-        n = x.numel() // x.shape[1] * dist.get_world_size()
-        wide = x.to(mean.dtype)
-        batch_mean = _SumOverProcesses.apply(wide.sum((0, 2, 3))) / n
-        centred = wide - batch_mean[:, None, None]
-        batch_var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / n
-        with torch.no_grad():
-            mean.lerp_(batch_mean, self.momentum)
-            var.lerp_(batch_var * (n / max(n - 1, 1)), self.momentum)
-        normalised = centred * torch.rsqrt(batch_var + self.eps)[:, None, None]
-        if weight is not None and bias is not None:
-            normalised = normalised * weight[:, None, None] + bias[:, None, None]
-        return normalised.to(x.dtype)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:

@@ -12,6 +12,7 @@ from search_spaces.elastic.conv import KernelTransforms
 from search_spaces.elastic.graph.active import Active, Source
 from search_spaces.elastic.graph.extraction import extracted_graph
 from search_spaces.elastic.graph.kept import Layout
+from search_spaces.elastic.graph.modes import Joining
 from search_spaces.elastic.graph.orders import Use, reorder, uses
 from search_spaces.elastic.graph.plan import Following, Runs
 from search_spaces.elastic.graph.program import Parts, Program
@@ -88,7 +89,7 @@ class ElasticGraph(Elastic):
         }
         transforms: Any = self._modules.get(_TRANSFORMS, {})
         named = {one.weight: transforms[key] for one in traced.kernels if (key := mangled(one.weight)) in transforms}
-        program = Program(self._source, Parts(held, self._module, named))
+        program = Program(self._source, Parts(held, self._module, named, Joining()))
         program.set(self._plan)
         return program
 
@@ -115,6 +116,15 @@ class ElasticGraph(Elastic):
         following = self._following
         sizes = (*following.groups.values(), *following.kernels.values(), following.resolution)
         return not following.blocks and not any(isinstance(size, Size) for size in sizes)
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether batch statistics are those of all processes together (set by distributed training)."""
+        return self._program.parts.joining.is_on
+
+    @synchronised.setter
+    def synchronised(self, value: bool) -> None:
+        self._program.parts.joining.is_on = value
 
     @property
     def traced(self) -> Traced:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 from search_spaces.elastic import ElasticBatchNorm2d
+from search_spaces.elastic.traced import ElasticGraph
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Processes:
     def join_batch_norm(self, network: nn.Module) -> None:
         """Let batch norms use the statistics of all processes."""
         for module in network.modules():
-            if isinstance(module, ElasticBatchNorm2d):
+            if isinstance(module, ElasticBatchNorm2d | ElasticGraph):
                 module.synchronised = self.world_size > 1
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

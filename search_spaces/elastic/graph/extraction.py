@@ -15,7 +15,7 @@ from search_spaces.elastic.graph.fresh import first_values
 from search_spaces.elastic.graph.layers import LAYERS, Tensors, activation_of, filled
 from search_spaces.elastic.graph.literals import Batch, Call, aten
 from search_spaces.elastic.graph.modes import DROPOUTS
-from search_spaces.elastic.graph.plain_graph import PlainGraph, PlainTensors, place
+from search_spaces.elastic.graph.plain_graph import Part, PlainGraph, paths_around, put_together
 from search_spaces.elastic.graph.program import Parts
 from search_spaces.elastic.graph.tensors import cut_to, kernel_transform
 
@@ -59,7 +59,7 @@ class Extraction:
 
     def __init__(self, active: Active, parts: Parts) -> None:
         self.active, self.parts = active, parts
-        self.root = PlainTensors()
+        self.root = Part()
         self.graph = fx.Graph()
         self._copies: dict[tuple[int, tuple[int, ...]], Tensor] = {}
         self._new: dict[fx.Node, fx.Node] = {}
@@ -88,8 +88,8 @@ class Extraction:
     def _hold(self, name: str) -> None:
         """Let a tensor lie in the network under its own name."""
         path, _, key = name.rpartition(".")
-        holder = self._modules.setdefault(path, PlainTensors()) if path else self.root
-        assert isinstance(holder, PlainTensors)
+        holder = self._modules.setdefault(path, Part()) if path else self.root
+        assert isinstance(holder, Part)
         tensor, held = self.tensor(name), self.parts.tensors[name]
         if isinstance(tensor, nn.Parameter):
             holder.register_parameter(key, tensor)
@@ -151,7 +151,7 @@ class Extraction:
 
     def written(self) -> fx.Graph:
         """Write graph and modules; return the graph."""
-        kept = self._kept_tensors()
+        kept, ends = self._kept_tensors(), ends_of_parts(self.active, self.parts, list(self._calls))
         self._reserve([use.path for use in self._uses.values()] + [str(node.target) for node in kept])
         for node in self._running:
             if node.op == "placeholder":
@@ -161,10 +161,15 @@ class Extraction:
                 self._new[node] = self.graph.create_node("get_attr", str(node.target), name=node.name)
             elif node.op == "call_function":
                 self._write(node, self._calls[node])
+                for path in ends.get(node, ()):
+                    if isinstance(self._modules.setdefault(path, Part()), Part):
+                        self._new[node] = self.graph.call_module(path, (self._new[node],))
             elif node.op == "output":
                 self.graph.output(self._value(node.args[0]))
-        for path in sorted(self._modules, key=lambda path: path.count(".")):
-            place(self.root, path, self._modules[path])
+        for around in {one for path in self._modules for one in paths_around(path)} - set(self._modules):
+            is_list = isinstance(self.parts.modules(around), nn.Sequential | nn.ModuleList)
+            self._modules[around] = nn.Sequential() if is_list else Part()
+        put_together(self.root, self._modules)
         return self.graph
 
     def _kept_tensors(self) -> set[fx.Node]:
@@ -264,8 +269,7 @@ class Extraction:
     def _reserve(self, paths: list[str]) -> None:
         """Note paths that are taken, with all modules around them."""
         for path in paths:
-            parts = path.split(".")
-            self._taken.update(".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            self._taken.update((path, *paths_around(path)))
 
     def _free(self, node: fx.Node) -> str:
         """Return a free path for an operation: that of its own module, or one beside its neighbours."""
@@ -280,6 +284,29 @@ class Extraction:
             path = f"{wanted}_{number}"
         self._reserve([path])
         return path
+
+
+def ends_of_parts(active: Active, parts: Parts, running: list[fx.Node]) -> dict[fx.Node, list[str]]:
+    """Return the only node of a part that is read outside of it -> paths of such parts, the innermost first.
+
+    A part is a module with children that has a forward of its own.
+    """
+    scopes = {node: (*paths_around(scope := str(node.meta.get("scope", ""))), scope) for node in running}
+    leaving: dict[str, set[fx.Node]] = {}
+    for node in running:
+        for taken in map(active.of, node.all_input_nodes):
+            for path in set(scopes.get(taken, ())) - set(scopes[node]):
+                leaving.setdefault(path, set()).add(taken)
+    for output in map(active.of, active.source.outputs):
+        for path in scopes.get(output, ()):
+            leaving.setdefault(path, set()).add(output)
+    ends: dict[fx.Node, list[str]] = {}
+    for path, nodes in leaving.items():
+        module, node = parts.modules(path), next(iter(nodes))
+        is_part = path and module._modules and not isinstance(module, nn.Sequential | nn.ModuleList)
+        if is_part and len(nodes) == 1 and node.name in active.source.traced.shapes:
+            ends.setdefault(node, []).append(path)
+    return {node: sorted(paths, key=len, reverse=True) for node, paths in ends.items()}
 
 
 DROPOUT_LAYERS: dict[Any, Any] = {

@@ -1,6 +1,7 @@
 """Operations that follow the mode of their module: batch norm and dropout."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.graph.calls import Registers, Run
 from search_spaces.elastic.graph.literals import aten
+from search_spaces.elastic.norm import normalised_together
 
 BATCH_NORM = aten.batch_norm.default
 DROPOUTS: dict[Any, Callable[..., Tensor]] = {
@@ -16,6 +18,13 @@ DROPOUTS: dict[Any, Callable[..., Tensor]] = {
     aten.feature_dropout.default: torch.feature_dropout,
     aten.alpha_dropout.default: torch.alpha_dropout,
 }
+
+
+@dataclass
+class Joining:
+    """Whether batch norms use the statistics of all processes together; shared by those of one network."""
+
+    is_on: bool = False
 
 
 class NormRun:
@@ -27,6 +36,7 @@ class NormRun:
         out: Register of the output.
         momentum, eps: As those of `nn.BatchNorm2d`.
         write_back: What writes statistics back that were copied.
+        joining: Whether the statistics are those of all processes together.
     """
 
     def __init__(
@@ -35,11 +45,13 @@ class NormRun:
         slots: list[int | None],
         out: int,
         numbers: tuple[float, float],
+        *,
         write_back: list[Run],
+        joining: Joining,
     ) -> None:
         self.owner, self.slots, self.out = owner, slots, out
         self.momentum, self.eps = numbers
-        self.write_back = write_back
+        self.write_back, self.joining = write_back, joining
 
     def __call__(self, r: Registers) -> None:
         """Normalise; in training also count the batch and update the statistics."""
@@ -49,7 +61,10 @@ class NormRun:
             r[self.out] = torch.batch_norm(x, weight, bias, mean, var, False, self.momentum, self.eps, True)
             return
         momentum = self._momentum()
-        r[self.out] = torch.batch_norm(x, weight, bias, mean, var, True, momentum, self.eps, True)
+        if self.joining.is_on and mean is not None and var is not None:
+            r[self.out] = normalised_together(x, (mean, var), (weight, bias), momentum, self.eps)
+        else:
+            r[self.out] = torch.batch_norm(x, weight, bias, mean, var, True, momentum, self.eps, True)
         for run in self.write_back:
             run(r)
 

@@ -50,15 +50,22 @@ class FirstValues:
             rule.write(tensors[name])
 
 
-class PlainTensors(nn.Module):
-    """A part of a network that holds tensors; the network around it uses them."""
+class Part(nn.Module):
+    """A part of a network, whose layers the graph around it calls; it may hold tensors of its own.
+
+    It is called with its output, which it returns, so that hooks see it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.first_values = FirstValues()
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the part."""
+        return x
+
     def reset_parameters(self) -> None:
-        """Set all tensors to first values."""
+        """Set the tensors of the part itself to first values."""
         self.first_values.write(self)
 
 
@@ -89,11 +96,14 @@ class PlainGraph(fx.GraphModule):
         self.first_values.write(self)
 
 
-def place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module at a path; what lies on the way and is not there becomes an empty module."""
-    *way, last = path.split(".")
-    for name in way:
-        if name not in root._modules:
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
-    root.add_module(last, module)
+def put_together(root: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    """Put modules at their paths; those around a module are among them."""
+    for path in sorted(modules, key=lambda path: path.count(".")):
+        around, _, name = path.rpartition(".")
+        root.get_submodule(around).add_module(name, modules[path])
+
+
+def paths_around(path: str) -> list[str]:
+    """Return the paths of the modules around a module, the outermost first."""
+    parts = path.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]

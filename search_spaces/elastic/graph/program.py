@@ -21,7 +21,7 @@ from search_spaces.elastic.graph.calls import (
     result,
 )
 from search_spaces.elastic.graph.literals import Call
-from search_spaces.elastic.graph.modes import BATCH_NORM, DROPOUTS, NormRun, dropout_run
+from search_spaces.elastic.graph.modes import BATCH_NORM, DROPOUTS, Joining, NormRun, dropout_run
 from search_spaces.elastic.graph.plan import Plan
 from search_spaces.elastic.graph.tensors import Held, kernel_transform, loaded, written_back
 
@@ -59,11 +59,13 @@ class Parts:
         tensors: Tensor by the name that the graph has for it.
         modules: Module by the names of its running means, and by scope.
         transforms: Learned transforms of kernels, by the name of the weight.
+        joining: Whether batch norms use the statistics of all processes together.
     """
 
     tensors: Mapping[str, Held]
     modules: Callable[[str], nn.Module]
     transforms: Mapping[str, KernelTransforms]
+    joining: Joining
 
 
 class Program:
@@ -170,7 +172,9 @@ class Program:
         ]
         numbers = (args[6], args[7])
         owner = self.parts.tensors[names[0]].owner
-        return NormRun(owner, slots, self._slots[node], numbers, [run for run in back if run is not None])
+        write_back = [run for run in back if run is not None]
+        out, joining = self._slots[node], self.parts.joining
+        return NormRun(owner, slots, out, numbers, write_back=write_back, joining=joining)
 
     # ---- a forward pass -------------------------------------------------------------------------------------------
 
