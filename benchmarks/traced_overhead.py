@@ -126,9 +126,8 @@ def main() -> None:
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         ours, theirs = (pool.apply(peak_bytes, (options, is_elastic)) for is_elastic in (True, False))
     print(f"{options.model}, {options.batch_size} images of {options.image_size} px on {options.device}")
-    print(
-        f"{'memory of a step, largest':42s} {ours / 2**20:8.1f} MiB / {theirs / 2**20:7.1f} MiB  ratio {ours / theirs:.3f}"
-    )
+    sizes = f"{ours / 2**20:8.1f} MiB / {theirs / 2**20:7.1f} MiB"
+    print(f"{'memory of a step, largest':42s} {sizes}  ratio {ours / theirs:.3f}")
     original, images = made(options)
     network, _ = made(options)
     traced = trace(network, (images[:1],))
