@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import FieldError
 from search_spaces.weights.files import read_weights
+from search_spaces.weights.hub import pretrained_file
 
 FIELD, FILE = "teacher", "teacher_checkpoint"
 
@@ -114,10 +115,11 @@ def timm_teacher(
         _load(network, read_weights(checkpoint, field=FILE), checkpoint, classes)
     else:
         try:
-            network = timm.create_model(name, pretrained=True, **sizes)
-        except Exception as error:  # hubs fail in any way
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise FieldError(FIELD, f"{name}: its weights cannot be fetched ({why}); give train.{FILE}") from error
+            pretrained_file(name)
+        except FieldError as error:
+            why = f"the weights of {name} are not on this machine, and cannot be fetched"
+            raise FieldError(FIELD, f"{why}; give a file of them as train.{FILE}") from error
+        network = timm.create_model(name, pretrained=True, **sizes)
     return _scaled(network.eval(), config, channels, image_size, preprocessing or {})
 
 

@@ -43,6 +43,13 @@ def test_other_classes_are_one_line(checkpoint):
         check_timm_teacher(MODEL, classes=7, checkpoint=None)
 
 
+def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(FieldError, match=r"the weights of .* are not on this machine.*train.teacher_checkpoint"):
+        timm_teacher("resnet152d.ra2_in1k", classes=1000)
+
+
 def test_weights_of_another_network_are_one_line(checkpoint):
     path, _ = checkpoint
     with pytest.raises(FieldError, match="holds the weights of another network"):
