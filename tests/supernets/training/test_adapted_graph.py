@@ -106,3 +106,26 @@ def test_the_schedule_runs_on_a_traced_network(share):
     if share == 1:
         supernet.activate(largest)
         assert torch.allclose(network(IMAGES), supernet.eval()(IMAGES), atol=1e-5)
+
+
+def test_a_training_stopped_while_units_are_ordered_ends_with_the_same_weights(tmp_path):
+    adapt = AdaptConfig(share=0.5, examples=32, subnets=2)
+    config = TrainConfig(
+        schedule="adapted", sampler="sandwich", adapt=adapt, epochs=2, batch_size=16, lr=0.05, checkpoint_every_s=0
+    )
+    traced, data = space(), Images(size=16, channels=3, classes=5)
+
+    def trained(**options) -> Supernet:
+        torch.manual_seed(0)
+        return train(Supernet(traced), phases(traced, config), data, config, seed=1, **options)
+
+    def stop(event: dict) -> None:
+        if event["event"] in ("ordering", "order"):
+            raise InterruptedError
+
+    whole = trained()
+    with pytest.raises(InterruptedError):
+        trained(folder=tmp_path, observer=stop)
+    resumed = trained(folder=tmp_path)
+    for (name, left), right in zip(whole.state_dict().items(), resumed.state_dict().values()):
+        assert torch.equal(left, right), name
