@@ -88,6 +88,7 @@ class _Member(_Measured):
 class _Front(_Shape):
     members: list[_Member]
     dropped: list[_Member] | None = None
+    original: _Member | None = None
     objectives: list[_Objective] | None = None
     task: _Task | None = None
     latency: Facts | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.job.folder import candidates, finite, job_name
-from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of_job
+from service.job.front_file import ORIGINAL, objectives_of, quality_of, quantities_of, read_front_file, task_of_job
 from service.report.limit_lines import COLOUR as LIMIT
 from service.report.limit_lines import Limit, limits_of, line_of, trace
 from service.report.markup import page_of, text
@@ -20,6 +20,7 @@ Record = Mapping[str, Any]
 _MOST_NAMED = 16  # more curves than that have no legend
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#0e7490", "#b45309", "#4d7c0f", "#be123c", "#6d28d9", "#334155")
 """Of the fronts of several searches, one each."""
+ORIGINAL_COLOUR, ORIGINAL_NAME = "#0f172a", "original network"
 FRONT, CANDIDATE, INFEASIBLE, QUIET = "#c2410c", "#64748b", "#cbd5e1", "#fdba74"
 
 
@@ -35,6 +36,7 @@ class Picture:
     rows: list[dict[str, Any]]
     members: list[dict[str, Any]]
     limits: Sequence[Limit] = ()
+    original: dict[str, Any] | None = None
 
     def staircase(self, cost: Axis) -> list[tuple[float, float]]:
         """Return the members that no other beats in this cost and the quality, cheapest first, as (cost, quality)."""
@@ -54,8 +56,9 @@ class Picture:
 
     def points(self, cost: Axis) -> list[tuple[float, float]]:
         """Return where the candidates and the members lie, and the ends of their intervals of quality."""
-        values = [*self.rows, *(member["values"] for member in self.members)]
-        for member in self.members:
+        members = [*self.members, *([self.original] if self.original else [])]
+        values = [*self.rows, *(member["values"] for member in members)]
+        for member in members:
             ends = (member.get("intervals") or {}).get(self.quality.name) or ()
             values += [{**member["values"], self.quality.name: end} for end in ends]
         return [point for one in values if (point := self.point(one, cost))]
@@ -87,6 +90,7 @@ def picture_of(folder: Path) -> Picture | None:
         rows=rows,
         members=members,
         limits=limits_of(objectives, [quality, *axes]),
+        original=front.get(ORIGINAL),
     )
 
 
@@ -142,7 +146,7 @@ def _clouds(picture: Picture) -> list[_Cloud]:
         texts = [_hover(picture, row, row["key"], json.loads(row["architecture"])) for row in chosen]
         return _Cloud(name=name, marker=marker, values=chosen, texts=texts)
 
-    members = picture.members
+    members, known = picture.members, [picture.original] if picture.original else []
     front = _Cloud(
         name="front",
         marker={"color": FRONT, "size": 10, "line": {"color": "white", "width": 1}},
@@ -150,10 +154,17 @@ def _clouds(picture: Picture) -> list[_Cloud]:
         texts=[_hover(picture, m["values"], m["key"], m["architecture"], m.get("test_quality")) for m in members],
         members=members,
     )
+    original = _Cloud(
+        name=ORIGINAL_NAME,
+        marker={"color": ORIGINAL_COLOUR, "size": 13, "symbol": "star", "line": {"color": "white", "width": 1}},
+        values=[member["values"] for member in known],
+        texts=[_hover(picture, m["values"], m["key"], m["architecture"], m.get("test_quality")) for m in known],
+        members=known,
+    )
     infeasible = rows("infeasible", "infeasible", color=INFEASIBLE, size=7, symbol="x")
     return [
         cloud
-        for cloud in (infeasible, rows("candidates", "ok", color=CANDIDATE, size=7, opacity=0.4), front)
+        for cloud in (infeasible, rows("candidates", "ok", color=CANDIDATE, size=7, opacity=0.4), front, original)
         if cloud.values
     ]
 
@@ -261,6 +272,8 @@ def front_png(picture: Picture) -> bytes:
         if drawn:
             points = [p for _, p in drawn]
             axes.scatter(*zip(*points), color=FRONT, s=42, zorder=3, edgecolors="white", label=f"front ({len(drawn)})")
+        if picture.original and (at := picture.point(picture.original["values"], cost)):
+            axes.scatter(*at, color=ORIGINAL_COLOUR, s=90, zorder=4, marker="*", label=ORIGINAL_NAME)
         axes.set(xlabel=cost.label, ylabel=picture.quality.label)
         axes.set_title(f"{picture.title}: Pareto front", loc="left", fontsize=13, pad=12)
         if axes.get_legend_handles_labels()[0]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.job.folder import candidates, finite
-from service.job.front_file import quality_of
-from service.report.figures import COLOURS, Picture, interval, layout_of
+from service.job.front_file import ORIGINAL, quality_of
+from service.report.figures import COLOURS, ORIGINAL_NAME, Picture, interval, layout_of
 from service.report.fronts import Front, Terms
 from service.report.limit_lines import Limit, limits_of, line_of, trace
 from service.report.quantities import Axis, axis_of, in_order, quality_axis, test_axis
@@ -63,6 +63,7 @@ def pictures_of(fronts: Sequence[Front], axes: Axes) -> list[Picture]:
             maximise=axes.maximise,
             rows=[row for row in candidates(front.folder) if row["status"] == "ok" and not row["on_front"]],
             members=front.members,
+            original=front.content.get(ORIGINAL),
         )
         for front in fronts
     ]
@@ -86,7 +87,7 @@ def figure_of(pictures: Sequence[Picture], axes: Axes) -> Any:
 
 
 def _draw(figure: Any, picture: Picture, colour: str) -> None:
-    """Draw the three traces of one front without coordinates, which follow the choice of the cost."""
+    """Draw the traces of one front without coordinates, which follow the choice of the cost."""
     name, quiet = picture.title, {"hoverinfo": "skip", "showlegend": False, "legendgroup": picture.title}
     figure.add_scatter(mode="markers", marker={"color": colour, "size": 5, "opacity": 0.3}, **quiet)
     figure.add_scatter(mode="lines", line={"shape": "hv", "color": colour, "width": 1.5}, **quiet)
@@ -100,6 +101,15 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
         error_x={"type": "data", "symmetric": False, "color": colour, "thickness": 1.2, "width": 3},
         error_y=_sureness(picture, colour),
     )
+    if picture.original:
+        figure.add_scatter(
+            mode="markers",
+            name=f"{name}: {ORIGINAL_NAME}",
+            legendgroup=name,
+            marker={"color": colour, "size": 14, "symbol": "star", "line": {"color": "black", "width": 1}},
+            text=[_text(picture, picture.original)],
+            hovertemplate="%{text}<extra></extra>",
+        )
 
 
 def _sureness(picture: Picture, colour: str) -> dict[str, Any]:
@@ -131,7 +141,8 @@ def _view(picture: Picture, cost: Axis) -> list[dict[str, Any]]:
     ends = [interval(member, cost.name) or (0.0, 0.0) for member in picture.members]
     errors = {"array": [high / cost.scale for _, high in ends], "arrayminus": [low / cost.scale for low, _ in ends]}
     front = {**_coordinates(points), "error_x": {**errors, "visible": any(map(any, ends))}}
-    return [_coordinates(cloud), _coordinates(steps), front]
+    original = [picture.point(picture.original["values"], cost) or (None, None)] if picture.original else []
+    return [_coordinates(cloud), _coordinates(steps), front, *([_coordinates(original)] if original else [])]
 
 
 def _coordinates(points: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

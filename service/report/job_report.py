@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.job.certainty_keys import TEST, TEST_INTERVAL
 from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
-from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
+from service.job.front_file import ORIGINAL, brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines
 from service.report.curves import training_png
 from service.report.figures import front_html, front_png, hypervolume_png, picture_of, probabilities_png
@@ -179,6 +179,8 @@ def summary_lines(folder: Path) -> list[str]:
         first = min(members, key=lambda member: cheapest(member, shown))
         lines += best_lines(front)
         lines.append(f"{'cheapest:':<14} {_one_line(first, shown)}")
+        if front.get(ORIGINAL):
+            lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, the whole network, adapted alone")
         lines += breakdown_lines(folder, best_by_quality(front)["key"])
     lines += proxy_lines(folder)
     lines += _prediction_lines(members, shown)

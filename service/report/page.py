@@ -13,6 +13,7 @@ from nas.benchmarks.front_comparison import FrontComparison, best_within, round_
 from nas.intervals import interval_of_share
 from service.job.certainty_keys import SHARES, TEST
 from service.job.folder import candidates, finite, read_json
+from service.job.front_file import ORIGINAL
 from service.report.differences import how_compared
 from service.report.fronts import Front, Terms
 from service.report.fronts_figure import Axes, figure_of, pictures_of
@@ -118,6 +119,11 @@ def _lead(findings: Findings) -> Iterable[str]:
         sentences.append(f"The cheapest by {cost.noun} is <code>{text(cheap['key'])}</code>")
         sentences[1] += f" of {text(front.name)}: {text(_numbers(findings, front, cheap))}."
         sentences.append("Between the two lies a choice; the table below says what each budget buys.")
+    for front in findings.fronts:
+        if original := front.content.get(ORIGINAL):
+            of = f" of {text(front.name)}" if len(findings.fronts) > 1 else ""
+            whole = f"The original network{of}, trained whole on the same {text(front.task.examples)} before the search"
+            sentences.append(f"{whole}: {text(_numbers(findings, front, original))}.")
     yield f"<p class='lead'>{' '.join(sentences)}</p>"
     if len(findings.fronts) > 1:
         yield f"<p class='lead'>{text(verdict(findings.comparison))}</p>"

@@ -29,6 +29,7 @@ class Measure(Stage):
         from service.job.folder import write_json
         from service.job.front_file import described_task
         from service.run.front import FinalFront, described_front, measured_again
+        from service.run.original import described_original
 
         _, evaluations = read_evaluations(context.adopted(JOURNAL))
         most = round(context.job.search.remeasured_share * context.job.search.evaluations)
@@ -45,5 +46,6 @@ class Measure(Stage):
             "task": described_task(context.task_name, context.task),
             **described_front(context.problem, context.space, kept, dropped),
             "latency": conditions.to_dict(),
+            **described_original(context),
         }
         write_json(context.folder / FRONT, front)

@@ -28,6 +28,7 @@ class Test(Stage):
     def run(self, context: "JobContext") -> None:
         from service.report.job_report import write_report
         from service.run.looks import keep_looks
+        from service.run.original import test_original
         from service.run.testing import test_front
 
         test_front(
@@ -37,6 +38,7 @@ class Test(Stage):
             batches=context.batches,
             events=context.events,
         )
+        test_original(context)
         keep_looks(context.folder, context.space, context.task, context.batches)
         write_report(context.folder)
 

@@ -12,9 +12,12 @@ from service.errors import InvalidJob
 from service.job.front_file import read_front_file
 from service.job.loading import load_job
 from service.job.preparation import prepare_folder
-from service.report.job_report import best_by_quality
+from service.report.fronts import read_front, terms_of
+from service.report.fronts_figure import axes_of, figure_of, pictures_of
+from service.report.job_report import best_by_quality, summary_lines
 from service.run.context import JobContext
 from service.run.events import Events
+from service.run.original import original_network
 from service.run.retraining import chosen_teacher
 from service.run.run import run
 from service.run.stages.outputs import ADAPTED, SUPERNET
@@ -148,3 +151,26 @@ def test_a_teacher_of_one_s_own_with_other_outputs_is_refused(tmp_path):
     here = context(folder)
     with pytest.raises(FieldError, match=r"gives \[11\] for an example, the networks here give \[10\]"):
         named_teacher(f"{__name__}:wide_teacher", None, supernet=here.supernet, batches=here.batches)
+
+
+@pytest.mark.parametrize("name", ["sandwich", "alone"])
+def test_the_original_network_stands_beside_the_front(name, request):
+    folder, _ = request.getfixturevalue(name)
+    front, here = read_front_file(folder), context(folder)
+    original, largest = front["original"], here.space.largest()
+    assert original["key"] == largest.key
+    costs = here.space.costs([largest])
+    assert original["values"]["macs"] == costs["macs"][0]
+    assert original["values"]["latency_ms"] > 0
+    adapted = original_network(here)
+    judged = here.task.evaluate(adapted, here.batches.validation()).value
+    assert judged == original["values"]["accuracy"]
+    assert original["test_quality"] == here.task.evaluate(adapted, here.batches.test()).value
+    if name == "alone":  # nothing was trained after it: it is the largest network of the supernet
+        assert judged == here.task.evaluate(here.subnets(largest), here.batches.validation()).value
+    (line,) = [line for line in summary_lines(folder) if line.startswith("original:")]
+    assert largest.key in line
+    assert "original network (1)" in (folder / "report" / "front.html").read_text()
+    fronts = [read_front(folder)]
+    axes = axes_of(fronts, terms_of(fronts))
+    assert figure_of(pictures_of(fronts, axes), axes).data[3].marker.symbol == "star"
