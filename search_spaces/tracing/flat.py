@@ -2,6 +2,7 @@
 
 import copy
 import operator
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -55,7 +56,9 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     """
     inputs = tuple(tensor[:1].expand(BATCH, *tensor.shape[1:]).clone() for tensor in example)
     try:
-        program = torch.export.export(copied(module), inputs, strict=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tables that the copy keeps, which is thrown away
+            program = torch.export.export(copied(module), inputs, strict=False)
     except Exception as error:  # The exporter fails in many ways, and each means the same.
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise TraceError(f"the network cannot be exported as a graph: {said[0]}") from error

@@ -156,10 +156,10 @@ def names_of(families: list[Family], places: list[Place], flat: Flat) -> list[st
 
 
 def reasons_of(walk: Walk, value: Value) -> Mapping[int, tuple[int, str]]:
-    """Return for each dimension with an index that stays how many there are and why the first of them does."""
+    """Return for each dimension with an index that stays its size and the reason of most of them."""
     found = {}
     for dimension, labels in enumerate(value.dims):
-        stays = ~walk.labels.is_free(labels)
-        if len(labels) > 1 and stays.any():
-            found[dimension] = (len(labels), walk.labels.reason(int(labels[stays][0])))
+        why = walk.labels.why[walk.labels.roots(labels)]
+        if len(labels) > 1 and why.any():
+            found[dimension] = (len(labels), walk.labels.reasons[int(np.bincount(why[why > 0]).argmax())])
     return found

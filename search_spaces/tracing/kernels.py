@@ -1,6 +1,6 @@
 """Depthwise kernels that can be cropped at their centre."""
 
-from torch import fx
+from torch import fx, nn
 
 from search_spaces.tracing.traced import DepthwiseKernel
 from search_spaces.tracing.walk import Walk
@@ -9,10 +9,11 @@ from search_spaces.tracing.walk import Walk
 def kernels_of(walk: Walk) -> tuple[DepthwiseKernel, ...]:
     """Return the depthwise kernels of 5 and more that are padded to keep positions."""
     found = []
+    learned = {name for name, tensor in walk.flat.tensors.items() if isinstance(tensor, nn.Parameter)}
     for node, weight in walk.notes.kernels:
         shape = walk.flat.shapes[weight.name]
         odd_square = len(shape) == 4 and shape[1] == 1 and shape[2] == shape[3] >= 5 and shape[2] % 2 == 1
-        if odd_square and is_centred(node, shape[2]):
+        if odd_square and weight.target in learned and is_centred(node, shape[2]):
             found.append(DepthwiseKernel(node.name, str(weight.target), shape[2]))
     return tuple(found)
 

@@ -64,12 +64,19 @@ class LabelTable:
                 return
             left, right = first[open_pairs], second[open_pairs]
             np.minimum.at(self.parent, np.maximum(left, right), np.minimum(left, right))
+            self.inherit(np.concatenate([left, right]))
 
     def spread(self, first: Labels, second: Labels) -> None:
         """Hand the reason of the pinned class of a pair to the other one."""
         for source, target in ((first, second), (second, first)):
             newly = (self.why[source] > 0) & (self.why[target] == 0)
             self.why[target[newly]] = self.why[source[newly]]
+
+    def inherit(self, old: Labels) -> None:
+        """Hand the reasons of classes that were merged to the classes that they are in now."""
+        old = old[self.why[old] > 0]
+        new = self.roots(old)
+        self.why[new] = np.where(self.why[new] > 0, self.why[new], self.why[old])
 
     def pin(self, labels: ArrayLike, reason: str) -> None:
         """Pin the classes of labels; the first reason of a class counts."""

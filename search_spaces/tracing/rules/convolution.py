@@ -65,7 +65,7 @@ def tie_transposed(call: Call, channels: np.ndarray) -> np.ndarray:
 def tie_groups(call: Call, entering: np.ndarray, leaving: np.ndarray) -> None:
     """Make each group one unit: its input channels and its output channels [groups, channels]."""
     tie_all(call.labels, np.concatenate([entering, leaving], axis=1))
-    if entering.shape[1] > 1 or leaving.shape[1] > 1:
+    if entering.shape[1] > 1:
         call.walk.notes.grouped.append(entering[:, 0])
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from torch import fx
 
 from search_spaces.tracing.labels import Labels
 from search_spaces.tracing.rules.elementwise import broadcast
 from search_spaces.tracing.traced import BATCH
-from search_spaces.tracing.walk import ONE, Call, Result, Rule, Value
+from search_spaces.tracing.walk import ONE, Call, Result, Rule, Value, operation_name
 
 RESHAPED = "merged with or split from another dimension"
 Block = tuple[list[int], list[int]]
@@ -73,8 +74,21 @@ def choose(call: Call, key: tuple[str, int], old: Sequence[Labels], new: Sequenc
     tried = call.walk.tried.get(key, ())
     usable = [number for number, (i, _) in enumerate(candidates) if call.labels.any_free([old[i]])]
     left = [number for number in usable if number not in tried] or usable
+    if is_shuffle(call.node):
+        left.sort(key=lambda number: -new[candidates[number][1]])
     free = [number for number in left if ties_nothing(call, old, new, *candidates[number])]
     return (free or left)[0]
+
+
+def is_shuffle(node: fx.Node) -> bool:
+    """Return whether a split dimension is only moved and merged again, as in a channel shuffle."""
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if operation_name(node) in NAMES.split():
+            return True
+        if operation_name(node) not in ("transpose", "permute", "contiguous", "clone"):
+            return False
+    return False
 
 
 def coordinates(old: Sequence[Labels], new: Sequence[int], entering: int, leaving: int) -> tuple[Labels, Labels]:
