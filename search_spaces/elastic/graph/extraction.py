@@ -12,9 +12,9 @@ from search_spaces.blocks import Resize
 from search_spaces.elastic.graph.active import Active
 from search_spaces.elastic.graph.calls import InFullPrecision, function_of, is_full_precision
 from search_spaces.elastic.graph.fresh import first_values
-from search_spaces.elastic.graph.layers import LAYERS, Tensors, activation_of, filled
+from search_spaces.elastic.graph.layers import DROPOUT_LAYERS, LAYERS, DropPath, Tensors, activation_of, filled
 from search_spaces.elastic.graph.literals import Batch, Call, aten
-from search_spaces.elastic.graph.modes import DROPOUTS
+from search_spaces.elastic.graph.modes import DROPOUTS, drops_paths
 from search_spaces.elastic.graph.plain_graph import Part, PlainGraph, paths_around, put_together
 from search_spaces.elastic.graph.program import Parts
 from search_spaces.elastic.graph.tensors import cut_to, kernel_transform
@@ -199,7 +199,9 @@ class Extraction:
         elif node.target in DROPOUTS:
             assert taken is not None
             if call.args[1]:
-                self._module(node, self._free(node), call, DROPOUT_LAYERS[node.target](call.args[1]))
+                owner = self.parts.modules(str(node.meta.get("scope", "")))
+                kind = DropPath if drops_paths(owner) else DROPOUT_LAYERS[node.target]
+                self._module(node, self._free(node), call, kind(call.args[1]))
             else:
                 self._new[node] = self._new[taken]
         elif (module := activation_of(node, call)) is not None:
@@ -307,14 +309,6 @@ def ends_of_parts(active: Active, parts: Parts, running: list[fx.Node]) -> dict[
         if is_part and len(nodes) == 1 and node.name in active.source.traced.shapes:
             ends.setdefault(node, []).append(path)
     return {node: sorted(paths, key=len, reverse=True) for node, paths in ends.items()}
-
-
-DROPOUT_LAYERS: dict[Any, Any] = {
-    aten.dropout.default: nn.Dropout,
-    aten.dropout_.default: nn.Dropout,
-    aten.feature_dropout.default: nn.Dropout2d,
-    aten.alpha_dropout.default: nn.AlphaDropout,
-}
 
 
 def _writes_to_first(node: fx.Node) -> bool:

@@ -156,6 +156,36 @@ def activation_of(node: fx.Node, call: Call) -> nn.Module | None:
     return module
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: in training a branch is left out for some examples, and scaled up for the others.
+
+    Args:
+        rate: Probability that the branch is left out.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the branch [B, ...], zero for some examples."""
+        if not self.training or not self.rate:
+            return x
+        kept = x.new_empty((len(x), *[1] * (x.dim() - 1))).bernoulli_(1 - self.rate)
+        return x * kept.div_(1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return str(self.rate)
+
+
+DROPOUT_LAYERS: dict[Any, Callable[[float], nn.Module]] = {
+    aten.dropout.default: nn.Dropout,
+    aten.dropout_.default: nn.Dropout,
+    aten.feature_dropout.default: nn.Dropout2d,
+    aten.alpha_dropout.default: nn.AlphaDropout,
+}
+
+
 def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
     """Return a layer, changed in place, that holds these tensors; its batches count as none."""
     for name, tensor in tensors.items():

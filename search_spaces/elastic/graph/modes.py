@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from search_spaces.elastic.graph.calls import Registers, Run
 from search_spaces.elastic.graph.literals import aten
 from search_spaces.elastic.norm import normalised_together
+from search_spaces.tracing.flat import DROPS_PATHS
 
 BATCH_NORM = aten.batch_norm.default
 DROPOUTS: dict[Any, Callable[..., Tensor]] = {
@@ -78,6 +79,11 @@ class NormRun:
         return self.momentum
 
 
+def drops_paths(module: nn.Module) -> bool:
+    """Return whether a module is stochastic depth, which leaves out a branch for some examples."""
+    return type(module).__name__ in DROPS_PATHS
+
+
 def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, slots: tuple[int, int]) -> Run:
     """Return a dropout in the mode of its module.
 
@@ -88,7 +94,7 @@ def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, 
         slots: Registers of input and output.
     """
     taken, out = slots
-    if hasattr(owner, "drop_prob"):  # stochastic depth, which is traced as a dropout
+    if drops_paths(owner):  # traced as a dropout
 
         def run_own(r: Registers) -> None:
             r[out] = owner(r[taken])

@@ -67,6 +67,19 @@ class Attention(nn.Module):
         return self.proj((weights @ v).transpose(1, 2).reshape(b, n, c))
 
 
+class DropPath(nn.Module):
+    """Stochastic depth, which evaluation does not show."""
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * x.new_empty((len(x), 1, 1)).bernoulli_(1 - self.drop_prob).div_(1 - self.drop_prob)
+
+
 class Encoder(nn.Module):
     """A transformer block."""
 
@@ -74,10 +87,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.norm1, self.attn = nn.LayerNorm(width), Attention(width, heads, tokens)
         self.norm2, self.fc1, self.act = nn.LayerNorm(width), nn.Linear(width, 24), nn.GELU()
-        self.fc2 = nn.Linear(24, width)
+        self.fc2, self.drop_path = nn.Linear(24, width), DropPath(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
+        x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.fc2(self.act(self.fc1(self.norm2(x))))
 
 
