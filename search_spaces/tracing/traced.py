@@ -12,8 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, fx, nn
 
-BATCH = 101
-"""Examples of the traced batch: a prime that no size of a network is a multiple of."""
+BATCH = 1009
+"""Examples of the traced batch: a prime that no size of a network is a multiple of.
+
+It is neither a square nor a little more than one, as numbers of tokens are: 101 tokens are 10 x 10 patches and a class
+token.
+"""
 
 Kind = Literal["stream", "hidden", "heads", "grouped"]
 Units = tuple[np.ndarray | None, ...]
