@@ -81,11 +81,16 @@ def job_of(
 
 
 def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
-    """Return the fields with settings on top of them, and what is wrong with the settings."""
+    """Return the fields with settings on top of them, and what is wrong with the settings.
+
+    A space that replaces another one does not take over its options.
+    """
     mistakes: list[str] = []
-    for setting in sets:
+    for setting in sorted(sets, key=lambda setting: not setting.startswith("space.name=")):
         try:
             path, value = split_setting(setting)
+            if path == ("space", "name") and isinstance(given := data.get("space"), Mapping):
+                data = with_setting(data, ("space",), given if given.get("name") == value else {})
             if path[:2] in FREE_FORM and len(path) > 3:  # a key that has dots of its own, such as package.module:object
                 last = path[-1:] if path[0] == "proxies" else ()  # the option of a proxy
                 path = (*path[:2], ".".join(path[2 : len(path) - len(last)]), *last)

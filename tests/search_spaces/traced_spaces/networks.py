@@ -77,10 +77,15 @@ def pyramid() -> nn.Module:
     return Pyramid()
 
 
-def flat(image_size: int, classes: int) -> nn.Module:
-    """Return a classifier of images of 16 pixels alone."""
-    del image_size
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 64), nn.ReLU(), nn.Linear(64, classes))
+def flat(classes: int) -> nn.Module:
+    """Return a classifier of images of 17 pixels alone, which is no usual size."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 17 * 17, 64), nn.ReLU(), nn.Linear(64, classes))
+
+
+def from_48_pixels(image_size: int, classes: int) -> nn.Module:
+    """Return a classifier of images of 48 or 64 pixels."""
+    side = image_size if image_size in (48, 64) else 17
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * side**2, 64), nn.ReLU(), nn.Linear(64, classes))
 
 
 def text() -> str:

@@ -5,18 +5,18 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from search_spaces import Architecture, FieldError, Space
 from search_spaces.counted_costs import _counted, count, wrong_costs
-from search_spaces.places import Blocks
+from search_spaces.traced_spaces import traced_blocks
+from search_spaces.traced_spaces.choices import Choices
+from search_spaces.traced_spaces.traced_costs import Counting
+from search_spaces.traced_spaces.traced_decisions import plan_of
+from search_spaces.tracing import Traced
 from supernets import Supernet
-from tests.search_spaces.traced_spaces.networks import Fixed, small
+from tests.search_spaces.traced_spaces.networks import Fixed
 from tests.supernets.helpers import scrambled
-
-
-@pytest.fixture(scope="module")
-def space() -> Space:
-    return Space.from_module(small(10, 3), torch.zeros(2, 3, 24, 24), resolutions=(16, 24), depths=(0, 0.5, 1))
 
 
 def drawn(space: Space, n: int = 4) -> list[Architecture]:
@@ -81,10 +81,8 @@ def test_subnets_are_the_active_part_of_the_supernet(space: Space) -> None:
             assert (supernet(*x) - supernet.extract()(*x)).abs().max() <= 1e-5
 
 
-def test_a_space_of_a_module_begins_with_its_weights() -> None:
-    network = small(10, 3).eval()
-    space = Space.from_module(network, torch.zeros(2, 3, 16, 16))
-    x = torch.randn(2, 3, 16, 16)
+def test_a_space_of_a_module_begins_with_its_weights(space: Space, network: nn.Module) -> None:
+    x = torch.randn(2, 3, 24, 24)
     assert torch.allclose(space.build().eval()(x), network(x), atol=1e-6)
     assert space.name == "module"
     with pytest.raises(FieldError, match="resolutions must have 16 as largest, the side of the example, got 24"):
@@ -96,9 +94,9 @@ def test_a_network_of_which_nothing_can_be_left_out_is_refused() -> None:
         Space.from_module(Fixed(), torch.zeros(1, 3, 8, 8))
 
 
-def test_places_that_follow_too_many_decisions_are_left_out(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    from search_spaces.traced_spaces import traced_blocks
-
-    assert isinstance(space.blocks, Blocks)
+def test_places_that_follow_too_many_decisions_are_left_out(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(traced, Choices())
+    network = traced_blocks.Network(traced, plan, Counting(traced, plan, {}), {})
+    assert len(traced_blocks.places_of(network)) == 9
     monkeypatch.setattr(traced_blocks, "_MOST_BLOCKS", 4)
-    assert Space.from_module(small(10, 3), torch.zeros(2, 3, 16, 16)).places is None
+    assert traced_blocks.places_of(network) == ()

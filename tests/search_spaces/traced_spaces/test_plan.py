@@ -1,5 +1,7 @@
 """Decisions of traced networks: what they are called, what they choose from, and when they are inactive."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,17 +10,19 @@ from search_spaces import FieldError, Space
 from search_spaces.origin import Origin
 from search_spaces.traced_spaces.choices import Choices, depths_of
 from search_spaces.traced_spaces.stages import Stages
+from search_spaces.traced_spaces.summary import origin_of
+from search_spaces.traced_spaces.traced_decisions import Plan, plan_of
 from search_spaces.tracing import Skippable, Traced
-from tests.search_spaces.traced_spaces.networks import Small, small
+from tests.search_spaces.traced_spaces.networks import Small
 
 
 @pytest.fixture(scope="module")
-def space() -> Space:
-    return Space.from_module(small(10, 3), torch.zeros(2, 3, 16, 16))
+def plan(traced: Traced) -> Plan:
+    return plan_of(traced, Choices())
 
 
-def test_decisions_are_called_by_stage_and_list_the_cheapest_choice_first(space: Space) -> None:
-    assert {decision.name: decision.choices for decision in space.decisions} == {
+def test_decisions_are_called_by_stage_and_list_the_cheapest_choice_first(plan: Plan) -> None:
+    assert {decision.name: decision.choices for decision in plan.decisions} == {
         "stem.ratio": (0.5, 0.75, 1.0),
         "stages.0.depth": (2, 3),
         "stages.0.width": (0.25, 0.5, 0.75, 1.0),
@@ -32,25 +36,25 @@ def test_decisions_are_called_by_stage_and_list_the_cheapest_choice_first(space:
     }
 
 
-def test_only_decisions_about_blocks_that_are_all_skipped_are_inactive(space: Space) -> None:
-    conditional = {one.name: (one.parent, one.active_when) for one in space.decisions if one.parent is not None}
+def test_only_decisions_about_blocks_that_are_all_skipped_are_inactive(plan: Plan) -> None:
+    conditional = {one.name: (one.parent, one.active_when) for one in plan.decisions if one.parent is not None}
     assert conditional == dict.fromkeys(("stages.1.ratio", "stages.1.kernel"), ("stages.1.depth", (2,)))
 
 
-def test_options_say_what_is_chosen_from() -> None:
-    options = {"widths": (1,), "ratios": (0.5, 1), "ratios_per": "block", "heads": (1,), "depths": (0, 1)}
-    space = Space.from_module(small(10, 3), torch.zeros(1, 3, 16, 16), kernels=(7,), resolutions=(8, 16), **options)
-    found = {decision.name: decision.choices for decision in space.decisions}
-    assert found == {
-        "resolution": (8, 16),
+def test_options_say_what_is_chosen_from(traced: Traced) -> None:
+    few = Choices(widths=(1,), ratios=(0.5, 1), ratios_per="block", heads=(1,), depths=(0, 1), kernels=(7,))
+    choices = replace(few, resolutions=(24, 16))
+    plan = plan_of(traced, choices)
+    assert {decision.name: decision.choices for decision in plan.decisions} == {
+        "resolution": (16, 24),
         "stem.ratio": (0.5, 1.0),
         "stages.0.depth": (0, 3),
         **{f"stages.0.{block}.ratio": (0.5, 1.0) for block in (1, 2, 3)},
         "stages.1.depth": (0, 2),
         "stages.1.2.ratio": (0.5, 1.0),
     }
-    assert space.smallest() == {"resolution": 8, "stem.ratio": 0.5, "stages.0.depth": 0, "stages.1.depth": 0}
-    assert space.example(space.smallest())[0].shape == (1, 3, 8, 8)
+    space = Space(name="options", decisions=plan.decisions)
+    assert dict(space.smallest()) == {"resolution": 16, "stem.ratio": 0.5, "stages.0.depth": 0, "stages.1.depth": 0}
 
 
 @pytest.mark.parametrize(
@@ -124,8 +128,7 @@ def test_stages_are_lists_of_blocks() -> None:
 
 
 def test_a_last_part_that_says_nothing_is_left_out_and_single_blocks_in_a_row_are_one_stage() -> None:
-    small = Small(2, 3)
-    assert list(Stages(with_blocks(small, "stages.0.1", "stages.1.2")).all) == ["stages.0", "stages.1"]
+    assert list(Stages(with_blocks(Small(2, 3), "stages.0.1", "stages.1.2")).all) == ["stages.0", "stages.1"]
     net = nn.Module()
     net.stages = nn.ModuleList([nn.ModuleDict({"blocks": nn.Sequential(nn.Linear(1, 1))}) for _ in range(2)])
     assert list(Stages(with_blocks(net, "stages.0.blocks.0", "stages.1.blocks.0")).all) == ["stages.0", "stages.1"]
@@ -134,9 +137,8 @@ def test_a_last_part_that_says_nothing_is_left_out_and_single_blocks_in_a_row_ar
     assert {name: len(stage.blocks) for name, stage in stages.all.items()} == {"rows": 3}
 
 
-def test_what_is_elastic_and_what_stays_fixed_is_told_and_kept(space: Space) -> None:
-    origin = space.origin
-    assert origin is not None
+def test_what_is_elastic_and_what_stays_fixed_is_told_and_kept(traced: Traced, plan: Plan) -> None:
+    origin = origin_of("Small", traced, plan, {"params": 23_226, "macs": 1})
     assert Origin.from_json(origin.to_json()) == origin
     text = "\n".join(origin.lines())
     assert "Small: 23,226 weights" in text

@@ -167,6 +167,13 @@ def test_mistakes_of_settings_and_of_values_come_together() -> None:
     assert [line.split(":")[0] for line in lines] == ["--set 'train.epoch=5'", "seed", "train.lr"]
 
 
+def test_a_space_that_replaces_another_one_does_not_take_over_its_options() -> None:
+    sets = ["space.options.width=8", "space.name=nasbench_macro", "data.image_size=16", "data.source=noise"]
+    assert load_job("quickstart", sets).space.options == {"width": 8}
+    same = load_job("quickstart", ["space.name=small_mobilenet_v3"])
+    assert same.space.options == load_job("quickstart").space.options
+
+
 # ---- what the types cannot say --------------------------------------------------------------------------------------
 
 
