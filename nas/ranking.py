@@ -22,6 +22,7 @@ from search_spaces import Architecture
 from search_spaces.elastic import ElasticBatchNorm2d
 from supernets import Supernet, left_as_it_was
 from supernets.calibration import NormStatistics
+from supernets.device import computing
 
 BatchNorm = Literal["batch", "calibrated"]
 OnChunk = Callable[[int, np.ndarray], None]
@@ -111,7 +112,11 @@ def rank(
     calibration = images.calibration if batch_norm == "calibrated" else ()
     percents = [np.zeros(0)]
     bf16 = bf16 and device_type == "cuda"
-    with left_as_it_was(supernet), torch.autocast(device_type, torch.bfloat16, enabled=bf16):
+    with (
+        computing(images.batches[0][0].device),
+        left_as_it_was(supernet),
+        torch.autocast(device_type, torch.bfloat16, enabled=bf16),
+    ):
         supernet.eval()
         for start in range(0, len(architectures), chunk):
             part = architectures[start : start + chunk]

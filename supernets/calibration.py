@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from supernets.device import judging
+
 if TYPE_CHECKING:
     from search_spaces import Architecture
     from supernets.supernet import Supernet
@@ -57,7 +59,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
     statistics = [NormStatistics() for _ in norms]
     momenta = [norm.momentum for norm in norms]
     model.eval()
-    with ExitStack() as stack:
+    with judging(model), ExitStack() as stack:
         for norm, measured in zip(norms, statistics):
             stack.callback(norm.register_forward_pre_hook(measured.observe).remove)
             norm.train()

@@ -20,14 +20,8 @@ from nas.data.kept_split import KeptSplit
 from nas.data.members import Division, members_of_rows
 from nas.data.order import Share, order_of, random_subset, shares, steps
 from nas.data.splits import Positions, split_positions
+from supernets.device import send
 from supernets.tasks import Batch
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on the device; to CUDA through pinned memory, so that the CPU does not wait."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 class TensorData:

@@ -6,6 +6,7 @@ from torch import nn
 
 from nas.objectives.objective import Objective, Role
 from search_spaces import Architecture
+from supernets.device import judging
 from supernets.estimate import Estimate, checked
 from supernets.tasks.task import Batch, Task
 
@@ -33,4 +34,6 @@ class Quality(Objective):
         self.name, self.unit, self.maximise, self.low, self.high = task.metric
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
-        return checked(self.task.evaluate(self.subnets(architecture), self.batches(fidelity)), self.task)
+        network = self.subnets(architecture)
+        with judging(network):
+            return checked(self.task.evaluate(network, self.batches(fidelity)), self.task)

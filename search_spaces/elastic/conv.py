@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Setting
 from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import mixed_kernel, mixed_weights, refuse_mixtures
+from search_spaces.kernels.convolution import conv2d
 from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
 
 
@@ -116,7 +117,7 @@ class ElasticConv2d(Elastic):
             mixed = {name: mixture for name, mixture in self._mixed.items() if name == "outputs" or not self.depthwise}
             weight, bias = mixed_weights(mixed, weight, bias)
         groups = channels if self.depthwise else 1
-        return F.conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
+        return conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:

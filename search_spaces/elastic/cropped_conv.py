@@ -8,12 +8,12 @@ Differs: the window is the centre everywhere; the released code takes the top le
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
 from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import centre_factors, mixed_weights, refuse_mixtures
+from search_spaces.kernels.convolution import conv2d
 from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
 
 
@@ -86,7 +86,7 @@ class CroppedConv2d(Elastic):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self._active_weights(x.shape[1])
         groups = x.shape[1] if self.depthwise else 1
-        return F.conv2d(x, weight, bias, self.stride, self._active_padding(), self.dilation, groups)
+        return conv2d(x, weight, bias, self.stride, self._active_padding(), self.dilation, groups)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:

@@ -17,6 +17,7 @@ from nas.objectives import Latency
 from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
+from search_spaces.kernels.convolution import set_own_kernels
 from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.building import build_space, build_task
@@ -57,6 +58,9 @@ class JobContext:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     workers: int = 1
     measurements: MeasurementLock | None = None
+
+    def __post_init__(self) -> None:
+        set_own_kernels(self.job.train.own_kernels)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 

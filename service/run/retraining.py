@@ -1,7 +1,7 @@
 """Fine-tuning of one member of a front at a time."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from service.run.stages.outputs import ADAPTED, SUPERNET
 from service.run.teaching import adapted_teacher, named_teacher
 from service.run.weights import save_weights
 from supernets import Supernet, Task, TrainConfig, calibrate
+from supernets.device import judging
+from supernets.tasks import Batch
 from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Retraining:
             return calibrate(supernet.extract(architecture), self.batches.calibration(self.calibration))
 
         def validate(supernet: Supernet) -> dict[str, float]:
-            return {metric: self.task.evaluate(calibrated(supernet), self.batches.validation()).value}
+            return {metric: self._quality(calibrated(supernet), self.batches.validation())}
 
         def observe(event: dict[str, Any]) -> None:
             if event["event"] == "validate":
@@ -117,10 +119,14 @@ class Retraining:
             "epochs": self.config.epochs,
             "lr": self.config.lr,
             "inherited_quality": member["values"].get(self.task.metric.name),
-            "retrained_quality": self.task.evaluate(subnet, self.batches.validation()).value,
+            "retrained_quality": self._quality(subnet, self.batches.validation()),
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": self.task.evaluate(subnet, self.batches.test()).value,
+            "retrained_test_quality": self._quality(subnet, self.batches.test()),
         }
+
+    def _quality(self, network: nn.Module, batches: Iterable[Batch]) -> float:
+        with judging(network):
+            return self.task.evaluate(network, batches).value
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
         """Return what is computed of an architecture, by name."""

@@ -16,6 +16,7 @@ from service.run.batches import EvaluationBatches
 from service.run.events import Events
 from service.run.weights import save_weights
 from supernets import Task
+from supernets.device import judging
 from supernets.tasks import Batch, Breakdown, Outcomes
 
 _MOST_GROUPS = 50  # as many metrics as people can tell apart in MLflow
@@ -81,7 +82,8 @@ class _Judge:
         """Return the quality of a member on the test split, and the numbers that the task reads from its outcomes."""
         tested = self._outcomes(network, key, "test", self.batches.test())
         if tested is None:
-            return {"test_quality": self.task.evaluate(network, self.batches.test()).value}
+            with judging(network):
+                return {"test_quality": self.task.evaluate(network, self.batches.test()).value}
         searched = self._outcomes(network, key, "validation", self.batches.validation())
         seen = {"validation": searched, "test": tested}
         names = self.batches.names()
@@ -91,7 +93,8 @@ class _Judge:
 
     def _outcomes(self, network: nn.Module, key: str, split: str, batches: Iterable[Batch]) -> Outcomes | None:
         """Write and return what a member gives for the examples of a split."""
-        outcomes = self.task.outcomes(network, batches)
+        with judging(network):
+            outcomes = self.task.outcomes(network, batches)
         if outcomes is not None:
             write_outcomes(self.folder, key, split, outcomes)
         return outcomes

@@ -18,6 +18,7 @@ from service.run.batches import EvaluationBatches
 from service.run.teaching import named_teacher
 from supernets import Processes, Supernet, Task, phases, train, train_few_shot
 from supernets.calibration import calibrated_subnet
+from supernets.device import judging
 from supernets.estimate import checked
 from supernets.training.checkpoint import finished_training, has_begun
 
@@ -115,5 +116,6 @@ def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> d
     found = {}
     for name, architecture in named.items():
         network = calibrated_subnet(supernet, architecture, lambda: batches.calibration(_CALIBRATION))
-        found[name] = checked(task.evaluate(network, batches.looked_at()), task).value
+        with judging(network):
+            found[name] = checked(task.evaluate(network, batches.looked_at()), task).value
     return found

@@ -69,6 +69,9 @@ class TrainConfig:
             folder; or `package.module:function` that returns a network. `null` for none; a `schedule` may make its own.
         teacher_checkpoint: File with the weights of a model of timm that teaches; `null` for those that timm fetches.
         bf16: Whether CUDA computes in bfloat16 autocast.
+        own_kernels: Whether CUDA computes depthwise and 1x1 convolutions of elastic layers, and of networks that are
+            calibrated and judged, in ways that need no compilation for new shapes; else by cuDNN. Latency is always
+            that of plain layers.
         max_rollbacks: How often a diverging run is rolled back with half the rate before it is given up.
         checkpoint_every_s: Seconds between checkpoints.
     """
@@ -99,6 +102,7 @@ class TrainConfig:
     teacher: str | None = None
     teacher_checkpoint: str | None = None
     bf16: bool = True
+    own_kernels: bool = True
     max_rollbacks: int = 5
     checkpoint_every_s: float = 30.0
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from search_spaces.errors import FieldError
+from supernets.device import computing
 from supernets.supernet import Supernet
 from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
@@ -97,7 +98,8 @@ def train(
         processes=processes,
         first_loss=first_loss,
     )
-    train_steps(step, phases, data, loop_config(config), run)
+    with computing(step.device, kernels=config.own_kernels):
+        train_steps(step, phases, data, loop_config(config), run)
     supernet.activate(supernet.space.largest())
     return supernet
 

@@ -5,7 +5,8 @@ from torch import Tensor
 from nas.data.images.augment import Augmentation, Normalisation, crop_and_flip, cut_out, draw
 from nas.data.images.thumbnail import thumbnail
 from nas.data.order import Share
-from nas.data.tensors import TensorData, send
+from nas.data.tensors import TensorData
+from supernets.device import send
 from supernets.tasks import Batch
 
 

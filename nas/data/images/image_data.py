@@ -21,7 +21,7 @@ from nas.data.images.samples import Part, channel_statistics, decode, listing
 from nas.data.images.stored import ImageShape, StoredImages
 from nas.data.images.streamed_images import EVALUATION_MARGIN, StreamedImages, usable_workers
 from nas.data.images.survey import Survey, Tell
-from nas.data.tensors import send
+from supernets.device import send
 
 MEMORY_LIMIT_BYTES = 4 * 2**30
 STATISTICS_IMAGES = 2000

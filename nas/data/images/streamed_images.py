@@ -18,7 +18,7 @@ from nas.data.images.preprocessing import Decoding
 from nas.data.images.samples import Part, naming
 from nas.data.images.thumbnail import thumbnail
 from nas.data.order import order_of, random_subset, shares, steps
-from nas.data.tensors import send
+from supernets.device import send
 from supernets.streams import AUGMENTATION
 from supernets.tasks import Batch
 

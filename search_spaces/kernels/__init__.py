@@ -1,0 +1,1 @@
+"""Computations of elastic layers that a GPU needs no compilation for when shapes change."""

@@ -1,0 +1,64 @@
+"""How CUDA computes while networks are trained or judged, and how tensors get there: the one place for such settings.
+
+* **Layout.** Images and networks are channels-last: tensor cores want it, and 1x1 convolutions become matrix products.
+* **cuDNN's benchmark is off.** It times several algorithms for each new shape, and an elastic network meets new shapes
+  at every step.
+* **TF32.** Matrix products of float32 follow what `torch.backends.cudnn.allow_tf32` says of convolutions, TF32 by
+  default: 1x1 convolutions are matrix products here, and should not change by that.
+* **Sums in float32.** Parts of a long sum of bfloat16 products are not rounded before they are added up. Gradients of
+  weights are such sums, over all pixels of a batch.
+* **Copies** to CUDA go through pinned memory, so that the CPU does not wait for them.
+
+Latency is measured outside of this, under the settings of torch. Nothing here touches what a CPU computes.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.kernels.convolution import kernels_in, own_kernels
+
+
+@contextmanager
+def computing(device: torch.device, *, kernels: bool = True) -> Iterator[None]:
+    """Set how a device computes; everything is as it was afterwards.
+
+    Args:
+        device: Device of the networks.
+        kernels: Whether convolutions of elastic layers may use kernels of our own, see `search_spaces.kernels`.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    with ExitStack() as stack:
+        stack.enter_context(own_kernels(kernels))
+        _set(stack, cudnn, "benchmark", False)
+        _set(stack, matmul, "allow_tf32", cudnn.allow_tf32)
+        _set(stack, matmul, "allow_bf16_reduced_precision_reduction", False)
+        _set(stack, matmul, "allow_fp16_reduced_precision_reduction", False)
+        yield
+
+
+@contextmanager
+def judging(network: nn.Module) -> Iterator[None]:
+    """Set how a plain network is calibrated and judged: its convolutions are those of elastic layers meanwhile."""
+    device = next(network.parameters(), torch.zeros(())).device
+    with computing(device), kernels_in(network):
+        yield
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on the device; to CUDA through pinned memory, so that the CPU does not wait."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _set(stack: ExitStack, where: Any, name: str, value: Any) -> None:
+    """Set a flag until the stack ends."""
+    stack.callback(setattr, where, name, getattr(where, name))
+    setattr(where, name, value)
