@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.kernels.convolution import kernels_in, own_kernels
+from search_spaces.kernels.conv2d import kernels_in, own_kernels
 
 
 @contextmanager

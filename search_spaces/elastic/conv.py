@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Setting
 from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import mixed_kernel, mixed_weights, refuse_mixtures
-from search_spaces.kernels.convolution import conv2d
+from search_spaces.kernels.conv2d import conv2d
 from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
 
 

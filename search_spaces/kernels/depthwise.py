@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from search_spaces.kernels import programs
-from search_spaces.kernels.blocks import PIXELWISE, SUMMED, Blocks, best_blocks
+from search_spaces.kernels.block_sizes import PIXELWISE, SUMMED, Blocks, best_blocks
 
 _MOST_TAPS = 64
 _MOST_SHARES, _LEAST_SHARE, _CHANNELS_OF_A_SHARE = 2048, 16, 64

@@ -17,7 +17,7 @@ from nas.objectives import Latency
 from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
-from search_spaces.kernels.convolution import set_own_kernels
+from search_spaces.kernels.conv2d import set_own_kernels
 from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.building import build_space, build_task

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from search_spaces.elastic.graph.literals import Batch, Call, aten
+from search_spaces.kernels.conv2d import conv2d
 
 Registers = list[Any]
 Run = Callable[[Registers], None]
@@ -63,6 +64,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 """Operation -> the function of torch that does it and takes the same arguments; it is called faster, and what watches
 functions of torch sees it."""
+_IN_A_SUPERNET: dict[Any, Callable[..., Any]] = dict.fromkeys((aten.conv2d.default, aten.conv2d.padding), conv2d)
+"""What is computed in other ways while settings change; extracted networks are plain."""
 
 
 def function_of(target: Any) -> Callable[..., Any]:
@@ -112,7 +115,7 @@ def compiled(call: Call, out: int, slots: Slots) -> Run:
         out: Register of its result.
         slots: Register of a node.
     """
-    function = function_of(call.function)
+    function = _IN_A_SUPERNET.get(call.function) or function_of(call.function)
     if call.crop:
         function = _cropping(function, call.crop)
     readers = [(place, _reader(value, slots)) for place, value in enumerate(call.args)]

@@ -122,7 +122,7 @@ def worst_errors(device: torch.device, random_cases: int) -> dict[str, float]:
 
 def same_with_all_blocks(device: torch.device) -> bool:
     """Return whether all blocks that may be chosen give the same numbers, bit for bit."""
-    from search_spaces.kernels.blocks import PIXELWISE, SUMMED
+    from search_spaces.kernels.block_sizes import PIXELWISE, SUMMED
     from search_spaces.kernels.depthwise import Depthwise
 
     torch.manual_seed(0)

@@ -59,7 +59,7 @@ def test_a_gpu_computes_what_float64_gives():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_new_shapes_compile_nothing_on_a_gpu():
     from search_spaces.kernels import programs
-    from search_spaces.kernels.convolution import conv2d
+    from search_spaces.kernels.conv2d import conv2d
 
     def step(channels: int, size: int, batch: int) -> None:
         x = torch.randn(batch, channels, size, size + 1, device="cuda", dtype=torch.bfloat16)

@@ -7,7 +7,7 @@ computed by `torch.nn.functional.conv2d`, and so are convolutions that are compi
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Amount = int | Sequence[int]
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MOST_NUMBERS = 2**31
 """Programs count pixels and taps in 32 bits; places in memory in 64."""
@@ -41,23 +42,21 @@ def own_kernels(in_use: bool) -> Iterator[None]:
 def conv2d(  # noqa: PLR0917 - the arguments of torch.nn.functional.conv2d
     x: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    bias: Tensor | None = None,
+    stride: Amount = 1,
+    padding: Amount | str = 0,
+    dilation: Amount = 1,
     groups: int = 1,
 ) -> Tensor:
     """Return what `torch.nn.functional.conv2d` returns of the same arguments, in another way where that is faster."""
-    if _in_use and x.is_cuda and dilation == 1 and _is_ordinary(x):
-        if weight.shape[2:] == (1, 1) and stride == 1 and padding == 0 and groups == 1:
+    if _in_use and x.is_cuda and _is_ordinary(x) and _single(dilation) == 1:
+        step, border = _single(stride), _single(padding)
+        if groups == 1 and weight.shape[2:] == (1, 1) and (step, border) == (1, 0):
             return _pointwise(x, weight, bias)
-        if groups == x.shape[1] and _is_depthwise(x, weight, stride, padding):
+        if groups == x.shape[1] and step is not None and border is not None and _is_depthwise(x, weight, step, border):
             x = _as_autocast(x)
             if _fits(x, weight, bias) and _runs(x.device, x.dtype):
-                from search_spaces.kernels.depthwise import depthwise_conv2d
-
-                with torch.cuda.device(x.device):
-                    return depthwise_conv2d(x, weight, bias, stride, padding)
+                return _depthwise(x, weight, bias, step, border)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -66,7 +65,7 @@ def kernels_in(network: nn.Module) -> Iterator[None]:
     """Let the plain convolutions of a network on CUDA be computed by `conv2d` for a while, e.g. while it is judged."""
     with ExitStack() as stack:
         for module in network.modules() if _in_use else ():
-            if type(module) is nn.Conv2d and module.weight.is_cuda and _is_simple(module):
+            if type(module) is nn.Conv2d and module.weight.is_cuda and module.padding_mode == "zeros":
                 stack.callback(_put_back, module, vars(module).get("forward"))
                 vars(module)["forward"] = partial(_forward, module)
         yield
@@ -79,17 +78,15 @@ def _put_back(module: nn.Conv2d, forward: object) -> None:
         vars(module)["forward"] = forward
 
 
-def _is_simple(conv: nn.Conv2d) -> bool:
-    """Return whether a convolution does the same in both directions, with zeros around."""
-    return conv.padding_mode == "zeros" and all(
-        isinstance(pair, tuple) and pair[0] == pair[1] for pair in (conv.stride, conv.padding, conv.dilation)
-    )
-
-
 def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    padding = conv.padding[0]
-    assert isinstance(padding, int)
-    return conv2d(x, conv.weight, conv.bias, conv.stride[0], padding, conv.dilation[0], conv.groups)
+    return conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _single(amount: Amount | str) -> int | None:
+    """Return the amount that is the same in both directions; None for another, or for a word."""
+    if isinstance(amount, int):
+        return amount
+    return amount[0] if not isinstance(amount, str) and len(set(amount)) == 1 else None
 
 
 def _is_ordinary(x: Tensor) -> bool:
@@ -108,6 +105,13 @@ def _is_ordinary(x: Tensor) -> bool:
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    from search_spaces.kernels.depthwise import depthwise_conv2d
+
+    with torch.cuda.device(x.device):
+        return depthwise_conv2d(x, weight, bias, stride, padding)
 
 
 def _is_depthwise(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
@@ -139,8 +143,8 @@ def _fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 def _runs(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether Triton is there and can compile for this device; a line in the log says why not."""
     try:
-        from search_spaces.kernels.blocks import PIXELWISE
-        from search_spaces.kernels.depthwise import Depthwise
+        from search_spaces.kernels.block_sizes import PIXELWISE
+        from search_spaces.kernels.depthwise import Depthwise  # needs Triton
 
         with torch.cuda.device(device), torch.no_grad():
             x = torch.zeros((1, 8, 4, 4), dtype=dtype, device=device).to(memory_format=torch.channels_last)

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from search_spaces.elastic import ElasticConv2d
-from search_spaces.kernels import blocks, convolution
+from search_spaces.kernels import block_sizes as blocks
+from search_spaces.kernels import conv2d as convolution
 from supernets.device import computing, judging
 
 CUDA = torch.device("cuda")
@@ -67,6 +68,10 @@ def test_other_depthwise_convolutions_are_native(shape, stride, padding, fits):
     assert convolution._is_depthwise(images(2, 8, 5, 5), torch.zeros(shape), stride, padding) is fits
 
 
+def test_amounts_that_differ_in_the_two_directions_are_native():
+    assert [convolution._single(amount) for amount in (2, (2, 2), [1, 1], (1, 2), "same")] == [2, 2, 1, None, None]
+
+
 def test_types_must_agree_outside_of_autocast():
     x = images(1, 8, 3, 3)
     assert convolution._fits(x, torch.zeros(8, 1, 3, 3), None)
@@ -82,6 +87,7 @@ def test_judging_leaves_a_network_on_the_cpu_alone():
 
 def test_convolutions_are_swapped_and_put_back(monkeypatch):
     network = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 4, 3, padding="same"), nn.ReLU())
+    network.append(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"))
     x = images(1, 8, 5, 5)
     expected, seen = network(x), []
     monkeypatch.setattr(nn.Parameter, "is_cuda", True, raising=False)
@@ -93,7 +99,7 @@ def test_convolutions_are_swapped_and_put_back(monkeypatch):
     monkeypatch.setattr(convolution, "conv2d", told)
     with convolution.kernels_in(network), convolution.kernels_in(network):
         assert torch.equal(network(x), expected)
-    assert seen == [(1, 1, 1, 8)]
+    assert seen == [((1, 1), (1, 1), (1, 1), 8), ((1, 1), "same", (1, 1), 1)]
     assert all("forward" not in vars(module) for module in network)
     with convolution.own_kernels(False), convolution.kernels_in(network):
         assert all("forward" not in vars(module) for module in network)
