@@ -41,6 +41,11 @@ class Source:
         return {node.name: node for node in self.traced.graph.nodes}
 
     @cached_property
+    def order(self) -> dict[str, int]:
+        """Paths of the modules of the network in their order."""
+        return {path: place for place, (path, _) in enumerate(self.traced.module.named_modules())}
+
+    @cached_property
     def outputs(self) -> list[fx.Node]:
         """Nodes that the network returns."""
         return list(self.traced.graph.find_nodes(op="output")[0].all_input_nodes)

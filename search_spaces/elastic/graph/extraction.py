@@ -12,7 +12,7 @@ from search_spaces.blocks import Resize
 from search_spaces.elastic.graph.active import Active
 from search_spaces.elastic.graph.calls import InFullPrecision, function_of, is_full_precision
 from search_spaces.elastic.graph.fresh import first_values
-from search_spaces.elastic.graph.layers import DROPOUT_LAYERS, LAYERS, DropPath, Tensors, activation_of, filled
+from search_spaces.elastic.graph.layers import DROPOUT_LAYERS, LAYERS, DropPath, Tensors, activation_of, filled, pool_of
 from search_spaces.elastic.graph.literals import Batch, Call, aten
 from search_spaces.elastic.graph.modes import DROPOUTS, drops_paths
 from search_spaces.elastic.graph.plain_graph import Part, PlainGraph, paths_around, put_together
@@ -169,7 +169,7 @@ class Extraction:
         for around in {one for path in self._modules for one in paths_around(path)} - set(self._modules):
             is_list = isinstance(self.parts.modules(around), nn.Sequential | nn.ModuleList)
             self._modules[around] = nn.Sequential() if is_list else Part()
-        put_together(self.root, self._modules)
+        put_together(self.root, self._modules, self.active.source.order)
         return self.graph
 
     def _kept_tensors(self) -> set[fx.Node]:
@@ -204,7 +204,9 @@ class Extraction:
                 self._module(node, self._free(node), call, kind(call.args[1]))
             else:
                 self._new[node] = self._new[taken]
-        elif (module := activation_of(node, call)) is not None:
+        elif (module := activation_of(node, call)) is not None or (
+            self._is_own(node) and (module := pool_of(call)) is not None
+        ):
             self._module(node, self._free(node), call, module)
         else:
             self._function(node, call)
@@ -273,13 +275,17 @@ class Extraction:
         for path in paths:
             self._taken.update((path, *paths_around(path)))
 
+    def _is_own(self, node: fx.Node) -> bool:
+        """Return whether an operation is done by a module that does nothing else, such as an activation."""
+        scope = str(node.meta.get("scope", ""))
+        module = self.parts.modules(scope)
+        return bool(scope) and not (module._modules or module._parameters or module._buffers)
+
     def _free(self, node: fx.Node) -> str:
         """Return a free path for an operation: that of its own module, or one beside its neighbours."""
         scope = str(node.meta.get("scope", ""))
         name = str(node.target).split(".")[1].rstrip("_")
-        module = self.parts.modules(scope)
-        is_own = scope and not (module._modules or module._parameters or module._buffers)
-        wanted = path = scope if is_own else f"{scope}.{name}".removeprefix(".")
+        wanted = path = scope if self._is_own(node) else f"{scope}.{name}".removeprefix(".")
         number = 1
         while path in self._taken:
             number += 1

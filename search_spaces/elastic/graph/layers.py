@@ -156,6 +156,23 @@ def activation_of(node: fx.Node, call: Call) -> nn.Module | None:
     return module
 
 
+_POOLS: dict[Any, Callable[..., nn.Module]] = {
+    aten.max_pool2d.default: lambda size, stride=None, padding=0, dilation=1, ceil=False: nn.MaxPool2d(
+        _size(size), _size(stride) or None, _size(padding), _size(dilation), ceil_mode=ceil
+    ),
+    aten.avg_pool2d.default: lambda size, stride=None, padding=0, ceil=False, counted=True, divisor=None: nn.AvgPool2d(
+        _size(size), _size(stride) or None, _size(padding), ceil, counted, divisor
+    ),
+    aten.adaptive_avg_pool2d.default: lambda size: nn.AdaptiveAvgPool2d(_size(size)),
+}
+
+
+def pool_of(call: Call) -> nn.Module | None:
+    """Return the module of a pooling; None for other operations."""
+    make = _POOLS.get(call.function)
+    return None if make is None or call.kwargs else make(*call.args[1:])
+
+
 class DropPath(nn.Module):
     """Stochastic depth: in training a branch is left out for some examples, and scaled up for the others.
 

@@ -96,9 +96,15 @@ class PlainGraph(fx.GraphModule):
         self.first_values.write(self)
 
 
-def put_together(root: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Put modules at their paths; those around a module are among them."""
-    for path in sorted(modules, key=lambda path: path.count(".")):
+def put_together(root: nn.Module, modules: Mapping[str, nn.Module], order: Mapping[str, int]) -> None:
+    """Put modules at their paths; those around a module are among them.
+
+    Args:
+        root: Module around all.
+        modules: Module by path.
+        order: Path -> its place among the others; paths that are missing come last.
+    """
+    for path in sorted(modules, key=lambda path: (path.count("."), order.get(path, len(order)))):
         around, _, name = path.rpartition(".")
         root.get_submodule(around).add_module(name, modules[path])
 
