@@ -16,6 +16,7 @@ from search_spaces.space import Space
 
 if TYPE_CHECKING:
     from search_spaces.traced_spaces.sources import OfImages
+    from search_spaces.weights.given import GivenWeights
 
 CallOwn = Callable[..., object]
 
@@ -26,6 +27,9 @@ def timm(
     classes: int = 1000,
     channels: int = 3,
     resolutions: Sequence[int] | None = None,
+    pretrained: bool = False,
+    checkpoint: str | None = None,
+    head: Literal["new", "kept"] = "new",
     widths: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
     ratios: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
     ratios_per: Literal["stage", "block"] = "stage",
@@ -45,6 +49,12 @@ def timm(
         channels: Channels of an image.
         resolutions: Image sizes in pixels; the model is made for the largest. In a job they are by default the size of
             the data's images, elsewhere the size that the model is made for.
+        pretrained: Whether a training begins with the weights that timm has for the model, from the cache of the hub
+            or fetched.
+        checkpoint: File of weights that a training begins with: safetensors, or a state dict that torch.save wrote,
+            alone or inside a checkpoint.
+        head: `new` for a classifier of the classes of the data with fresh weights; `kept` for that of the weights,
+            which must have the same classes in the same order.
         widths: Fractions of the channels of a stage.
         ratios: Fractions of the channels inside blocks.
         ratios_per: Whether all blocks of a `stage` share one ratio, or every `block` has its own.
@@ -79,7 +89,15 @@ def timm(
     if resolutions is None:
         choices = replace(choices, resolutions=(usual_side(model),))
     source = _source(model, classes, channels, choices.resolution, call_own)
-    return Space(name="timm", **Reading(source, choices).fields())
+    weights = _weights(source, pretrained, checkpoint, head)
+    return Space(name="timm", weights=weights, **Reading(source, choices).fields())
+
+
+def _weights(source: OfImages, pretrained: bool, checkpoint: str | None, head: str) -> GivenWeights | None:
+    """Return the weights that a training begins with; None for fresh ones."""
+    from search_spaces.weights.given import GivenWeights
+
+    return GivenWeights.of(source, pretrained=pretrained, checkpoint=checkpoint, head=head)
 
 
 def _source(model: str, classes: int, channels: int, image_size: int, call_own: CallOwn | None) -> OfImages:

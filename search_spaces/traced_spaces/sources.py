@@ -5,10 +5,11 @@ A source is small, and another process makes the same network of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,19 +97,35 @@ class TimmModel(OfImages):
     """A model of timm, such as `resnet18` or `resnet18.a1_in1k`."""
 
     def made(self, image_size: int) -> nn.Module:
+        return self._created(image_size, num_classes=self.classes, pretrained=False)
+
+    def loaded(self, weights: Mapping[str, Tensor], classes: int) -> nn.Module:
+        """Return the network with given weights, which timm converts to its channels and the size of its images.
+
+        Args:
+            weights: Tensors by the name that they have in timm, or in the code that they come from.
+            classes: Outputs of the network that they are of; 0 for one without a classifier.
+
+        Raises:
+            Exception: They are of another network; of any class, since there is a conversion for each model.
+        """
+        overlay = {"state_dict": dict(weights), "num_classes": classes}
+        return self._created(self.image_size, num_classes=classes, pretrained=True, pretrained_cfg_overlay=overlay)
+
+    def _created(self, image_size: int, **given: Any) -> nn.Module:
         import timm
         from timm.models import get_pretrained_cfg
 
         check_name(self.model)
-        sizes = {"num_classes": self.classes, "in_chans": self.channels}
+        sizes = {"in_chans": self.channels, **given}
         config = get_pretrained_cfg(self.model)
         try:
             if config is not None and config.fixed_input_size:
-                return timm.create_model(self.model, pretrained=False, img_size=image_size, **sizes)
+                return timm.create_model(self.model, img_size=image_size, **sizes)
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-        return timm.create_model(self.model, pretrained=False, **sizes)
+        return timm.create_model(self.model, **sizes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Training of the supernet of a job."""
 
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.errors import FieldError
+from search_spaces.weights.found import FoundWeights
 from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.found_weights import taken
@@ -51,8 +53,7 @@ def train_supernet(
             cannot be had or are of another network.
     """
     data, config = batches.load().train, job.train
-    if supernet.space.weights is not None and not processes.first_says(has_begun(folder)):
-        taken(supernet.space.weights, supernet.network)
+    _begin(supernet, folder, events, processes)
     common: dict[str, Any] = {
         "task": task,
         "seed": job.seed,
@@ -72,6 +73,16 @@ def train_supernet(
         return train_few_shot(supernet, splits.part_phases(config), data, config, config.split, **common)
     except FieldError as error:
         raise InvalidJob([f"train.{error.field}: {error.text}"]) from error
+
+
+def _begin(supernet: Supernet, folder: Path, events: Observer, processes: Processes) -> None:
+    """Put the weights that the space was given, if any, into a supernet whose training does not go on."""
+    weights = supernet.space.weights
+    if weights is None or processes.first_says(has_begun(folder)):
+        return
+    taken(weights, supernet.network)
+    if isinstance(weights, FoundWeights):
+        events({"event": "space", "time": time.time(), "lines": [f"weights: {weights.describe()}"]})
 
 
 def adapted_supernet(supernet: Supernet, folder: Path) -> Supernet | None:
