@@ -15,7 +15,7 @@ from search_spaces.limits import MOST_OF_IMAGES
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
-    from search_spaces.traced_spaces.sources import OfImages
+    from search_spaces.traced_spaces.sources import OwnModule, TimmModel
     from search_spaces.weights.given import GivenWeights
 
 CallOwn = Callable[..., object]
@@ -93,14 +93,16 @@ def timm(
     return Space(name="timm", weights=weights, **Reading(source, choices).fields())
 
 
-def _weights(source: OfImages, pretrained: bool, checkpoint: str | None, head: str) -> GivenWeights | None:
+def _weights(source: TimmModel | OwnModule, pretrained: bool, checkpoint: str | None, head: str) -> GivenWeights | None:
     """Return the weights that a training begins with; None for fresh ones."""
     from search_spaces.weights.given import GivenWeights
 
     return GivenWeights.of(source, pretrained=pretrained, checkpoint=checkpoint, head=head)
 
 
-def _source(model: str, classes: int, channels: int, image_size: int, call_own: CallOwn | None) -> OfImages:
+def _source(
+    model: str, classes: int, channels: int, image_size: int, call_own: CallOwn | None
+) -> TimmModel | OwnModule:
     from search_spaces.traced_spaces.sources import OwnModule, TimmModel
 
     if ":" not in model:
