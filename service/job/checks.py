@@ -69,10 +69,20 @@ def deep_mistakes(
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
         yield from teachers.mistakes(job.train, {} if data is None else data.facts)
+        _warn_of_given_weights(job, space, warn)
     yield from searchers.mistakes(job.search, space)
     yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):
         yield from latency_checks.mistakes(job, space)
+
+
+def _warn_of_given_weights(job: Job, space: Space | None, warn: Callable[[str], None]) -> None:
+    """Say that a training of all sizes at once soon loses the weights that the largest network begins with."""
+    if space is not None and space.weights is not None and job.train.schedule != "adapted":
+        adapted = "train.schedule=adapted first trains the whole network on these data, and lets it teach the others"
+        warn(
+            f"train.schedule: {job.train.schedule} trains other sizes before the given weights fit the data; {adapted}"
+        )
 
 
 def _source_mistakes(config: DataConfig) -> Iterator[str]:

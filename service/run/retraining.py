@@ -41,7 +41,7 @@ class Retraining:
         calibration: Number of training examples that set the batch norms.
         seed: Seed of the trainings.
         tell: Receives the progress of a training.
-        teacher: Network that teaches beside the targets, if any.
+        teacher: Name and network of the teacher beside the targets, if any.
     """
 
     supernet: Supernet
@@ -51,11 +51,16 @@ class Retraining:
     calibration: int
     seed: int
     tell: Callable[[dict[str, Any]], None]
-    teacher: nn.Module | None = None
+    teacher: tuple[str, nn.Module] | None = None
 
     @classmethod
     def of(
-        cls, context: "JobContext", *, epochs: float | None, lr: float | None, teacher: nn.Module | None = None
+        cls,
+        context: "JobContext",
+        *,
+        epochs: float | None,
+        lr: float | None,
+        teacher: tuple[str, nn.Module] | None = None,
     ) -> "Retraining":
         """Return the fine-tuning of a job, where settings that are None follow those of its supernet."""
         train = context.job.train
@@ -105,7 +110,7 @@ class Retraining:
             folder=place,
             observer=observe,
             validate=validate,
-            teacher=self.teacher,
+            teacher=None if self.teacher is None else self.teacher[1],
         )
         subnet = calibrated(tuned)
         save_weights(subnet, place / "weights.safetensors")
@@ -118,6 +123,7 @@ class Retraining:
             "costs": self._costs(architecture),
             "epochs": self.config.epochs,
             "lr": self.config.lr,
+            **({} if self.teacher is None else {"teacher": self.teacher[0]}),
             "inherited_quality": member["values"].get(self.task.metric.name),
             "retrained_quality": self._quality(subnet, self.batches.validation()),
             "inherited_test_quality": member["test_quality"],
@@ -133,8 +139,8 @@ class Retraining:
         return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
 
 
-def chosen_teacher(context: "JobContext", teacher: str | None) -> nn.Module:
-    """Return the network that members are to learn from beside the targets.
+def chosen_teacher(context: "JobContext", teacher: str | None) -> tuple[str, nn.Module]:
+    """Return name and network of the teacher that members learn from beside the targets.
 
     Args:
         context: The job.
@@ -152,9 +158,9 @@ def chosen_teacher(context: "JobContext", teacher: str | None) -> nn.Module:
         if adapted is None:
             why = "this job has no teacher: it names none (train.teacher), and its train.schedule is not adapted"
             raise InvalidJob([f"--distil: {why}; name one: --teacher NAME"])
-        return adapted
+        return "adapted", adapted
     try:
-        return named_teacher(named, checkpoint, supernet=context.supernet, batches=context.batches)
+        return named, named_teacher(named, checkpoint, supernet=context.supernet, batches=context.batches)
     except FieldError as error:
         place = f"--{error.field}" if teacher is not None else f"train.{error.field}"
         raise InvalidJob([f"{place}: {error.text}"]) from error

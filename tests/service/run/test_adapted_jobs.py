@@ -98,7 +98,9 @@ def test_members_are_fine_tuned_with_the_adapted_network_as_teacher(sandwich, al
         key = json.loads((folder / "front.json").read_text())["members"][0]["key"]
         options = {"retrain": {**TO_RETRAIN["retrain"], "members": [key]}}
         run(folder, load_job(folder), lambda event: None, Plan(stages=("retrain",), options=options))
-        assert (folder / "retrain" / key / "weights.safetensors").exists()
+        place = folder / "retrain" / key
+        assert (place / "weights.safetensors").exists()
+        assert json.loads((place / "result.json").read_text())["teacher"] == "adapted"
 
 
 def test_a_job_without_a_teacher_says_so(tmp_path):
