@@ -48,7 +48,7 @@ def best_blocks(
     key = (torch.cuda.get_device_name(device), name)
     if key not in _chosen:
         _chosen.update(_kept())
-    if key not in _chosen:
+    if _chosen.get(key) not in candidates:
         if torch.cuda.is_current_stream_capturing():  # nothing can be timed inside a graph
             return candidates[0]
         _chosen[key] = min(candidates, key=lambda blocks: _milliseconds(run, blocks))

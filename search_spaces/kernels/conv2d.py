@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 Amount = int | Sequence[int]
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
-_MOST_NUMBERS = 2**31
+_MOST_NUMBERS = 2**31 - 2**12
 """Programs count pixels and taps in 32 bits; places in memory in 64."""
 _in_use = True
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from search_spaces import Architecture, Choice, Decision, Space
 from search_spaces.elastic import ElasticConv2d, ElasticLinear, governed
 from search_spaces.errors import FieldError
+from supernets.device import send
 from supernets.samplers.sampler import Sampler
 from supernets.samplers.uniform import drawn_member, with_shared_choices
 
@@ -201,10 +202,7 @@ class _Table:
         found = iter(torch._foreach_norm(with_gradient))
         nothing = torch.zeros((), dtype=with_gradient[0].dtype, device=self.uses.device)
         norms = torch.stack([nothing if p.grad is None else next(found) for p in self.parameters]).double()
-        ran = torch.tensor([pair in present for pair in self.pairs], dtype=torch.float64)
-        if self.uses.device.type == "cuda":  # a copy from pinned memory does not wait for the device
-            ran = ran.pin_memory()
-        ran = ran.to(self.uses.device, non_blocking=True)
+        ran = send(torch.tensor([pair in present for pair in self.pairs], dtype=torch.float64), self.uses.device)
         sums, counts = self.to_slot @ (ran * (self.uses @ norms)), self.to_slot @ (ran * self.counts)
         return sums / counts.clamp(min=1)
 

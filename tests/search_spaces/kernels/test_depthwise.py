@@ -48,6 +48,27 @@ def test_programs_are_compiled_for_no_channels_and_no_sizes():
         assert looked_at <= compiled | tensors
 
 
+def test_programs_compile_for_a_card_and_read_16_bytes_at_once():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    from search_spaces.kernels import programs
+
+    sizes = {"KERNEL": 5, "STRIDE": 2, "VECTOR": 8, "BLOCK_CHANNELS": 32}
+    pixels = {**sizes, "BLOCK_PIXELS": 64}
+    types = dict.fromkeys(("x", "y", "gradient", "out"), "*bf16") | dict.fromkeys(("weight", "bias", "parts"), "*fp32")
+    for program, constants in (
+        (programs.output, {**pixels, "HAS_BIAS": False}),
+        (programs.input_gradient, pixels),
+        (programs.weight_gradient, {**sizes, "BLOCK_TAPS": 32, "TOGETHER": 4}),
+    ):
+        signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in program.arg_names}
+        aligned = {(place,): [["tt.divisibility", 16]] for place, name in enumerate(signature) if name in types}
+        source = ASTSource(program, signature, constexprs=constants, attrs=aligned)
+        made = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "enable_fp_fusion": True})
+        assert "ld.global.v4.b32" in made.asm["ptx"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_computes_what_float64_gives():
