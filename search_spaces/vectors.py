@@ -19,7 +19,8 @@ class Vectors:
     Args:
         all: Names and choices of the vectors, two or more; elastic layers follow these names in a mixture.
         values: Scores -> the decisions of the architecture with the best ones.
-        score: Scores, and the decisions of an architecture -> the sum of the scores of what it has.
+        score: Scores, and the decisions of an architecture -> the sum of the scores of what it has; `values` gives the
+            architecture with the highest. A decision that is inactive counts as its best choice.
         fixed: Decisions that have one choice only.
     """
 
@@ -43,6 +44,7 @@ def vectors_of_decisions(decisions: tuple[Decision, ...]) -> Vectors:
         return {**fixed, **{d.name: d.choices[int(np.argmax(scores[d.name]))] for d in free}}
 
     def score(scores: Scores, architecture: Mapping[str, Choice]) -> float:
-        return float(sum(scores[name][places[name][c]] for name, c in architecture.items() if name in places))
+        best = {name: float(scores[name].max()) for name in architecture if name in places}
+        return sum((float(scores[name][places[name][architecture[name]]]) - most for name, most in best.items()), 0.0)
 
     return Vectors(free, values, score, fixed)

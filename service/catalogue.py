@@ -84,6 +84,7 @@ SEARCHERS = {
     "regularized_evolution": Entry(
         "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample and drops the oldest"
     ),
+    "derived": Entry("nas.searchers.derived:Derived", "DARTS, TangleNAS: the most probable choices that were learned"),
     "optuna_tpe": Entry("nas.searchers.optuna_samplers:OptunaTPE", "Parzen estimators by Optuna"),
     "optuna_gp": Entry("nas.searchers.optuna_samplers:OptunaGP", "Gaussian process by Optuna"),
     "optuna_nsga3": Entry("nas.searchers.optuna_samplers:OptunaNSGA3", "NSGA-III by Optuna"),

@@ -6,14 +6,20 @@ Differs: nothing known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_spaces import Architecture, Space
+from search_spaces.relaxing import relaxing
+
+SMALLEST = 1e-12
+"""What a probability of 0 counts as where its logarithm is taken."""
 PREFIX = "logits:"
 """What the names of logits begin with in the file of a supernet."""
 METHOD = "relaxation"
@@ -35,6 +41,29 @@ class Learned:
     def probabilities(self) -> dict[str, np.ndarray]:
         """Return the probabilities [C] of the choices of every vector; of `drnas` those that draws have on average."""
         return {name: probabilities(row, self.method) for name, row in self.logits.items()}
+
+    def architecture(self, space: Space) -> Architecture:
+        """Return the architecture of the most probable choices.
+
+        Raises:
+            InvalidArchitecture: These choices together are no member of the space.
+        """
+        scores = {name: np.log(np.maximum(p, SMALLEST)) for name, p in self.probabilities().items()}
+        return space.architecture(relaxing(space).values(scores))
+
+    def to_json(self, space: Space) -> dict[str, Any]:
+        """Return logits and probabilities by vector and choice, for JSON."""
+        choices = {vector.name: vector.choices for vector in relaxing(space).all}
+
+        def by_choice(name: str, numbers: Sequence[float]) -> dict[str, float]:
+            return {str(choice): float(number) for choice, number in zip(choices[name], numbers)}
+
+        return {
+            "method": self.method,
+            "architecture": self.architecture(space).to_json(),
+            "logits": {name: by_choice(name, row.tolist()) for name, row in self.logits.items()},
+            "probabilities": {name: by_choice(name, p.tolist()) for name, p in self.probabilities().items()},
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Return copies of the logits by the names that they have in a file."""

@@ -29,6 +29,8 @@ class Searcher(Protocol):
             then takes this number as `evaluations`.
         learns_from_earlier: Whether its constructor takes an earlier search as `warm_start`: architectures and their
             losses [K]. Any other searcher begins with its front.
+        derives: Whether it proposes by what the training of the supernet has learned about choices. Its constructor
+            then takes this as `learned`.
     """
 
     fidelity: float = 1.0
@@ -37,6 +39,7 @@ class Searcher(Protocol):
     considers_pending: bool = False
     follows_evaluations: bool = False
     learns_from_earlier: bool = False
+    derives: bool = False
 
     @abstractmethod
     def ask(self, pending: Sequence[Architecture] = ()) -> list[Architecture]:

@@ -16,7 +16,7 @@ from service.job.validation import option_mistakes, placed
 
 _GIVEN = (
     *("space", "objectives", "population", "seed", "violation"),
-    *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start"),
+    *("evaluations", "exact", "limits", "standard_errors", "further", "warm_start", "learned"),
 )
 _PREDICTOR = "predictor"  # option of a searcher that names what makes its predictors
 
@@ -58,8 +58,14 @@ def make(
     return made
 
 
-def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
-    """Yield what is wrong with the name of a searcher, its options, and where the space is known with their values."""
+def mistakes(config: SearchConfig, space: Space | None, *, learns: bool = True) -> Iterator[str]:
+    """Yield what is wrong with the name of a searcher, its options, and where the space is known with their values.
+
+    Args:
+        config: Config of the search.
+        space: Space that it searches, as far as it is known.
+        learns: Whether the training of the supernet learns about choices.
+    """
     try:
         catalogue.check("searcher", config.searcher)
     except ValueError as error:
@@ -90,5 +96,9 @@ def mistakes(config: SearchConfig, space: Space | None) -> Iterator[str]:
             yield f"search.warm_start: {error}"
         if config.per_leaf:
             yield "search.warm_start: must be left out with search.per_leaf"
+    if made.derives and not learns:
+        yield f"search.searcher: {config.searcher} needs train.relaxation with a method that learns, not one_hot"
+    if made.derives and config.per_leaf:
+        yield f"search.per_leaf: must be false with {config.searcher}, which knows the whole space only"
     if config.stop_gain > 0 and not made.predicts_gain:
         yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"

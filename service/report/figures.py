@@ -13,6 +13,7 @@ from service.job.front_file import ORIGINAL, objectives_of, quality_of, quantiti
 from service.report.limit_lines import COLOUR as LIMIT
 from service.report.limit_lines import Limit, limits_of, line_of, trace
 from service.report.markup import page_of, text
+from service.report.probabilities_figure import decisions_png
 from service.report.quantities import Axis, axis_of, quality_axis, test_axis
 
 Record = Mapping[str, Any]
@@ -315,16 +316,19 @@ def probabilities_png(title: str, events: Sequence[Record]) -> bytes:
     A resumed training repeats some epochs; the last value counts. Phases follow each other.
     """
     points = {(name, event["epoch"]): value for event in events for name, value in event["probabilities"].items()}
-    names = list(dict.fromkeys(name for name, _ in points))
+    curves: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in points}
+    for (name, epoch), value in sorted(points.items(), key=lambda point: point[0][1]):
+        curves[name].append((epoch, value))
+    if len(curves) > _MOST_NAMED and all("/" in name for name in curves):
+        return decisions_png(title, curves)
 
     def draw(axes: Any) -> None:
-        for name in names:
-            curve = sorted((epoch, value) for (of, epoch), value in points.items() if of == name)
+        for name, curve in curves.items():
             axes.plot(*zip(*curve), linewidth=1.6, marker="." if len(curve) < 30 else None, label=name)
         axes.set(xlabel="epoch", ylabel="probability in the next epoch")
         axes.set_ylim(bottom=0)
         axes.set_title(f"{title}: what training samples", loc="left", fontsize=13, pad=12)
-        if len(names) <= _MOST_NAMED:
+        if len(curves) <= _MOST_NAMED:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
 
     return png(lambda panels: draw(panels[0]))

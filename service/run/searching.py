@@ -17,6 +17,7 @@ from nas.search.stopping import Stopping
 from nas.searchers import PerPart, Searcher, violation_within
 from nas.searchers.seeded import Seeded
 from search_spaces import Space
+from service import catalogue
 from service.errors import InvalidJob
 from service.job import searchers
 from service.job.folder import write_json
@@ -25,6 +26,8 @@ from service.run.evaluators import EvaluationWorkers, Ready, SubnetEvaluator, de
 from service.run.stages.outputs import JOURNAL
 from supernets import Partition
 from supernets.streams import PART
+
+_LEARNED = "learned"  # argument of searchers that follow what a training has learned
 
 
 def search_supernet(context: JobContext, volume_path: Path) -> None:
@@ -154,9 +157,14 @@ class _Search:
     def _warm(self, earlier: EarlierSearch | None, errors: StandardErrors) -> Searcher:
         """Return the searcher of the whole space, told of noise and of an earlier search if there was one."""
         known: dict[str, Any] = {"standard_errors": errors}
+        if _LEARNED in catalogue.parameters("searcher", self.context.job.search.searcher):
+            known[_LEARNED] = self.context.supernet.learned
         if earlier is not None:
             known["warm_start"] = earlier.rows(self.context.problem.directions)
         searcher = self._searcher(self.context.space, known=known)
+        if searcher.derives and known.get(_LEARNED) is None:
+            name = self.context.job.search.searcher
+            raise InvalidJob([f"search.searcher: {name} needs a supernet of a training with train.relaxation"])
         if earlier is None or searcher.learns_from_earlier:
             return searcher
         return Seeded(searcher, earlier.front())

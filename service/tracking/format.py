@@ -21,7 +21,7 @@ _VALIDATED = ("largest", "smallest", "random")
 _SPEEDS = ("examples_per_s", "images_per_s")  # the second in earlier versions
 CURVE_PREFIXES = ("train/", "validation/")
 """What the names of the curves of a training begin with."""
-LEARNED = {"probabilities": "probability", "examples": "examples"}
+LEARNED = {"probabilities": "probability", "examples": "examples", "gradients": "gradient"}
 """Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
 HYPERVOLUME = "search/hypervolume"
 SYSTEM = "system"

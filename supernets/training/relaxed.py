@@ -103,6 +103,10 @@ class Relaxed:
                     return [torch.distributions.Dirichlet(concentration(one)).rsample() for one in self.logits]
         return [one.softmax(1) for one in self.logits]
 
+    def uniform(self) -> list[Tensor]:
+        """Return equal weights of all choices."""
+        return [torch.full_like(one, 1 / one.shape[1], requires_grad=False) for one in self.logits]
+
     def _perturbed(self, noise: Noise) -> list[Tensor]:
         return [((one.log_softmax(1) + g) / noise.temperature).softmax(1) for one, g in zip(self.logits, noise.gumbel)]
 
@@ -142,10 +146,10 @@ class Relaxed:
         return Learned(self.config.method, {vector.name: rows[vector.name] for vector in self.vectors.all})
 
     def named_probabilities(self) -> dict[str, float]:
-        """Return the probabilities as numbers by vector and choice, such as ``edge0_1.skip_connect``."""
+        """Return the probabilities as numbers by vector and choice, such as ``edge0_1/skip_connect``."""
         found = self.learned().probabilities()
         return {
-            f"{vector.name}.{choice}": float(p)
+            f"{vector.name}/{choice}": float(p)
             for vector in self.vectors.all
             for choice, p in zip(vector.choices, found[vector.name])
         }

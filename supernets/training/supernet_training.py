@@ -116,7 +116,7 @@ def _bilevel(
     halves = Halves(
         len(data), relaxation.share, batch_size=config.batch_size, seed=seed, world_size=processes.world_size
     )
-    return BilevelStep(
+    step = BilevelStep(
         supernet=supernet,
         config=config,
         relaxation=relaxation,
@@ -125,6 +125,11 @@ def _bilevel(
         processes=processes,
         seed=seed,
     )
+    try:
+        supernet.relax(step.relaxed.setting(step.relaxed.uniform(), step.weights[0]))
+    except TypeError as error:
+        raise FieldError("relaxation", f"must be null: {error}") from error
+    return step
 
 
 def _frozen(teacher: nn.Module, supernet: Supernet) -> nn.Module:

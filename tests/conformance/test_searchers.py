@@ -17,7 +17,7 @@ from tests.nas.helpers import Leading, bits, problem
 from tests.nas.search.test_search import Interrupted, without_times
 from tests.nas.searchers.test_searchers import gapped_bits
 
-OPTIONS = {"linas": {"inner_evaluations": 160, "predictor": Ridge}}
+OPTIONS = {"linas": {"inner_evaluations": 160, "predictor": Ridge}, "derived": {"draws": 24}}
 ASKS_AGAIN = {"nsga2", "random", "regularized_evolution", "halving"}  # what is known costs nothing, or is for more data
 FOLDED = {"surrogate": {"inner_evaluations": 200}}  # each draw is folded to see whether it is a member
 SPACES = {

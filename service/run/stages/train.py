@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from service.run.stages.outputs import ADAPTED, SUPERNET
+from service.run.stages.outputs import ADAPTED, LEARNED, SUPERNET
 from service.run.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Train(Stage):
         return (folder / SUPERNET).exists()
 
     def run(self, context: "JobContext") -> None:
+        from service.job.folder import write_json
         from service.run.training import adapted_supernet, train_supernet
 
         trained = train_supernet(
@@ -40,5 +41,7 @@ class Train(Stage):
                 adapted = adapted_supernet(trained, context.folder / "train")
                 if adapted is not None:
                     adapted.save(context.folder / ADAPTED)
+            if trained.learned is not None:
+                write_json(context.folder / LEARNED, trained.learned.to_json(trained.space))
             trained.save(context.folder / SUPERNET)
         context.supernet = trained

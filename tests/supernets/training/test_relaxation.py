@@ -252,7 +252,7 @@ def test_every_method_trains_and_logs_its_probabilities(method):
         assert (told, supernet.learned) == ([], None)
         return
     assert [event["epoch"] for event in told] == [1, 2]
-    names = {f"{v.name}.{choice}" for v in relaxing(supernet.space).all for choice in v.choices}
+    names = {f"{v.name}/{choice}" for v in relaxing(supernet.space).all for choice in v.choices}
     assert told[-1]["probabilities"].keys() == names
     assert told[0]["probabilities"] != told[-1]["probabilities"]
     assert supernet.learned is not None
