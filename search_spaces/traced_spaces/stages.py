@@ -45,10 +45,11 @@ class Stages:
 
     def __init__(self, traced: Traced) -> None:
         self._traced = traced
-        blocks = traced.blocks
+        blocks, parents = traced.blocks, {_parent(block.scope) for block in traced.blocks}
         found: dict[str, list[Skippable]] = {}
-        for block in blocks:
-            found.setdefault(_parent(block.scope), []).append(block)
+        for block in blocks:  # a block inside a block of a list belongs to that list
+            around = [parent for parent in parents if parent and is_inside(block.scope, parent)]
+            found.setdefault(min(around, key=len, default=""), []).append(block)
         fixed = {container: self._fixed(container, own) for container, own in found.items()}
         found, fixed = _merged(found, fixed)
         self._containers = {container: _short(container, found) for container in found}
@@ -109,9 +110,10 @@ class Stages:
     def _fixed(self, container: str, blocks: Iterable[Skippable]) -> int:
         """Return how many children of a module are blocks like those that can be skipped, and always run."""
         module = self._traced.module.get_submodule(container)
-        skipped = {block.scope.rpartition(".")[2] for block in blocks}
+        inside = [block.scope.removeprefix(f"{container}." if container else "") for block in blocks]
+        skipped = {path.partition(".")[0] for path in inside}
         children = dict(module.named_children())
-        kinds = {type(children[name]) for name in skipped if name in children}
+        kinds = {type(children[path]) for path in inside if path in children}
         return sum(name not in skipped and type(child) in kinds for name, child in children.items())
 
 

@@ -137,6 +137,13 @@ def test_a_last_part_that_says_nothing_is_left_out_and_single_blocks_in_a_row_ar
     assert {name: len(stage.blocks) for name, stage in stages.all.items()} == {"rows": 3}
 
 
+def test_a_block_inside_a_block_of_a_list_belongs_to_that_list() -> None:
+    net = nn.Module()
+    net.blocks = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Linear(1, 1)), nn.Linear(1, 1), nn.Linear(1, 1))
+    stages = Stages(with_blocks(net, "blocks.0.1", "blocks.1"))
+    assert {name: (len(stage.blocks), stage.fixed) for name, stage in stages.all.items()} == {"blocks": (2, 1)}
+
+
 def test_what_is_elastic_and_what_stays_fixed_is_told_and_kept(traced: Traced, plan: Plan) -> None:
     origin = origin_of("Small", traced, plan, {"params": 23_226, "macs": 1})
     assert Origin.from_json(origin.to_json()) == origin
