@@ -20,6 +20,7 @@ from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import parse
 from search_spaces.families.nasbench_macro import nasbench_macro
 from search_spaces.families.proxyless import proxyless
+from search_spaces.families.timm_elastic import timm
 from supernets import Supernet, calibrate
 from supernets.tasks import Classification
 
@@ -61,8 +62,21 @@ SPACES: dict[str, tuple[str, dict, Callable[[Space], Architecture], tuple[int, i
         lambda space: space.sample(np.random.default_rng(0)),
         (8, 8),
     ),
+    # read off models of timm; the files must not need it
+    "timm": (
+        "search_spaces.families.timm_elastic:timm",
+        {"model": "test_efficientnet", "classes": 4, "resolutions": (32, 48)},
+        lambda space: space.sample(np.random.default_rng(1)),
+        (48, 48),
+    ),
+    "timm attention": (
+        "search_spaces.families.timm_elastic:timm",
+        {"model": "test_vit", "classes": 4, "resolutions": (64,)},
+        lambda space: space.sample(np.random.default_rng(1)),
+        (64, 64),
+    ),
 }
-MAKERS = {f.__name__: f for f in (ofa_mobilenet_v3, small_mobilenet_v3, nasbench201, nasbench_macro, proxyless)}
+MAKERS = {f.__name__: f for f in (ofa_mobilenet_v3, small_mobilenet_v3, nasbench201, nasbench_macro, proxyless, timm)}
 FILES = {"model.onnx": write_onnx, "model.pt2": write_exported_program, "model.safetensors": write_safetensors}
 OURS = ("nas", "service", "search_spaces", "supernets", "proxies", "timm", "torchvision", "safetensors", "mlflow")
 BLOCK = """
@@ -111,7 +125,7 @@ for folder in sys.argv[1:]:
 
 def deployable(name: str) -> Deployable:
     function, options, choose, size = SPACES[name]
-    space = MAKERS[name](**options)
+    space = MAKERS[name.partition(" ")[0]](**options)
     generator = torch.Generator().manual_seed(0)
     examples = torch.randn(6, space.inputs[0].shape[0], *size, generator=generator)
     with torch.random.fork_rng(devices=[]):
@@ -127,7 +141,7 @@ def exported(tmp_path_factory) -> dict[str, tuple[Path, Deployable, dict[str, di
     """Name of a space -> folder with all exact formats, what was exported, what each format says of itself."""
     made = {}
     for name in SPACES:
-        folder, network = tmp_path_factory.mktemp("exports") / name, deployable(name)
+        folder, network = tmp_path_factory.mktemp("exports") / name.replace(" ", "_"), deployable(name)
         folder.mkdir()
         records = {file: write(network, folder / file) for file, write in FILES.items()}
         (folder / "card.json").write_text(json.dumps(network.card))
@@ -149,13 +163,15 @@ def in_fresh_process(code: str, blocked: tuple[str, ...], folders: list[Path]) -
 @pytest.mark.integration
 def test_exported_programs_run_where_there_is_only_torch(exported):
     folders = [folder for folder, _, _ in exported.values()]
-    assert in_fresh_process(RUN_PT2, (*OURS, "onnx", "onnxruntime"), folders) == list(SPACES)
+    assert in_fresh_process(RUN_PT2, (*OURS, "onnx", "onnxruntime"), folders) == [
+        name.replace(" ", "_") for name in SPACES
+    ]
 
 
 @pytest.mark.integration
 def test_onnx_files_run_where_there_is_only_onnxruntime(exported):
     folders = [folder for folder, _, _ in exported.values()]
-    assert in_fresh_process(RUN_ONNX, (*OURS, "onnx", "torch"), folders) == list(SPACES)
+    assert in_fresh_process(RUN_ONNX, (*OURS, "onnx", "torch"), folders) == [name.replace(" ", "_") for name in SPACES]
 
 
 @pytest.mark.parametrize("name", SPACES)
