@@ -152,6 +152,11 @@ def _set_norms(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[
     hooks = [norm.register_forward_pre_hook(measured.observe) for norm, measured in zip(norms, statistics)]
     for batch in calibration:
         supernet(batch)
+    if norms and not any(measured.examples for measured in statistics):
+        raise ValueError(
+            "batch_norm 'calibrated': no batch norm of this supernet is called as a layer; use 'batch', or extract and "
+            "calibrate every architecture"
+        )
     for hook, norm, measured in zip(hooks, norms, statistics):
         hook.remove()
         norm.training = False

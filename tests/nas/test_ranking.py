@@ -135,3 +135,12 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         rank(supernet, [supernet.space.largest()], images, chunk=0)
     with pytest.raises(ValueError, match="at least one image"):
         RankingImages.of([], device=CPU)
+
+
+def test_calibration_of_norms_that_are_no_layers_is_refused() -> None:
+    layers = torch.nn.Conv2d(3, 64, 1), torch.nn.BatchNorm2d(64), torch.nn.Conv2d(64, 4, 8), torch.nn.Flatten()
+    space = Space.from_module(torch.nn.Sequential(*layers), torch.zeros(1, 3, 8, 8))
+    images = RankingImages.of(batches(4), device=CPU, calibration=[batches(4)[0][0]])
+    with pytest.raises(ValueError, match="no batch norm of this supernet is called as a layer"):
+        rank(Supernet(space), [space.largest()], images, batch_norm="calibrated")
+    assert rank(Supernet(space), [space.largest()], images, batch_norm="batch").shape == (1,)
