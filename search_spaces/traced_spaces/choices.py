@@ -12,6 +12,7 @@ Per = Literal["stage", "block"]
 _FRACTIONS = ("widths", "ratios", "heads", "depths")
 _QUARTERS = 4  # the narrowest fraction that is usual: a step is at most this part of a group
 _ROUNDING = 1e-9
+_LARGEST_KERNEL = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,12 @@ class Choices:
     least_width: int = 8
 
     def __post_init__(self) -> None:
+        most: dict[str, float] = {"divisor": MOST_CHANNELS, "least_width": MOST_CHANNELS}
+        check_most(
+            self, {**most, **dict.fromkeys(_FRACTIONS, 1), "kernels": _LARGEST_KERNEL, "resolutions": MOST_PIXELS}
+        )
         for field in (*_FRACTIONS, "kernels", "resolutions"):
             self._check_list(field)
-        check_most(self, {"resolutions": MOST_PIXELS, "divisor": MOST_CHANNELS, "least_width": MOST_CHANNELS})
         for field in _FRACTIONS:
             fractions = getattr(self, field)
             low = min(fractions) >= 0 if field == "depths" else min(fractions) > 0
