@@ -54,7 +54,9 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     Raises:
         TraceError: The network cannot be exported.
     """
-    inputs = tuple(tensor[:1].expand(BATCH, *tensor.shape[1:]).clone() for tensor in example)
+    refuse_multiples(module, example)
+    # Never written to: memory that is only reserved.
+    inputs = tuple(tensor.new_empty(BATCH, *tensor.shape[1:]) for tensor in example)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tables that the copy keeps, which is thrown away
@@ -68,6 +70,15 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     folded = fold_creations(graph, shapes)
     constants = {**writer.constants, **folded}
     return Flat(graph, {**state, **constants}, frozenset(constants), shapes, first_names({**state, **constants}))
+
+
+def refuse_multiples(module: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Refuse a network with a size that would be taken for the batch."""
+    sizes = [(f"input {number}", tensor.shape[1:]) for number, tensor in enumerate(example)]
+    sizes += [(name, tensor.shape) for name, tensor in module.state_dict().items()]
+    for name, shape in sizes:
+        if any(size and size % BATCH == 0 for size in shape):
+            raise TraceError(f"{name} has the shape {tuple(shape)}: a size must not be a multiple of {BATCH}")
 
 
 def copied(module: nn.Module) -> nn.Module:

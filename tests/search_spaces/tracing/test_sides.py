@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_spaces.tracing import TraceError, trace
+from search_spaces.tracing import BATCH, TraceError, trace
 
 
 class Windows(nn.Module):
@@ -35,7 +35,7 @@ def test_literals_that_follow_the_side_are_kept():
     assert list(traced.literals) == [8, 12, 16]
     assert traced.literals[16] == {}
     (node,) = traced.literals[8]
-    assert traced.literals[8][node][1] == [101, 4, 2, 4, 2, 4]
+    assert traced.literals[8][node][1] == [BATCH, 4, 2, 4, 2, 4]
 
 
 def test_a_network_of_one_size_has_no_other_sides():
@@ -51,3 +51,8 @@ def test_a_network_that_cannot_be_exported_says_so_in_one_line():
     with pytest.raises(TraceError, match="cannot be exported as a graph: ") as failure:
         trace(Branches(), (torch.zeros(1, 3),))
     assert "\n" not in str(failure.value)
+
+
+def test_a_size_that_would_be_taken_for_the_batch_is_refused():
+    with pytest.raises(TraceError, match="0.weight has the shape"):
+        trace(nn.Sequential(nn.Linear(3, 2 * BATCH), nn.Linear(2 * BATCH, 2)), (torch.zeros(1, 3),))
