@@ -54,5 +54,5 @@ def test_a_network_that_cannot_be_exported_says_so_in_one_line():
 
 
 def test_a_size_that_would_be_taken_for_the_batch_is_refused():
-    with pytest.raises(TraceError, match="0.weight has the shape"):
+    with pytest.raises(TraceError, match=r"0\.weight has the shape"):
         trace(nn.Sequential(nn.Linear(3, 2 * BATCH), nn.Linear(2 * BATCH, 2)), (torch.zeros(1, 3),))
