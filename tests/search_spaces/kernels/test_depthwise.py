@@ -1,5 +1,6 @@
 """The depthwise convolution without a compilation per shape: exact on a CPU by Triton's interpreter, and on a GPU."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -54,6 +55,8 @@ def test_programs_compile_for_a_card_and_read_16_bytes_at_once():
 
     from search_spaces.kernels import programs
 
+    if "constexprs" not in inspect.signature(ASTSource).parameters:
+        pytest.skip("this version of Triton is asked in another way")
     sizes = {"KERNEL": 5, "STRIDE": 2, "VECTOR": 8, "BLOCK_CHANNELS": 32}
     pixels = {**sizes, "BLOCK_PIXELS": 64}
     types = dict.fromkeys(("x", "y", "gradient", "out"), "*bf16") | dict.fromkeys(("weight", "bias", "parts"), "*fp32")
