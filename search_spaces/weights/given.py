@@ -69,10 +69,13 @@ class GivenWeights(FoundWeights):
         """Copy all weights but those of a new head; see `FoundWeights`."""
         import torch
 
-        own = network.state_dict()
+        own, given = network.state_dict(), self._tensors()
         with torch.no_grad():
-            for name, tensor in self._tensors().items():
+            for name, tensor in given.items():
                 own[name].copy_(tensor)
+            for name, tensor in own.items():
+                if name not in given and name.endswith(".weight") and tensor.ndim == 2:
+                    tensor.mul_(_shrinkage(tensor))
 
     def check(self) -> None:
         """Read the weights and compare them with the model; see `FoundWeights`."""
@@ -136,6 +139,16 @@ class GivenWeights(FoundWeights):
         if wrong := differences(_without(read, heads), _without(own, heads)):
             raise FieldError("checkpoint", f"{self.checkpoint} is not of {source.name}: {wrong}")
         return read, heads, next(iter(_rows(read, heads)), None)
+
+
+def _shrinkage(weight: Tensor) -> float:
+    """Return the factor that brings a new head to the scale of torch's own initialisation, where it is far above it.
+
+    Families that were initialised for 1,000 classes give heads of few classes logits so large that the first steps of
+    a training spoil the weights below.
+    """
+    usual, own = (3 * weight.shape[1]) ** -0.5, float(weight.std())
+    return usual / own if own > 2 * usual else 1.0
 
 
 def _without(tensors: Mapping[str, Tensor], heads: Heads) -> Tensors:

@@ -13,7 +13,7 @@ from search_spaces.errors import FieldError
 from search_spaces.families.timm_elastic import timm as timm_space
 from search_spaces.traced_spaces.sources import OwnModule, TimmModel
 from search_spaces.weights.found import FoundWeights
-from search_spaces.weights.given import GivenWeights
+from search_spaces.weights.given import GivenWeights, _shrinkage
 
 MODEL = "test_resnet"
 SIZE = {"classes": 3, "channels": 3, "image_size": 32}
@@ -48,6 +48,15 @@ def test_everything_but_the_head_is_taken(checkpoint: Path) -> None:
     given = timm.models.load_state_dict(str(checkpoint))
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, (before if name.startswith("fc.") or "tracked" in name else given)[name]), name
+
+
+def test_the_logits_of_a_new_head_are_small_whatever_the_family_does() -> None:
+    model = timm.create_model("test_efficientnet", num_classes=2)
+    assert model.classifier.weight.std() > 0.3
+    assert float(model.classifier.weight.std()) * _shrinkage(model.classifier.weight) == pytest.approx(
+        (3 * model.classifier.in_features) ** -0.5, rel=1e-3
+    )
+    assert _shrinkage(torch.full((2, 100), 1e-3) * torch.tensor([[1.0], [-1.0]])) == 1
 
 
 def test_a_head_is_kept_only_where_its_classes_are_those_of_the_data(checkpoint: Path) -> None:
