@@ -1,7 +1,7 @@
 """Long runs of pymoo's genetic algorithms in less time: the same draws and the same generations, bit for bit.
 
-Mating works on whole arrays of genes, not on an object for each child, and survival reads no property of every member
-where all of them are within the limits.
+Mating works on whole arrays of genes, not on an object for each child, and survival reads of every member only how far
+it is outside the limits.
 """
 
 import math
@@ -89,9 +89,12 @@ def tournament(pop: Population, pairs: np.ndarray, algorithm: GeneticAlgorithm, 
 
 
 class Survivors(RankAndCrowding):
-    """Survival by rank and crowding, which separates the feasible only where some are not."""
+    """Survival by rank and crowding; who is within the limits is read in one pass."""
 
     def do(self, problem: Problem, pop: Population, *args: Any, n_survive: int, **kwargs: Any) -> Population:
-        if len(pop) == 0 or any(one.CV[0] > 0 for one in pop):
-            return super().do(problem, pop, *args, n_survive=n_survive, **kwargs)
-        return self._do(problem, pop, *args, n_survive=min(n_survive, len(pop)), **kwargs)
+        outside = np.array([one.CV[0] for one in pop])
+        inside, others = np.flatnonzero(outside <= 0), np.flatnonzero(outside > 0)
+        count = min(n_survive, len(inside))
+        chosen = self._do(problem, pop[inside], *args, n_survive=count, **kwargs) if count else Population()
+        nearest = others[np.argsort(outside[others])][: n_survive - count]
+        return Population.merge(chosen, pop[nearest])

@@ -235,7 +235,6 @@ def test_who_knows_more_than_was_evaluated_stands_in_the_table(tmp_path):
         ("nb201_pixel2", "summaries, tuned on the accuracies"),
         ("nb201_samsung_s7", "summaries, tuned on the problem"),
         ("macro", "exact macs, summaries, tuned on the problem"),
-        ("graph_citeseer", "summaries, tuned on the problem"),
     ],
 )
 def test_where_settings_were_chosen_is_said_of_surrogate_alone(shared_data, problem, said):
