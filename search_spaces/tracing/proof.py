@@ -25,8 +25,8 @@ def check_permutation(traced: Traced, generator: torch.Generator) -> float:
     orders = random_orders(traced, generator)
     seed = int(torch.randint(1 << 40, (), generator=generator))
     inputs = random_inputs(traced, generator)
-    *_, (_, expected) = run(traced, Weights(traced, seed), inputs)
-    *_, (_, found) = run(traced, Weights(traced, seed, orders), inputs)
+    expected = outputs(traced, Weights(traced, seed), inputs)
+    found = outputs(traced, Weights(traced, seed, orders), inputs)
     return max(distance(one, other) for one, other in zip(expected, found, strict=True))
 
 
@@ -148,6 +148,14 @@ def run(traced: Traced, tensors: Weights, inputs: list[Tensor]) -> Iterator[tupl
         for source in node.all_input_nodes:
             if last[source] is node:
                 values[source] = None
+
+
+def outputs(traced: Traced, tensors: Weights, inputs: list[Tensor]) -> list[Tensor]:
+    """Return the outputs of a trace; values between are let go as soon as nothing reads them."""
+    found: list[Tensor] = []
+    for _, value in run(traced, tensors, inputs):
+        found = value
+    return found
 
 
 def flat_tensors(value: Any) -> list[Tensor]:
