@@ -4,6 +4,7 @@ Paper: Once-for-All, arXiv 1908.09791, section 3.3 and appendix A.
 Differs: nothing known. The transforms apply to ordinary convolutions as well as to depthwise ones.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -40,6 +41,36 @@ class KernelTransforms(nn.Module):
             vectors = centre.reshape(-1, after * after)
             weight = F.linear(vectors, self.matrices[f"{before}to{after}"]).view(*centre.shape)
         return weight
+
+
+def mixed_channels(
+    mixed: Mapping[str, Mixture], weight: Tensor, bias: Tensor | None, *, depthwise: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias with their channels mixed; the inputs of a depthwise convolution are its outputs."""
+    return mixed_weights({name: one for name, one in mixed.items() if name == "outputs" or not depthwise}, weight, bias)
+
+
+def plain_conv2d(
+    weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """Return a plain convolution with copies of weight [O, I / groups, K, K] and bias [O]."""
+    conv = nn.utils.skip_init(
+        nn.Conv2d,
+        weight.shape[1] * groups,
+        weight.shape[0],
+        weight.shape[-1],
+        stride,
+        padding,
+        dilation,
+        groups=groups,
+        bias=bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    conv.weight.copy_(weight)
+    if bias is not None:
+        conv.bias.copy_(bias)
+    return conv
 
 
 class ElasticConv2d(Elastic):
@@ -114,27 +145,18 @@ class ElasticConv2d(Elastic):
         weight = self.active_weight(channels)
         bias = None if self.bias is None else self.bias[: weight.shape[0]]
         if self._mixed:
-            mixed = {name: mixture for name, mixture in self._mixed.items() if name == "outputs" or not self.depthwise}
-            weight, bias = mixed_weights(mixed, weight, bias)
+            weight, bias = mixed_channels(self._mixed, weight, bias, depthwise=self.depthwise)
         groups = channels if self.depthwise else 1
         return conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
         refuse_mixtures(self._mixed)
-        conv = nn.utils.skip_init(
-            nn.Conv2d,
-            self.active_in,
-            self.active_out,
-            self.active_kernel,
-            self.stride,
-            self.active_kernel // 2,
+        conv = plain_conv2d(
+            self.active_weight(self.active_in),
+            None if self.bias is None else self.bias[: self.active_out],
+            stride=self.stride,
+            padding=self.active_kernel // 2,
             groups=self.active_in if self.depthwise else 1,
-            bias=self.bias is not None,
-            device=self.weight.device,
-            dtype=self.weight.dtype,
         )
-        conv.weight.copy_(self.active_weight(self.active_in))
-        if self.bias is not None:
-            conv.bias.copy_(self.bias[: self.active_out])
         return conv.train(self.training)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
+from search_spaces.elastic.conv import mixed_channels, plain_conv2d
 from search_spaces.elastic.layer import Elastic
-from search_spaces.elastic.mixing import centre_factors, mixed_weights, refuse_mixtures
+from search_spaces.elastic.mixing import centre_factors, refuse_mixtures
 from search_spaces.kernels.conv2d import conv2d
 from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
 
@@ -79,8 +80,7 @@ class CroppedConv2d(Elastic):
             if bias is not None:  # every kernel has its centre
                 bias = bias * factors[self.active_kernel // 2, self.active_kernel // 2]
         if self._mixed:
-            mixed = {name: mixture for name, mixture in self._mixed.items() if name == "outputs" or not self.depthwise}
-            weight, bias = mixed_weights(mixed, weight, bias)
+            weight, bias = mixed_channels(self._mixed, weight, bias, depthwise=self.depthwise)
         return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,20 +92,12 @@ class CroppedConv2d(Elastic):
     def extract(self) -> nn.Module:
         refuse_mixtures(self._mixed)
         weight, bias = self._active_weights(self.active_in)
-        conv = nn.utils.skip_init(
-            nn.Conv2d,
-            self.active_in,
-            self.active_out,
-            self.active_kernel,
-            self.stride,
-            self._active_padding(),
-            self.dilation,
+        conv = plain_conv2d(
+            weight,
+            bias,
+            stride=self.stride,
+            padding=self._active_padding(),
+            dilation=self.dilation,
             groups=self.active_in if self.depthwise else 1,
-            bias=bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
         )
-        conv.weight.copy_(weight)
-        if bias is not None:
-            conv.bias.copy_(bias)
         return conv.train(self.training)
