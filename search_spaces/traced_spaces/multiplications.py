@@ -76,6 +76,14 @@ def _einsum(node: fx.Node, ranks: Callable[[fx.Node], int]) -> list[Product]:
     return [tuple(lengths.values())]
 
 
+def _recurrent(node: fx.Node, ranks: Callable[[fx.Node], int]) -> list[Product]:
+    """Return one product for each matrix of a recurrent layer, which every step of every example is multiplied by."""
+    inputs, weights = _argument(node, 0), node.args[2]
+    assert isinstance(weights, Sequence)
+    steps = _all(inputs, ranks)[:-1]
+    return [steps + _all(one, ranks) for one in weights if isinstance(one, fx.Node) and ranks(one) == 2]
+
+
 def _argument(node: fx.Node, place: int) -> fx.Node:
     found = node.args[place]
     assert isinstance(found, fx.Node)
@@ -90,4 +98,5 @@ _COUNTED: dict[str, Callable[[fx.Node, Callable[[fx.Node], int]], list[Product]]
     **dict.fromkeys(("addmm", "baddbmm"), _matrices(1)),
     "scaled_dot_product_attention": _attention,
     "einsum": _einsum,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
 }

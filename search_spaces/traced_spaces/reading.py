@@ -116,8 +116,7 @@ def _traced(source: Source, sides: tuple[int, ...]) -> Traced:
     Raises:
         FieldError: The network cannot be traced, does not run at one of the sides, or its groups are not proven.
     """
-    if isinstance(source, OfImages):
-        source.check()
+    source.check()
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             traced = trace(source.module().eval(), source.example(), sides=sides)

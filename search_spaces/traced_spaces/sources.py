@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from search_spaces.errors import FieldError
 
@@ -160,6 +161,25 @@ class GivenModule:
     @property
     def name(self) -> str:
         return type(self.network).__name__
+
+    def check(self) -> None:
+        """Refuse a network that cannot be copied.
+
+        Raises:
+            FieldError: Says why.
+        """
+        fresh = [name for name, tensor in self.network.named_parameters() if isinstance(tensor, UninitializedParameter)]
+        if fresh:
+            raise FieldError(
+                "model", f"{self.name} has no weights yet, such as {fresh[0]}: call it on an example first"
+            )
+        try:
+            deepcopy(self.network)
+        except Exception as error:
+            hint = "; weight_norm is that of torch.nn.utils.parametrizations" if "weight_norm" in str(error) else ""
+            raise FieldError(
+                "model", f"{self.name} cannot be copied ({_first_line(error).partition('.  ')[0]}){hint}"
+            ) from error
 
     def module(self) -> nn.Module:
         return deepcopy(self.network).to(torch.get_default_device())

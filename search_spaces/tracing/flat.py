@@ -1,10 +1,14 @@
 """The flat graph of a network: regions of other modes inlined, tensors under the names of the checkpoint."""
 
 import copy
+import io
 import operator
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -57,19 +61,32 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     refuse_multiples(module, example)
     # Never written to: memory that is only reserved.
     inputs = tuple(tensor.new_empty(BATCH, *tensor.shape[1:]) for tensor in example)
+    twin = copied(module)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # the exporter prints the graph where it fails
             warnings.simplefilter("ignore")  # of tables that the copy keeps, which is thrown away
-            program = torch.export.export(copied(module), inputs, strict=False)
+            program = torch.export.export(twin, inputs, strict=False)
     except Exception as error:  # The exporter fails in many ways, and each means the same.
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise TraceError(f"the network cannot be exported as a graph: {said[0]}") from error
+        raise TraceError(f"the network cannot be exported as a graph: {said(error)}") from error
     writer = Writer(program, module)
     graph, shapes = writer.graph, writer.shapes
     state = module.state_dict(keep_vars=True)
     folded = fold_creations(graph, shapes)
     constants = {**writer.constants, **folded}
     return Flat(graph, {**state, **constants}, frozenset(constants), shapes, first_names({**state, **constants}))
+
+
+def said(error: Exception) -> str:
+    """Return in one line what the exporter says, and the line of the network at which it stopped."""
+    if type(error).__name__ == "GuardOnDataDependentSymNode":
+        text = "what it computes next depends on the values of its input"
+    else:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    library = str(Path(torch.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(library)]
+    last = frames[-1] if frames else None
+    inside = last is not None and Path(last.filename) != Path(__file__)
+    return f"{text} (line {last.lineno} of {Path(last.filename).name})" if last is not None and inside else text
 
 
 def refuse_multiples(module: nn.Module, example: tuple[Tensor, ...]) -> None:

@@ -12,6 +12,7 @@ from search_spaces.tracing.walk import Value, Walk
 UNUSED = "a tensor that the network does not use"
 INERT = "no weight follows it"
 SINGLE = "a single unit"
+UNSEEN = "a part of a tensor that the network does not use"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def places_of(walk: Walk) -> list[Place]:
     """Return every dimension with a free index: first those of tensors in the order of the checkpoint."""
     scopes = {node.name: str(node.meta.get("scope", "")) for node in walk.flat.graph.nodes}
     tensors = [(name, True, walk.tensors[name], name.rpartition(".")[0]) for name in walk.flat.tensors]
-    nodes = [(n, False, value, scopes[n]) for n, value in walk.values.items() if isinstance(value, Value)]
+    operations = {node.name for node in walk.flat.graph.nodes if node.op != "get_attr"}
+    values = [(name, value) for name, value in walk.values.items() if name in operations]
+    nodes = [(name, False, value, scopes[name]) for name, value in values if isinstance(value, Value)]
     found = []
     for name, is_tensor, value, scope in [*tensors, *nodes]:
         for dimension, labels in enumerate(value.dims):
@@ -71,16 +74,18 @@ def places_of(walk: Walk) -> list[Place]:
 def families_of(walk: Walk, places: list[Place]) -> list[Family]:
     """Return classes that stand at the same places, equally often, together; in the order of the checkpoint."""
     mark = np.zeros(walk.labels.count, dtype=np.uint64)
-    on_tensor = np.zeros(walk.labels.count, dtype=bool)
+    on_tensor, seen = np.zeros(walk.labels.count, dtype=bool), np.zeros(walk.labels.count, dtype=np.int64)
     for number, place in enumerate(places):
         roots, counts = np.unique(place.labels, return_counts=True)
         mark[roots] = mark[roots] * np.uint64(6364136223846793005) + mixed(number, counts)
         if place.is_tensor and place.name not in walk.flat.constants:
             on_tensor[roots] = True
+        seen[roots] += not place.is_tensor or walk.flat.same[place.name] == place.name
     present = np.unique(np.concatenate([place.labels for place in places])) if places else np.zeros(0, dtype=np.int64)
     free = present[walk.labels.why[present] == 0]
     walk.labels.pin(free[~on_tensor[free]], INERT)
-    free = free[on_tensor[free]]
+    walk.labels.pin(free[on_tensor[free] & (seen[free] == 1)], UNSEEN)
+    free = free[on_tensor[free] & (seen[free] > 1)]
     order: dict[int, list[int]] = {}
     for root in free:
         order.setdefault(int(mark[root]), []).append(int(root))

@@ -1,11 +1,12 @@
 """Operations as functions of a list of registers, so that a forward pass is a loop without names."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from search_spaces.elastic.graph.literals import Batch, Call, aten
 from search_spaces.kernels.conv2d import conv2d
@@ -73,25 +74,49 @@ def function_of(target: Any) -> Callable[..., Any]:
     return FUNCTIONS.get(target, target)
 
 
-class InFullPrecision:
-    """A function that autocast does not reach: numbers of 16 bits become those of 32.
+@dataclass(frozen=True)
+class Region:
+    """A region of the graph with a precision of its own.
+
+    Args:
+        device: Kind of device that it is for. Networks are traced on the processor: `cpu` stands for any.
+        dtype: Type of the numbers where autocast is on; None for the usual one.
+        enabled: Whether autocast is on.
+    """
+
+    device: str
+    dtype: torch.dtype | None
+    enabled: bool
+
+
+class InRegion:
+    """A function, or a layer, that runs in the precision of its region whatever is set around the network.
+
+    Where the region switches autocast off, numbers of 16 bits become those of 32.
 
     Args:
         function: The function.
+        region: The region.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.__name__ = getattr(function, "__name__", "function") + "_in_full_precision"
+    def __init__(self, function: Callable[..., Any], region: Region) -> None:
+        self.function, self.region = function, region
+        self.__name__ = getattr(function, "__name__", "function") + "_in_own_precision"
         self.__module__ = __name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function gives."""
-        device = next((one.device.type for one in args if isinstance(one, Tensor)), "cpu")
-        if not torch.is_autocast_enabled(device):
+        device, region = next((one.device.type for one in args if isinstance(one, Tensor)), "cpu"), self.region
+        is_as_around = not region.enabled and not torch.is_autocast_enabled(device)
+        if is_as_around or region.device not in ("cpu", device):
             return self.function(*args, **kwargs)
-        with torch.autocast(device, enabled=False):
-            return self.function(*[_wide(one) for one in args], **kwargs)
+        with torch.autocast(device, dtype=region.dtype if region.enabled else None, enabled=region.enabled):
+            return self.function(*(args if region.enabled else map(_wide, args)), **kwargs)
+
+
+def run_in_region(layer: nn.Module, x: Tensor, device: str, dtype: torch.dtype | None, enabled: bool) -> Any:
+    """Return what a layer makes of its input in the precision of its region."""
+    return InRegion(layer, Region(device, dtype, enabled))(x)
 
 
 def _wide(value: Any) -> Any:
@@ -101,10 +126,10 @@ def _wide(value: Any) -> Any:
     return value.float() if narrow else value
 
 
-def is_full_precision(node: fx.Node) -> bool:
-    """Return whether a node lies in a region that switches autocast off."""
+def region_of(node: fx.Node) -> Region | None:
+    """Return the region of own precision that a node lies in; None where there is none."""
     region = node.meta.get("autocast")
-    return region is not None and not region[2]
+    return None if region is None else Region(*region)
 
 
 def compiled(call: Call, out: int, slots: Slots) -> Run:
@@ -200,10 +225,18 @@ def _reader(value: Any, slots: Slots) -> Callable[[Registers], Any] | None:
 
 def result(value: Any, slots: Slots) -> Callable[[Registers], Any]:
     """Return what reads the output of the network from the registers."""
-    reader = _reader(value, slots)
-    if isinstance(value, tuple):
-        return lambda r: tuple(reader(r)) if reader is not None else value
     if isinstance(value, dict):
         parts = {name: result(one, slots) for name, one in value.items()}
         return lambda r: {name: read(r) for name, read in parts.items()}
+    if isinstance(value, list | tuple):
+        reads = [result(one, slots) for one in value]
+        return lambda r: like(value, [read(r) for read in reads])
+    reader = _reader(value, slots)
     return reader if reader is not None else lambda r: value
+
+
+def like(value: Any, items: list[Any]) -> Any:
+    """Return items as a list or tuple, as a value is one."""
+    if isinstance(value, list):
+        return items
+    return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

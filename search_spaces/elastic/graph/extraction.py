@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from search_spaces.blocks import Resize
 from search_spaces.elastic.graph.active import Active
-from search_spaces.elastic.graph.calls import InFullPrecision, function_of, is_full_precision
+from search_spaces.elastic.graph.calls import InRegion, function_of, like, region_of, run_in_region
 from search_spaces.elastic.graph.fresh import first_values
 from search_spaces.elastic.graph.layers import DROPOUT_LAYERS, LAYERS, DropPath, Tensors, activation_of, filled, pool_of
 from search_spaces.elastic.graph.literals import Batch, Call, aten
@@ -217,14 +217,18 @@ class Extraction:
         """Write the call of a module."""
         if module is not None:
             self._modules[path] = module
-        given = self._cropped(self._value(call.args[0]), call.crop)
-        self._new[node] = self.graph.create_node("call_module", path, (given,), name=node.name)
+        given, region = self._cropped(self._value(call.args[0]), call.crop), region_of(node)
+        if region is None:
+            self._new[node] = self.graph.create_node("call_module", path, (given,), name=node.name)
+        else:
+            args = (self.graph.get_attr(path), given, *astuple(region))
+            self._new[node] = self.graph.create_node("call_function", run_in_region, args, name=node.name)
 
     def _function(self, node: fx.Node, call: Call) -> None:
         """Write the call of a function."""
-        function = function_of(call.function)
-        if is_full_precision(node):
-            function = InFullPrecision(function)
+        function, region = function_of(call.function), region_of(node)
+        if region is not None:
+            function = InRegion(function, region)
         args = [self._value(one) for one in call.args]
         if call.crop:
             args[0] = self._cropped(args[0], call.crop)
@@ -246,7 +250,7 @@ class Extraction:
             return self._device_node()
         if isinstance(value, dict):
             return {name: self._value(one) for name, one in value.items()}
-        return type(value)(map(self._value, value)) if type(value) in (list, tuple) else value
+        return like(value, [*map(self._value, value)]) if isinstance(value, list | tuple) else value
 
     def _multiple(self, factor: int) -> fx.Node:
         """Return a multiple of the batch of the input."""

@@ -13,11 +13,11 @@ from search_spaces.elastic.graph.calls import (
     BATCH_SLOT,
     DEVICE_SLOT,
     FIRST_SLOT,
-    InFullPrecision,
+    InRegion,
     Run,
     compiled,
     function_of,
-    is_full_precision,
+    region_of,
     result,
 )
 from search_spaces.elastic.graph.literals import Call
@@ -154,9 +154,9 @@ class Program:
             given: Any = node.args
             owner = self.parts.modules(str(node.meta.get("scope", "")))
             return dropout_run(DROPOUTS[node.target], owner, given[1], (slots(given[0]), out))
-        call = active.call(node)
-        if is_full_precision(node):
-            call = Call(InFullPrecision(function_of(call.function)), call.args, call.kwargs, call.crop)
+        call, region = active.call(node), region_of(node)
+        if region is not None:
+            call = Call(InRegion(function_of(call.function), region), call.args, call.kwargs, call.crop)
         return compiled(call, out, slots)
 
     def _norm(self, node: fx.Node, active: Active) -> Run:

@@ -29,6 +29,13 @@ def matmul(call: Call) -> Result:
     return result
 
 
+def dot(call: Call) -> Result:
+    """Tie two vectors, whose product is one number."""
+    left, right = call.inputs
+    call.labels.merge(left.dims[0], right.dims[0])
+    return call.result([])
+
+
 def tie_batch(call: Call, parts: Sequence[Sequence[Labels]], attention: bool) -> list[Labels]:
     """Tie leading dimensions; those of a product of two values that follow from the input are noted as heads."""
     tied = list(broadcast(call, [Value(tuple(dims)) for dims in parts]).dims) if any(parts) else []
@@ -82,5 +89,6 @@ RULES: Mapping[str, Rule] = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "__matmul__"), matmul),
     "scaled_dot_product_attention": attention,
+    **dict.fromkeys(("dot", "vdot"), dot),
     "einsum": einsum,
 }

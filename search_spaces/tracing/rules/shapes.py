@@ -34,6 +34,15 @@ def transpose(call: Call) -> Result:
     return moved(value, order)
 
 
+def movedim(call: Call) -> Result:
+    """Move some dimensions to other places; the rest keeps its order."""
+    value, rank = call["self"], len(call["self"].dims)
+    pairs = [[item] if isinstance(item, int) else list(item) for item in (call["source"], call["destination"])]
+    source, target = ([place % rank for place in places] for places in pairs)
+    rest = iter(place for place in range(rank) if place not in source)
+    return moved(value, [source[target.index(place)] if place in target else next(rest) for place in range(rank)])
+
+
 def unsqueeze(call: Call) -> Result:
     """Add a dimension of size 1."""
     value, dims = call["self"], list(call["self"].dims)
@@ -145,7 +154,8 @@ def diagonal_positions(call: Call) -> Result:
 
 RULES: Mapping[str, Rule] = {
     "permute": permute,
-    **dict.fromkeys(("transpose", "t", "swapaxes", "numpy_T"), transpose),
+    **dict.fromkeys(("transpose", "t", "swapaxes", "swapdims", "numpy_T", "mT", "mH", "adjoint"), transpose),
+    **dict.fromkeys(("movedim", "moveaxis"), movedim),
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
     "expand": expand,

@@ -52,6 +52,15 @@ def pad(call: Call) -> Result:
     return Value(tuple(dims), value.batch, value.live)
 
 
+def sampled(call: Call) -> Result:
+    """Pass channels through an image that is read at the places of a grid [B, H, W, 2]."""
+    value = call["input"]
+    call.walk.pin(call["grid"], PIXELS)
+    for labels in value.dims[2:]:
+        call.labels.pin(labels, PIXELS)
+    return call.result([*value.dims[:2], *[None] * (len(value.dims) - 2)])
+
+
 def windows_as_channels(call: Call) -> Result:
     """Label the rows of an image's windows [B, C * positions, windows] by their channel."""
     value, kernel = call["self"], call["kernel_size"]
@@ -75,17 +84,22 @@ def windows_along(call: Call) -> Result:
 
 
 POOLS = """
-adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d avg_pool1d
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+adaptive_max_pool3d avg_pool1d upsample_nearest3d upsample_trilinear3d _upsample_nearest_exact1d
 avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices lp_pool2d upsample_nearest1d
 upsample_nearest2d upsample_bilinear2d upsample_bicubic2d upsample_linear1d _upsample_bilinear2d_aa
-_upsample_bicubic2d_aa _upsample_nearest_exact2d
+_upsample_bicubic2d_aa _upsample_nearest_exact2d _upsample_nearest_exact3d
 """
 
-PADS = "pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"
+PADS = """
+pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+replication_pad3d
+"""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(POOLS.split(), positions),
     **dict.fromkeys(PADS.split(), pad),
+    "grid_sampler": sampled,
     "im2col": windows_as_channels,
     "col2im": windows_to_image,
     "unfold": windows_along,

@@ -26,7 +26,7 @@ NETWORKS = {
     "tied": (networks.Tied, (6,)),
     "blurred": (networks.Blurred, (3, 8, 8)),
     "standardised": (networks.StandardisedNetwork, (3, 8, 8)),
-    "full precision": (networks.FullPrecision, (4, 6)),
+    "own precisions": (networks.OwnPrecisions, (3, 8, 8)),
 }
 _TRACES: dict[str, Traced] = {}
 
@@ -250,13 +250,45 @@ def test_mixtures_are_refused(convolutional: ElasticGraph):
             convolutional.activate({decision: {1: 0.5, 4: 0.5}})
 
 
-def test_autocast_does_not_reach_regions_that_switch_it_off():
-    given = traced("full precision")
-    original, network, x = deepcopy(given.module), elastic(given), example("full precision")
-    with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(network(x), original(x), rtol=0, atol=0)
-        torch.testing.assert_close(network.extract()(x), original(x), rtol=0, atol=0)
+def test_regions_keep_their_precision_under_another_one():
+    given = traced("own precisions")
+    original, network, x = deepcopy(given.module), elastic(given), example("own precisions")
+    for around in (True, False):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=around):
+            assert torch.equal(network(x), original(x))
+            assert torch.equal(network.extract()(x), original(x))
+    network.activate({"conv.weight": 2, "stem.weight": 1})
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        active, plain = network(x), network.extract()
+        assert torch.equal(plain(x), active)
+    kinds = {type(plain.get_submodule(path)) for path in ("conv", "bn")}
+    assert kinds == {nn.Conv2d, nn.BatchNorm2d}
+    seen: list[str] = []
+    plain.get_submodule("conv").register_forward_hook(lambda *_: seen.append("conv"))
+    assert plain(x).shape == active.shape
+    assert seen
     assert initialised(network.extract()) is not None
+
+
+def test_outputs_keep_their_form():
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.other = nn.Linear(6, 8), nn.Linear(8, 5), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Any:
+            x = self.stem(x)
+            return {"classes": self.one(x), "rest": [self.other(x), (x.mean(1), None)]}
+
+    module, x = Heads(), torch.randn(3, 6)
+    given = trace(module, (x,))
+    network = elastic(given)
+    for output in (network(x), network.extract()(x)):
+        assert [type(part) for part in (output, output["rest"], output["rest"][1])] == [dict, list, tuple]
+        assert output["rest"][1][1] is None
+        assert torch.equal(output["classes"], module(x)["classes"])
+    network.activate({"stem.weight": 1})
+    assert network.extract()(x)["rest"][1][0].shape == (3,)
 
 
 def test_extracted_networks_can_be_exported(convolutional: ElasticGraph):

@@ -199,19 +199,22 @@ class StandardisedNetwork(nn.Module):
         return self.head(F.silu(self.conv2(F.silu(self.conv1(x)))).mean((2, 3)))
 
 
-class FullPrecision(nn.Module):
-    """A product that is taken outside of autocast."""
+class OwnPrecisions(nn.Module):
+    """A convolution and a product outside of autocast, and a convolution in 16 bits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 5)
+        self.stem, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 5)
+        self.conv, self.bn, self.narrow = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         with torch.autocast(x.device.type, enabled=False):
-            wide = x.float()
-            x = (wide @ wide.transpose(-2, -1)) @ wide
-        return self.head(x)
+            x = F.relu(self.bn(self.conv(x.float())))
+            x = (x @ x.transpose(-2, -1)) @ x
+        with torch.autocast(x.device.type, torch.bfloat16):
+            x = self.narrow(x)
+        return self.head(x.float().mean((2, 3)))
 
 
 def elastic(traced: Traced, **more: Any) -> ElasticGraph:

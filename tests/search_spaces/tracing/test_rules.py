@@ -254,3 +254,31 @@ def test_weights_that_the_network_does_not_use_stay():
         0: "a tensor that the network does not use",
         1: "a tensor that the network does not use",
     }
+
+
+class Rows(nn.Module):
+    """A table of positions of which only the first rows are read, moved dimensions, and a weight norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(9, 6))
+        self.stem, self.head = nn.utils.parametrizations.weight_norm(nn.Linear(3, 6)), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) + self.table[: x.shape[1]]
+        return self.head(x.movedim(1, -1).mT.mean(1))
+
+
+def test_rows_of_a_table_that_nothing_reads_are_no_group():
+    traced = proven(Rows(), 4, 3)
+    assert groups(traced) == {"table": ("hidden", 6)}
+    assert reasons(traced, "table") == {0: "a part of a tensor that the network does not use"}
+    places = [name for name, units in traced.tensors.items() if units[0] is not None]
+    assert places == [f"stem.{name}" for name in ("bias", *(f"parametrizations.weight.original{n}" for n in (0, 1)))]
+
+
+def test_an_image_that_is_read_at_the_places_of_a_grid_keeps_its_channels():
+    def turned(x: Tensor) -> Tensor:
+        return F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False)
+
+    assert groups(proven(Then(conv(3, 8), turned, conv(8, 2)), 3, 4, 4)) == {"first.weight": ("hidden", 6)}
