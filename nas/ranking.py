@@ -22,7 +22,7 @@ from search_spaces import Architecture
 from search_spaces.elastic import ElasticBatchNorm2d
 from supernets import Supernet, left_as_it_was
 from supernets.calibration import NormStatistics
-from supernets.device import computing
+from supernets.device import computing, send
 
 BatchNorm = Literal["batch", "calibrated"]
 OnChunk = Callable[[int, np.ndarray], None]
@@ -68,7 +68,7 @@ class RankingImages:
         if batch_size is not None:
             given = _equal(given, batch_size)
         return cls(
-            batches=[(_on(images, device), labels.to(device)) for images, labels in given],
+            batches=[(_on(images, device), send(labels, device)) for images, labels in given],
             calibration=[_on(images, device) for images in calibration],
         )
 
@@ -164,7 +164,7 @@ def _set_norms(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[
 
 
 def _on(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device).contiguous(memory_format=torch.channels_last)
+    return send(images, device).contiguous(memory_format=torch.channels_last)
 
 
 def _equal(batches: Sequence[tuple[Tensor, Tensor]], batch_size: int) -> list[tuple[Tensor, Tensor]]:

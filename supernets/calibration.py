@@ -105,9 +105,15 @@ def calibrated_subnet(
 def require_calibrated(model: nn.Module) -> None:
     """Refuse a subnet whose batch norms still carry the statistics shared by all subnets.
 
+    The host waits for the device once.
+
     Raises:
         ValueError: A batch norm was neither calibrated nor trained since the subnet was extracted.
     """
-    for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not int(module.get_buffer("num_batches_tracked")):
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    if not norms:
+        return
+    seen = torch.stack([norm.get_buffer("num_batches_tracked") for norm in norms.values()]).tolist()
+    for name, batches in zip(norms, seen, strict=True):
+        if not batches:
             raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before judging the network")

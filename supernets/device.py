@@ -52,8 +52,8 @@ def judging(network: nn.Module) -> Iterator[None]:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on the device; to CUDA through pinned memory, so that the CPU does not wait."""
-    if device.type == "cuda":
+    """Return the tensor on the device; from the CPU to CUDA through pinned memory, so that the CPU does not wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 

@@ -187,6 +187,8 @@ def _line(kind: str, event: Event) -> str:
         return f"search ended: {event['reason']}"
     if kind in ("check", "space"):
         return "\n".join(event["lines"])
+    if kind == "capture":
+        return str(event["message"])
     return f"warning: {event.get('message', '')}" if kind == "warning" else ""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import FieldError
@@ -21,6 +22,7 @@ from supernets.tasks.task import Batch, Metric, Resolution, Task
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor, nn
 
 METRICS = {
@@ -194,10 +196,17 @@ class Classification(Task):
 
     def _weights(self, labels: Tensor) -> Tensor:
         """Return the weight of the class of each example [B]."""
-        import torch
-
         assert self.class_weights is not None
-        return torch.tensor(self.class_weights).to(labels.device, non_blocking=True)[labels.long()]
+        return _on_device(self.class_weights, labels.device).index_select(0, labels.long())
+
+
+@lru_cache(maxsize=8)
+def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return class weights as a tensor; it is copied to a device once, and later steps do not wait for it."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor(weights, device=device)
 
 
 def _balanced(counts: Sequence[int] | None) -> tuple[float, ...]:

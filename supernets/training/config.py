@@ -11,6 +11,8 @@ from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
 _SCHEDULES = ("whole", "progressive_shrinking", "adapted")
+Capture = Literal["auto", "on", "off"]
+_CAPTURE = ("auto", "on", "off")
 _ADAPT_NEEDS = "left out unless schedule is adapted"
 _TEACHER_NEEDS = "the name of a network, or null; null where the supernet is split"
 _CHECKPOINT_NEEDS = "null unless teacher is a model of timm"
@@ -19,7 +21,7 @@ _CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
 
 _MOST = {"epochs": 10.0**6, "batch_size": 10**6, "lr": 1e9, "weight_decay": 1e6, "clip_norm": 1e12, "kd_weight": 1e6}
-_MOST |= {"lr_end": 1e9, "subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
+_MOST |= {"capture_gb": 1e6, "lr_end": 1e9, "subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,11 @@ class TrainConfig:
         own_kernels: Whether CUDA computes depthwise and 1x1 convolutions of elastic layers, and of networks that are
             calibrated and judged, in ways that need no compilation for new shapes; else by cuDNN. Latency is always
             that of plain layers.
+        capture: Whether CUDA records the passes of operations and blocks as graphs, once for each of their settings,
+            and replays them, so that small networks do not wait for the launches of kernels: `auto` where a short trial
+            in the first steps shows that it saves time, `on` or `off`.
+        capture_gb: Most memory of recorded passes in GiB; half of what is free on the device at the start where that
+            is less.
         max_rollbacks: How often a diverging run is rolled back with half the rate before it is given up.
         checkpoint_every_s: Seconds between checkpoints.
     """
@@ -103,6 +110,8 @@ class TrainConfig:
     teacher_checkpoint: str | None = None
     bf16: bool = True
     own_kernels: bool = True
+    capture: Capture = "auto"
+    capture_gb: float = 8.0
     max_rollbacks: int = 5
     checkpoint_every_s: float = 30.0
 
@@ -130,6 +139,8 @@ class TrainConfig:
             ("kd_weight", self.kd_weight >= 0, "0 or more"),
             ("teacher", self.teacher is None or (bool(self.teacher) and self.split is None), _TEACHER_NEEDS),
             ("teacher_checkpoint", self.teacher_checkpoint is None or self.teacher is not None, _CHECKPOINT_NEEDS),
+            ("capture", self.capture in _CAPTURE, "auto, on or off"),
+            ("capture_gb", self.capture_gb > 0, "more than 0"),
             ("max_rollbacks", self.max_rollbacks >= 0, "0 or more"),
             ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
         ]

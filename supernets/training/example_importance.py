@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supernets.device import send
 from supernets.streams import EXAMPLE_ORDER
 from supernets.training.distributed import Processes
 
@@ -104,7 +105,7 @@ class ExampleImportance:
             weights: Tensor | None = None
             if self.weighted:
                 p = np.full(self.count, 1 / self.count) if self.probabilities is None else self.probabilities
-                weights = torch.from_numpy(1 / (self.count * p[order])).float().to(self.device)
+                weights = send(torch.from_numpy(1 / (self.count * p[order])).float(), self.device)
             self._of_epoch = epoch, torch.from_numpy(order.astype(np.int64)), weights
         return self._of_epoch[1:]
 

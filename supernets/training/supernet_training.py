@@ -13,6 +13,7 @@ from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
 from supernets.training.adaptation import Adaptation
 from supernets.training.balanced_examples import BalancedExamples, groups_of
+from supernets.training.capture.capturing import capturing
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
@@ -88,6 +89,7 @@ def train(
             adaptation=Adaptation(
                 config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
             ),
+            capturing=capturing(supernet, config, observer) if processes.world_size == 1 else None,
             external=teacher,
         )
     run = Run(

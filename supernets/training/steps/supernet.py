@@ -9,6 +9,7 @@ under old versions of torch, momentum and weight decay moved them as well.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
 from supernets.training.adaptation import Adaptation
 from supernets.training.balanced_examples import BalancedExamples
+from supernets.training.capture.capturing import Capturing
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
@@ -45,6 +47,7 @@ class SupernetStep(Step):
         balanced: Shows every class equally often; None for another order.
         optimizer_state: Momentum to begin with, of a network with the same parameters.
         adaptation: What follows a phase that adapts the largest network; needed where there is one.
+        capturing: Replays recorded passes of the supernet; None to run everything as it is.
         external: A network that is the teacher of all phases, on the device, in evaluation mode; None where the
             supernet makes its own teacher, if any.
     """
@@ -58,6 +61,7 @@ class SupernetStep(Step):
     balanced: BalancedExamples | None = None
     optimizer_state: Mapping[str, Any] | None = None
     adaptation: Adaptation | None = None
+    capturing: Capturing | None = None
     external: nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +88,7 @@ class SupernetStep(Step):
             self.teacher = self._copy()
         if self.phase.sort:
             sort_channels(self.supernet, self.phase.trained_widths)
+        self._forget_passes()
         if index == 0 or self.phase.fresh_optimizer:
             self._fresh_optimizer(self.optimizer_state if index == 0 else None)
         self._fresh_average()
@@ -95,8 +100,14 @@ class SupernetStep(Step):
         if not self.phase.adapts or self.adaptation is None:
             return {}
         event = self.adaptation.finish(self.supernet)
+        self._forget_passes()
         self._fresh_optimizer(None)  # momentum belongs to units
         return event
+
+    def _forget_passes(self) -> None:
+        """Drop recorded passes, since weights may lie elsewhere from now on, and other architectures run."""
+        if self.capturing is not None:
+            self.capturing.forget()
 
     def _enter(self, index: int) -> None:
         """Take a phase as the one that is trained; the statistics of norms belong to whom it trains alone."""
@@ -150,6 +161,10 @@ class SupernetStep(Step):
 
     def __call__(self, batch: Batch, moment: Moment) -> Tensor:
         """Train the architectures of one step together; return their mean loss."""
+        with nullcontext() if self.capturing is None else self.capturing.step():
+            return self._train(batch, moment)
+
+    def _train(self, batch: Batch, moment: Moment) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = moment.lr
         architectures = self.phase.sampler.draw(moment.generator)
@@ -214,6 +229,8 @@ class SupernetStep(Step):
     def _output(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         on_cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=on_cuda and self.config.bf16):
+            if self.capturing is not None and network is self.supernet:
+                return self.capturing.output(network, inputs).to(self.dtype)
             return network(*inputs).to(self.dtype)
 
     # ---- state ----------------------------------------------------------------------------------------------------
@@ -247,6 +264,7 @@ class SupernetStep(Step):
             self.teacher = self._copy()
             self.teacher.network.load_state_dict(state["teacher"])
         self.supernet.network.load_state_dict(state["supernet"])
+        self._forget_passes()
         self._fresh_optimizer(state["optimizer"])
         self._fresh_average()
         if self.average is not None:
