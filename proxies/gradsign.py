@@ -27,10 +27,10 @@ class GradSign(Proxy):
     reduction: Literal["sum", "mean"] = "sum"
 
     def __call__(self, passes: Passes) -> Score:
-        layers = dict.fromkeys(passes.weights, 0.0)
-        for name, total in sign_sums(passes).items():
-            layers[name] = float(total)
-        value = sum(layers.values())
+        totals = sign_sums(passes)
+        found = torch.stack(list(totals.values())).tolist() if totals else []
+        layers = dict.fromkeys(passes.weights, 0.0) | dict(zip(totals, found))
+        value = sum(layers.values(), 0.0)
         if self.reduction == "mean":
             sizes = {name: weight.numel() for name, weight in passes.weights.items()}
             layers = {name: total / sizes[name] for name, total in layers.items()}
@@ -43,18 +43,18 @@ def sign_sums(passes: Passes) -> dict[str, torch.Tensor]:
     samples = len(passes.batch)
     chunk = max(1, min(samples, CHUNK_NUMBERS // passes.batch.numbers))
     sums: list[torch.Tensor] = []
-    names: list[str] = []
+    layers: list[tuple[str, ...]] = []
     for start in range(0, samples, chunk):
         pieces = passes.sample_gradients(slice(start, start + chunk), "loss")
-        for i, (name, piece) in enumerate(pieces):
-            signs = piece.sign_().sum(0)
+        for i, (names, piece) in enumerate(pieces):
+            signs = piece.sign_().sum(1)
             if start == 0:
-                names.append(name)
+                layers.append(names)
                 sums.append(signs)
             else:
                 sums[i] += signs
     totals: dict[str, torch.Tensor] = {}
-    for name, signs in zip(names, sums):
-        total = signs.abs_().sum(dtype=torch.float64)
-        totals[name] = totals[name] + total if name in totals else total
+    for names, signs in zip(layers, sums):
+        for name, total in zip(names, signs.abs_().sum(1, dtype=torch.float64)):
+            totals[name] = totals[name] + total if name in totals else total
     return totals

@@ -35,9 +35,10 @@ class Nasi(Proxy):
 
     def __call__(self, passes: Passes) -> Score:
         squares: dict[str, torch.Tensor] = {}
-        for name, piece in passes.sample_gradients(slice(0, self.samples), "output"):
-            square = torch.linalg.vector_norm(piece, dtype=torch.float64).square()
-            squares[name] = squares[name] + square if name in squares else square
+        for names, piece in passes.sample_gradients(slice(0, self.samples), "output"):
+            found = torch.linalg.vector_norm(piece, dim=(1, 2), dtype=torch.float64).square()
+            for name, square in zip(names, found):
+                squares[name] = squares[name] + square if name in squares else square
         shares = torch.stack(list(squares.values())).tolist() if squares else []
         layers = dict.fromkeys(passes.weights, 0.0) | dict(zip(squares, shares))
         return Score(sum(shares), layers)

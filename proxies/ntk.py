@@ -68,7 +68,7 @@ def sample_kernel(passes: Passes, samples: int) -> Tensor:
     """Return the same with every sample normalised by itself, from one pass."""
     kernel = torch.zeros(samples, samples, dtype=torch.float64, device=passes.device)
     for _, piece in passes.sample_gradients(slice(0, samples), "output"):
-        together = piece.double()
+        together = piece.double().transpose(0, 1).flatten(1)
         kernel += together @ together.T
     return kernel
 

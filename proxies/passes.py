@@ -15,8 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.batch import Batch
-from proxies.recording import Recording, WeightCall
+from proxies.gathered_gradients import Use, alike, is_small, weight_gradients
+from proxies.recording import Alone, Recording, WeightCall
 from proxies.sample_gradients import weight_gradient_pieces
+from proxies.sample_norm import sample_norm, sample_norm_at_once
 from proxies.scores import ScoreError
 from proxies.twice_differentiable import TwiceDifferentiable
 
@@ -66,16 +68,26 @@ class Passes:
         needs: What will be asked for, so that it comes out of passes that are made anyway: `second_order`
             (`hessian_gradient`), `channel_products`.
         copy: Whether to work on a copy of the model.
+        gathered: Whether many small operations become few large ones, for devices where an operation takes longer to
+            start than to compute; None: on CUDA. Results are the same but for rounding.
     """
 
     def __init__(
-        self, model: nn.Module, batch: Batch, *, seed: int = 0, needs: frozenset[str] = frozenset(), copy: bool = True
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        seed: int = 0,
+        needs: frozenset[str] = frozenset(),
+        copy: bool = True,
+        gathered: bool | None = None,
     ) -> None:
-        self.model = _private(model, copy=copy)
-        self.weights = weight_layers(self.model)
-        if not self.weights:
+        first = next((module.weight for module in model.modules() if isinstance(module, WEIGHT_LAYERS)), None)
+        if first is None:
             raise ValueError("the model has no convolution and no linear layer, so there is nothing to score")
-        first = next(iter(self.weights.values()))
+        self.gathered = first.device.type == "cuda" if gathered is None else gathered
+        self.model = _private(model, copy=copy, channels_last=not self.gathered)
+        self.weights = weight_layers(self.model)
         self.batch = batch.to(first.device, first.dtype)
         self.device = first.device
         self.seed, self.needs = seed, needs
@@ -153,7 +165,7 @@ class Passes:
 
     # ---- every sample by itself -------------------------------------------------------------------------------------
 
-    def sample_gradients(self, samples: slice, cotangent: Cotangent) -> Iterator[tuple[str, Tensor]]:
+    def sample_gradients(self, samples: slice, cotangent: Cotangent) -> Iterator[tuple[tuple[str, ...], Tensor]]:
         """Yield gradients of each sample, as if it were the only one of its batch: batch norm by its own statistics.
 
         One forward pass and one backward pass to layer outputs; weight gradients follow from inputs and output
@@ -164,26 +176,22 @@ class Passes:
             cotangent: What is differentiated: the `loss` of each sample, or the sum of its `output`.
 
         Yields:
-            Name of a layer and the gradients of some of its weights [n, p]; all pieces of one layer in a row.
+            Names of L layers and the gradients of weights of each [L, n, p]: all weights where L is more than one,
+            else maybe some of them; all pieces of one layer in a row.
 
         Raises:
             ScoreError: A layer is used in a way that has no such gradient; it is named.
         """
-        trace = self.trace(self.batch.part(samples), input_gradients=False, each_alone=True)
-        target = (self.losses(trace.output, samples) if cotangent == "loss" else trace.output).sum()
-        self._require_recorded(trace, target)
-        calls = trace.differentiable
-        gradients = torch.autograd.grad(target, trace.edges, allow_unused=True)
-        by_layer: dict[str, list[tuple[WeightCall, Tensor]]] = {}
-        for call, gradient in zip(calls, gradients):
-            if gradient is not None:
-                by_layer.setdefault(call.layer, []).append((call, gradient))
-        del gradients, target, trace, calls
+        by_layer = self._uses(samples, cotangent)
+        if self.gathered:
+            single = [uses[0] for uses in by_layer.values() if len(uses) == 1 and is_small(uses[0])]
+            for together in alike(single):
+                names = tuple(call.layer for call, _ in together)
+                yield names, weight_gradients([by_layer.pop(name)[0] for name in names])
         for layer in [name for name in self.weights if name in by_layer]:
-            uses = by_layer.pop(layer)
-            pieces = [weight_gradient_pieces(call, gradient) for call, gradient in uses]
-            for together in zip(*pieces, strict=True):
-                yield layer, sum(together[1:], start=together[0])
+            pieces = [weight_gradient_pieces(call, gradient) for call, gradient in by_layer.pop(layer)]
+            for parts in zip(*pieces, strict=True):
+                yield (layer,), sum(parts[1:], start=parts[0]).unsqueeze(0)
 
     # ---- building blocks --------------------------------------------------------------------------------------------
 
@@ -229,7 +237,10 @@ class Passes:
             x.detach().clone().requires_grad_(input_gradients) if x.is_floating_point() else x for x in inputs
         )
         layers = {id(weight): name for name, weight in self.weights.items()}
-        recording = Recording(layers, each_alone=each_alone, signs=signs)
+        alone: Alone | None = None
+        if each_alone:
+            alone = sample_norm_at_once if self.gathered else sample_norm
+        recording = Recording(layers, alone=alone, signs=signs)
         # fused attention has no second derivative, and on CUDA its first one differs from run to run
         with recording, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             output = output_of(self.model, leaves)
@@ -276,6 +287,18 @@ class Passes:
             name: torch.zeros_like(weight) if gradient is None else gradient
             for (name, weight), gradient in zip(self.weights.items(), gradients)
         }
+
+    def _uses(self, samples: slice, cotangent: Cotangent) -> dict[str, list[Use]]:
+        """Return the uses of each weight on some samples, every sample by itself, with their output gradients."""
+        trace = self.trace(self.batch.part(samples), input_gradients=False, each_alone=True)
+        target = (self.losses(trace.output, samples) if cotangent == "loss" else trace.output).sum()
+        self._require_recorded(trace, target)
+        gradients = torch.autograd.grad(target, trace.edges, allow_unused=True)
+        by_layer: dict[str, list[Use]] = {}
+        for call, gradient in zip(trace.differentiable, gradients):
+            if gradient is not None:
+                by_layer.setdefault(call.layer, []).append((call, gradient))
+        return by_layer
 
     def _require_recorded(self, trace: Trace, target: Tensor) -> None:
         """Refuse a weight that takes part without a recorded call: it would silently count as unused."""
@@ -330,8 +353,12 @@ def weight_layers(model: nn.Module) -> dict[str, Tensor]:
     return weights
 
 
-def _private(model: nn.Module, *, copy: bool) -> nn.Module:
-    """Return a model of our own: batch norm in training mode, the rest in evaluation mode, nothing in place."""
+def _private(model: nn.Module, *, copy: bool, channels_last: bool) -> nn.Module:
+    """Return a model of our own: batch norm in training mode, the rest in evaluation mode, nothing in place.
+
+    On CUDA channels stay first: cuDNN compiles depthwise convolutions with channels last for every new shape, and each
+    network is scored once.
+    """
     model = deepcopy(model) if copy else model
     model.eval().requires_grad_(True)
     for module in model.modules():
@@ -339,7 +366,7 @@ def _private(model: nn.Module, *, copy: bool) -> nn.Module:
             module.train()
         if getattr(module, "inplace", False) is True:
             setattr(module, "inplace", False)  # noqa: B010 - not every module has it
-    if any(parameter.dim() == 4 for parameter in model.parameters()):
+    if channels_last and any(parameter.dim() == 4 for parameter in model.parameters()):
         model.to(memory_format=torch.channels_last)
     return model
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from proxies.sample_norm import sample_norm
 from proxies.scores import ScoreError
 
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
@@ -22,6 +21,7 @@ RELUS = (F.relu, F.relu6, F.leaky_relu, torch.relu, Tensor.relu, torch.relu_, Te
 _SMOOTH = (F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.celu, F.selu)
 _ACTIVATIONS = frozenset((*RELUS, *_SMOOTH))
 CONVOLUTION_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+Alone = Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]
 _STATISTICS = ("running_mean", "running_var")
 _SETTINGS = ("training", "momentum", "eps", "cudnn_enabled")
 BATCH_NORMS: dict[Callable[..., Any], tuple[str, ...]] = {
@@ -67,14 +67,14 @@ class Recording(TorchFunctionMode):
 
     Args:
         layers: Name of the owner of each weight, by identity of the weight.
-        each_alone: Normalise every sample by its own statistics where batch norm is in training mode, as if it were
-            the only one of its batch.
+        alone: How batch norm in training mode normalises every sample by its own statistics, as if it were the only
+            one of its batch; None: by those of the batch.
         signs: Whether the signs of what activations read are kept.
     """
 
-    def __init__(self, layers: Mapping[int, str], *, each_alone: bool = False, signs: bool = False) -> None:
+    def __init__(self, layers: Mapping[int, str], *, alone: Alone | None = None, signs: bool = False) -> None:
         super().__init__()
-        self.layers, self.each_alone, self.signs = layers, each_alone, signs
+        self.layers, self.alone, self.signs = layers, alone, signs
         self.calls: list[WeightCall] = []
         self._outputs: dict[int, tuple[int, Tensor]] = {}  # identity -> index of the call, and what keeps it alive
         self.foreign: list[str] = []
@@ -90,8 +90,8 @@ class Recording(TorchFunctionMode):
             kept.append((args[0].detach() > 0).movedim(1, -1).flatten(1))
         if args and id(args[0]) in self._outputs and _changes_in_place(func, kwargs):
             self._save(*self._outputs.pop(id(args[0])))
-        if self.each_alone and func in BATCH_NORMS:
-            return _normalised_alone(func, {**dict(zip(BATCH_NORMS[func], args)), **kwargs})
+        if self.alone is not None and func in BATCH_NORMS:
+            return _normalised_alone(self.alone, func, {**dict(zip(BATCH_NORMS[func], args)), **kwargs})
         out = func(*args, **kwargs)
         if func in CONVOLUTIONS:
             self._convolution(out, {**dict(zip(CONVOLUTION_ARGUMENTS, args)), **kwargs})
@@ -169,11 +169,11 @@ def _changes_in_place(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bo
     return bool(kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"
 
 
-def _normalised_alone(func: Callable[..., Any], call: dict[str, Any]) -> Tensor:
+def _normalised_alone(alone: Alone, func: Callable[..., Any], call: dict[str, Any]) -> Tensor:
     """Return the batch norm of each sample by itself."""
     if not call.get("training", False):
         return func(**call)
     x = call["input"]
     if x[0, 0].numel() == 1:
         raise ScoreError("batch norm of a single sample needs more than one value per channel, here there is one")
-    return sample_norm(x, call.get("weight"), call.get("bias"), call.get("eps", 1e-5))
+    return alone(x, call.get("weight"), call.get("bias"), call.get("eps", 1e-5))

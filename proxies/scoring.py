@@ -12,7 +12,13 @@ from proxies.scores import Score, ScoreError
 
 
 def score(
-    model: nn.Module, batch: Batch, proxies: Mapping[str, Proxy], *, seed: int = 0, copy: bool = True
+    model: nn.Module,
+    batch: Batch,
+    proxies: Mapping[str, Proxy],
+    *,
+    seed: int = 0,
+    copy: bool = True,
+    gathered: bool | None = None,
 ) -> dict[str, Score | ScoreError]:
     """Return scores of one model by several proxies, which share forward and backward passes.
 
@@ -23,6 +29,7 @@ def score(
         seed: Seed of every random draw; each proxy has a stream of its own, so that scores do not depend on the
             others beyond rounding: a second derivative that is asked for changes how the shared pass is computed.
         copy: Whether to work on a copy; without, `model` is used up.
+        gathered: See `Passes`.
 
     Returns:
         Name -> score, or the reason why there is none.
@@ -31,7 +38,7 @@ def score(
         ValueError: The model has no layer that could be scored.
     """
     needs = frozenset[str]().union(*(proxy.needs for proxy in proxies.values()))
-    passes = Passes(model, batch, seed=seed, needs=needs, copy=copy)
+    passes = Passes(model, batch, seed=seed, needs=needs, copy=copy, gathered=gathered)
     scores: dict[str, Score | ScoreError] = {}
     for name, proxy in proxies.items():
         try:

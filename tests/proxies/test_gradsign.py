@@ -41,8 +41,8 @@ def test_single_gradients_equal_autograd(name: str) -> None:
     squares = [fsum((g**2).sum().item() for g in layer) for layer in zip(*loop)]
     passes = Passes(model, classified(images, labels))
     found = dict.fromkeys(passes.weights, (0.0, 0.0))
-    for layer, piece in passes.sample_gradients(slice(None), "loss"):
-        assert len(piece) == len(images)
+    for (layer,), piece in passes.sample_gradients(slice(None), "loss"):
+        assert piece.shape[:2] == (1, len(images))
         found[layer] = (found[layer][0] + piece.sum().item(), found[layer][1] + (piece**2).sum().item())
     assert [total for total, _ in found.values()] == pytest.approx(sums, rel=1e-9, abs=1e-9)
     assert [square for _, square in found.values()] == pytest.approx(squares, rel=1e-9, abs=1e-12)
