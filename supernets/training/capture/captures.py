@@ -172,9 +172,8 @@ def _buffers_kept(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+        for buffer, before in buffers:
+            buffer.data.copy_(before)  # a pass that waits for its backward may have saved it, unchanged in the end
 
 
 def _put_back(own: dict[str, Any], forward: object) -> None:

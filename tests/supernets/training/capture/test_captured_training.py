@@ -55,13 +55,12 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     ("space", "settings"),
     [
         (cells(), {}),
-        (cells(), {"sampler": "fair"}),
         (cells(), {"sampler": "path_adaptive", "optimizer": "adamw", "lr": 1e-3, "ema_decay": 0.9}),
         (tiny_mobilenet(), {"sampler": "sandwich"}),
         (tiny_mobilenet(), {"schedule": "progressive_shrinking", "epochs": 4}),
         (tiny_mobilenet(dropout=0.3), {"subnets_per_step": 3}),
     ],
-    ids=["cells", "fair", "path_adaptive", "sandwich", "shrinking", "dropout"],
+    ids=["cells", "path_adaptive", "sandwich", "shrinking", "dropout"],
 )
 def test_captured_passes_change_no_bit_of_the_weights(space: Space, settings: dict[str, Any]) -> None:
     plain, _ = trained(space, False, **settings)
