@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces import Space
 from service import catalogue
-from service.catalogue import COST, OBJECTIVES, TASKS, suggestion
+from service.catalogue import OBJECTIVES, TASKS, suggestion
+from service.tables import COST
 from service.job.job import Job
 from service.job.validation import show
 

@@ -67,6 +67,14 @@ SPACES = {
         "ResNet-18, arXiv 1512.03385: 1.8 GMACs, 11,689,512 params in torchvision; smallest: ours, counted by hooks "
         "on the extracted network (tests/search_spaces/traced_spaces)",
     ),
+    "pooling": (
+        {},
+        36,
+        (270_906, 149_340_800),
+        (270_906, 18_596_480),
+        "Balanced Mixture of SuperNets, AutoML-Conf 2023: C(9, 2) positions, 270,906 params wherever they are; MACs: "
+        "ours, counted by hooks (tests/search_spaces/families/test_pooling.py)",
+    ),
     "conv_macro": (
         {},
         3**8,
