@@ -6,6 +6,8 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.calibration import calibrate, require_calibrated
+    from supernets.loading import load_supernet
+    from supernets.mixture import Mixture
     from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
     from supernets.supernet import Supernet, left_as_it_was
     from supernets.tasks import Classification, Metric, Task
@@ -13,18 +15,21 @@ if TYPE_CHECKING:
     from supernets.training.distributed import Processes, processes
     from supernets.training.few_shot import train_few_shot
     from supernets.training.loop import LoopConfig, Run, train_steps
+    from supernets.training.mixture_config import MixtureConfig
     from supernets.training.phases import Phase, phases, progressive_shrinking
     from supernets.training.schedule import Stretch
     from supernets.training.split_config import SplitConfig
     from supernets.training.steps.step import Moment, Step
     from supernets.training.supernet_training import train
-    from supernets.transforms import Partition, load_supernet, sort_channels, split
+    from supernets.transforms import Partition, sort_channels, split
 
 __all__ = [
     "Classification",
     "Fair",
     "LoopConfig",
     "Metric",
+    "Mixture",
+    "MixtureConfig",
     "Moment",
     "Partition",
     "PathAdaptive",

@@ -94,8 +94,7 @@ class Supernet(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write all weights as safetensors, with the decisions of the space as metadata; whole or not at all."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        tensors |= {} if self.learned is None else self.learned.tensors()
+        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()} | self._tensors()
         with written_whole(path) as file:
             file.write(as_safetensors(tensors, metadata=self._metadata()))
 
@@ -113,10 +112,10 @@ class Supernet(nn.Module):
         )
         if "space" not in saved or not _same_space(saved["space"], ours["space"]):
             raise InvalidFile(other_space)
-        if saved.get("tree") != ours.get("tree"):
+        if any(saved.get(entry) != ours.get(entry) for entry in ("tree", "mixture")):
             raise InvalidFile(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
         tensors = load_file(path)
-        learned = Learned.taken_from(tensors, saved)
+        beside = {name: tensors.pop(name) for name in list(tensors) if ":" in name}
         if not self._fits(tensors):
             raise InvalidFile(other_space)
         try:
@@ -124,7 +123,15 @@ class Supernet(nn.Module):
         except RuntimeError as error:  # names are missing
             raise InvalidFile(other_space) from error
         self.own_statistics = self._architecture_of(saved.get(_OWN_STATISTICS), path)
-        self.learned = learned
+        self._take(beside, saved)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return what is saved beside the weights, by names that have a colon."""
+        return {} if self.learned is None else self.learned.tensors()
+
+    def _take(self, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Take what was saved beside the weights."""
+        self.learned = Learned.taken_from(tensors, metadata)
 
     def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Return whether tensors that both sides have agree in shape; missing tensors are reported later."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from nas.searchers.initial import initial_encodings
 from search_spaces import Architecture, Space
+from search_spaces.listing import can_be_listed, listed
 
-_LISTED = 1 << 16  # rows of choices up to which a space is listed, so that its end is certain
 _NEAR_ROUNDS = 8  # rounds of moving near the proposals, before a small space is listed instead
 _FAR_ROUNDS = 64
 _REPAIR_TRIES = 32
@@ -137,20 +137,6 @@ class NewArchitectures:
         if self._all is None:
             self._all = listed(self.space)
         return self._all
-
-
-def can_be_listed(space: Space) -> bool:
-    """Return whether a space is so small that its end is certain to be found."""
-    return space.members() is not None or float(np.prod(space.choice_counts.astype(float))) <= _LISTED
-
-
-def listed(space: Space) -> np.ndarray:
-    """Return all members of a small space, once each [M, D], in a fixed order."""
-    if (known := space.members()) is not None:
-        return known
-    counts = space.choice_counts
-    rows = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), counts), axis=1).astype(np.int64)
-    return np.unique(space.canonical(rows[space.valid(rows)]), axis=0)
 
 
 def members_near(space: Space, encodings: np.ndarray, generator: np.random.Generator) -> np.ndarray:

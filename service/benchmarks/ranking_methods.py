@@ -63,11 +63,12 @@ METHODS: Mapping[str, Method] = {
     "pa_da+gm": Method("PA&DA with two gradient-matching splits", {**_PA_DA, "split": _GM}),
     "prior": Method("choices with weights more often, by a fixed prior: the control of pa_da", {"sampler": "prior"}),
     "shift": Method("bins of cost, the least trained preferred (ShiftNAS)", {"sampler": "shift"}),
+    "mixture": Method("four supernets, each for what suits it (balanced mixture)", {"mixture": {"members": 4}}),
     "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}),
 }
 _UNLESS_SAID: Mapping[str, Any] = {
     **{"sampler": "uniform", "sampler_options": {}, "subnets_per_step": None},
-    **{"examples": "uniform", "example_weights": False, "split": None},
+    **{"examples": "uniform", "example_weights": False, "split": None, "mixture": None},
 }
 """What a method does not say is not that of the job: a recipe may describe one of the methods itself."""
 

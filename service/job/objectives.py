@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from search_spaces import Space
 from service import catalogue
 from service.catalogue import OBJECTIVES, TASKS, suggestion
-from service.tables import COST
 from service.job.job import Job
 from service.job.validation import show
+from service.tables import COST
 
 if TYPE_CHECKING:
     from nas.objectives import Bound, Computed

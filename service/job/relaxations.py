@@ -1,23 +1,27 @@
-"""The relaxation that a job asks for: whether its space can be relaxed."""
+"""The relaxation or the mixture that a job asks for: whether its space allows it."""
 
 from collections.abc import Iterator
 
 from search_spaces import Space
 from search_spaces.errors import FieldError
+from search_spaces.listing import can_be_listed
 from search_spaces.relaxing import relaxing
 from supernets.training.config import TrainConfig
 
 
 def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
-    """Yield why a space cannot be relaxed, where the training asks for it.
+    """Yield why a space cannot be relaxed, or its architectures assigned, where the training asks for it.
 
     Args:
         config: Config of the training.
         space: Space that is trained, as far as it is known.
     """
-    if config.relaxation is None or space is None:
+    if space is None:
         return
-    try:
-        relaxing(space)
-    except FieldError as error:
-        yield f"train.{error.field}: {error.text}"
+    if config.mixture is not None and not can_be_listed(space):
+        yield f"train.mixture: must be null: {space.name} has too many architectures to be listed"
+    if config.relaxation is not None:
+        try:
+            relaxing(space)
+        except FieldError as error:
+            yield f"train.{error.field}: {error.text}"

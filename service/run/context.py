@@ -31,7 +31,7 @@ from service.run.problem import build_problem
 from service.run.proxies import SearchProxies
 from service.run.reading import read_data
 from service.run.stages.outputs import SUPERNET
-from supernets import Processes, Supernet, Task, load_supernet
+from supernets import Mixture, Processes, Supernet, Task, load_supernet
 
 
 @dataclass
@@ -110,8 +110,13 @@ class JobContext:
         trained = self.place_of(SUPERNET)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.job.seed)
-            supernet = load_supernet(self.space, trained) if trained.exists() else Supernet(self.space)
+            supernet = load_supernet(self.space, trained) if trained.exists() else self._fresh()
         return supernet.to(device=self.device).to(memory_format=torch.channels_last)
+
+    def _fresh(self) -> Supernet:
+        """Return the supernet, or those of a mixture, with fresh weights."""
+        mixture = self.job.train.mixture
+        return Supernet(self.space) if mixture is None else Mixture(self.space, mixture.members)
 
     # ---- how it is judged -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
 from supernets.training.adapt_config import AdaptConfig
+from supernets.training.mixture_config import MixtureConfig
 from supernets.training.relaxation_config import RelaxationConfig
 from supernets.training.split_config import SplitConfig
 
@@ -46,6 +47,8 @@ class TrainConfig:
             no split.
         relaxation: How the architecture is learned with the weights (DARTS, GDAS, DrNAS, on entangled weights
             TangleNAS): all choices run as a mixture, and no sampler draws; `null` for sampled subnets.
+        mixture: How several supernets are trained, each for the architectures that suit it best, in spaces that are
+            small enough to be listed; `null` for one supernet.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.
@@ -91,6 +94,7 @@ class TrainConfig:
     example_weights: bool = False
     split: SplitConfig | None = None
     relaxation: RelaxationConfig | None = None
+    mixture: MixtureConfig | None = None
     epochs: float = 10.0
     batch_size: int = 128
     lr: float = 0.1
@@ -148,22 +152,18 @@ class TrainConfig:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
         if self.relaxation is not None:
-            self._check_alone()
+            self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None)
+        if self.mixture is not None:
+            self._check_alone("mixture", subnets_per_step=None)
 
-    def _check_alone(self) -> None:
-        """Refuse settings of sampled subnets beside a relaxation."""
-        plain = {
-            "schedule": "whole",
-            "sampler": "uniform",
-            "examples": "uniform",
-            "split": None,
-            "subnets_per_step": None,
-        }
+    def _check_alone(self, kind: str, **more: str | None) -> None:
+        """Refuse settings that have no meaning beside a relaxation or a mixture."""
+        plain = {"schedule": "whole", **more, "examples": "uniform", "split": None}
         for name, only in plain.items():
             if (value := getattr(self, name)) != only:
                 shown = "null" if only is None else only
-                got = "a split" if name == "split" else repr(value)
-                raise FieldError(name, f"must be {shown} (the default) with train.relaxation, got {got}")
+                got = f"a {name}" if name in ("split", "mixture") else repr(value)
+                raise FieldError(name, f"must be {shown} (the default) with train.{kind}, got {got}")
 
     @property
     def largest_norm(self) -> float | None:

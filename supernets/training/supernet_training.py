@@ -8,6 +8,7 @@ from torch import nn
 
 from search_spaces.errors import FieldError
 from supernets.device import computing
+from supernets.mixture import Mixture
 from supernets.supernet import Supernet
 from supernets.tasks.classification import Classification
 from supernets.tasks.task import Task
@@ -22,6 +23,7 @@ from supernets.training.halves import Halves
 from supernets.training.loop import LoopConfig, Observer, Run, train_steps
 from supernets.training.phases import Phase
 from supernets.training.steps.bilevel import BilevelStep
+from supernets.training.steps.mixture import MixtureStep
 from supernets.training.steps.step import Step
 from supernets.training.steps.supernet import SupernetStep
 
@@ -73,15 +75,15 @@ def train(
         supernet.train()
         return found
 
+    what: dict[str, Any] = {"supernet": supernet, "phases": phases, "config": config, "task": task}
     step: Step
     if config.relaxation is not None:
         step = _bilevel(supernet, data, config, task=task, seed=seed, processes=processes)
+    elif config.mixture is not None:
+        step = _mixture(what, data, seed=seed, processes=processes)
     else:
         step = SupernetStep(
-            supernet=supernet,
-            phases=phases,
-            config=config,
-            task=task,
+            **what,
             processes=processes,
             examples=_example_importance(supernet, data, config, seed, processes),
             balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
@@ -132,6 +134,18 @@ def _bilevel(
     except TypeError as error:
         raise FieldError("relaxation", f"must be null: {error}") from error
     return step
+
+
+def _mixture(what: Mapping[str, Any], data: TrainingData, *, seed: int, processes: Processes) -> MixtureStep:
+    """Return the step that trains several supernets and learns which suits an architecture."""
+    supernet, config = what["supernet"], what["config"]
+    mixture = config.mixture
+    assert mixture is not None
+    if not isinstance(supernet, Mixture) or len(supernet.leaves) != mixture.members:
+        raise ValueError(f"a training with a mixture needs a Mixture of {mixture.members} supernets")
+    size, world_size = config.batch_size, processes.world_size
+    halves = Halves(len(data), mixture.share, batch_size=size, seed=seed, world_size=world_size)
+    return MixtureStep(**what, processes=processes, mixture=mixture, halves=halves)
 
 
 def _frozen(teacher: nn.Module, supernet: Supernet) -> nn.Module:

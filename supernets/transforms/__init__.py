@@ -11,7 +11,7 @@ from supernets.transforms.gradient_matching import (
 )
 from supernets.transforms.grouping import partition
 from supernets.transforms.sort_channels import sort_channels
-from supernets.transforms.split import Part, Partition, load_supernet, split
+from supernets.transforms.split import Part, Partition, split
 
 __all__ = [
     "Cut",
@@ -22,7 +22,6 @@ __all__ = [
     "cut_of",
     "distances",
     "eligible",
-    "load_supernet",
     "parameters_of",
     "partition",
     "sort_channels",

@@ -10,14 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from search_spaces import Architecture, Choice, Decision, Relaxation, Space
-from search_spaces.elastic import extracted
-from supernets.supernet import Supernet, read_metadata
+from search_spaces import Choice, Decision, Space
+from supernets.several import SeveralSupernets
 
 
 def split(space: Space, decision: str, groups: Sequence[Sequence[Choice]]) -> list[Space]:
@@ -112,8 +110,8 @@ def spaces(space: Space, parts: Sequence[Part]) -> list[Space]:
     return [found[number] for number in range(len(parts))]
 
 
-class Partition(Supernet):
-    """A supernet made of supernets, of which the one that contains the active architecture runs.
+class Partition(SeveralSupernets):
+    """A supernet made of supernets of the parts of a space.
 
     Args:
         space: The whole space.
@@ -122,23 +120,17 @@ class Partition(Supernet):
 
     Attributes:
         parts: The tree.
-        leaves: A supernet for each leaf, over its part of the space.
     """
 
     def __init__(self, space: Space, parts: Sequence[Part], networks: Sequence[nn.Module] | None = None) -> None:
-        nn.Module.__init__(self)
-        self.space, self.parts = space, tuple(parts)
-        self._spaces = spaces(space, parts)
+        self.parts, of = tuple(parts), spaces(space, parts)
         self._numbers = leaves(parts)
         if networks is None:
             fresh = space.build()
-            networks = [fresh, *(deepcopy(fresh) for _ in self._numbers[1:])]
+            networks = [fresh, *_copies(fresh, len(self._numbers) - 1)]
         if len(networks) != len(self._numbers):
             raise ValueError(f"a tree of {len(self._numbers)} leaves was given {len(networks)} networks")
-        self.network = nn.ModuleList(networks)
-        # a tuple, so that weights have one name only, the one below `network`
-        self.leaves = tuple(Supernet(self._spaces[number], network) for number, network in zip(self._numbers, networks))
-        self.activate(space.largest())
+        super().__init__(space, [of[number] for number in self._numbers], networks)
 
     def leaf_of(self, architecture: Mapping[str, Any]) -> int:
         """Return the number of the leaf, counted from 0, that contains an architecture or a mixture of some.
@@ -158,34 +150,6 @@ class Partition(Supernet):
                 )
             number = inside[0] if inside else below[0]
         return self._numbers.index(number)
-
-    def activate(self, architecture: Architecture) -> None:
-        self.active = self.space.architecture(architecture)
-        self._leaf = self.leaf_of(self.active)
-        self.leaves[self._leaf].activate(self.active)
-
-    def relax(self, relaxation: Relaxation) -> None:
-        """Run a mixture, as `Supernet.relax` does.
-
-        Raises:
-            ValueError: Choices to be mixed are in different parts.
-        """
-        self._leaf = self.leaf_of(relaxation)
-        self.leaves[self._leaf].relax(relaxation)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.leaves[self._leaf](*inputs)
-
-    def extract(self, architecture: Architecture | None = None) -> nn.Module:
-        if architecture is not None:
-            self.activate(architecture)
-        return extracted(self.leaves[self._leaf].network)
-
-    def train(self, mode: bool = True) -> "Partition":
-        super().train(mode)
-        for leaf in self.leaves:
-            leaf.train(mode)
-        return self
 
     def tree(self) -> list[dict[str, Any]]:
         """Return the parts in numbers, for JSON: id, parent, decision, group, leaf (its number) and architectures.
@@ -215,24 +179,6 @@ def described(space: Space, parts: Sequence[Part]) -> list[dict[str, Any]]:
         }
         for number, (part, of) in enumerate(zip(parts, spaces(space, parts)))
     ]
-
-
-def load_supernet(space: Space, path: Path) -> Supernet:
-    """Return the supernet that `Supernet.save` or `Partition.save` wrote.
-
-    Raises:
-        ValueError: The file is not a supernet, or it is of another space.
-    """
-    tree = read_metadata(path).get("tree")
-    supernet = Supernet(space)
-    if tree is not None:
-        try:
-            parts = [Part(part["parent"], part["decision"], tuple(part["group"])) for part in json.loads(tree)]
-            supernet = Partition(space, parts, [supernet.network, *_copies(supernet.network, len(leaves(parts)) - 1)])
-        except (ValueError, KeyError, TypeError):
-            pass  # of another space: the whole supernet has the better message
-    supernet.load(path)
-    return supernet
 
 
 def _copies(network: nn.Module, n: int) -> list[nn.Module]:

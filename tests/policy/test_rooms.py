@@ -28,6 +28,7 @@ SAME_NAME = {
     ("search_spaces", "mobilenet_v3"): "the family, and the path that the README documents for it",
     ("search_spaces", "traced"): "what a trace says of a network, and the elastic network that runs it",
     ("supernets", "supernet"): "the supernet, and the step that trains one",
+    ("supernets", "mixture"): "a mixture of supernets, and the step that trains one",
     ("service", "queue"): "the queue, and the commands that show and change it",
     ("service", "score"): "scoring, and the commands that start it",
     ("service", "tracking"): "the section `tracking` of a job, and the commands of MLflow",

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from nas.searchers.new_architectures import can_be_listed, key, listed
+from nas.searchers.new_architectures import key
 from search_spaces import InvalidArchitecture, Space
+from search_spaces.listing import can_be_listed, listed
 
 _DRAWS = 16  # random candidates for each wanted one, before those that break limits are moved
 _MOVES = 64  # rounds of moving them, or of looking for further ones

@@ -191,7 +191,7 @@ class SupernetStep(Step):
         for position, architecture in enumerate(architectures):
             if self._is_taught and position == 0:
                 teacher = self._taught(inputs, architecture)
-            self.supernet.activate(architecture)
+            self._activate(architecture, moment)
             output = self._output(self.supernet, inputs)
             if self.examples is not None and position == 0:
                 self.examples.record(self.task.output_errors(output, batch))
@@ -201,6 +201,10 @@ class SupernetStep(Step):
             if self.phase.distillation in ("in_place", "teacher_in_place") and position == 0:
                 teacher, in_place = output.detach(), True
         return losses
+
+    def _activate(self, architecture: Architecture, moment: Moment) -> None:
+        """Let the supernet run an architecture in this step."""
+        self.supernet.activate(architecture)
 
     def _loss(
         self, output: Tensor, batch: Batch, teacher: Tensor | None, weights: Tensor | None, *, in_place: bool

@@ -16,11 +16,11 @@ from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.relaxing import relaxing
 from supernets import Classification, Supernet, TrainConfig, phases, train
 from supernets.learned import sparsemax
+from supernets.loading import load_supernet
 from supernets.training.halves import Halves
 from supernets.training.relaxation_config import METHODS, RelaxationConfig
 from supernets.training.relaxed import Noise, Relaxed
 from supernets.training.steps.bilevel import BilevelStep
-from supernets.transforms.split import load_supernet
 from supernets.whole_file import InvalidFile
 from tests.killing import kill_after_progress
 from tests.supernets.helpers import Images, tiny_mobilenet
