@@ -10,6 +10,7 @@ Differs: images are shared out equally among the batches, so that no subnet is j
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +22,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from search_spaces import Architecture
 from search_spaces.elastic import ElasticBatchNorm2d
 from supernets import Supernet, left_as_it_was
-from supernets.calibration import NormStatistics
-from supernets.device import computing, send
+from supernets.calibration import NormStatistics, write_statistics
+from supernets.device import computing, in_bf16, send
+from supernets.fitting import divided_where_needed
 
 BatchNorm = Literal["batch", "calibrated"]
 OnChunk = Callable[[int, np.ndarray], None]
@@ -108,15 +110,11 @@ def rank(
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     if batch_norm == "calibrated" and not images.calibration:
         raise ValueError("batch_norm 'calibrated' needs calibration images, got none")
-    device_type = images.batches[0][0].device.type
+    device = images.batches[0][0].device
     calibration = images.calibration if batch_norm == "calibrated" else ()
     percents = [np.zeros(0)]
-    bf16 = bf16 and device_type == "cuda"
-    with (
-        computing(images.batches[0][0].device),
-        left_as_it_was(supernet),
-        torch.autocast(device_type, torch.bfloat16, enabled=bf16),
-    ):
+    fitted = divided_where_needed(supernet) if device.type == "cuda" else nullcontext()
+    with computing(device), left_as_it_was(supernet), in_bf16(device, bf16), fitted:
         supernet.eval()
         for start in range(0, len(architectures), chunk):
             part = architectures[start : start + chunk]
@@ -157,10 +155,10 @@ def _set_norms(supernet: Supernet, norms: Sequence[Norm], calibration: Sequence[
             "batch_norm 'calibrated': no batch norm of this supernet is called as a layer; use 'batch', or extract and "
             "calibrate every architecture"
         )
-    for hook, norm, measured in zip(hooks, norms, statistics):
+    for hook, norm in zip(hooks, norms):
         hook.remove()
         norm.training = False
-        measured.write(norm)
+    write_statistics(norms, statistics)
 
 
 def _on(images: Tensor, device: torch.device) -> Tensor:

@@ -17,19 +17,29 @@ class Subnets:
     Args:
         supernet: Supernet that the weights come from; its active architecture changes.
         calibration_batches: Makes the training inputs for batch norm, the same at every call; see `calibrate`.
+        bf16: Whether CUDA calibrates in bfloat16 autocast.
     """
 
     def __init__(
-        self, supernet: Supernet, calibration_batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]]
+        self,
+        supernet: Supernet,
+        calibration_batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]],
+        *,
+        bf16: bool = False,
     ) -> None:
         self.supernet = supernet
         self.calibration_batches = calibration_batches
+        self.bf16 = bf16
         self._last: tuple[Architecture, nn.Module] | None = None
 
     def __call__(self, architecture: Architecture) -> nn.Module:
         if self._last is None or self._last[0] != architecture:
             subnet = calibrated_subnet(
-                self.supernet, architecture, self.calibration_batches, memory_format=torch.channels_last
+                self.supernet,
+                architecture,
+                self.calibration_batches,
+                memory_format=torch.channels_last,
+                bf16=self.bf16,
             )
             self._last = (architecture, subnet)
         return self._last[1]

@@ -5,7 +5,7 @@ variance, averaged with the batch sizes as weights.
 Differs: nothing known.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -21,36 +21,56 @@ if TYPE_CHECKING:
 
 
 class NormStatistics:
-    """Weighted averages of the batch means and variances of one norm layer; `observe` is a hook before its forward."""
+    """The batch means and variances of one norm layer; `observe` is a hook before its forward."""
 
     def __init__(self) -> None:
-        self.examples = 0
-        self.mean: Tensor | float = 0.0
-        self.var: Tensor | float = 0.0
+        self.batches: list[tuple[int, tuple[Tensor, Tensor]]] = []
+
+    @property
+    def examples(self) -> int:
+        """Examples that the norm saw."""
+        return sum(examples for examples, _ in self.batches)
 
     def observe(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].float()
         dims = [d for d in range(x.dim()) if d != 1]
         var, mean = torch.var_mean(x, dim=dims, correction=0)
-        self.examples += len(x)
-        self.mean = self.mean + mean * len(x)
-        self.var = self.var + var * len(x)
-
-    @torch.no_grad()
-    def write(self, norm: Any) -> None:
-        """Set the running statistics of a norm that saw examples; one of a supernet may have more channels than ran."""
-        if isinstance(self.mean, Tensor) and isinstance(self.var, Tensor):
-            norm.running_mean[: len(self.mean)] = self.mean / self.examples
-            norm.running_var[: len(self.var)] = self.var / self.examples
+        self.batches.append((len(x), (mean, var)))
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+def write_statistics(norms: Sequence[Any], statistics: Sequence[NormStatistics]) -> None:
+    """Set the running statistics of norms that saw examples to the averages, weighted by examples.
+
+    The norms are computed together: one by one, CUDA would wait for the launches of many small kernels. A norm of a
+    supernet may have more channels than ran.
+    """
+    seen = [(norm, measured) for norm, measured in zip(norms, statistics, strict=True) if measured.batches]
+    for place, name in enumerate(("running_mean", "running_var")):
+        sums: list[Tensor] = []
+        for turn in range(max((len(measured.batches) for _, measured in seen), default=0)):
+            who = [number for number, (_, measured) in enumerate(seen) if turn < len(measured.batches)]
+            batches = [seen[number][1].batches[turn] for number in who]
+            terms = torch._foreach_mul(
+                [found[place] for _, found in batches], [float(examples) for examples, _ in batches]
+            )
+            if turn == 0:
+                sums = list(terms)
+            else:
+                torch._foreach_add_([sums[number] for number in who], terms)
+        means = torch._foreach_div(sums, [float(measured.examples) for _, measured in seen]) if seen else []
+        for (norm, _), mean in zip(seen, means):
+            getattr(norm, name)[: len(mean)] = mean
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], *, bf16: bool = False) -> nn.Module:
     """Set the running statistics of every batch norm of an extracted subnet; returns it in evaluation mode.
 
     Args:
         model: A plain network.
         batches: Inputs of the model [B, ...], changed as in training; a model with several inputs gets tuples.
+        bf16: Whether CUDA computes in bfloat16 autocast; statistics are float32.
 
     Raises:
         ValueError: No batch was given.
@@ -59,7 +79,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
     statistics = [NormStatistics() for _ in norms]
     momenta = [norm.momentum for norm in norms]
     model.eval()
-    with judging(model), ExitStack() as stack:
+    with judging(model, bf16=bf16), ExitStack() as stack:
         for norm, measured in zip(norms, statistics):
             stack.callback(norm.register_forward_pre_hook(measured.observe).remove)
             norm.train()
@@ -71,8 +91,8 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
             seen += len(inputs[0])
     if not seen:
         raise ValueError("calibrate needs at least one batch, got none")
-    for norm, measured, momentum in zip(norms, statistics, momenta):
-        measured.write(norm)
+    write_statistics(norms, statistics)
+    for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
         norm.num_batches_tracked.fill_(1)
     return model.eval()
@@ -84,6 +104,7 @@ def calibrated_subnet(
     batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]],
     *,
     memory_format: torch.memory_format | None = None,
+    bf16: bool = False,
 ) -> nn.Module:
     """Return the plain network of an architecture, ready to be judged, in evaluation mode.
 
@@ -95,11 +116,12 @@ def calibrated_subnet(
         architecture: Architecture of its space.
         batches: Makes the training inputs for batch norm, see `calibrate`.
         memory_format: Layout that the network is brought to before; None for the one that it has.
+        bf16: Whether CUDA computes in bfloat16 autocast.
     """
     subnet = supernet.extract(architecture)
     if memory_format is not None:
         subnet = subnet.to(memory_format=memory_format)
-    return subnet.eval() if supernet.active == supernet.own_statistics else calibrate(subnet, batches())
+    return subnet.eval() if supernet.active == supernet.own_statistics else calibrate(subnet, batches(), bf16=bf16)
 
 
 def require_calibrated(model: nn.Module) -> None:

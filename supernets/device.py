@@ -13,13 +13,14 @@ Latency is measured outside of this, under the settings of torch. Nothing here t
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.kernels.conv2d import kernels_in, own_kernels
+from supernets.fitting import divided_where_needed
 
 
 @contextmanager
@@ -44,11 +45,24 @@ def computing(device: torch.device, *, kernels: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def judging(network: nn.Module) -> Iterator[None]:
-    """Set how a plain network is calibrated and judged: its convolutions are those of elastic layers meanwhile."""
+def judging(network: nn.Module, *, bf16: bool = False) -> Iterator[None]:
+    """Set how a plain network is calibrated and judged: its convolutions are those of elastic layers meanwhile.
+
+    On CUDA, a batch that does not fit into memory is judged in parts.
+
+    Args:
+        network: The network.
+        bf16: Whether CUDA computes in bfloat16 autocast.
+    """
     device = next(network.parameters(), torch.zeros(())).device
-    with computing(device), kernels_in(network):
+    fitted = divided_where_needed(network) if device.type == "cuda" else nullcontext()
+    with computing(device), kernels_in(network), in_bf16(device, bf16), fitted:
         yield
+
+
+def in_bf16(device: torch.device, enabled: bool) -> torch.autocast:
+    """Return bfloat16 autocast on CUDA, where enabled; elsewhere everything is computed in the type it has."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and device.type == "cuda")
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

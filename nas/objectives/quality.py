@@ -19,6 +19,7 @@ class Quality(Objective):
         subnets: Gives the calibrated subnet of an architecture, see `nas.subnets.Subnets`.
         batches: Makes the validation batches, the same at every call; given a share below 1, those of a part of the
             split.
+        bf16: Whether CUDA computes in bfloat16 autocast.
     """
 
     role: Role = "quality"
@@ -29,11 +30,13 @@ class Quality(Objective):
         task: Task,
         subnets: Callable[[Architecture], nn.Module],
         batches: Callable[[float], Iterable[Batch]],
+        bf16: bool = False,
     ) -> None:
+        self.bf16 = bf16
         self.task, self.subnets, self.batches = task, subnets, batches
         self.name, self.unit, self.maximise, self.low, self.high = task.metric
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         network = self.subnets(architecture)
-        with judging(network):
+        with judging(network, bf16=self.bf16):
             return checked(self.task.evaluate(network, self.batches(fidelity)), self.task)

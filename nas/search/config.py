@@ -23,6 +23,8 @@ class SearchConfig:
         constraints: Hard limits, such as ``{latency_ms: 3, accuracy: "90 %", macs: ">= 1 M, <= 5 M"}``. A number alone
             limits a cost from above and a quality from below.
         calibration_examples: Training examples that set the batch norm of each subnet.
+        bf16: Whether CUDA calibrates and judges candidates in bfloat16 autocast, which is faster, and may change a
+            quality a little; the networks on the front are tested in the type of their weights.
         per_leaf: How a split supernet is searched: `true` searches every part by itself, in turn; `halving` gives up
             the worse half of the parts again and again; `false` searches all parts as one space.
         stop_gain: The search ends where one more candidate is expected to make the hypervolume grow by less than this,
@@ -41,6 +43,7 @@ class SearchConfig:
     objectives: list[str] = field(default_factory=lambda: ["quality", "latency_ms"])
     constraints: dict[str, str | float] = field(default_factory=dict)
     calibration_examples: int = 2000
+    bf16: bool = False
     per_leaf: bool | Literal["halving"] = False
     remeasured_share: float = 0.25
     stop_gain: float = 0.0

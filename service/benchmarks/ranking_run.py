@@ -135,11 +135,14 @@ def _images(context: JobContext, judging: Judging) -> RankingImages:
     if judging.images is not None:
         validation = validation.subset(judging.images, seed=0)
     calibrated, examples = judging.batch_norm == "calibrated", context.job.search.calibration_examples
+    size = judging.batch_size
+    if calibrated:  # nothing depends on how many images are judged at once
+        size = max(size, context.batches.judged_at_once("validation"))
     return RankingImages.of(
-        ((images, labels) for images, labels in validation.sequential(judging.batch_size)),
+        ((images, labels) for images, labels in validation.sequential(size)),
         device=context.device,
         calibration=[images for (images,) in context.batches.calibration(examples)] if calibrated else (),
-        batch_size=judging.batch_size,
+        batch_size=size,
     )
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -32,6 +32,7 @@ from service.run.proxies import SearchProxies
 from service.run.reading import read_data
 from service.run.stages.outputs import SUPERNET
 from supernets import Mixture, Processes, Supernet, Task, load_supernet
+from supernets.fitting import examples_that_fit
 
 
 @dataclass
@@ -133,12 +134,13 @@ class JobContext:
     @cached_property
     def batches(self) -> EvaluationBatches:
         between = undisturbed if self.measurements is None else self.measurements.pieces
-        return EvaluationBatches(lambda: self.data, self.task.inputs, between)
+        fit = partial(examples_that_fit, device=self.device) if self.device.type == "cuda" else None
+        return EvaluationBatches(lambda: self.data, self.task.inputs, between, fit)
 
     @cached_property
     def subnets(self) -> Subnets:
         examples = self.job.search.calibration_examples
-        return Subnets(self.supernet, lambda: self.batches.calibration(examples))
+        return Subnets(self.supernet, lambda: self.batches.calibration(examples), bf16=self.job.search.bf16)
 
     @cached_property
     def problem(self) -> Problem:
@@ -151,6 +153,7 @@ class JobContext:
                 "subnet": lambda: self.subnets,
                 "subnets": lambda: self.subnets,
                 "batches": lambda: self.batches.validation,
+                "bf16": lambda: self.job.search.bf16,
                 "timed_subnet": lambda: self._timed_subnet,
                 "latency": lambda: self.job.latency,
                 "alone": lambda: self._alone,

@@ -13,6 +13,7 @@ from service.run.stages.outputs import ADAPTED, FRONT, SUPERNET
 from service.run.weights import save_weights
 from supernets import Supernet, load_supernet
 from supernets.calibration import calibrated_subnet
+from supernets.device import judging
 from supernets.estimate import Estimate, checked
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def described_original(context: "JobContext") -> dict[str, Any]:
     costs = space.costs([largest])
     values: dict[str, float] = {name: costs[name][0].item() for name in space.cost_names}
     intervals = {}
-    quality = checked(context.task.evaluate(network, context.batches.validation()), context.task)
+    with judging(network):
+        quality = checked(context.task.evaluate(network, context.batches.validation()), context.task)
     measured = {context.task.metric.name: quality, Latency.name: measured_again(context.latency, [largest], _ROUNDS)[0]}
     for name, estimate in measured.items():
         if not isinstance(estimate, Estimate):
@@ -72,5 +74,6 @@ def test_original(context: "JobContext") -> None:
     network = original_network(context)
     if network is not None:
         save_weights(network, path.parent / WEIGHTS)
-        tested = context.task.evaluate(network, context.batches.test()).value
+        with judging(network):
+            tested = context.task.evaluate(network, context.batches.test()).value
         write_json(path, {**front, ORIGINAL: {**entry, "weights": WEIGHTS, "test_quality": tested}})

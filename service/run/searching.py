@@ -110,6 +110,7 @@ class _Search:
             "population": config.population,
             "seed": self.context.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
+            **({"bf16": True} if config.bf16 else {}),
         }
         if self.context.table:
             header["latency_table"] = self.context.table.fingerprint

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.relaxing import relaxing
+from supernets.device import in_bf16
 from supernets.samplers.uniform import Uniform
 from supernets.streams import LOGITS
 from supernets.supernet import Supernet
@@ -132,8 +133,7 @@ class BilevelStep(Step):
 
     def _train(self, batch: Batch) -> Tensor:
         """Let the weights learn from a batch with the setting that runs."""
-        on_cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_cuda and self.config.bf16):
+        with in_bf16(self.device, self.config.bf16):
             output = self.supernet(*self.task.inputs(batch)).to(self.dtype)
         loss = self.task.loss(output, batch)
         loss.backward()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from search_spaces import Architecture
 from search_spaces.errors import WrongResult
+from supernets.device import in_bf16
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
 from supernets.training.adaptation import Adaptation
@@ -231,8 +232,7 @@ class SupernetStep(Step):
         return self._output(self.teacher, inputs)
 
     def _output(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        on_cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_cuda and self.config.bf16):
+        with in_bf16(self.device, self.config.bf16):
             if self.capturing is not None and network is self.supernet:
                 return self.capturing.output(network, inputs).to(self.dtype)
             return network(*inputs).to(self.dtype)

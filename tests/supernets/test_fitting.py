@@ -1,0 +1,46 @@
+"""Networks that run large batches in parts where memory is short."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supernets.fitting import divided_where_needed
+
+
+class Small(nn.Module):
+    """A network that has memory for so many examples at once."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.sizes = room, list[int]()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(x))
+        return x + y
+
+
+def test_a_batch_that_does_not_fit_runs_in_parts_and_later_ones_at_once_in_such_parts() -> None:
+    network = Small(6).eval()
+    x, y = torch.randn(21, 2), torch.randn(21, 2)
+    with divided_where_needed(network):
+        for _ in range(2):
+            assert torch.equal(network(x, y), x + y)
+        assert torch.equal(network(x[:4], y[:4]), (x + y)[:4])
+    assert network.sizes == [6, 6, 6, 3] * 2 + [4]
+    with pytest.raises(torch.OutOfMemoryError):
+        network(x, y)
+
+
+def test_batches_of_networks_that_learn_or_calibrate_stay_whole() -> None:
+    network = Small(2).train()
+    with divided_where_needed(network), pytest.raises(torch.OutOfMemoryError):
+        network(torch.ones(4), torch.ones(4))
+
+
+def test_one_example_that_does_not_fit_is_an_error() -> None:
+    network = Small(0).eval()
+    with divided_where_needed(network), pytest.raises(torch.OutOfMemoryError):
+        network(torch.ones(4), torch.ones(4))
+    assert "forward" not in vars(network)
