@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, fx, nn
 
@@ -110,6 +110,12 @@ class ElasticGraph(Elastic):
         copy.__dict__.update({key: deepcopy(value, memo) for key, value in rest.items()}, **shared)
         copy.__dict__["_program"] = copy._compiled()
         return copy
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for path in self._source.traced.training.held:
+            self._module(path).training = False
+        return self
 
     @property
     def is_fixed(self) -> bool:

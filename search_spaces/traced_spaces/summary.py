@@ -82,5 +82,7 @@ def _fixed(traced: Traced, plan: Plan) -> list[Fixed]:
     for block in traced.blocks:
         if block.scope not in plan.blocks:
             found["a block that always runs"].append(block.scope)
+    if traced.training.left_out:
+        found["what it does in training alone, which is left out"] = list(traced.training.left_out)
     rows = [Fixed(reason=reason, count=len(own), examples=tuple(own[:_EXAMPLES])) for reason, own in found.items()]
     return [rows[place] for place in np.argsort([-row.count for row in rows], kind="stable")]

@@ -14,13 +14,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from search_spaces.tracing.folding import fold_creations
 from search_spaces.tracing.traced import BATCH
 
 HOLDS_TENSORS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+UNKNOWN_RATE = 0.5
 DROPS_PATHS = ("DropPath", "StochasticDepth")
+MODES_KNOWN = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    _BatchNorm,
+    torch.jit.ScriptModule,
+)
+"""Modules whose training is no secret: the graph has their operation in evaluation too."""
 NO_RESULT = {torch.ops.aten._assert_tensor_metadata.default}
 """Checks of the exporter, which say nothing of the network."""
 
@@ -35,11 +47,14 @@ class Flat:
 
     Args:
         graph: The graph. The `meta` of a node has `scope`, the path of its module; `call`, the same with the number of
-            the call if a module is called several times; `autocast`, where it lies in a region of other precision.
+            the call if a module is called several times; `autocast`, where it lies in a region of other precision;
+            `drops`, where it stands for a module that only training shows.
         tensors: Name -> tensor, for every `get_attr` node and for all of the state dict.
         constants: Names among them that the state dict does not have.
         shapes: Node -> shape of its value.
         same: Name of a tensor -> first name of the same tensor.
+        asked: Modules that ask whether they are trained, dropouts and batch norms aside.
+        drops: Modules that only training shows, and that are dropouts of the graph.
     """
 
     graph: fx.Graph
@@ -47,13 +62,23 @@ class Flat:
     constants: frozenset[str]
     shapes: Mapping[str, tuple[int, ...]]
     same: Mapping[str, str]
+    asked: frozenset[str] = frozenset()
+    drops: frozenset[str] = frozenset()
 
 
-def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
-    """Return the flat graph of a network in evaluation mode for a batch of `BATCH`.
+def flatten(
+    module: nn.Module, example: tuple[Tensor, ...], *, drops: frozenset[str] = frozenset(), training: bool = False
+) -> Flat:
+    """Return the flat graph of a network for a batch of `BATCH`, in evaluation mode unless it is `training`.
 
     A copy is exported, because some networks keep tables of their first forward. The exporter works on shapes alone,
     so that the large batch costs nothing.
+
+    Args:
+        module: The network.
+        example: Its inputs, with any batch.
+        drops: Modules besides those of usual names that only training shows.
+        training: Whether it is in training mode.
 
     Raises:
         TraceError: The network cannot be exported.
@@ -61,19 +86,21 @@ def flatten(module: nn.Module, example: tuple[Tensor, ...]) -> Flat:
     refuse_multiples(module, example)
     # Never written to: memory that is only reserved.
     inputs = tuple(tensor.new_empty(BATCH, *tensor.shape[1:]) for tensor in example)
-    twin = copied(module)
+    twin, drops = copied(module, drops, training)
+    asked = watched(twin)
     try:
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # the exporter prints the graph where it fails
             warnings.simplefilter("ignore")  # of tables that the copy keeps, which is thrown away
             program = torch.export.export(twin, inputs, strict=False)
     except Exception as error:  # The exporter fails in many ways, and each means the same.
         raise TraceError(f"the network cannot be exported as a graph: {said(error)}") from error
-    writer = Writer(program, module)
+    writer = Writer(program, module, drops)
     graph, shapes = writer.graph, writer.shapes
     state = module.state_dict(keep_vars=True)
     folded = fold_creations(graph, shapes)
     constants = {**writer.constants, **folded}
-    return Flat(graph, {**state, **constants}, frozenset(constants), shapes, first_names({**state, **constants}))
+    tensors = {**state, **constants}
+    return Flat(graph, tensors, frozenset(constants), shapes, first_names(tensors), frozenset(asked), drops)
 
 
 def said(error: Exception) -> str:
@@ -98,14 +125,42 @@ def refuse_multiples(module: nn.Module, example: tuple[Tensor, ...]) -> None:
             raise TraceError(f"{name} has the shape {tuple(shape)}: a size must not be a multiple of {BATCH}")
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose layers that drop whole paths are dropouts, so that the graph has them."""
+def copied(module: nn.Module, drops: frozenset[str], training: bool) -> tuple[nn.Module, frozenset[str]]:
+    """Return a copy whose layers that drop whole paths are dropouts, so that the graph has them, and their paths.
+
+    In training mode, its batch norms stay in evaluation mode: what they do in training is known.
+    """
     twin = copy.deepcopy(module).eval()
     for path, inner in list(twin.named_modules()):
         rate = getattr(inner, "drop_prob", getattr(inner, "p", None))
-        if type(inner).__name__ in DROPS_PATHS and isinstance(rate, float) and path:
-            twin.set_submodule(path, nn.Dropout(rate))
-    return twin.eval()
+        if path in drops or (type(inner).__name__ in DROPS_PATHS and isinstance(rate, float) and path):
+            twin.set_submodule(path, nn.Dropout(rate if isinstance(rate, float) else UNKNOWN_RATE))
+            drops |= {path}
+    twin.train(training)
+    for inner in twin.modules():
+        if isinstance(inner, _BatchNorm):
+            inner.eval()
+    return twin, drops
+
+
+def watched(twin: nn.Module) -> set[str]:
+    """Let modules note when they are asked for their mode; return the paths of those that were, filled later."""
+    asked: set[str] = set()
+
+    def watching(kind: type[nn.Module], path: str) -> type[nn.Module]:
+        def read(self: nn.Module) -> bool:
+            asked.add(path)
+            return bool(self.__dict__["training"])
+
+        def write(self: nn.Module, value: bool) -> None:
+            self.__dict__["training"] = value
+
+        return type(kind.__name__, (kind,), {"training": property(read, write), "__module__": kind.__module__})
+
+    for path, inner in twin.named_modules():
+        if not isinstance(inner, MODES_KNOWN):
+            inner.__class__ = watching(type(inner), path)
+    return asked
 
 
 def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -120,6 +175,7 @@ class Writer:
 
     program: torch.export.ExportedProgram
     module: nn.Module
+    drops: frozenset[str]
     graph: fx.Graph = field(default_factory=fx.Graph)
     constants: dict[str, Tensor] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -155,6 +211,8 @@ class Writer:
         new.meta = {"scope": path, "call": path + call_number(stack[-1][0] if stack and scope is None else "")}
         if region is not None:
             new.meta["autocast"] = region
+        if path in self.drops:
+            new.meta["drops"] = True
         value = old.meta.get("val")
         if isinstance(value, Tensor):
             self.shapes[new.name] = tuple(value.shape)

@@ -36,14 +36,15 @@ def first_disagreement(traced: Traced, generator: torch.Generator) -> str | None
     seed = int(torch.randint(1 << 40, (), generator=generator))
     inputs = random_inputs(traced, generator)
     ordered, moved = Weights(traced, seed), Weights(traced, seed, orders)
-    both = zip(run(traced, ordered, inputs), run(traced, moved, inputs), strict=True)
-    for (node, before), (_, after) in both:
+    all_runs = zip(*(run(traced, weights, inputs) for weights in (ordered, ordered, moved)), strict=True)
+    for (node, before), (_, again), (_, after) in all_runs:
         if node.op == "call_function" and isinstance(before, Tensor) and before.is_floating_point():
             shape, units = before.shape, traced.units.get(node.name, ())
             own = tuple(item if item is None or len(item) == shape[d] else None for d, item in enumerate(units))
             counted = all(item is None or len(item) == shape[d] for d, item in enumerate(units))
             if counted and distance(permuted(before, own, orders), after) > TOLERANCE:
-                return f"{node.name} ({node.target}) in {node.meta['scope'] or 'the network'}"
+                is_random = ", which is random," if distance(before, again) > 0 else ""
+                return f"{node.name} ({node.target}) in {node.meta['scope'] or 'the network'}{is_random}"
     return None
 
 

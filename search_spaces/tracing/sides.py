@@ -26,7 +26,7 @@ def literals_of_sides(
 def literals_at(module: nn.Module, flat: Flat, image: Tensor, side: int) -> Mapping[str, tuple[Any, ...]] | None:
     """Return the arguments that differ at another side; None where the graph does."""
     try:
-        other = flatten(module, (image.new_zeros(1, image.shape[1], side, side),))
+        other = flatten(module, (image.new_zeros(1, image.shape[1], side, side),), drops=flat.drops)
     except TraceError:
         return None
     ours, theirs = list(flat.graph.nodes), list(other.graph.nodes)

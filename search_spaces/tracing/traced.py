@@ -6,7 +6,7 @@ stays.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +93,22 @@ class DepthwiseKernel:
     size: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a network does otherwise in training, dropouts and batch norms aside, which the graph has.
+
+    Args:
+        arguments: Node -> position of an argument -> its value in training, such as the rate at which weights of an
+            attention are dropped.
+        held: Modules that stay in evaluation mode when the network is trained.
+        left_out: What it does in training alone and the graph cannot hold, for people.
+    """
+
+    arguments: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Traced:
     """A network and what its trace says.
@@ -112,6 +128,7 @@ class Traced:
         kernels: Depthwise kernels of 5 and more.
         literals: Side of square images in pixels -> node -> arguments that differ from those of `graph`. The sizes at
             which the network has the same graph; the traced size has an empty entry.
+        training: What it does otherwise in training.
     """
 
     module: nn.Module
@@ -125,6 +142,7 @@ class Traced:
     blocks: tuple[Skippable, ...]
     kernels: tuple[DepthwiseKernel, ...]
     literals: Mapping[int, Mapping[str, tuple[Any, ...]]]
+    training: Training = field(default_factory=Training)
 
     @property
     def group(self) -> Mapping[str, Group]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from search_spaces.tracing.flat import Flat, flatten
+from search_spaces.tracing.flat import Flat
 from search_spaces.tracing.grouping import (
     common_scope,
     families_of,
@@ -22,6 +22,7 @@ from search_spaces.tracing.rules.reshaping import RESHAPED
 from search_spaces.tracing.sides import literals_of_sides
 from search_spaces.tracing.skipping import skippable_blocks
 from search_spaces.tracing.traced import Group, Pin, Traced
+from search_spaces.tracing.training import flat_of, training_of
 from search_spaces.tracing.walk import Value, Walk, walk_graph
 
 ROUNDS = 5
@@ -38,7 +39,9 @@ def trace(module: nn.Module, example: tuple[Tensor, ...], *, sides: Sequence[int
     Raises:
         TraceError: The network cannot be exported.
     """
-    flat = flatten(module, example)
+    flat, in_training = flat_of(module, example)
+    literals = literals_of_sides(module, flat, example, sides)
+    training, literals = training_of(module, flat, in_training, literals)
     walk = walk_rounds(flat)
     pin_unused(walk)
     places = places_of(walk)
@@ -67,7 +70,8 @@ def trace(module: nn.Module, example: tuple[Tensor, ...], *, sides: Sequence[int
         pins=tuple(pins_of(walk, module)),
         blocks=skippable_blocks(walk, units, module),
         kernels=kernels_of(walk),
-        literals=literals_of_sides(module, flat, example, sides),
+        literals=literals,
+        training=training,
     )
 
 

@@ -124,6 +124,14 @@ class Active:
         kernel = self.source.kernels.get(node.name)
         return call if size is None or kernel is None else _with_kernel(node, call, kernel.size - size)
 
+    def call_in_training(self, node: fx.Node, call: Call) -> Call | None:
+        """Return an operation as it is in training; None where it is the same."""
+        changed = self.source.traced.training.arguments.get(node.name)
+        if changed is None:
+            return None
+        args = padded(node, call.args, max(changed) + 1)
+        return replace(call, args=tuple(changed.get(place, one) for place, one in enumerate(args)))
+
     def key(self, node: fx.Node, groups: tuple[int, ...]) -> tuple[Any, ...]:
         """Return what decides the arguments of a node that follows these groups."""
         counts = self.plan.counts
@@ -144,6 +152,12 @@ def _with_kernel(node: fx.Node, call: Call, smaller: int) -> Call:
     stride = call.args[3] if len(call.args) > 3 else [1] * sides
     args = (*call.args[:3], stride, left, *call.args[5:])
     return replace(call, args=args, crop=crop if any(crop) else ())
+
+
+def padded(node: fx.Node, args: tuple[Any, ...], length: int) -> tuple[Any, ...]:
+    """Return at least so many arguments of an operation; those that are not given have their defaults."""
+    missing = node.target._schema.arguments[len(args) : length]  # type: ignore[union-attr]
+    return (*args, *[argument.default_value for argument in missing])
 
 
 def _pair(value: Any) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     aten.matmul.default: torch.matmul,
     aten.softmax.int: torch.softmax,
     aten.cat.default: torch.cat,
-    aten.view.default: Tensor.view,
+    aten.view.default: torch.reshape,  # what was contiguous in the trace need not be so in training
     aten.reshape.default: torch.reshape,
     aten.permute.default: torch.permute,
     aten.transpose.int: torch.transpose,

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -9,12 +10,21 @@ import torch
 from torch import Tensor, fx, nn
 
 from search_spaces.blocks import Resize
-from search_spaces.elastic.graph.active import Active
+from search_spaces.elastic.graph.active import Active, padded
 from search_spaces.elastic.graph.calls import InRegion, function_of, like, region_of, run_in_region
 from search_spaces.elastic.graph.fresh import first_values
-from search_spaces.elastic.graph.layers import DROPOUT_LAYERS, LAYERS, DropPath, Tensors, activation_of, filled, pool_of
+from search_spaces.elastic.graph.layers import (
+    DROPOUT_LAYERS,
+    LAYERS,
+    DropPath,
+    Tensors,
+    WithTraining,
+    activation_of,
+    filled,
+    pool_of,
+)
 from search_spaces.elastic.graph.literals import Batch, Call, aten
-from search_spaces.elastic.graph.modes import DROPOUTS, drops_paths
+from search_spaces.elastic.graph.modes import drops_paths, follows_mode
 from search_spaces.elastic.graph.plain_graph import Part, PlainGraph, paths_around, put_together
 from search_spaces.elastic.graph.program import Parts
 from search_spaces.elastic.graph.tensors import cut_to, kernel_transform
@@ -42,8 +52,7 @@ def extracted_graph(active: Active, parts: Parts, training: bool) -> PlainGraph:
     """Return the plain network of a setting, in the given mode."""
     extraction = Extraction(active, parts)
     network = PlainGraph(extraction.root, extraction.written())
-    network.train(training)
-    return network
+    return network.train(training)
 
 
 class Extraction:
@@ -60,6 +69,7 @@ class Extraction:
     def __init__(self, active: Active, parts: Parts) -> None:
         self.active, self.parts = active, parts
         self.root = Part()
+        self.root.held = active.source.traced.training.held
         self.graph = fx.Graph()
         self._copies: dict[tuple[int, tuple[int, ...]], Tensor] = {}
         self._new: dict[fx.Node, fx.Node] = {}
@@ -196,12 +206,10 @@ class Extraction:
             if path not in self._modules:
                 self._modules[path] = self._layer(node, self._uses[node])
             self._module(node, path, call)
-        elif node.target in DROPOUTS:
+        elif follows_mode(node):
             assert taken is not None
             if call.args[1]:
-                owner = self.parts.modules(str(node.meta.get("scope", "")))
-                kind = DropPath if drops_paths(owner) else DROPOUT_LAYERS[node.target]
-                self._module(node, self._free(node), call, kind(call.args[1]))
+                self._module(node, self._free(node), call, self._dropout(node, call.args[1]))
             else:
                 self._new[node] = self._new[taken]
         elif (module := activation_of(node, call)) is not None or (
@@ -212,6 +220,13 @@ class Extraction:
             self._function(node, call)
         if taken is not None and _writes_to_first(node):  # who reads its input later reads the result
             self._new[taken] = self._new[node]
+
+    def _dropout(self, node: fx.Node, rate: float) -> nn.Module:
+        """Return the layer of a dropout; a copy of a module that only training shows."""
+        owner = self.parts.modules(str(node.meta.get("scope", "")))
+        if node.meta.get("drops"):
+            return DropPath(rate) if drops_paths(owner) else deepcopy(owner)
+        return DROPOUT_LAYERS[node.target](rate)
 
     def _module(self, node: fx.Node, path: str, call: Call, module: nn.Module | None = None) -> None:
         """Write the call of a module."""
@@ -229,11 +244,17 @@ class Extraction:
         function, region = function_of(call.function), region_of(node)
         if region is not None:
             function = InRegion(function, region)
-        args = [self._value(one) for one in call.args]
+        changed = self.active.source.traced.training.arguments.get(node.name)
+        args = [self._value(one) for one in (padded(node, call.args, max(changed) + 1) if changed else call.args)]
         if call.crop:
             args[0] = self._cropped(args[0], call.crop)
         kwargs = {name: self._value(one) for name, one in call.kwargs.items()}
-        self._new[node] = self.graph.create_node("call_function", function, tuple(args), kwargs, name=node.name)
+        if changed:
+            path = self._free(node)
+            self._modules[path] = WithTraining(function, changed)
+            self._new[node] = self.graph.create_node("call_module", path, tuple(args), kwargs, name=node.name)
+        else:
+            self._new[node] = self.graph.create_node("call_function", function, tuple(args), kwargs, name=node.name)
 
     def _cropped(self, value: Any, crop: tuple[int, ...]) -> Any:
         for side, amount in enumerate(reversed(crop), start=1):

@@ -195,6 +195,25 @@ class DropPath(nn.Module):
         return str(self.rate)
 
 
+class WithTraining(nn.Module):
+    """An operation that has other arguments in training, such as an attention that drops some of its weights.
+
+    Args:
+        function: The operation.
+        training: Position of an argument -> its value in training.
+    """
+
+    def __init__(self, function: Callable[..., Any], training: Mapping[int, Any]) -> None:
+        super().__init__()
+        self.function, self.values = function, dict(training)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the operation gives."""
+        if self.training:
+            args = tuple(self.values.get(place, one) for place, one in enumerate(args))
+        return self.function(*args, **kwargs)
+
+
 DROPOUT_LAYERS: dict[Any, Callable[[float], nn.Module]] = {
     aten.dropout.default: nn.Dropout,
     aten.dropout_.default: nn.Dropout,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.elastic.graph.calls import Registers, Run
 from search_spaces.elastic.graph.literals import aten
@@ -84,17 +84,22 @@ def drops_paths(module: nn.Module) -> bool:
     return type(module).__name__ in DROPS_PATHS
 
 
-def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, slots: tuple[int, int]) -> Run:
+def follows_mode(node: fx.Node) -> bool:
+    """Return whether an operation is a dropout in training; some networks always drop."""
+    return node.target in DROPOUTS and node.args[2] is False
+
+
+def dropout_run(node: fx.Node, owner: nn.Module, slots: tuple[int, int]) -> Run:
     """Return a dropout in the mode of its module.
 
     Args:
-        function: Kind of dropout.
+        node: The dropout.
         owner: The module whose mode counts.
-        rate: Probability of an element to be dropped.
         slots: Registers of input and output.
     """
     taken, out = slots
-    if drops_paths(owner):  # traced as a dropout
+    function, rate = DROPOUTS[node.target], node.args[1]
+    if node.meta.get("drops"):  # it stands for its module
 
         def run_own(r: Registers) -> None:
             r[out] = owner(r[taken])
@@ -103,5 +108,14 @@ def dropout_run(function: Callable[..., Tensor], owner: nn.Module, rate: float, 
 
     def run(r: Registers) -> None:
         r[out] = function(r[taken], rate, True) if owner.training else r[taken]
+
+    return run
+
+
+def mode_run(owner: nn.Module, evaluation: Run, training: Run) -> Run:
+    """Return an operation that is another one while its module is trained."""
+
+    def run(r: Registers) -> None:
+        (training if owner.training else evaluation)(r)
 
     return run

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, fx, nn
@@ -59,6 +59,7 @@ class Part(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first_values = FirstValues()
+        self.held: tuple[str, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the part."""
@@ -86,7 +87,14 @@ class PlainGraph(fx.GraphModule):
             getattr(self, registry).clear()
             getattr(self, registry).update(held)
         self._non_persistent_buffers_set = set(root._non_persistent_buffers_set)
-        self.first_values = root.__dict__["first_values"]
+        self.first_values, self.held = root.__dict__["first_values"], root.__dict__["held"]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; modules that the network holds in evaluation mode keep that."""
+        super().train(mode)
+        for path, module in self.named_modules():
+            module.training = module.training and path not in self.held
+        return self
 
     def _deepcopy_init(self) -> Any:
         return PlainGraph.__init__

@@ -21,7 +21,7 @@ from search_spaces.elastic.graph.calls import (
     result,
 )
 from search_spaces.elastic.graph.literals import Call
-from search_spaces.elastic.graph.modes import BATCH_NORM, DROPOUTS, Joining, NormRun, dropout_run
+from search_spaces.elastic.graph.modes import BATCH_NORM, Joining, NormRun, dropout_run, follows_mode, mode_run
 from search_spaces.elastic.graph.plan import Plan
 from search_spaces.elastic.graph.tensors import Held, kernel_transform, loaded, written_back
 
@@ -150,14 +150,17 @@ class Program:
 
         if node.target is BATCH_NORM and isinstance(node.args[3], fx.Node):
             return self._norm(node, active)
-        if node.target in DROPOUTS:
-            given: Any = node.args
-            owner = self.parts.modules(str(node.meta.get("scope", "")))
-            return dropout_run(DROPOUTS[node.target], owner, given[1], (slots(given[0]), out))
+        if follows_mode(node):
+            return dropout_run(node, self._owner(node), (slots(node.all_input_nodes[0]), out))
         call, region = active.call(node), region_of(node)
         if region is not None:
             call = Call(InRegion(function_of(call.function), region), call.args, call.kwargs, call.crop)
-        return compiled(call, out, slots)
+        in_training, run = active.call_in_training(node, call), compiled(call, out, slots)
+        return run if in_training is None else mode_run(self._owner(node), run, compiled(in_training, out, slots))
+
+    def _owner(self, node: fx.Node) -> nn.Module:
+        """Return the module whose mode an operation follows."""
+        return self.parts.modules(str(node.meta.get("scope", "")))
 
     def _norm(self, node: fx.Node, active: Active) -> Run:
         """Return what runs a batch norm with running statistics."""
