@@ -49,20 +49,26 @@ class MeCo(Proxy):
         pictures = passes.batch.pictures
         shape = (1, pictures.shape[1], self.size, self.size)
         picture = torch.empty(shape, dtype=pictures.dtype, device=pictures.device).normal_(generator=generator)
-        maps = _Outputs(self.channels, generator)
+        maps = _Outputs(self.channels, generator, gathered=passes.gathered)
         with maps.watching(passes.model, leaves_only=self.leaves_only):
             passes.trace((picture,), input_gradients=False)
-        if not maps.correlations:
+        if not maps.factors:
             raise ScoreError("no output of the model has more positions than channels")
         return Score(maps.total())
 
 
 class _Outputs:
-    """Correlations of the outputs seen so far, equal outputs counted together."""
+    """Correlations of the outputs seen so far, equal outputs counted together.
 
-    def __init__(self, channels: int | None, generator: torch.Generator) -> None:
-        self.channels, self.generator = channels, generator
-        self.correlations: list[Tensor] = []
+    Args:
+        channels: Random channels of each; None takes all.
+        generator: Draws them.
+        gathered: Whether outputs are kept, and those of one shape correlated together at the end.
+    """
+
+    def __init__(self, channels: int | None, generator: torch.Generator, *, gathered: bool) -> None:
+        self.channels, self.generator, self.gathered = channels, generator, gathered
+        self.seen: list[Tensor] = []  # correlations [C, C], or outputs [C, P] where they are gathered
         self.factors: list[float] = []
         self.last: tuple[Tensor, int, int] | None = None  # the latest output, its version, its number
 
@@ -78,11 +84,11 @@ class _Outputs:
 
     def total(self) -> float:
         """Return the sum of least eigenvalues; matrices of one size are decomposed together."""
-        sizes = sorted({len(c) for c in self.correlations})
         sums = []
-        for size in sizes:
-            which = [i for i, c in enumerate(self.correlations) if len(c) == size]
-            least = torch.linalg.eigvalsh(torch.stack([self.correlations[i] for i in which]).double())[:, 0]
+        for which in _by_shape(self.seen):
+            stack = torch.stack([self.seen[i] for i in which])
+            stack = correlation(stack) if self.gathered else stack
+            least = torch.linalg.eigvalsh(stack.double())[:, 0]
             sums.append((least * least.new_tensor([self.factors[i] for i in which])).sum())
         return float(torch.stack(sums).sum())
 
@@ -99,14 +105,19 @@ class _Outputs:
             rows = rows[torch.randperm(len(rows), generator=self.generator, device=rows.device)[: self.channels]]
         if rows.shape[1] <= len(rows):
             return
-        self.last = out, out._version, len(self.correlations)
-        self.correlations.append(correlation(rows))
+        self.last = out, out._version, len(self.seen)
+        self.seen.append(rows.clone() if self.gathered else correlation(rows))
         self.factors.append(factor)
 
 
 def correlation(rows: Tensor) -> Tensor:
-    """Return the correlation of channels over positions, rows [C, P]; 0 where it is not finite."""
-    centred = rows - rows.mean(1, keepdim=True)
-    deviation = torch.linalg.vector_norm(centred, dim=1)
-    scaled = centred / torch.where(deviation > 0, deviation, 1.0)[:, None]
-    return torch.nan_to_num(scaled @ scaled.T, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1, 1)
+    """Return the correlation of channels over positions, rows [..., C, P]; 0 where it is not finite."""
+    centred = rows - rows.mean(-1, keepdim=True)
+    deviation = torch.linalg.vector_norm(centred, dim=-1)
+    scaled = centred / torch.where(deviation > 0, deviation, 1.0)[..., None]
+    return torch.nan_to_num(scaled @ scaled.mT, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1, 1)
+
+
+def _by_shape(tensors: list[Tensor]) -> list[list[int]]:
+    """Return the numbers of the tensors of each shape, in the order of shapes."""
+    return [[i for i, t in enumerate(tensors) if t.shape == shape] for shape in sorted({t.shape for t in tensors})]

@@ -10,6 +10,7 @@ of its samples: the cost grows with the square. Weights are those of the model; 
 and linear layers count; it takes one pass for all samples.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,6 +22,8 @@ from proxies.proxy import Proxy
 from proxies.scores import Score, ScoreError
 
 SINGULAR = 1e-12  # squared rounding error of single precision gradients, relative to the largest eigenvalue
+
+AT_ONCE = 2**26  # gradients of all samples that are multiplied at once: 512 MiB in double precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +52,47 @@ class Ntk(Proxy):
 
 
 def batch_kernel(passes: Passes, samples: int) -> Tensor:
-    """Return the kernel [samples, samples] in double precision, from one backward pass for each sample."""
+    """Return the kernel [samples, samples] in double precision, from one backward pass for each sample.
+
+    Gathered passes are one, with the samples as another dimension of every gradient.
+    """
     output = passes.trace(passes.batch.part(slice(samples)), input_gradients=False).output
     weights = [parameter for name, parameter in passes.model.named_parameters() if "weight" in name]
-    rows: list[tuple[Tensor | None, ...]] = []
-    for i in range(samples):
-        rows.append(torch.autograd.grad(output[i].sum(), weights, retain_graph=True, allow_unused=True))
     kernel = torch.zeros(samples, samples, dtype=torch.float64, device=output.device)
+    for gradients in (_at_once if passes.gathered else _one_by_one)(output, weights):
+        together = gradients.double()
+        kernel += together @ together.T
+    return kernel
+
+
+def _one_by_one(output: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield gradients of the output of each sample with respect to each weight [samples, numbers]."""
+    rows = [torch.autograd.grad(one.sum(), weights, retain_graph=True, allow_unused=True) for one in output]
     for column in zip(*rows):
         parts = [gradient.flatten() for gradient in column if gradient is not None]
         if parts:
-            together = torch.stack(parts).double()
-            kernel += together @ together.T
-    return kernel
+            yield torch.stack(parts)
+
+
+def _at_once(output: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the same from one backward pass, all weights together where they are not too many."""
+    samples = len(output)
+    chosen = torch.eye(samples, dtype=output.dtype, device=output.device)
+    chosen = chosen.view(samples, samples, *(1,) * (output.dim() - 1)).expand(samples, *output.shape)
+
+    def backward(cotangent: Tensor) -> tuple[Tensor, ...]:
+        found = torch.autograd.grad(
+            output, weights, cotangent, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return tuple(found)
+
+    try:
+        found = torch.func.vmap(backward)(chosen)
+    except RuntimeError:  # an operation whose gradient knows no further dimension
+        yield from _one_by_one(output, weights)
+        return
+    parts = [gradient.flatten(1) for gradient in found]
+    yield from [torch.cat(parts, 1)] if sum(part.numel() for part in parts) <= AT_ONCE else parts
 
 
 def sample_kernel(passes: Passes, samples: int) -> Tensor:

@@ -28,7 +28,7 @@ class Nwot(Proxy):
         signs = passes.ordinary.signs
         if not signs:
             raise ScoreError("the model has no activation whose signs could be compared")
-        eigenvalues = torch.linalg.eigvalsh(agreements(signs))
+        eigenvalues = torch.linalg.eigvalsh(agreements([torch.cat(signs, 1)] if passes.gathered else signs))
         least, largest = float(eigenvalues[0]), float(eigenvalues[-1])
         if least <= largest * len(eigenvalues) * torch.finfo(torch.float64).eps:
             raise ScoreError("samples have the same activation pattern, or too few patterns differ: det K is zero")

@@ -20,6 +20,7 @@ from proxies.recording import Alone, Recording, WeightCall
 from proxies.sample_gradients import weight_gradient_pieces
 from proxies.sample_norm import sample_norm, sample_norm_at_once
 from proxies.scores import ScoreError
+from proxies.spare import Spare
 from proxies.twice_differentiable import TwiceDifferentiable
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -110,7 +111,7 @@ class Passes:
     @cached_property
     def ordinary(self) -> Trace:
         """The forward pass of the whole batch."""
-        with TwiceDifferentiable() if "second_order" in self.needs else nullcontext():
+        with TwiceDifferentiable(gathered=self.gathered) if "second_order" in self.needs else nullcontext():
             return self.trace(self.batch.inputs, signs=True)
 
     @cached_property
@@ -196,8 +197,11 @@ class Passes:
     # ---- building blocks --------------------------------------------------------------------------------------------
 
     def duplicate(self) -> nn.Module:
-        """Return a copy of the private model, to be changed at will: the graphs of the passes stay intact."""
-        return deepcopy(self.model)
+        """Return a copy of the private model, to be changed at will: the graphs of the passes stay intact.
+
+        Gathered passes have one copy, which is what this gives until it is asked for again.
+        """
+        return self._spare.renewed() if self.gathered else deepcopy(self.model)
 
     def losses(self, output: Tensor, rows: slice = slice(None)) -> Tensor:
         """Return the loss of each of some examples [n], from the output for them.
@@ -256,6 +260,10 @@ class Passes:
         return Trace(leaves, output, recording.calls, recording.relus or recording.smooth)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _spare(self) -> Spare:
+        return Spare(self.model)
 
     @cached_property
     def _backward(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -48,7 +48,7 @@ class Swap(Proxy):
             signs = passes.ordinary.signs
         if not signs:
             raise ScoreError("the model has no activation whose sign could be read")
-        value = float(distinct_columns(signs))
+        value = float(distinct_columns([torch.cat(signs, 1)] if passes.gathered else signs))
         if self.mu is not None and self.sigma is not None:
             thousands = sum(parameter.numel() for parameter in passes.model.parameters()) / 1e3
             value *= exp(-((thousands - self.mu) ** 2) / self.sigma)

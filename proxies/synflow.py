@@ -46,9 +46,7 @@ def absolute_flow(passes: Passes) -> dict[str, tuple[Tensor, Tensor]]:
     """Return |weight| and gradient of R by layer, both in double precision and not negative."""
     model = passes.duplicate().double()
     with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            if tensor.is_floating_point():
-                tensor.abs_()
+        torch._foreach_abs_([t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()])
     first = passes.batch.part(slice(1))
     ones = tuple(torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x for x in first)
     linear = Passes(model, Batch(ones, passes.batch.losses), copy=False)

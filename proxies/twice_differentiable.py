@@ -21,7 +21,15 @@ How = tuple[Geometry, tuple[bool, bool]]
 
 class TwiceDifferentiable(TorchFunctionMode):
     """While active, two-dimensional convolutions and batch norms in training mode are those of this module; batch norm
-    leaves its running statistics alone, and its affine parameters get no gradient."""
+    leaves its running statistics alone, and its affine parameters get no gradient.
+
+    Args:
+        gathered: Whether batch norm and its first gradient are torch's own, each one operation for channels first.
+    """
+
+    def __init__(self, *, gathered: bool = False) -> None:
+        super().__init__()
+        self.normalised = _fused_batch_norm if gathered else _batch_norm
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -33,7 +41,7 @@ class TwiceDifferentiable(TorchFunctionMode):
         elif func in BATCH_NORMS:
             call = {**dict(zip(BATCH_NORMS[func], args)), **(kwargs or {})}
             if call.get("training", False):
-                return _batch_norm(call)
+                return self.normalised(call)
         return func(*args, **(kwargs or {}))
 
 
@@ -57,6 +65,13 @@ def _batch_norm(call: dict[str, Any]) -> Tensor:
     out = _BatchNorm.apply(rows.reshape(-1, channels), scale, call.get("eps", 1e-5))
     out = out if bias is None else out + bias
     return out.view(rows.shape).movedim(-1, 1)
+
+
+def _fused_batch_norm(call: dict[str, Any]) -> Tensor:
+    x, weight, bias = call["input"], call.get("weight"), call.get("bias")
+    scale = x.new_ones(x.shape[1]) if weight is None else weight.detach()
+    out = _FusedBatchNorm.apply(x, scale, call.get("eps", 1e-5))
+    return out if bias is None else out + bias.view(-1, *(1,) * (x.dim() - 2))
 
 
 def _convolved(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -162,3 +177,54 @@ class _BatchNormGradient(torch.autograd.Function):
 def _projected(g: Tensor, normalised: Tensor, scale: Tensor) -> Tensor:
     slope = -scale * (g * normalised).mean(0)
     return torch.addcmul(-scale * g.mean(0), normalised, slope).addcmul_(g, scale)
+
+
+class _FusedBatchNorm(torch.autograd.Function):
+    """The same of [B, C, ...], by torch's operations."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, eps: float) -> Tensor:
+        out, mean, inverse_std = torch.native_batch_norm(x, scale, None, None, None, True, 0.0, eps)
+        ctx.save_for_backward(x, scale, mean, inverse_std)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        x, *statistics = ctx.saved_tensors
+        return _FusedBatchNormGradient.apply(gradients[0], x, tuple(statistics), ctx.eps), None, None
+
+
+class _FusedBatchNormGradient(torch.autograd.Function):
+    """Torch's gradient gives sums of g and of g x^ beside it, which the second derivative needs of g and of v."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, statistics: tuple[Tensor, ...], eps: float) -> Tensor:
+        out, over_scale, over_bias = _fused_gradient(gradient, x, statistics, eps)
+        ctx.save_for_backward(gradient, x, *statistics, over_scale, over_bias)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        g, x, scale, mean, inverse_std, g_products, g_sum = ctx.saved_tensors
+        (v,) = cotangents
+        again, v_products, v_sum = _fused_gradient(v, x, (scale, mean, inverse_std), ctx.eps)
+        count = x.numel() // x.shape[1]
+        p, m, v_mean, g_mean = torch.stack((v_products, g_products, v_sum, g_sum)) / count
+        q = (v * g).mean((0, *range(2, x.dim()))) - v_mean * g_mean
+        outer = -scale * inverse_std**2
+        slope = outer * inverse_std * (q - 3 * p * m)  # of x, which is mean + x^ / s
+        shift = outer * (m * v_mean + p * g_mean) + slope * mean
+        slope, shift, of_v, of_g = torch.stack((slope, -shift, outer * m, outer * p)).view(4, -1, *(1,) * (x.dim() - 2))
+        to_x = torch.addcmul(shift, x, slope).addcmul_(v, of_v).addcmul_(g, of_g)
+        return again, to_x, None, None
+
+
+def _fused_gradient(
+    gradient: Tensor, x: Tensor, statistics: tuple[Tensor, ...], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    scale, mean, inverse_std = statistics
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, x, scale, None, None, mean, inverse_std, True, eps, [True, True, True]
+    )

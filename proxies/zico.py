@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from proxies.passes import Passes
 from proxies.proxy import Proxy
@@ -34,7 +35,8 @@ class ZiCo(Proxy):
         if examples < self.batches:
             raise ScoreError(f"a batch of {examples} examples cannot be split into {self.batches} parts")
         gradients = [passes.gradients_of(rows) for rows in parts(examples, self.batches)]
-        sums = torch.stack([inverse_variation([g[name] for g in gradients]) for name in passes.weights]).tolist()
+        variations = _at_once if passes.gathered else _by_layer
+        sums = torch.stack(variations([list(gradient.values()) for gradient in gradients])).tolist()
         logs = torch.tensor([total for total in sums if total > 0], dtype=torch.float64).log().tolist()
         names = [name for name, total in zip(passes.weights, sums) if total > 0]
         if not names:
@@ -49,9 +51,23 @@ def parts(examples: int, number: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
-def inverse_variation(gradients: list[torch.Tensor]) -> torch.Tensor:
+def inverse_variation(gradients: list[Tensor]) -> Tensor:
     """Return the sum over weights of mean |g| / std(g) over batches, without weights whose deviation is zero."""
+    return _ratios(gradients).sum(dtype=torch.float64)
+
+
+def _by_layer(gradients: list[list[Tensor]]) -> list[Tensor]:
+    return [inverse_variation(list(layer)) for layer in zip(*gradients)]
+
+
+def _at_once(gradients: list[list[Tensor]]) -> list[Tensor]:
+    """Return the same for all layers, in a few operations."""
+    ratios = _ratios([torch.cat([layer.flatten() for layer in part]) for part in gradients])
+    return list(torch._foreach_norm(ratios.split([layer.numel() for layer in gradients[0]]), 1, dtype=torch.float64))
+
+
+def _ratios(gradients: list[Tensor]) -> Tensor:
     stacked = torch.stack(gradients)
     deviation = (stacked - stacked.mean(0)).square_().mean(0).sqrt_()  # `std` takes far longer along this dimension
     ratio = stacked.abs_().mean(0) / deviation
-    return torch.where(deviation > 0, ratio, 0.0).sum(dtype=torch.float64)
+    return torch.where(deviation > 0, ratio, 0.0)
