@@ -4,6 +4,7 @@ Whoever remembers a computation, such as a recorded one, asks for this before it
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d
 from search_spaces.elastic.resize import ElasticResize
+from search_spaces.sizes import Size
 
 _LEAVES: Mapping[type, Callable[[Any], Hashable]] = {
     ElasticConv2d: lambda layer: (layer.active_out, layer.active_kernel),
@@ -41,6 +43,12 @@ def holds_modules(layer: nn.Module) -> bool:
 def elastic_parts(module: nn.Module) -> list[Elastic]:
     """Return all elastic layers of a module, itself included."""
     return [part for part in module.modules() if isinstance(part, Elastic)]
+
+
+def settings(module: nn.Module) -> int:
+    """Return how many settings the sizes of the elastic layers of a module have together."""
+    sizes = [value for part in elastic_parts(module) for value in vars(part).values() if isinstance(value, Size)]
+    return prod({size.decision: len(size.values) for size in sizes}.values())
 
 
 def running(layers: Sequence[Elastic]) -> Hashable | None:

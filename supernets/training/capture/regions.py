@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.elastic.layer import Elastic
-from search_spaces.elastic.running import elastic_parts, holds_modules, is_known, running
+from search_spaces.elastic.running import elastic_parts, holds_modules, is_known, running, settings
 from search_spaces.networks.darts_network import ElasticCell
 
 _LEAST_LAYERS = 2
 """A graph of one layer saves nothing: its input is copied first."""
+_MOST_SETTINGS = 64
+"""A module with more is divided into its parts."""
 
 
 class Region:
@@ -49,12 +51,12 @@ class Region:
 
 
 def regions(network: nn.Module, name: str = "") -> list[Region]:
-    """Return the largest modules without choices or depths inside, as far as a recording of them can save time.
+    """Return the largest modules that have few settings, as far as a recording of them can save time.
 
     Elastic layers that the library does not know, and networks that are traced, are left as they are.
     """
-    parts = elastic_parts(network)
-    if isinstance(network, nn.ModuleDict | nn.ModuleList) or (parts and not is_known(network)):
+    is_one = is_known(network) and settings(network) <= _MOST_SETTINGS
+    if isinstance(network, nn.ModuleDict | nn.ModuleList) or not is_one:
         if isinstance(network, Elastic) and not (holds_modules(network) or type(network) is ElasticCell):
             return []
         children = network.named_children()

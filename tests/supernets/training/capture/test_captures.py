@@ -67,6 +67,14 @@ def test_regions_are_operations_of_choices_blocks_of_depths_and_what_is_around()
     assert any("edges" in name and name.endswith("sep_conv_3x3") for name in edges)
 
 
+def test_modules_with_many_settings_are_divided() -> None:
+    sizes = [Size(f"width{place}", {width: width for width in (1, 2, 3, 4)}) for place in range(3)]
+    pairs = [nn.Sequential(ElasticConv2d(size, 3), ElasticConv2d(3, size)) for size in sizes]
+    assert names(nn.Sequential(*pairs)) == [""]
+    more = [*pairs, nn.Sequential(ElasticConv2d(1, Size("last", {1: 1, 2: 2})), nn.ReLU())]
+    assert names(nn.Sequential(*more)) == ["0", "1", "2", "3"]
+
+
 def test_traced_networks_and_layers_of_users_are_left_alone() -> None:
     class Own(ElasticConv2d):
         """A layer that generates its weights."""
