@@ -116,6 +116,7 @@ class Blocks:
 
     def __init__(self, decisions: Sequence[Decision], places: Sequence[Place]) -> None:
         self._columns = {decision.name: (i, decision.choices) for i, decision in enumerate(decisions)}
+        self._names = tuple(self._columns)
         self._places = tuple(places)
         found: dict[str, Block] = {}
         order: dict[str, int] = {}
@@ -184,19 +185,37 @@ class Blocks:
             encodings: Architectures; they need not be canonical.
             unused: Only blocks whose output is (not) left unused; None for all.
         """
-        lookups = self._lookups if unused is None else self._by_use[unused]
+        tables = self._tables(values, self._lookups if unused is None else self._by_use[unused])
+        total = np.zeros_like(values, shape=(len(encodings), values.shape[1]))
+        for start in range(0, len(encodings), _ROWS_AT_ONCE):
+            part = encodings[start : start + _ROWS_AT_ONCE]
+            for lookup, table in tables:
+                total[start : start + _ROWS_AT_ONCE] += table[lookup.at(part)]
+        return total
+
+    def tables(self, values: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """Return the decisions of places, and what their blocks add up to under all combinations of their choices.
+
+        Args:
+            values: A value [M] of each distinct block, in their order.
+
+        Returns:
+            Names of decisions, each set of them once, and sums with one dimension for each decision.
+        """
+        found = self._tables(values[:, None], self._lookups)
+        named = [(tuple(self._names[column] for column in lookup.columns), table) for lookup, table in found]
+        counts = {name: len(choices) for name, (_, choices) in self._columns.items()}
+        return [(names, table.reshape([counts[name] for name in names])) for names, table in named]
+
+    def _tables(self, values: np.ndarray, lookups: Sequence[_Lookup]) -> list[tuple[_Lookup, np.ndarray]]:
+        """Return sums of values [M, K] for all combinations; places that follow the same decisions share one."""
         padded = np.concatenate([values, np.zeros_like(values, shape=(1, values.shape[1]))])  # the last: no block
-        tables: dict[bytes, tuple[_Lookup, np.ndarray]] = {}  # places that follow the same decisions share one
+        tables: dict[bytes, tuple[_Lookup, np.ndarray]] = {}
         for lookup in lookups:
             table = lookup.repeats * padded[lookup.rows]
             _, before = tables.get(key := lookup.columns.tobytes(), (lookup, 0))
             tables[key] = (lookup, before + table)
-        total = np.zeros_like(values, shape=(len(encodings), values.shape[1]))
-        for start in range(0, len(encodings), _ROWS_AT_ONCE):
-            part = encodings[start : start + _ROWS_AT_ONCE]
-            for lookup, table in tables.values():
-                total[start : start + _ROWS_AT_ONCE] += table[lookup.at(part)]
-        return total
+        return list(tables.values())
 
     @cached_property
     def _by_use(self) -> dict[bool, list[_Lookup]]:

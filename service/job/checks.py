@@ -69,7 +69,7 @@ def deep_mistakes(
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
         yield from teachers.mistakes(job.train, {} if data is None else data.facts)
-        yield from relaxations.mistakes(job.train, space)
+        yield from relaxations.mistakes(job.train, space, has_table=bool(job.latency.table))
         _warn_of_given_weights(job, space, warn)
     learns = job.train.relaxation is not None and job.train.relaxation.learns
     yield from searchers.mistakes(job.search, space, learns=learns or not checked.sound("train"))

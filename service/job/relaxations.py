@@ -7,14 +7,16 @@ from search_spaces.errors import FieldError
 from search_spaces.listing import can_be_listed
 from search_spaces.relaxing import relaxing
 from supernets.training.config import TrainConfig
+from supernets.training.relaxation_config import cost_mistake
 
 
-def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
+def mistakes(config: TrainConfig, space: Space | None, *, has_table: bool) -> Iterator[str]:
     """Yield why a space cannot be relaxed, or its architectures assigned, where the training asks for it.
 
     Args:
         config: Config of the training.
         space: Space that is trained, as far as it is known.
+        has_table: Whether the job has a latency table.
     """
     if space is None:
         return
@@ -25,3 +27,7 @@ def mistakes(config: TrainConfig, space: Space | None) -> Iterator[str]:
             relaxing(space)
         except FieldError as error:
             yield f"train.{error.field}: {error.text}"
+            return
+        cost = config.relaxation.cost
+        if cost is not None and (mistake := cost_mistake(space, cost, has_table=has_table)):
+            yield f"train.relaxation.cost: {mistake}"

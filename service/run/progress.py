@@ -218,4 +218,5 @@ def _sampler_line(event: Event) -> str:
     parts = [f"{name} {probability:.2f}" for name, probability in likeliest]
     if "examples" in event:
         parts.append(f"effective part of the examples {event['examples']['effective_fraction']:.2f}")
+    parts += [f"expected {name} {amount:,.4g}" for name, amount in event.get("expected", {}).items()]
     return f"sampling after epoch {event.get('epoch', '?')}: {', '.join(parts)}"

@@ -15,6 +15,7 @@ from service.errors import InvalidJob
 from service.job import samplers, splits
 from service.job.found_weights import taken
 from service.job.job import Job
+from service.job.latency_table import read_table
 from service.job.observer import Observer
 from service.run.batches import EvaluationBatches
 from service.run.teaching import named_teacher
@@ -23,6 +24,7 @@ from supernets.calibration import calibrated_subnet
 from supernets.device import judging
 from supernets.estimate import checked
 from supernets.training.checkpoint import finished_training, has_begun
+from supernets.training.relaxation_config import LATENCY
 
 _CALIBRATION = 1000  # training examples that set the batch norms for a look at the supernet during training
 
@@ -62,6 +64,8 @@ def train_supernet(
         "validate": partial(_validation, task, batches),
         "processes": processes,
     }
+    if config.relaxation is not None and config.relaxation.cost == LATENCY:
+        common["blocks_ms"] = np.array([one.value for one in read_table(job, supernet.space).blocks_ms])
     try:
         if config.split is None:
             if config.teacher is not None:

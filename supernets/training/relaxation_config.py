@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from search_spaces import Space
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
 
@@ -11,9 +12,11 @@ Mode = Literal["first", "unrolled", "amended", "neumann"]
 METHODS = ("softmax", "sparsemax", "gdas", "drnas", "one_hot")
 MODES = ("first", "unrolled", "amended", "neumann")
 AMENDED_ETA = 0.1
+LATENCY = "latency_ms"
+"""The cost that is read from a latency table."""
 
 _MOST = {"eta": 1e6, "terms": 1000, "lr": 1e6, "decay": 1e6, "warmup_epochs": 1e6, "temperature": 1e6}
-_MOST |= {"temperature_end": 1e6, "largest_correction": 1e9}
+_MOST |= {"temperature_end": 1e6, "largest_correction": 1e9, "cost_limit": 1e18, "cost_weight": 1e6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,10 @@ class RelaxationConfig:
         warmup_epochs: Epochs at the beginning in which only the weights learn.
         temperature: Temperature of `gdas` in the first epoch; it falls by equal amounts.
         temperature_end: Its temperature in the last epoch.
+        cost: Exact cost whose expectation is held down while logits learn, such as `macs`, or `latency_ms` by
+            `latency.table`; `null` for none. The space must be made of blocks.
+        cost_limit: Limit of the expected cost, in its unit. The loss grows with the logarithm of what is above it.
+        cost_weight: Weight of this part of the loss.
     """
 
     method: Method = "drnas"
@@ -54,6 +61,9 @@ class RelaxationConfig:
     warmup_epochs: float = 0.0
     temperature: float = 10.0
     temperature_end: float = 0.1
+    cost: str | None = None
+    cost_limit: float | None = None
+    cost_weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)
@@ -69,10 +79,15 @@ class RelaxationConfig:
             ("warmup_epochs", self.warmup_epochs >= 0, "0 or more"),
             ("temperature", self.temperature > 0, "more than 0"),
             ("temperature_end", 0 < self.temperature_end <= self.temperature, "above 0 and up to temperature"),
+            ("cost_limit", self.cost_limit is None or self.cost_limit > 0, "above 0, or null"),
+            ("cost_limit", (self.cost is None) == (self.cost_limit is None), "given with cost, and only with it"),
+            ("cost_weight", self.cost_weight > 0, "above 0"),
         ]
         for name, holds, allowed in limits:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        if self.method == "one_hot" and self.cost is not None:
+            raise FieldError("cost", f"must be null with one_hot, which learns no logits, got {self.cost!r}")
         if self.method == "one_hot" and self.hypergradient != "first":
             raise FieldError(
                 "hypergradient", f"must be first with one_hot, which learns no logits, got {self.hypergradient!r}"
@@ -92,3 +107,21 @@ class RelaxationConfig:
         if self.eta is not None:
             return self.eta
         return AMENDED_ETA if self.hypergradient == "amended" else lr
+
+
+def cost_mistake(space: Space, cost: str, *, has_table: bool) -> str | None:
+    """Return why the expectation of a cost is not known in a space, None where it is.
+
+    Args:
+        space: Space that is relaxed.
+        cost: Name of the cost.
+        has_table: Whether there is a latency table.
+    """
+    if space.vectors is not None or space.places is None:
+        return f"must be null: costs of {space.name} are not sums over its decisions, got {cost!r}"
+    names = [*space.blocks.cost_names, LATENCY]
+    if cost not in names:
+        return f"must be one of {', '.join(names)}, got {cost!r}"
+    if cost == LATENCY and not has_table:
+        return f"must be one of {', '.join(names[:-1])} where there is no latency.table, got {cost!r}"
+    return None

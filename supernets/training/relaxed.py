@@ -136,6 +136,17 @@ class Relaxed:
         distances = [(concentration(one) - 1).square().sum() for one in self.logits]
         return self.config.decay / 2 * torch.stack(distances).sum()
 
+    def expected(self) -> dict[str, Tensor]:
+        """Return the mean weights [C] of the choices of every vector by name, in the graph of the logits."""
+        match self.config.method:
+            case "sparsemax":
+                means = [sparsemax(one) for one in self.logits]
+            case "drnas":
+                means = [concentration(one) / concentration(one).sum(1, keepdim=True) for one in self.logits]
+            case _:
+                means = [one.softmax(1) for one in self.logits]
+        return {vector.name: row for group, part in zip(self._groups, means) for vector, row in zip(group, part)}
+
     def learned(self) -> Learned:
         """Return the logits by the names of vectors; they follow those that learn."""
         rows = {

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from search_spaces.errors import FieldError
@@ -19,6 +20,7 @@ from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.example_importance import ExampleImportance
 from supernets.training.examples import TrainingData
+from supernets.training.expected_cost import ExpectedCost
 from supernets.training.halves import Halves
 from supernets.training.loop import LoopConfig, Observer, Run, train_steps
 from supernets.training.phases import Phase
@@ -43,6 +45,7 @@ def train(
     optimizer_state: Mapping[str, Any] | None = None,
     first_loss: float | None = None,
     teacher: nn.Module | None = None,
+    blocks_ms: np.ndarray | None = None,
 ) -> Supernet:
     """Train a supernet through its phases; with a folder, write checkpoints there and continue from the newest.
 
@@ -61,6 +64,8 @@ def train(
         first_loss: Loss that a training from fresh weights begins with, where this one goes on from trained ones.
         teacher: A network with outputs like those of the supernet that teaches beside the targets, in place of any
             teacher of the phases. It is brought to the device, and into evaluation mode.
+        blocks_ms: Latency [M] in ms of the distinct blocks of the space, where the settings of a relaxation limit the
+            expected latency.
 
     Raises:
         FieldError: Classes are to be balanced, and the examples of the task have none; or the space cannot be relaxed.
@@ -78,7 +83,7 @@ def train(
     what: dict[str, Any] = {"supernet": supernet, "phases": phases, "config": config, "task": task}
     step: Step
     if config.relaxation is not None:
-        step = _bilevel(supernet, data, config, task=task, seed=seed, processes=processes)
+        step = _bilevel(what, data, blocks_ms, seed=seed, processes=processes)
     elif config.mixture is not None:
         step = _mixture(what, data, seed=seed, processes=processes)
     else:
@@ -109,9 +114,10 @@ def train(
 
 
 def _bilevel(
-    supernet: Supernet, data: TrainingData, config: TrainConfig, *, task: Task, seed: int, processes: Processes
+    what: Mapping[str, Any], data: TrainingData, blocks_ms: np.ndarray | None, *, seed: int, processes: Processes
 ) -> BilevelStep:
     """Return the step that learns the architecture with the weights."""
+    supernet, config = what["supernet"], what["config"]
     relaxation = config.relaxation
     assert relaxation is not None
     if processes.world_size > 1 and relaxation.hypergradient != "first":
@@ -120,14 +126,16 @@ def _bilevel(
     halves = Halves(
         len(data), relaxation.share, batch_size=config.batch_size, seed=seed, world_size=processes.world_size
     )
+    cost = relaxation.cost
     step = BilevelStep(
         supernet=supernet,
         config=config,
         relaxation=relaxation,
-        task=task,
+        task=what["task"],
         halves=halves,
         processes=processes,
         seed=seed,
+        cost=None if cost is None else ExpectedCost(supernet.space, cost, blocks_ms),
     )
     try:
         supernet.relax(step.relaxed.setting(step.relaxed.uniform(), step.weights[0]))

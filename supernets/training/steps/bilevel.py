@@ -27,6 +27,7 @@ from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
+from supernets.training.expected_cost import ExpectedCost
 from supernets.training.halves import Halves
 from supernets.training.hypergradient import Bilevel, Hypergradient
 from supernets.training.optimization import WeightAverage, make_optimizer
@@ -49,6 +50,7 @@ class BilevelStep(Step):
         halves: Which examples the weights learn from, and which the logits.
         processes: This process and its siblings.
         seed: Seed of the first logits.
+        cost: Expected cost that the settings limit; None where they limit none.
     """
 
     supernet: Supernet
@@ -58,6 +60,7 @@ class BilevelStep(Step):
     halves: Halves
     processes: Processes = field(default_factory=Processes)
     seed: int = 0
+    cost: ExpectedCost | None = None
 
     def __post_init__(self) -> None:
         parameter = next(self.supernet.parameters())
@@ -103,7 +106,10 @@ class BilevelStep(Step):
         total, count = self.cosines.tolist()
         self.cosines.zero_()
         cosine = {"gradients": {"cosine": total / count}} if count else {}
-        return {"event": "sampler", "probabilities": self.relaxed.named_probabilities(), **cosine}
+        event = {"event": "sampler", "probabilities": self.relaxed.named_probabilities(), **cosine}
+        if self.cost is not None:
+            event["expected"] = {str(self.relaxation.cost): self.cost(self.relaxed.expected()).item()}
+        return event
 
     # ---- one step ---------------------------------------------------------------------------------------------------
 
@@ -164,10 +170,19 @@ class BilevelStep(Step):
             self.cosines += torch.stack([found.cosine.detach().double().cpu(), torch.ones((), dtype=torch.float64)])
         for logits, gradient in zip(self.relaxed.logits, self._averaged(found.total)):
             logits.grad = gradient
-        if (regulariser := self.relaxed.regulariser()) is not None:
-            regulariser.backward()
+        for part in (self.relaxed.regulariser(), self._above_limit()):
+            if part is not None:
+                part.backward()
         self.logit_optimizer.step()
         self.logit_optimizer.zero_grad(set_to_none=True)
+
+    def _above_limit(self) -> Tensor | None:
+        """Return what the expected cost adds to the loss of the logits; None where it is within its limit."""
+        limit = self.relaxation.cost_limit
+        if self.cost is None or limit is None:
+            return None
+        excess = (self.cost(self.relaxed.expected()) / limit).log()
+        return self.relaxation.cost_weight * excess if excess.item() > 0 else None
 
     def _averaged(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the mean of gradients over processes, which the devices exchange."""

@@ -75,6 +75,22 @@ def test_derived_without_something_learned_is_refused_before_any_work():
         (("train.relaxation.method=darts",), "train.relaxation.method: must be one of softmax, sparsemax, gdas"),
         ((*RELAXED, "train.sampler=fair"), r"train.sampler: must be uniform \(the default\) with train.relaxation"),
         ((*RELAXED, "space={name: nasbench101}"), "train.relaxation: must be null: decisions of nasbench101 depend"),
+        (
+            (*RELAXED, "train.relaxation.cost=energy", "train.relaxation.cost_limit=3"),
+            "train.relaxation.cost: must be one of params, macs, latency_ms, got 'energy'",
+        ),
+        (
+            (*RELAXED, "train.relaxation.cost=latency_ms", "train.relaxation.cost_limit=3"),
+            "train.relaxation.cost: must be one of params, macs where there is no latency.table",
+        ),
+        (
+            ("train.relaxation=null", "train.mixture={}", "space={name: darts}"),
+            "train.mixture: must be null: darts has too many architectures to be listed",
+        ),
+        (
+            ("train.mixture={}",),
+            r"train.mixture: must be null \(the default\) with train.relaxation, got a mixture",
+        ),
     ],
 )
 def test_wrong_settings_are_named(sets, message):
