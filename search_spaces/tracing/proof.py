@@ -13,14 +13,15 @@ from search_spaces.tracing.traced import BATCH, Traced, Units
 TOLERANCE = 1e-9
 """Error in float64 above which a trace is wrong; rounding gives less than 1e-12."""
 EXAMPLES = 2
+EQUAL = 1e-12
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def check_permutation(traced: Traced, generator: torch.Generator) -> float:
     """Return the largest error, relative to the largest output, when the units of all groups are permuted at random.
 
-    Computed in float64 on a few random examples. Weights that all start equal are moved apart first, because a
-    permutation of equal numbers proves nothing.
+    Computed in float64 on a few random examples. Weights that start equal for several units are moved apart first,
+    because a permutation of equal numbers proves nothing.
     """
     orders = random_orders(traced, generator)
     seed = int(torch.randint(1 << 40, (), generator=generator))
@@ -109,11 +110,17 @@ class Weights:
         """Return one tensor."""
         value = self.state[name] if name in self.state else self.traced.constants[name]
         value = value.detach().double() if value.is_floating_point() else value.detach()
-        if name in self.state and value.is_floating_point() and value.numel() > 1 and value.max() - value.min() < 1e-12:
+        if name in self.state and value.is_floating_point() and are_alike(value, self.traced.tensors[name]):
             generator = torch.Generator().manual_seed(self.seed + list(self.state).index(name))
             noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 0.2 - 0.1
             value = value + noise.to(value.device)
         return value if self.orders is None else permuted(value, self.traced.tensors[name], self.orders)
+
+
+def are_alike(value: Tensor, units: Units) -> bool:
+    """Return whether all units of some dimension have the same numbers."""
+    free = [dimension for dimension, own in enumerate(units) if own is not None and value.shape[dimension] > 1]
+    return any(float((value.amax(one) - value.amin(one)).max()) < EQUAL for one in free)
 
 
 def random_inputs(traced: Traced, generator: torch.Generator) -> list[Tensor]:

@@ -180,31 +180,16 @@ def _repeat_interleave(node: fx.Node, args: list[Any], look: Look) -> None:
         args[1] = _repeat(args[1], node, dimension, look, look.count(_tensor(args), dimension))
 
 
-def _slice(node: fx.Node, args: list[Any], look: Look) -> Callable[..., Any] | None:
-    """Bring where a slice starts and ends."""
+def _slice(node: fx.Node, args: list[Any], look: Look) -> None:
+    """Bring where a slice starts and ends; a trace keeps all of a dimension that is taken in steps."""
     dimension = _dimension(node, args, look)
     kept = look.kept(_tensor(args), dimension)
     if kept is None:
         _batches(node, args, look)
-        return None
-    start, end, step = (_get(node, args, name, default) for name, default in _SLICE_DEFAULTS)
-    wanted = _taken(kept, start or 0, kept.size if end is None else end, step)
-    inside = [place for place, index in enumerate(kept.indices) if index in wanted]
-    if not inside:
-        raise ValueError(f"{node.name}: nothing is kept of what it takes from {_tensor(args).name}")
-    stride = inside[1] - inside[0] if len(inside) > 1 else 1
-    if inside != list(range(inside[0], inside[-1] + 1, stride)):
-        raise ValueError(f"{node.name}: what is kept of its slice does not lie at equal distances")
-    args[:] = [args[0], dimension, inside[0], inside[-1] + 1, stride]
-    return None
-
-
-_SLICE_DEFAULTS = (("start", 0), ("end", None), ("step", 1))
-
-
-def _taken(kept: Kept, start: int, end: int, step: int) -> range:
-    """Return the indices of a slice of a dimension."""
-    return range(kept.size)[start:end:step]
+        return
+    start, end = (_get(node, args, name) for name in ("start", "end"))
+    taken = range(kept.size)[start:end]
+    args[:] = [args[0], dimension, kept.before(taken.start), kept.before(taken.stop)]
 
 
 def _select(node: fx.Node, args: list[Any], look: Look) -> None:

@@ -282,3 +282,9 @@ def test_an_image_that_is_read_at_the_places_of_a_grid_keeps_its_channels():
         return F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False)
 
     assert groups(proven(Then(conv(3, 8), turned, conv(8, 2)), 3, 4, 4)) == {"first.weight": ("hidden", 6)}
+
+
+def test_what_is_taken_in_steps_stays_and_says_why():
+    traced = proven(Then(conv(3, 8), lambda x: torch.cat([x[:, ::2], x[:, :0]], 1), conv(4, 2)), 3, 4, 4)
+    assert groups(traced) == {}
+    assert reasons(traced, "first.weight")[0] == "every second index is taken"
