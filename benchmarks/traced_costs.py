@@ -15,7 +15,8 @@ import time
 
 import numpy as np
 
-from search_spaces.counted_costs import count
+from search_spaces import Space
+from search_spaces.counted_costs import Difference, count
 from search_spaces.families.timm_elastic import timm
 
 FAMILIES = {
@@ -30,20 +31,27 @@ LARGE = ("resnet50", "mobilenetv3_large_100")
 ARCHITECTURES = 100_000
 
 
+def wrong(space: Space, subnets: int) -> list[Difference]:
+    """Return where stated costs of the smallest, the largest and random subnets differ from counted ones."""
+    generator, found = np.random.default_rng(0), []
+    architectures = [space.smallest(), space.largest(), *(space.sample(generator) for _ in range(subnets))]
+    stated = space.costs(architectures)
+    for place, architecture in enumerate(architectures):
+        counted = count(space, architecture)
+        for name, key in (("params", "params"), ("macs", "all_macs")):
+            if stated[name][place] != counted[key]:
+                found.append(Difference(name, float(stated[name][place]), counted[key], architecture))
+    return found
+
+
 def compare(model: str, side: int, subnets: int) -> None:
     """Compare stated with counted costs of the smallest, the largest and random subnets, and print the result."""
     began = time.perf_counter()
     space = timm(model=model, classes=10, resolutions=(side,))
-    read_s, generator = time.perf_counter() - began, np.random.default_rng(0)
-    architectures = [space.smallest(), space.largest(), *(space.sample(generator) for _ in range(subnets))]
-    stated = space.costs(architectures)
-    wrong = 0
-    for place, architecture in enumerate(architectures):
-        counted = count(space, architecture)
-        said = (stated["params"][place], stated["macs"][place])
-        wrong += said != (counted["params"], counted["all_macs"])
+    read_s = time.perf_counter() - began
+    differs = {one.architecture for one in wrong(space, subnets)}
     few = f"{len(space.decisions)} decisions, {space.count():.3g} architectures, read in {read_s:.1f} s"
-    print(f"{model} at {side} px: {wrong} of {len(architectures)} differ ({few})", flush=True)
+    print(f"{model} at {side} px: {len(differs)} of {subnets + 2} differ ({few})", flush=True)
 
 
 def time_costs(model: str) -> None:
