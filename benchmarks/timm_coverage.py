@@ -1,10 +1,11 @@
 """Which models of timm become elastic networks: one line of JSON for each, and a summary.
 
-    python -m benchmarks.timm_coverage [first | second | random] [--names NAME ...] [--limit 200] [--result FILE]
+    python -m benchmarks.timm_coverage [first | second | random] [--limit 200] [--steps STEP ...] [--result FILE]
 
-`benchmarks.timm_names` says how the models are chosen. Each gets a process of its own, with 3 GB of memory (reserved) and 180 s
-of processor time; models whose line is in the result already are left out. Weights are fresh, with noise on those that
-start as constants, which would hide faults. A line says of a model:
+`benchmarks.timm_names` says how the models are chosen; `--names NAME ...` are others. Each gets a process of its own,
+with 3 GB of memory (reserved) and 180 s of processor time. Steps that the result has already are left out. Weights are
+fresh, with noise on those that start as constants, which would hide faults; batch norms have measured statistics. A
+line says of a model:
 
 * trace: groups by kind, blocks that can be skipped, depthwise kernels, sides of images that run, processor time.
 * proof: error of the permutation test.
@@ -25,13 +26,15 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.timm_names import PARTS, names
 from benchmarks.traced_costs import wrong
@@ -51,6 +54,7 @@ AGREE, AGREE_ONNX = 1e-5, 1e-3
 CLASSES = 10
 MEMORY = 3_000_000_000  # reserved, of which at most 2.5 GB are used
 SECONDS = 180
+STEPS = ("trace", "proof", "subnets", "space", "onnx")
 Line = dict[str, Any]
 
 
@@ -66,17 +70,25 @@ class ReadOnce(Reading):
 
 
 @torch.no_grad()
-def moved(network: nn.Module) -> nn.Module:
-    """Return the network with noise on all scales, shifts and statistics, and on weights that start as constants."""
+def moved(network: nn.Module, side: int) -> nn.Module:
+    """Return the network with noise on scales, shifts and other constants, and statistics of what it computes."""
     for parameter in network.parameters():
         if parameter.dim() < 2 or float(parameter.std()) < 1e-3:
             parameter.add_(0.1 * torch.randn_like(parameter))
-    for name, buffer in network.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.add_(0.1 * torch.randn_like(buffer))
-        if name.endswith("running_var"):
-            buffer.mul_(0.5 + torch.rand_like(buffer))
-    return network
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    for norm in norms:
+        norm.momentum = None
+        norm.train()
+    network(pictures(4, side))
+    for norm in norms:
+        norm.momentum = 0.1
+    return network.eval()
+
+
+def pictures(number: int, side: int) -> Tensor:
+    """Return coarse patterns with some noise [N, 3, side, side]: images of noise alone all look the same."""
+    coarse = F.interpolate(2 * torch.randn(number, 3, 4, 4), size=(side, side), mode="bilinear")
+    return coarse + 0.3 * torch.randn(number, 3, side, side)
 
 
 def free(traced: Traced) -> tuple[ElasticGraph, dict[str, Size]]:
@@ -86,7 +98,7 @@ def free(traced: Traced) -> tuple[ElasticGraph, dict[str, Size]]:
         for group in traced.groups
     }
     kernels = {
-        kernel.node: Size(f"crop {kernel.node}", {size: size for size in range(3, kernel.size + 1, 2)})
+        kernel.node: Size(f"crop {kernel.weight}", {size: size for size in range(3, kernel.size + 1, 2)})
         for kernel in traced.kernels
         if kernel.size % 2
     }
@@ -113,20 +125,22 @@ class Examination:
 
     Args:
         name: The model.
+        smaller: Parts of its own size of images that are tried, in multiples of 32 pixels.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, smaller: Sequence[float] = (0.5, 0.75)) -> None:
+        self.smaller = smaller
         torch.manual_seed(0)
         self.source = TimmModel(model=name, classes=CLASSES, channels=3, image_size=usual_side(name))
         self.traced: Traced
-        self.plain: nn.Module
+        self.plain: nn.Module | None = None
         self.side = self.source.image_size
 
     def trace(self) -> Line:
-        """Trace the model at its own size of images, half of it and three quarters, in multiples of 32 pixels."""
+        """Trace the model at its own size of images and at smaller ones."""
         self.source.check()
-        network = moved(self.source.module().eval())
-        sides = tuple(max(32, int(self.side * part) // 32 * 32) for part in (0.5, 0.75))
+        network = moved(self.source.module().eval(), self.side)
+        sides = tuple(max(32, int(self.side * part) // 32 * 32) for part in self.smaller)
         traced = self.traced = trace(network, self.source.example(), sides=sides)
         return {
             "groups": dict(Counter(group.kind for group in traced.groups)),
@@ -146,21 +160,26 @@ class Examination:
     @torch.no_grad()
     def subnets(self) -> Line:
         """Compare the largest with the model, and random active networks with extracted ones."""
-        images = torch.randn(2, 3, self.side, self.side)
+        images = pictures(2, self.source.image_size)
         wanted = self.traced.module(images)
         graph, decisions = free(self.traced)
         line: Line = {"largest_equal": torch.equal(graph(images), wanted), "subnets_differ": 0.0}
-        draw, outputs, depends = random.Random(0), [wanted], apart(wanted[0], wanted[1])
+        draw, outputs, depends = random.Random(0), [wanted], 0.0
         for _ in range(SUBNETS):
-            setting = {name: draw.choice(list(size.values)) for name, size in decisions.items()}
-            graph.activate(Architecture(setting))
-            self.plain, self.side = graph.extract().eval(), int(setting.get("resolution", self.side))
+            self.plain = self._extracted(graph, decisions, draw)
             active = graph(images)
             line["subnets_differ"] = max(line["subnets_differ"], apart(active, self.plain(images)))
-            depends = min(depends, apart(active[0], active[1]))
+            depends = max(depends, apart(active[0], active[1]))
             outputs.append(active)
         between = [apart(one, other) for place, one in enumerate(outputs) for other in outputs[:place]]
         return line | {"images_differ": depends, "settings_differ": min(between)}
+
+    def _extracted(self, graph: ElasticGraph, decisions: dict[str, Size], draw: random.Random) -> nn.Module:
+        """Return the network of a random setting, which the graph then has."""
+        setting = {name: draw.choice(list(size.values)) for name, size in decisions.items()}
+        graph.activate(Architecture(setting))
+        self.side = int(setting.get("resolution", self.side))
+        return graph.extract().eval()
 
     def space(self) -> Line:
         """Make the space of the model, and compare its costs with counted ones."""
@@ -177,39 +196,52 @@ class Examination:
     @torch.no_grad()
     def onnx(self) -> Line:
         """Run the ONNX file of the last extracted network."""
-        images = torch.randn(3, 3, self.side, self.side)
+        plain = self.plain or self._extracted(*free(self.traced), random.Random(0))
+        images = pictures(3, self.side)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
-            path.write_bytes(onnx_bytes(self.plain, (images[:2],), dynamic_batch=True))
+            path.write_bytes(onnx_bytes(plain, (images[:2],), dynamic_batch=True))
             run = runtime(path)
-            return {"onnx_differs": max(apart(self.plain(part), run(part)) for part in (images, images[:1]))}
+            return {"onnx_differs": max(apart(plain(part), run(part)) for part in (images, images[:1]))}
 
 
-def examined(name: str) -> Iterator[Line]:
+def examined(name: str, steps: Sequence[str] = STEPS) -> Iterator[Line]:
     """Yield what is said of one model, step by step; a step that fails is a part of it."""
-    began = time.process_time()
-    model = Examination(name)
-    steps: tuple[Callable[[], Line], ...] = (model.trace, model.proof, model.subnets, model.space, model.onnx)
-    for step in steps:
-        part = step.__name__
+    model = Examination(name, *([()] if steps == ["onnx"] else []))
+    for step in ("trace", *(step for step in STEPS if step in steps and step != "trace")):
+        began = time.process_time()
         try:
-            yield {**step(), f"{part}_s": round(time.process_time() - began, 1)}
+            part: Line = getattr(model, step)()
+            yield {**part, f"{step}_s": round(time.process_time() - began, 1)}
         except Exception as error:  # A line for every model is what this is for.
             first = str(error).strip().partition("\n")[0]
-            yield {f"{part}_failed": f"{type(error).__name__}: {first[:300]}"}
-            if part in ("trace", "proof"):
+            yield {f"{step}_failed": f"{type(error).__name__}: {first[:300]}"}
+            if step in ("trace", "proof"):
                 return
-        began = time.process_time()
 
 
-def in_a_process(name: str) -> Line:
+def missing(line: Line, steps: Sequence[str]) -> list[str]:
+    """Return the steps that a line does not have; none where a step before them failed."""
+    ended = "stopped" in line or "trace_failed" in line or "proof_failed" in line
+    return [step for step in steps if not ended and f"{step}_s" not in line and f"{step}_failed" not in line]
+
+
+def load_packages() -> None:
+    """Trace and export a small network, so that processes that are made of this one need not load so much again."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)).eval()
+    images = torch.zeros(2, 3, 8, 8)
+    traced = trace(network, (images,))
+    onnx_bytes(free(traced)[0].extract(), (images,), dynamic_batch=True)
+
+
+def in_a_process(name: str, steps: Sequence[str]) -> Line:
     """Examine one model in a process of its own, and return its line."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
         with os.fdopen(writer, "w") as pipe:
-            limited(name, pipe)
+            limited(name, steps, pipe)
         os._exit(0)
     os.close(writer)
     line: Line = {"name": name}
@@ -222,13 +254,13 @@ def in_a_process(name: str) -> Line:
     return line | {"memory_mb": usage.ru_maxrss // 1024, "cpu_s": round(usage.ru_utime + usage.ru_stime, 1)}
 
 
-def limited(name: str, pipe: TextIO) -> None:
+def limited(name: str, steps: Sequence[str], pipe: TextIO) -> None:
     """Write what is said of a model, within the limits."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 10))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(10 * SECONDS)
-    for part in examined(name):
+    for part in examined(name, steps):
         pipe.write(json.dumps(part) + "\n")
         pipe.flush()
 
@@ -297,17 +329,24 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=PARTS, default=PARTS[0])
     parser.add_argument("--names", nargs="+")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--result", type=Path, default=Path("coverage.jsonl"))
     options = parser.parse_args()
     wanted = (options.names or names(options.part))[: options.limit]
     torch.set_num_threads(1)
-    lines = [json.loads(text) for text in options.result.read_text().splitlines()] if options.result.exists() else []
+    load_packages()
+    lines: dict[str, Line] = {}
+    for text in options.result.read_text().splitlines() if options.result.exists() else ():
+        line = json.loads(text)
+        lines[line["name"]] = {**line, **lines.get(line["name"], {})}
     for name in wanted:
-        if name not in {line["name"] for line in lines}:
-            lines.append(in_a_process(name))
+        steps = missing(lines.get(name, {}), options.steps)
+        if steps:
+            line = in_a_process(name, steps)
+            lines[name] = {**line, **lines.get(name, {})}
             with options.result.open("a") as file:
-                file.write(json.dumps(lines[-1]) + "\n")
-    print(summary([line for line in lines if line["name"] in wanted]))
+                file.write(json.dumps(line) + "\n")
+    print(summary([lines[name] for name in wanted]))
 
 
 if __name__ == "__main__":
