@@ -99,6 +99,7 @@ def _counted(network: nn.Module, inputs: tuple) -> dict[str, int]:
 
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     hooks = [layer.register_forward_hook(add) for layer in network.modules() if isinstance(layer, kinds)]
+    network.requires_grad_(False)  # the counter fails on a layer whose input is a view of a parameter
     with torch.no_grad(), FlopCounterMode(display=False) as flops:
         network.eval()(*inputs)
     for hook in hooks:

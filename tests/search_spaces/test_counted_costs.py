@@ -93,3 +93,20 @@ def test_products_outside_layers_are_counted_and_may_be_left_out() -> None:
     for macs in (found["macs"], found["all_macs"]):
         said = replace(space, cost=lambda columns, macs=macs: {"macs": np.full(len(columns["one"]), macs)})
         assert wrong_costs(said) is None
+
+
+class Gated(nn.Module):
+    """A linear layer, scaled by a layer that is called on a view of a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.gate, self.act = nn.Linear(4, 2), nn.Parameter(torch.zeros(2)), nn.Sigmoid()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) * self.act(self.gate.view(1, 2))
+
+
+def test_layers_that_are_called_on_views_of_parameters_are_counted() -> None:
+    decisions, inputs = (Decision("one", (1, 2)),), (Input((4,)),)
+    space = Space(name="gated", decisions=decisions, inputs=inputs, network=lambda architecture: Gated())
+    assert count(space, space.largest()) == {"params": 12, "macs": 8, "all_macs": 8}
