@@ -26,6 +26,7 @@ from service.job.device import torch_device
 from service.job.job import Job
 from service.job.observer import Observer
 from service.run import worker_processes
+from supernets.device import send
 
 _ENUMERABLE = 2_000_000
 _SYNC_EVERY_S = 5.0
@@ -202,7 +203,7 @@ def make_scorer(job: Job, names: Sequence[str], batch: tuple[torch.Tensor, ...],
         space=space,
         proxies=job_proxies.make_all(names, job.proxies.options, space.cost_names),
         task=build_task(job),
-        batch=tuple(tensor.to(device) for tensor in batch),
+        batch=tuple(send(tensor, device) for tensor in batch),
         seed=job.seed,
         layers=layers,
     )

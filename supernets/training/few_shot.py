@@ -23,6 +23,7 @@ import numpy as np
 from torch import nn
 
 from search_spaces import Space
+from supernets.device import computing
 from supernets.streams import FIRST_SCORING, SCORING, STAGE
 from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
@@ -257,16 +258,17 @@ class _FewShot:
         generator, batches = np.random.default_rng(seed), self._batches(seed)
         cuts = []
         for decision in decisions:
-            matrix = distances(
-                leaf,
-                decision.name,
-                batches,
-                task=self.task,
-                repeats=self.budget.repeats,
-                generator=generator,
-                others=self.split.others,
-                distance=self.split.distance,
-            )
+            with computing(self.device, kernels=self.config.own_kernels):
+                matrix = distances(
+                    leaf,
+                    decision.name,
+                    batches,
+                    task=self.task,
+                    repeats=self.budget.repeats,
+                    generator=generator,
+                    others=self.split.others,
+                    distance=self.split.distance,
+                )
             cuts.append(cut_of(decision, matrix, self.split.groups))
         return best_cut(cuts, self.split.choose), spent
 

@@ -50,6 +50,18 @@ def test_six_jobs_on_two_gpus_never_share_one(tmp_path):
     assert {(folder / "gpus.txt").read_text() for folder in folders} == {"pretend-0", "pretend-1"}
 
 
+def test_as_many_jobs_share_a_gpu_as_the_settings_allow(tmp_path):
+    queue = make_queue(tmp_path, pretend_gpus=1, jobs_per_gpu=2)
+    folders = add(queue, "count", 3, gpus=1, steps=60, step_s=0.05)
+    worker = start_worker(queue)
+    wait_until(lambda: sum(map(has_progress, folders)) == 2, "two jobs make progress")
+    running = [folder for folder in folders if has_progress(folder)]
+    assert [read_object(folder / STATE)["gpus"] for folder in running] == [["pretend-0"]] * 2
+    assert not any(map(is_over, folders)), "the third one waits for a slot"
+    finish(queue, worker)
+    assert [result(folder)["status"] for folder in folders] == ["finished"] * 3
+
+
 def test_queues_of_two_people_share_the_gpus_of_a_machine_without_meeting_on_one(tmp_path):
     slots = tmp_path / "slots"
     queues = [make_queue(tmp_path / name, slots=slots, pretend_gpus=2) for name in ("one", "other")]
