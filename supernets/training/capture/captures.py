@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from supernets.training.capture.passes import CapturedPass, NotCapturable, Recorder
 from supernets.training.capture.regions import Region, regions
 
-_RECORDED_AT = 2
-"""The use of a setting at which it is recorded: some are used once."""
-_MUCH_MORE = 2.0
-"""How much more often a setting must have been used than another one to take its memory."""
+_MUCH_MORE = 2
+"""How many times as often a setting must have been used as another one to take its memory."""
 Key = tuple[int, Hashable]
 
 
@@ -49,6 +47,7 @@ class Captures:
         self.recorder, self.budget = recorder, budget
         found = {id(region.module): region for region in regions(network)}
         self.regions: Sequence[Region] = tuple(found.values())
+        self._calls = [_Call(self, number, region) for number, region in enumerate(self.regions)]
         self.replayed = self.run = 0
         self._kept: dict[Key, _Kept] = {}
         self._uses: Counter[Key] = Counter()
@@ -78,12 +77,13 @@ class Captures:
     @contextmanager
     def _in_place(self) -> Iterator[None]:
         """Let the regions be replayed; whoever copies or calls the network outside of this meets it as it is."""
-        with ExitStack() as stack:
-            for number, region in enumerate(self.regions):
-                own = vars(region.module)
-                stack.callback(_put_back, own, own.get("forward"))
-                own["forward"] = _Call(self, number, region, region.module.forward)
+        for call in self._calls:
+            call.own["forward"] = call
+        try:
             yield
+        finally:
+            for call in self._calls:
+                call.put_back()
 
     def found(self, number: int, region: Region, plain: Any, inputs: Sequence[Any]) -> CapturedPass | None:
         """Return the recorded pass for a call of a region, made now where it is time; None to run it as it is."""
@@ -93,7 +93,7 @@ class Captures:
         key = (number, setting)
         self._uses[key] += 1
         kept = self._kept.get(key)
-        if kept is None and self._uses[key] >= _RECORDED_AT and key not in self._refused:
+        if kept is None and _is_time(self._uses[key]) and key not in self._refused:
             kept = self._recorded(key, region, plain, inputs)
         return kept.one if kept is not None and kept.one.is_free else None
 
@@ -106,7 +106,7 @@ class Captures:
             if region.has_hooks:
                 raise NotCapturable("somebody listens to its layers")
             with _buffers_kept(region.module):
-                one = CapturedPass(self.recorder, plain, inputs, region.weights)
+                one = CapturedPass(self.recorder, region.module, plain, inputs)
         except torch.OutOfMemoryError as error:
             self.budget = self.held  # no room for any more
             self._refuse(key, region, error)
@@ -151,10 +151,19 @@ class Captures:
 
 
 class _Call:
-    """The `forward` of a region in the meantime."""
+    """The `forward` of a region while the network is captured."""
 
-    def __init__(self, captures: Captures, number: int, region: Region, plain: Any) -> None:
-        self.captures, self.number, self.region, self.plain = captures, number, region, plain
+    def __init__(self, captures: Captures, number: int, region: Region) -> None:
+        self.captures, self.number, self.region = captures, number, region
+        self.own, self.plain = vars(region.module), region.module.forward
+        self.before = self.own.get("forward")
+
+    def put_back(self) -> None:
+        """Give the module back what it had."""
+        if self.before is None:
+            self.own.pop("forward", None)
+        else:
+            self.own["forward"] = self.before
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         one = None if named else self.captures.found(self.number, self.region, self.plain, inputs)
@@ -163,6 +172,11 @@ class _Call:
             return self.plain(*inputs, **named)
         self.captures.replayed += 1
         return one(*inputs)
+
+
+def _is_time(uses: int) -> bool:
+    """Return whether a setting is recorded at this use: at the second, and where there was no room, at powers of 2."""
+    return uses >= _MUCH_MORE and uses & (uses - 1) == 0
 
 
 @contextmanager
@@ -174,10 +188,3 @@ def _buffers_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for buffer, before in buffers:
             buffer.data.copy_(before)  # a pass that waits for its backward may have saved it, unchanged in the end
-
-
-def _put_back(own: dict[str, Any], forward: object) -> None:
-    if forward is None:
-        own.pop("forward", None)
-    else:
-        own["forward"] = forward

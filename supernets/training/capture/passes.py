@@ -8,8 +8,8 @@ that, and gradients of several passes of one step would be lost.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -71,9 +71,9 @@ class CapturedPass:
 
     Args:
         recorder: Records.
-        function: Function of some tensors that returns one.
+        module: Module whose parameters the function reads.
+        function: What is recorded, of some tensors, such as the `forward` of the module.
         inputs: Inputs of the first call; later ones have the same shapes, types and strides.
-        weights: Parameters that the function reads and that learn.
 
     Raises:
         NotCapturable: The function draws random numbers, changes its inputs, or returns something else.
@@ -82,15 +82,20 @@ class CapturedPass:
     def __init__(
         self,
         recorder: Recorder,
+        module: nn.Module,
         function: Callable[..., Any],
         inputs: Sequence[Tensor],
-        weights: Sequence[nn.Parameter],
     ) -> None:
-        self.weights = list(weights)
+        self.weights = [weight for weight in module.parameters() if weight.requires_grad]
         self.inputs = [torch.empty_like(one).copy_(one.detach()).requires_grad_(one.requires_grad) for one in inputs]
-        self._wanted = [one for one in (*self.inputs, *self.weights) if one.requires_grad]
         self._flight: weakref.ref[_Flight] | None = None
-        with torch.enable_grad(), _autocast_without_memory(recorder.device.type):
+        aliases = [nn.Parameter(weight.detach()) for weight in self.weights]
+        self._wanted = [*(one for one in self.inputs if one.requires_grad), *aliases]
+        with (
+            torch.enable_grad(),
+            _autocast_without_memory(recorder.device.type),
+            _replaced(module, dict(zip(self.weights, aliases))),
+        ):
             self._try_out(recorder, function)
             self._forward, self._output = recorder.record(lambda: function(*self.inputs))
             self._slope = torch.empty_like(self._output)
@@ -173,6 +178,28 @@ class _Replayed(torch.autograd.Function):
             raise RuntimeError("the backward of a captured pass runs once; set train.capture to off to run it again")
         ctx.flight.is_over = True
         return None, None, *ctx.one.land(slope)
+
+
+@contextmanager
+def _replaced(module: nn.Module, aliases: Mapping[nn.Parameter, nn.Parameter]) -> Iterator[None]:
+    """Let a module read other tensors with the memory of its parameters for a while.
+
+    Autograd remembers on which stream of the device a parameter was used first. Where other passes of the step hold on
+    to that, a recording on its own stream would have to wait for the one of the step, and could not.
+    """
+    places = [
+        (part._parameters, name, weight)
+        for part in module.modules()
+        for name, weight in part._parameters.items()
+        if weight is not None and weight in aliases
+    ]
+    for registry, name, weight in places:
+        registry[name] = aliases[weight]
+    try:
+        yield
+    finally:
+        for registry, name, weight in places:
+            registry[name] = weight
 
 
 def _autocast_without_memory(device_type: str) -> AbstractContextManager[object]:

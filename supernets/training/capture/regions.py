@@ -28,7 +28,6 @@ class Region:
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name, self.module = name, module
-        self.weights = [weight for weight in module.parameters() if weight.requires_grad]
         self._parts = list(module.modules())
         self._layers: list[Elastic] = elastic_parts(module)
 

@@ -19,7 +19,7 @@ def images(seed: int) -> Tensor:
 
 def captured(module: nn.Module, x: Tensor) -> CapturedPass:
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    one = CapturedPass(StandIn(), module, [x], list(module.parameters()))
+    one = CapturedPass(StandIn(), module, module, [x])
     for buffer, before in buffers:
         buffer.copy_(before)
     return one
