@@ -46,9 +46,11 @@ def write_statistics(norms: Sequence[Any], statistics: Sequence[NormStatistics])
     supernet may have more channels than ran.
     """
     seen = [(norm, measured) for norm, measured in zip(norms, statistics, strict=True) if measured.batches]
+    if not seen:
+        return
     for place, name in enumerate(("running_mean", "running_var")):
         sums: list[Tensor] = []
-        for turn in range(max((len(measured.batches) for _, measured in seen), default=0)):
+        for turn in range(max(len(measured.batches) for _, measured in seen)):
             who = [number for number, (_, measured) in enumerate(seen) if turn < len(measured.batches)]
             batches = [seen[number][1].batches[turn] for number in who]
             terms = torch._foreach_mul(
@@ -58,9 +60,8 @@ def write_statistics(norms: Sequence[Any], statistics: Sequence[NormStatistics])
                 sums = list(terms)
             else:
                 torch._foreach_add_([sums[number] for number in who], terms)
-        means = torch._foreach_div(sums, [float(measured.examples) for _, measured in seen]) if seen else []
-        for (norm, _), mean in zip(seen, means):
-            getattr(norm, name)[: len(mean)] = mean
+        means = torch._foreach_div(sums, [float(measured.examples) for _, measured in seen])
+        torch._foreach_copy_([getattr(norm, name)[: len(mean)] for (norm, _), mean in zip(seen, means)], means)
 
 
 @torch.no_grad()

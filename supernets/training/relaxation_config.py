@@ -1,11 +1,13 @@
 """The settings of a training that learns the architecture with the weights, as one validated value."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from search_spaces import Space
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
+
+if TYPE_CHECKING:
+    from search_spaces import Space
 
 Method = Literal["softmax", "sparsemax", "gdas", "drnas", "one_hot"]
 Mode = Literal["first", "unrolled", "amended", "neumann"]
@@ -109,7 +111,7 @@ class RelaxationConfig:
         return AMENDED_ETA if self.hypergradient == "amended" else lr
 
 
-def cost_mistake(space: Space, cost: str, *, has_table: bool) -> str | None:
+def cost_mistake(space: "Space", cost: str, *, has_table: bool) -> str | None:
     """Return why the expectation of a cost is not known in a space, None where it is.
 
     Args:

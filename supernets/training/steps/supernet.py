@@ -96,12 +96,12 @@ class SupernetStep(Step):
 
     def end_phase(self) -> dict[str, Any]:
         """Make averaged weights those of the supernet, and order the units of one that is adapted."""
+        self._forget_passes()
         if self.average is not None:
             self.average.adopt()
         if not self.phase.adapts or self.adaptation is None:
             return {}
         event = self.adaptation.finish(self.supernet)
-        self._forget_passes()
         self._fresh_optimizer(None)  # momentum belongs to units
         return event
 
