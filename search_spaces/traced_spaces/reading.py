@@ -119,7 +119,9 @@ def _traced(source: Source, sides: tuple[int, ...]) -> Traced:
     source.check()
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            traced = trace(source.module().eval(), source.example(), sides=sides)
+            module = source.module().eval()
+            _refuse_names(source.name, module)
+            traced = trace(module, source.example(), sides=sides)
     except TraceError as error:
         raise FieldError("model", f"{source.name} cannot be made elastic: {error}") from error
     missing = [side for side in sides if side not in traced.literals]
@@ -131,6 +133,22 @@ def _traced(source: Source, sides: tuple[int, ...]) -> Traced:
         changed = f"{where} changes where the channels that belong together change places"
         raise FieldError("model", f"{source.name} cannot be made elastic: {changed}")
     return traced
+
+
+def _refuse_names(name: str, module: nn.Module) -> None:
+    """Refuse parts of a network whose names its elastic or extracted network needs for itself.
+
+    Raises:
+        FieldError: There is such a part.
+    """
+    from search_spaces.elastic.graph.plain_graph import PlainGraph
+    from search_spaces.elastic.traced import ElasticGraph
+
+    own = {*dir(ElasticGraph), *dir(PlainGraph), *PlainGraph.HOLDS}.difference(dir(torch.nn.Module))
+    for part in (*module._modules, *module._parameters, *module._buffers):
+        if part in own:
+            said = f"has a part called {part}, a name that elastic networks need: give it another one"
+            raise FieldError("model", f"{name} {said}")
 
 
 def read_module(network: nn.Module, example: tuple[Tensor, ...], options: Mapping[str, Any]) -> dict[str, Any]:

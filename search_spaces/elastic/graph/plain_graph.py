@@ -80,6 +80,9 @@ class PlainGraph(fx.GraphModule):
         graph: What is run.
     """
 
+    HOLDS = ("first_values", "held")
+    """What it holds beside modules and tensors."""
+
     def __init__(self, root: nn.Module, graph: fx.Graph, class_name: str = "PlainGraph") -> None:
         super().__init__(root, graph, class_name)
         for registry in ("_parameters", "_buffers", "_modules"):
