@@ -29,7 +29,7 @@ class Fixed:
     Args:
         reason: Why, for people.
         count: Number of sizes.
-        examples: Some of them, such as `fc.weight, dimension 0 of 10`.
+        examples: Some of them, such as `fc.weight (dimension 0: 10)`.
     """
 
     reason: str

@@ -63,6 +63,8 @@ class OfImages:
         """
         try:
             output = self._output(self.image_size, "cpu")
+        except FieldError:  # there is no such network, at any size
+            raise
         except _UNFIT as error:
             fits = [side for side in _SIDES if self._runs(side)]
             sizes = f"sizes that fit: {', '.join(map(str, fits))}" if fits else "nor on any other usual size"
@@ -140,7 +142,11 @@ class OwnModule(OfImages):
     call: Callable[..., object]
 
     def made(self, image_size: int) -> nn.Module:
-        network = self.call(self.model, {"classes": self.classes, "channels": self.channels, "image_size": image_size})
+        offered = {"classes": self.classes, "channels": self.channels, "image_size": image_size}
+        try:
+            network = self.call(self.model, offered)
+        except ValueError as error:
+            raise FieldError("model", str(error)) from error
         if not isinstance(network, nn.Module):
             raise FieldError("model", f"{self.model} returned {type(network).__name__}, not a torch.nn.Module")
         return network.to(torch.get_default_device())
@@ -197,12 +203,19 @@ def check_name(model: str) -> None:
     import timm
 
     if not timm.is_model(model):
-        near = get_close_matches(model.partition(".")[0], timm.list_models(), n=4)
+        near = near_names(model)
         meant = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
         raise FieldError("model", f"must be a name of timm or package.module:function, got {model!r}; {meant}")
     architecture, _, tag = model.partition(".")
     if tag and model not in (there := timm.list_pretrained(f"{architecture}.*")):
         raise FieldError("model", f"has no weights {tag!r} of {architecture}; there are {', '.join(there) or 'none'}")
+
+
+def near_names(model: str) -> list[str]:
+    """Return names of timm that a text may mean, the nearest first."""
+    import timm
+
+    return get_close_matches(model.partition(".")[0], timm.list_models(), n=4)
 
 
 def usual_side(model: str) -> int:

@@ -76,9 +76,9 @@ def _fixed(traced: Traced, plan: Plan) -> list[Fixed]:
     """Return what stays fixed, by its reason; the most frequent reason first."""
     found: dict[str, list[str]] = defaultdict(list)
     for pin in traced.pins:
-        found[pin.reason].append(f"{pin.where}, dimension {pin.dimension} of {pin.size}")
+        found[pin.reason].append(f"{pin.where} (dimension {pin.dimension}: {pin.size})")
     for name in plan.too_small:
-        found["a group that no choice makes smaller"].append(f"{name} of {traced.group[name].size}")
+        found["a group that no choice makes smaller"].append(f"{name} ({traced.group[name].size})")
     for block in traced.blocks:
         if block.scope not in plan.blocks:
             found["a block that always runs"].append(block.scope)

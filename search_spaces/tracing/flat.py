@@ -2,11 +2,12 @@
 
 import copy
 import io
+import logging
 import operator
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -89,8 +90,7 @@ def flatten(
     twin, drops = copied(module, drops, training)
     asked = watched(twin)
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # the exporter prints the graph where it fails
-            warnings.simplefilter("ignore")  # of tables that the copy keeps, which is thrown away
+        with silent():
             program = torch.export.export(twin, inputs, strict=False)
     except Exception as error:  # The exporter fails in many ways, and each means the same.
         raise TraceError(f"the network cannot be exported as a graph: {said(error)}") from error
@@ -101,6 +101,19 @@ def flatten(
     constants = {**writer.constants, **folded}
     tensors = {**state, **constants}
     return Flat(graph, tensors, frozenset(constants), shapes, first_names(tensors), frozenset(asked), drops)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep the exporter from warning of tables of a copy, and from printing graphs and advice before it fails."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def said(error: Exception) -> str:

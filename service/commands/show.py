@@ -84,6 +84,10 @@ def _show_one(name: str) -> None:
 
 def _show_model(space: str, model: str) -> None:
     """Show what a space makes of a model."""
+    if "model" not in catalogue.parameters("space", space):
+        fail(f"show: {space} is not read off a model, got {f'{space}:{model}'!r}; see nas show {space}")
+    if not model:
+        fail(f"show: {space}: must name a model after the colon, such as {space}:resnet18, or package.module:function")
     try:
         console().print(list_tables.model_facts(space, model))
     except FieldError as error:
@@ -125,5 +129,15 @@ def _fail_near(name: str) -> None:
     lasts = {path.rpartition(".")[2]: path for path in job_fields()}
     found = list(dict.fromkeys([*same, *get_close_matches(name, known, n=3)]))
     found = (found or [lasts[close] for close in get_close_matches(last, lasts, n=2)])[:4]
+    found = found or _near_models(name.rpartition(":")[2])
     meant = f"; did you mean {' or '.join(found)}?" if found else ";"
     fail(f"show: {name!r} is not a listed name, field, job folder or file{meant} see nas list, and nas show train")
+
+
+def _near_models(name: str) -> list[str]:
+    """Return models that are near to a name, as `nas show` takes them; only for names like those of models."""
+    if not any(character.isdigit() for character in name):
+        return []  # the names of timm take seconds to read
+    from search_spaces.traced_spaces.sources import near_names
+
+    return [f"timm:{near}" for near in near_names(name)]

@@ -119,6 +119,20 @@ def test_show_of_nothing_known_suggests() -> None:
     assert "did you mean quickstart?" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timm:", "nas: show: timm: must name a model after the colon, such as timm:resnet18, or package.module:"),
+        ("darts:resnet18", "nas: show: darts is not read off a model, got 'darts:resnet18'; see nas show darts"),
+        ("tim:resnet18", "did you mean timm:resnet18 or "),
+        ("resnet18", "did you mean timm:resnet18 or "),
+    ],
+)
+def test_show_of_a_model_says_how_it_is_named(name: str, said: str) -> None:
+    (line,) = lines_of_failure(nas("show", name))
+    assert said in line
+
+
 # ---- mistakes -------------------------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from search_spaces.tracing.labels import Labels
-from search_spaces.tracing.walk import ONE, Call, Result, Rule, Value
+from search_spaces.tracing.walk import ONE, Call, Result, Rule, Value, operation_name
 
-ORDERED = "an operation along this dimension depends on order"
+
+def pin_order(call: Call, value: Value) -> None:
+    """Pin the dimensions along which the operation depends on order."""
+    for dimension in dimensions_of(call, len(value.dims)):
+        call.labels.pin(value.dims[dimension], f"the operation {operation_name(call.node)} depends on order here")
 
 
 def dimensions_of(call: Call, rank: int) -> list[int]:
@@ -42,8 +46,7 @@ def call_batch(value: Value, reduced: Sequence[int], keep: bool) -> int | None:
 def pick(call: Call) -> Result:
     """Pin the dimension along which an index is the answer."""
     value = call.inputs[0]
-    for dimension in dimensions_of(call, len(value.dims)):
-        call.labels.pin(value.dims[dimension], ORDERED)
+    pin_order(call, value)
     return reduction(call)
 
 
@@ -55,8 +58,7 @@ def along(call: Call) -> Result:
 def ordered(call: Call) -> Result:
     """Pin the dimension along which order matters, and keep the shape."""
     value = call.inputs[0]
-    for dimension in dimensions_of(call, len(value.dims)):
-        call.labels.pin(value.dims[dimension], ORDERED)
+    pin_order(call, value)
     parts = call.node.meta.get("parts")
     return [value for _ in parts] if parts is not None else value
 

@@ -113,3 +113,37 @@ class Fixed(nn.Module):
 
 def fixed() -> nn.Module:
     return Fixed()
+
+
+class Flipped(nn.Module):
+    """A network with an operation that depends on the order of channels."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.point, self.head = nn.Conv2d(3, 16, 1), nn.Linear(16, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.point(x).relu().mean((2, 3))
+        return self.head(x + x.flip(1))
+
+
+def flipped(classes: int) -> nn.Module:
+    return Flipped(classes)
+
+
+class Branching(nn.Module):
+    """A network whose steps depend on the values of its input."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        if x.mean() > 0:
+            x = 2 * x
+        return self.head(x)
+
+
+def branching(classes: int) -> nn.Module:
+    return Branching(classes)

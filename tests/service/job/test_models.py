@@ -38,6 +38,7 @@ def mistakes_of(model: str, **options: Any) -> list[str]:
         (f"{NETWORKS}:needs_depth", "needs a value for depth; offered are classes, channels, image_size"),
         (f"{NETWORKS}:gone", "has no 'gone'"),
         (f"{NETWORKS}:fixed", "Fixed has nothing that can be left out"),
+        (f"{NETWORKS}:flipped", "the operation flip depends on order here: point.weight (dimension 0: 16), "),
         (f"{NETWORKS}:flat", "does not run on images of 32 pixels ("),
         (f"{NETWORKS}:flat", "nor on any other usual size"),
     ],
@@ -46,6 +47,18 @@ def test_a_model_that_cannot_be_read_is_refused_in_one_line(model: str, said: st
     (line,) = mistakes_of(model)
     assert said.replace("Fixed has", f"{model} has") in line
     assert line.startswith("space.options.model: ")
+
+
+@pytest.mark.parametrize("model", ["resnet19", f"{NETWORKS}:broken", f"{NETWORKS}:text", f"{NETWORKS}:gone"])
+def test_sizes_of_images_are_not_blamed_where_there_is_no_network(model: str) -> None:
+    assert "pixels" not in mistakes_of(model)[0]
+
+
+def test_a_network_that_cannot_be_exported_is_refused_with_its_own_line(capfd: pytest.CaptureFixture[str]) -> None:
+    (line,) = mistakes_of(f"{NETWORKS}:branching")
+    assert "depends on the values of its input (line " in line
+    assert line.endswith(" of networks.py)")
+    assert capfd.readouterr() == ("", "")  # the exporter prints graphs and advice for its own developers
 
 
 def test_sizes_that_fit_are_named() -> None:
