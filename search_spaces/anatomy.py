@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Choice
 from search_spaces.graph import Graph
+from search_spaces.places import UNSEEN
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -109,7 +110,7 @@ def _pieces(space: Space, values: Mapping[str, Choice]) -> Iterator[Piece]:
         if block is not None:
             yield Piece(
                 place=called,
-                block=block.name,
+                block=block.name.partition(UNSEEN)[0],
                 shape=tuple(block.input_shape),
                 repeats=place.repeats,
                 choices=choices,

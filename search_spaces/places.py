@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _MOST_COMBINATIONS = 10**6  # of the decisions of one place
+UNSEEN = " #"
+"""What stands in the name of a block before letters that only tell it from others, and that people are not shown."""
 _ROWS_AT_ONCE = 1 << 15  # rows summed at once: few enough to stay in the cache
 
 

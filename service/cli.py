@@ -257,8 +257,8 @@ def retrain(
 ) -> None:
     """Fine-tune members of the front from the weights that they inherited.
 
-    Weights and curves go to DIR/retrain; a member that is done is not trained
-    again.
+    Weights and curves go to DIR/retrain. A member that is done is trained again
+    only where these options ask for other epochs, rates or teachers.
 
     [bold]Examples[/]
       nas show runs/my                              the keys of the front

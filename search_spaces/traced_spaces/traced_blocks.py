@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from search_spaces.architecture import Architecture, Choice
-from search_spaces.places import Block, Place
+from search_spaces.places import UNSEEN, Block, Place
 from search_spaces.traced_spaces.multiplications import products_of
 from search_spaces.traced_spaces.pieces import Piece, pieces_of
 from search_spaces.traced_spaces.traced_costs import Counting, Shapes
@@ -118,7 +118,7 @@ class _Stands:
         side = chosen.get(RESOLUTION)
         sizes = {node.name: self._sizes(node, side, at) for node in (self._network.nodes[self._piece.enters], *running)}
         return Block(
-            f"{self._label} {self._widths(running, sizes)} {_digest(self._piece.enters, running, sizes)}",
+            f"{self._label} {self._widths(running, sizes)}{UNSEEN}{_digest(self._piece.enters, running, sizes)}",
             sizes[self._piece.enters][1:],
             partial(self._build, side, Architecture(chosen)),
             partial(self._counted, chosen),

@@ -70,7 +70,11 @@ def card_of(subject: Subject) -> dict[str, Any]:
         "card": 1,
         "key": member["key"],
         "architecture": architecture.to_json(),
-        "space": {"name": space.name, "function": _function(subject.job.space.name), "options": dict(subject.options)},
+        "space": {
+            "name": space.name,
+            "function": _function(subject.job.space.name),
+            "options": _placeless(subject.options),
+        },
         **_inputs(subject),
         "output": {**describe(["output"], [subject.output])[0], **data.targets},
         "metric": {"name": metric.name, "unit": metric.unit},
@@ -85,6 +89,12 @@ def card_of(subject: Subject) -> dict[str, Any]:
 def _function(name: str) -> str:
     """Return the place of the function of a space, as ``module:function``."""
     return catalogue.SPACES[name].target if name in catalogue.SPACES else name
+
+
+def _placeless(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose files are given by their names alone, such as a checkpoint that training began with."""
+    files = (name for name, value in options.items() if isinstance(value, str) and Path(value).is_absolute())
+    return {**options, **{name: Path(options[name]).name for name in files}}
 
 
 def _inputs(subject: Subject) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas import intervals
-from service.job.certainty_keys import CERTAINTY, LETTERS, SHARES, TEST, TEST_INTERVAL
+from service.job.certainty_keys import CERTAINTY, LETTERS, ORIGINAL, SHARES, TEST, TEST_INTERVAL
 from service.job.folder import finite
 
 Scores = Callable[[str, str], np.ndarray | None]
@@ -63,7 +63,25 @@ def with_certainty(front: Mapping[str, Any], judged: Judged, scores: Scores = no
             _mark(members, name, values, intervals.independent_p_values([*ends], [*ends], _twice(values)), False)
             how[name] = "intervals"
     known = {name: by for name, by in how.items() if by}
-    return {**front, "members": members, CERTAINTY: {"level": 1 - intervals.ERROR, "compared_by": known}}
+    original = _with_intervals(front.get(ORIGINAL), judged, scores, examples)
+    return {**front, **original, "members": members, CERTAINTY: {"level": 1 - intervals.ERROR, "compared_by": known}}
+
+
+def _with_intervals(
+    original: Mapping[str, Any] | None, judged: Judged, scores: Scores, examples: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the entry of the original network with intervals of its quality; empty where a front has none.
+
+    It is compared with no member, so its letters say nothing.
+    """
+    if not original:
+        return {}
+    alone = {**original, "intervals": dict(original.get("intervals") or {}), LETTERS: {}}
+    named = [{**alone, "key": ORIGINAL}]  # its files are not those of a member with the same architecture
+    for split in ("validation", "test"):
+        if split == "test" or judged.described:
+            _judge(named, split, judged, scores, examples.get(split))
+    return {ORIGINAL: {**named[0], "key": original["key"], LETTERS: {}}}
 
 
 def _judge(members: Sequence[Member], split: str, judged: Judged, scores: Scores, count: int | None) -> str:

@@ -23,8 +23,6 @@ DATA_FILE = "data.json"
 """What is known of the data of a job, for reports; see `nas.data.report.DataReport.to_json`."""
 SPACE_FILE = "space.json"
 """What a space that was read off a network says of it; see `search_spaces.origin.Origin.to_json`."""
-ORIGINAL = "original"
-"""Entry of `front.json`: the largest network as it was when it alone had been trained, described as members are."""
 PREDICTED = "predicted_"
 """What the name of a value begins with where a search predicted a measured cost."""
 

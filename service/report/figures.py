@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.job.certainty_keys import ORIGINAL
 from service.job.folder import candidates, finite, job_name
-from service.job.front_file import ORIGINAL, objectives_of, quality_of, quantities_of, read_front_file, task_of_job
+from service.job.front_file import objectives_of, quality_of, quantities_of, read_front_file, task_of_job
 from service.report.limit_lines import COLOUR as LIMIT
 from service.report.limit_lines import Limit, limits_of, line_of, trace
 from service.report.markup import page_of, text

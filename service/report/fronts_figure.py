@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.job.certainty_keys import ORIGINAL
 from service.job.folder import candidates, finite
-from service.job.front_file import ORIGINAL, quality_of
+from service.job.front_file import quality_of
 from service.report.figures import COLOURS, ORIGINAL_NAME, Picture, interval, layout_of
 from service.report.fronts import Front, Terms
 from service.report.limit_lines import Limit, limits_of, line_of, trace

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.job.certainty_keys import TEST, TEST_INTERVAL
+from service.job.certainty_keys import ORIGINAL, TEST, TEST_INTERVAL
 from service.job.folder import candidates, finite, job_name, read_events, read_json, write_whole
-from service.job.front_file import ORIGINAL, brought_up_to_date, read_front_file, task_of_job
+from service.job.front_file import brought_up_to_date, read_front_file, task_of_job
 from service.report.breakdown_text import breakdown_lines
 from service.report.curves import training_png
 from service.report.figures import front_html, front_png, hypervolume_png, picture_of, probabilities_png

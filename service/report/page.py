@@ -11,9 +11,8 @@ from typing import Any
 
 from nas.benchmarks.front_comparison import FrontComparison, best_within, round_budgets
 from nas.intervals import interval_of_share
-from service.job.certainty_keys import SHARES, TEST
+from service.job.certainty_keys import ORIGINAL, SHARES, TEST
 from service.job.folder import candidates, finite, read_json
-from service.job.front_file import ORIGINAL
 from service.report.differences import how_compared
 from service.report.fronts import Front, Terms
 from service.report.fronts_figure import Axes, figure_of, pictures_of

@@ -1,15 +1,18 @@
 """The network that a supernet began as, adapted to the data alone: what the networks of the front are compared with."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nas.objectives import Latency
+from service.job.certainty_keys import ORIGINAL
 from service.job.folder import read_json, write_json
-from service.job.front_file import ORIGINAL
+from service.job.front_file import judged_front
 from service.run.front import measured_again
 from service.run.stages.outputs import ADAPTED, FRONT, SUPERNET
+from service.run.testing import Judge, scores_of
 from service.run.weights import save_weights
 from supernets import Supernet, load_supernet
 from supernets.calibration import calibrated_subnet
@@ -75,5 +78,6 @@ def test_original(context: "JobContext") -> None:
     if network is not None:
         save_weights(network, path.parent / WEIGHTS)
         with judging(network):
-            tested = context.task.evaluate(network, context.batches.test()).value
-        write_json(path, {**front, ORIGINAL: {**entry, "weights": WEIGHTS, "test_quality": tested}})
+            tested = Judge(path.parent, context.task, context.batches).tested(network, ORIGINAL)
+        whole = {**front, ORIGINAL: {**entry, "weights": WEIGHTS, **tested}}
+        write_json(path, judged_front(whole, partial(scores_of, path.parent)))

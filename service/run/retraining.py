@@ -13,19 +13,21 @@ from search_spaces import Architecture
 from search_spaces.errors import FieldError
 from service.catalogue import suggestion
 from service.errors import InvalidJob
-from service.job.folder import read_events
+from service.job.folder import read_events, read_json, write_json
 from service.run.batches import EvaluationBatches
-from service.run.stages.outputs import ADAPTED, SUPERNET
+from service.run.stages.outputs import ADAPTED, RESULT, SUPERNET
 from service.run.teaching import adapted_teacher, named_teacher
 from service.run.weights import save_weights
 from supernets import Supernet, Task, TrainConfig, calibrate
 from supernets.device import judging
 from supernets.tasks import Batch
+from supernets.training.checkpoint import CHECKPOINT
 from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
     from service.run.context import JobContext
 
+_SETTINGS = "settings.json"
 _SLOWER = 5  # lower than for the supernet: the weights are good already
 
 
@@ -83,7 +85,7 @@ class Retraining:
             place: Folder of the member.
             progress: Entries added to the events of the training.
         """
-        place.mkdir(parents=True, exist_ok=True)
+        self._begin(place)
         architecture = self.supernet.space.architecture(member["architecture"])
         metric = self.task.metric.name
 
@@ -116,14 +118,27 @@ class Retraining:
         save_weights(subnet, place / "weights.safetensors")
         return self._record(member, architecture, subnet) | {"curve": _curve(place / "curve.jsonl", metric)}
 
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What decides the result, beside the member and the data."""
+        named = {} if self.teacher is None else {"teacher": self.teacher[0]}
+        return {"epochs": self.config.epochs, "lr": self.config.lr, **named}
+
+    def _begin(self, place: Path) -> None:
+        """Prepare the folder of a member: what was trained there with other settings is removed, once for all."""
+        place.mkdir(parents=True, exist_ok=True)
+        begun = read_json(place / _SETTINGS)
+        if (place / RESULT).exists() or begun not in (None, self._settings):
+            for old in (RESULT, "curve.jsonl", CHECKPOINT):
+                (place / old).unlink(missing_ok=True)
+        write_json(place / _SETTINGS, self._settings)
+
     def _record(self, member: Mapping[str, Any], architecture: Architecture, subnet: nn.Module) -> dict[str, Any]:
         """Return what a member was worth before and after."""
         return {
             "key": member["key"],
             "costs": self._costs(architecture),
-            "epochs": self.config.epochs,
-            "lr": self.config.lr,
-            **({} if self.teacher is None else {"teacher": self.teacher[0]}),
+            **self._settings,
             "inherited_quality": member["values"].get(self.task.metric.name),
             "retrained_quality": self._quality(subnet, self.batches.validation()),
             "inherited_test_quality": member["test_quality"],

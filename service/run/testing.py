@@ -43,7 +43,7 @@ def test_front(
     assert front is not None
     members = front["members"]
     (path.parent / "front").mkdir(exist_ok=True)
-    judge = _Judge(path.parent, task, batches)
+    judge = Judge(path.parent, task, batches)
     for number, member in enumerate(members):
         events.progress(number, len(members))
         if "test_quality" in member and (path.parent / member.get("weights", "")).is_file():
@@ -53,7 +53,7 @@ def test_front(
         save_weights(network, path.parent / member["weights"])
         member.update(judge.tested(network, member["key"]))
     front |= {"examples": batches.sizes(), "data_fingerprint": batches.fingerprint()}
-    write_json(path, judged_front(front, partial(_scores, path.parent)))
+    write_json(path, judged_front(front, partial(scores_of, path.parent)))
     events.progress(len(members), len(members))
 
 
@@ -64,14 +64,14 @@ def _noted(breakdown: Breakdown) -> dict[str, Any]:
     return {name: value for name, value in (("test_numbers", content["numbers"]), ("test_groups", few)) if value}
 
 
-def _scores(folder: Path, key: str, split: str) -> np.ndarray | None:
+def scores_of(folder: Path, key: str, split: str) -> np.ndarray | None:
     """Return what a member gave for each example of a split, as its files keep it."""
     outcomes = read_outcomes(folder, key, split)
     return None if outcomes is None else outcomes.scores
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """A judge of networks that keeps their outcomes for single examples in the folder of the job."""
 
     folder: Path

@@ -1,5 +1,6 @@
 """The stage that fine-tunes the members of a front."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ class Retrain(Stage):
         members = (read_json(folder / FRONT) or {}).get("members", [])
         chosen = self._chosen(members)
         wanted = len(members) if self.members is None else len(set(self.members))
-        return 0 < wanted == len(chosen) and all(self._record(folder, member).exists() for member in chosen)
+        records = [read_retrained(self._record(folder, member)) for member in chosen]
+        return 0 < wanted == len(chosen) and all(record and not self.other_than(record) for record in records)
 
     def run(self, context: "JobContext") -> None:
         from service.job.preparation import front_members
@@ -65,8 +67,13 @@ class Retrain(Stage):
             progress = {"done": number, "total": len(chosen), "member": member["key"]}
             context.events.progress(**progress)
             place = self._record(context.folder, member).parent
-            if not (place / RESULT).exists():
-                write_json(place / RESULT, retraining.tuned(member, place, progress))
+            done = read_retrained(place / RESULT)
+            if done and not (other := self.other_than(done)):
+                continue
+            if done:
+                told = f"{member['key']} was fine-tuned {other}, and is fine-tuned again"
+                context.events({"event": "warning", "time": time.time(), "message": told})
+            write_json(place / RESULT, retraining.tuned(member, place, progress))
         context.events.progress(len(chosen), len(chosen))
         write_json(context.folder / _FOLDER / "retrain.json", Retrain().records(context.folder))
 
@@ -78,6 +85,23 @@ class Retrain(Stage):
         members = (read_json(folder / FRONT) or {}).get("members", [])
         found = (read_retrained(self._record(folder, member)) for member in self._chosen(members))
         return [record for record in found if record]
+
+    def other_than(self, record: Mapping[str, Any]) -> str:
+        """Return how a member that is done was trained in another way than is asked for; empty where it was not.
+
+        What is left open here, such as the number of epochs, may have been anything.
+        """
+        parts = [
+            f"with {name} {record.get(name):g}"
+            for name, wanted in (("epochs", self.epochs), ("lr", self.lr))
+            if wanted is not None and record.get(name) != wanted
+        ]
+        taught = record.get("teacher")
+        if self.teacher is not None and taught != self.teacher:
+            parts.append(f"by the teacher {taught}" if taught else "without a teacher")
+        elif self.distil and taught is None:
+            parts.append("without a teacher")
+        return " and ".join(parts)
 
     def _chosen(self, members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         return [member for member in members if self.members is None or member["key"] in self.members]

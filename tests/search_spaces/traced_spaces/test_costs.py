@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from search_spaces import Architecture, FieldError, Space
+from search_spaces.anatomy import anatomy
 from search_spaces.counted_costs import _counted, count, wrong_costs
 from search_spaces.traced_spaces import traced_blocks
 from search_spaces.traced_spaces.choices import Choices
@@ -50,6 +51,12 @@ def test_blocks_run_alone_and_have_the_costs_that_they_state(space: Space) -> No
         counted = _counted(network, block.example())
         assert block.costs == {"params": counted["params"], "macs": counted["all_macs"]}
         assert len(network(*block.example(3))) == 3
+
+
+def test_people_see_no_letters_that_only_tell_blocks_apart(space: Space) -> None:
+    pieces = anatomy(space, space.largest()).pieces
+    assert "Mix 24-48-24" in [piece.block for piece in pieces]
+    assert len({block.name for block in space.blocks.distinct if "Mix 24-48-24 #" in block.name}) > 1
 
 
 def test_blocks_one_behind_the_other_are_the_network(space: Space) -> None:

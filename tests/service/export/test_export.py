@@ -15,6 +15,7 @@ from nas.export import load_network
 from nas.export.onnx import runtime
 from nas.objectives import top1_percent
 from service import catalogue
+from service.export.card import _placeless
 from service.export.export_members import Exported, ExportRequest, export
 from service.job.loading import load_job
 from tests.killing import kill_after_progress
@@ -145,6 +146,11 @@ def test_a_network_with_nan_fails_in_every_format(folder: Path) -> None:
 def test_infinities_are_null_in_the_card(folder: Path) -> None:
     entry = exported(folder, "safetensors", members=2)[1]
     assert json.loads((entry.place / "card.json").read_text())["measured"]["latency_ms"]["interval"] == [2.4, None]
+
+
+def test_a_card_names_files_of_options_without_their_place(folder: Path) -> None:
+    options = {"checkpoint": str(folder / "weights.safetensors"), "model": "package.module:function", "widths": [1]}
+    assert _placeless(options) == {**options, "checkpoint": "weights.safetensors"}
 
 
 def slow(deployable, path):

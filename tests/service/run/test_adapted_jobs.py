@@ -103,6 +103,30 @@ def test_members_are_fine_tuned_with_the_adapted_network_as_teacher(sandwich, al
         assert json.loads((place / "result.json").read_text())["teacher"] == "adapted"
 
 
+def test_members_are_fine_tuned_again_where_other_settings_are_asked_for(alone):
+    folder, _ = alone
+    key = json.loads((folder / "front.json").read_text())["members"][-1]["key"]
+    result, events = folder / "retrain" / key / "result.json", list[dict]()
+
+    def retrained(**options) -> dict:
+        plan = Plan(stages=("retrain",), options={"retrain": {"members": [key], **options}})
+        run(folder, load_job(folder), events.append, plan)
+        return json.loads(result.read_text())
+
+    def told() -> list[str]:
+        return [event["message"] for event in events if event["event"] == "warning" and key in event["message"]]
+
+    assert "teacher" not in retrained(epochs=0.1)
+    assert (retrained(epochs=0.1), told()) == (retrained(), [])
+    assert retrained(distil=True, epochs=0.1)["teacher"] == "adapted"
+    assert retrained(epochs=0.2)["epochs"] == 0.2
+    again = "and is fine-tuned again"
+    assert told() == [
+        f"{key} was fine-tuned without a teacher, {again}",
+        f"{key} was fine-tuned with epochs 0.1, {again}",
+    ]
+
+
 def test_a_job_without_a_teacher_says_so(tmp_path):
     folder = prepare_folder(load_job("quickstart", ["tracking.enabled=false"]), tmp_path / "whole")
     with pytest.raises(InvalidJob, match=r"this job has no teacher.*--teacher NAME"):
@@ -172,6 +196,12 @@ def test_the_original_network_stands_beside_the_front(name, request):
         assert judged == here.task.evaluate(here.subnets(largest), here.batches.validation()).value
     (line,) = [line for line in summary_lines(folder) if line.startswith("original:")]
     assert largest.key in line
+    low, high = original["intervals"]["accuracy"]
+    assert low < original["values"]["accuracy"] < high
+    low, high = original["test_interval"]
+    assert low < original["test_quality"] < high
+    assert line.count("[") >= 2
+    assert original["test_groups"]
     assert "original network (1)" in (folder / "report" / "front.html").read_text()
     fronts = [read_front(folder)]
     axes = axes_of(fronts, terms_of(fronts))
