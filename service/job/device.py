@@ -56,10 +56,14 @@ def device_type(name: str) -> str:
 
 
 def torch_device(name: str) -> "torch.device":
-    """Return the device; `auto` is CUDA where there is one, and each process of torchrun takes its own CUDA device."""
+    """Return the device; `auto` is CUDA where there is one, and each process of torchrun takes its own CUDA device.
+
+    Where there are more processes than devices, they take them in turns.
+    """
     import torch
 
     name = device_type(name) if name == "auto" else name
     if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
+        rank, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        name = f"cuda:{rank % devices if devices else rank}"
     return torch.device(name)

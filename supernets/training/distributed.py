@@ -77,6 +77,11 @@ class Processes:
             dist.barrier()
 
 
+def share_devices() -> bool:
+    """Return whether several processes of this machine compute on one CUDA device: NCCL refuses that, gloo does not."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()
+
+
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
     """Join the processes that torchrun started; yield one process where it did not."""
@@ -86,7 +91,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" and not share_devices() else "gloo")
     try:
         yield Processes(dist.get_rank(), world_size)
     finally:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from service.job import device
+from supernets.training.distributed import share_devices
 
 
 def test_devices_are_those_of_pytorch() -> None:
@@ -20,8 +21,18 @@ def test_devices_are_those_of_pytorch() -> None:
 
 def test_processes_of_torchrun_take_a_device_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device.torch_device("cuda") == torch.device("cuda:1")
     assert device.torch_device("cpu") == torch.device("cpu")
+
+
+def test_more_processes_than_devices_take_them_in_turns_and_do_not_use_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for devices, taken, shared in ((1, "cuda:0", True), (2, "cuda:1", True), (4, "cuda:3", False)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda devices=devices: devices)
+        assert device.torch_device("cuda") == torch.device(taken)
+        assert share_devices() == shared
 
 
 @pytest.mark.integration
