@@ -19,16 +19,7 @@ _LARGEST_KERNEL = 255
 class Choices:
     """What the decisions of a traced network choose from.
 
-    Args:
-        widths: Fractions of the channels of a stage.
-        ratios: Fractions of the channels inside blocks.
-        ratios_per: Whether all blocks of a `stage` share one ratio, or every `block` has its own.
-        heads: Fractions of the heads of attentions.
-        depths: Fractions of the blocks of a stage, rounded up; at least one block runs, unless 0 is among them.
-        kernels: Sizes that depthwise kernels are cropped to; their own size is always a choice.
-        resolutions: Sides of square images in pixels.
-        divisor: Numbers of channels are multiples of it in groups that are large enough.
-        least_width: Channels that always stay, at least.
+    Its fields are options of the space `timm`, which says what they mean; a test holds both to the same defaults.
     """
 
     widths: Sequence[float] = (0.25, 0.5, 0.75, 1.0)

@@ -1,12 +1,14 @@
 """Decisions of traced networks: what they are called, what they choose from, and when they are inactive."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 
 import pytest
 import torch
 from torch import nn
 
 from search_spaces import FieldError, Space
+from search_spaces.families.timm_elastic import timm
 from search_spaces.origin import Origin
 from search_spaces.traced_spaces.choices import Choices, depths_of
 from search_spaces.traced_spaces.stages import Stages
@@ -153,3 +155,10 @@ def test_what_is_elastic_and_what_stays_fixed_is_told_and_kept(traced: Traced, p
     assert "elastic: stages.0.depth in 2, 3: blocks that run; skipped, the first before the next: stages.0.3" in text
     assert "fixed: 2 x network output: head.weight (dimension 0: 10), head.bias (dimension 0: 10)" in text
     assert "fixed: 3 x a block that always runs: stages.0.1, stages.0.2, stages.1.1" in text
+
+
+def test_choices_are_options_of_the_space_with_its_defaults() -> None:
+    options = signature(timm).parameters
+    own = {field.name: field.default for field in fields(Choices) if field.name != "resolutions"}
+    assert own == {name: options[name].default for name in own}
+    assert "resolutions" in options
