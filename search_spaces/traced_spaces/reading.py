@@ -16,7 +16,7 @@ from search_spaces.places import Place
 from search_spaces.traced_spaces.choices import Choices
 from search_spaces.traced_spaces.other_sides import shapes_at
 from search_spaces.traced_spaces.sources import GivenModule, OfImages, Source
-from search_spaces.traced_spaces.summary import origin_of
+from search_spaces.traced_spaces.summary import TOO_SMALL, origin_of
 from search_spaces.traced_spaces.traced_blocks import Network, places_of
 from search_spaces.traced_spaces.traced_costs import Counting
 from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan, plan_of
@@ -55,7 +55,8 @@ class Reading:
         plan, costs = self.plan, self.network.counting.costs()
         origin = origin_of(self.source.name, self.traced, plan, costs.largest())
         if not plan.decisions:
-            reasons = "; ".join(one.line() for one in origin.fixed[:2])
+            telling = sorted(origin.fixed, key=lambda one: one.reason != TOO_SMALL)
+            reasons = "; ".join(one.line() for one in telling[:2])
             raise FieldError("model", f"{self.source.name} has nothing that can be left out: {reasons}")
         return {
             "decisions": plan.decisions,

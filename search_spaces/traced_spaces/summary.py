@@ -11,6 +11,7 @@ from search_spaces.origin import Fixed, Governed, Origin
 from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan
 from search_spaces.tracing import Group, Traced
 
+TOO_SMALL = "a group that no choice makes smaller"
 _EXAMPLES = 3
 _UNITS = {"stream": "channels", "hidden": "channels", "heads": "heads", "grouped": "groups of channels"}
 
@@ -78,7 +79,7 @@ def _fixed(traced: Traced, plan: Plan) -> list[Fixed]:
     for pin in traced.pins:
         found[pin.reason].append(f"{pin.where} (dimension {pin.dimension}: {pin.size})")
     for name in plan.too_small:
-        found["a group that no choice makes smaller"].append(f"{name} ({traced.group[name].size})")
+        found[TOO_SMALL].append(f"{name} ({traced.group[name].size})")
     for block in traced.blocks:
         if block.scope not in plan.blocks:
             found["a block that always runs"].append(block.scope)

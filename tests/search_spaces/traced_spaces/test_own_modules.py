@@ -228,12 +228,16 @@ REFUSED: list[tuple[Callable[[], nn.Module], str]] = [
         "cannot be copied .*; weight_norm",
     ),
     (Named, "has a part called graph, a name that elastic networks need: give it another one"),
+    (
+        lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)),
+        "has nothing that can be left out: a group that no choice makes smaller: 0.weight of 8",
+    ),
 ]
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("make", "said"), REFUSED)
-def test_a_module_that_cannot_be_traced_is_refused_in_one_line(
+def test_a_module_that_cannot_be_made_elastic_is_refused_in_one_line(
     make: Callable[[], nn.Module], said: str, capfd: pytest.CaptureFixture[str]
 ):
     with pytest.raises(FieldError, match=said) as failure:
