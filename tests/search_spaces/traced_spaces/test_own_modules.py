@@ -230,7 +230,7 @@ REFUSED: list[tuple[Callable[[], nn.Module], str]] = [
     (Named, "has a part called graph, a name that elastic networks need: give it another one"),
     (
         lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)),
-        "has nothing that can be left out: a group that no choice makes smaller: 0.weight of 8",
+        "has nothing that can be left out: a group that no choice makes smaller: 0.weight .8",
     ),
 ]
 
