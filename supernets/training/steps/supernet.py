@@ -70,6 +70,7 @@ class SupernetStep(Step):
         self.device, self.dtype = parameter.device, parameter.dtype
         self.supernet.to(memory_format=torch.channels_last).train()  # this says nothing about weights of other shapes
         self.processes.join_batch_norm(self.supernet)
+        self.weights = list(self.supernet.parameters())  # once: in a large choice space it takes milliseconds
         self.optimizer = make_optimizer(self.supernet, self.config)
         self.average: WeightAverage | None = None
         self.teacher: Supernet | None = None
@@ -173,10 +174,9 @@ class SupernetStep(Step):
             name, kind = type(self.phase.sampler).__name__, type(architectures).__name__
             raise WrongResult(f"{name}.draw must return a list of Architectures, got {kind}")
         loss = self._backward(architectures, batch, moment)
-        parameters = list(self.supernet.parameters())
-        self.processes.average_gradients(parameters)
+        self.processes.average_gradients(self.weights)
         if self.config.largest_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.largest_norm)
+            torch.nn.utils.clip_grad_norm_(self.weights, self.config.largest_norm)
         self.phase.sampler.observe(architectures, self.supernet)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
