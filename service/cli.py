@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that help appears at once.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -131,6 +132,8 @@ def run(
     latency: init.Latency = None,
     size: init.Size = None,
     budget: init.Budget = "30m",
+    model: init.Model = None,
+    checkpoint: init.Checkpoint = None,
 ) -> None:
     """Run a whole job: train, search, measure, test, report.
 
@@ -140,7 +143,8 @@ def run(
       nas run                                       the quickstart
       nas run cifar10 --set data.path=cifar10.npz   a recipe on your copy of the data
       nas run photos --latency '2 ms'               your images: writes a job as nas init does, and runs it
-      nas run quickstart --data photos              a recipe on your images
+      nas run photos --model resnet18.a1_in1k --latency '4 ms'     the best parts of a pretrained network
+      nas run pretrained --data photos --latency '4 ms'     a recipe on your images
       nas run my.yaml --output runs/my --device cuda
       nas run my.yaml --set 'search.constraints.macs=<= 5e6'
       nas run runs/my                               resume, or show the results
@@ -148,10 +152,12 @@ def run(
     """
     names = stages_of(stages) if stages else whole_job()
     request = Request(source=source, sets=sets or [], output=output, device=device, workers=workers, data=data)
+    asked = init.Asked(latency=latency, size=size, budget=budget, model=model, checkpoint=checkpoint)
     if init.is_data(source):
-        request = init.first_request(request, latency=latency, size=size, budget=budget)
-    elif latency is not None or size is not None:
-        fail("--latency, --size: are for a folder of images; of a job they are --set search.constraints.latency_ms=2")
+        request = init.first_request(request, asked)
+    else:
+        with readable_errors():
+            request = replace(request, sets=[*asked.sets(), *request.sets])
     more = f" --stages {stages}" if stages else ""
     plan = Plan(stages=names, options=named_options(option, flag="--option"))
     show_outcome(execute(request, plan, again=f"nas run {{folder}}{more}"))

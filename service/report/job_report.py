@@ -182,6 +182,8 @@ def summary_lines(folder: Path) -> list[str]:
         if front.get(ORIGINAL):
             lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, the whole network, adapted alone")
         lines += breakdown_lines(folder, best_by_quality(front)["key"])
+    elif front:
+        lines += _empty_lines(folder, front)
     lines += proxy_lines(folder)
     lines += _prediction_lines(members, shown)
     if front.get("latency"):
@@ -191,6 +193,23 @@ def summary_lines(folder: Path) -> list[str]:
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
+
+
+def _empty_lines(folder: Path, front: Record) -> list[str]:
+    """Return why a front is empty, by the network that came nearest to a limit, and what to type then."""
+    limits = {one["name"]: finite((one.get("bound") or (None, None))[1]) for one in front.get("objectives", [])}
+    near = [
+        (end / high, name, end, member)
+        for member in front.get("dropped", [])
+        for name, high in limits.items()
+        if high and (end := finite((member.get("intervals", {}).get(name) or (None, None))[1])) and end > high
+    ]
+    if not near:
+        return []
+    _, name, end, member = min(near, key=lambda one: one[0])
+    step = 10 ** (math.floor(math.log10(end)) - 1)
+    looser = f"nas search --from {folder} --set 'search.constraints.{name}=<= {math.ceil(end / step) * step:g}'"
+    return [f"the front is empty; nearest: {member['key']}, {member['reason']}; a looser limit: {looser}"]
 
 
 def best_lines(front: dict[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
         if not (why := _too_slow(smallest[0], high)):
             return
     place = "there" if job.latency.is_remote else "on this machine"
-    smallest_is = f"the smallest architecture of {space.name}"
+    smallest_is = f"the smallest architecture of {space.name if space.origin is None else space.origin.model}"
     raise InvalidJob([f"search.constraints.{Latency.name}: {text} can't be met: {smallest_is} {why} {place}"])
 
 

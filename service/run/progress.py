@@ -81,20 +81,21 @@ class ProgressDisplay:
             within = event["step"] / event["steps"] if event.get("steps") else 0
             self._advance(kind, event.get("done", 0) + within, event["total"], _note(event))
         elif "steps" in event:
-            self._advance(kind, event.get("step", 0), event["steps"], train_note(event))
+            self._advance(kind, event.get("step", 0), event["steps"], train_note(event), str(event.get("phase", "")))
         else:
             line = _line(kind, event)
             if line:
                 self._print(line)
 
-    def _advance(self, kind: str, done: float, total: float, note: str) -> None:
+    def _advance(self, kind: str, done: float, total: float, note: str, phase: str = "") -> None:
+        """Show the progress of a kind of work; each phase has a speed of its own."""
         if self._live:
             if kind not in self._tasks:
                 self._tasks[kind] = self._bars.add_task(self._title(kind), total=total, completed=int(done), note=note)
             self._bars.update(self._tasks[kind], completed=done, total=total, note=note)
             return
         now = self.clock()
-        pace = self._paces.setdefault(kind, _Pace(first=done, began=now, said=float("-inf")))
+        pace = self._paces.setdefault(f"{kind} {phase}", _Pace(first=done, began=now, said=float("-inf")))
         if now - pace.said < self.every_s and done < total:
             return
         pace.said = now

@@ -9,17 +9,19 @@ from typing import Any, NamedTuple
 from nas.data import DataConfig
 from search_spaces.errors import FieldError
 from service.errors import InvalidJob
-from service.job.building import look_at
+from service.job.building import build_space, look_at
+from service.job.found_weights import weights_line
 from service.job.given_data import data_fields
 from service.job.job import Job
 from service.job.loading import job_of
 from service.starting import measuring
 from service.starting.budget import Shares, Speed, enough, shared_out
-from service.starting.spaces import OfferedSpace, offered_spaces
+from service.starting.spaces import OfferedSpace, given_model, offered_spaces
 from supernets.estimate import Estimate
 
 _ROOM = 0.8  # share of the limit that the smallest network may take, so that there is something to search
 _TOO_LONG = 1.3
+_GENTLE = 0.02  # peak learning rate of a training that begins with given weights, for 64 examples a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Wish:
         size: Side of the square images in pixels; None for that of the data.
         budget_s: Seconds that the whole job may take.
         device: Device where it runs; None for the best one available.
+        model: A model whose parts are searched, of timm or `package.module:function`; None for a space that fits.
+        checkpoint: File of the weights of the model; None for those of timm.
     """
 
     data: str
@@ -39,6 +43,8 @@ class Wish:
     size: int | None = None
     budget_s: float = 1800.0
     device: str | None = None
+    model: str | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,8 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
         InvalidData: The data are missing or damaged.
     """
     fields = _common_fields(wish)
-    spaces = offered_spaces(_image_size(fields["data"]))
+    size = _image_size(fields["data"])
+    spaces = offered_spaces(size) if wish.model is None else [_checked_model(wish, fields)]
     say("reading the data")
     readable = {**fields, "data": {**fields["data"], "on_error": "skip"}}
     data, load_s = measuring.read_data(_job(readable, spaces[0]))
@@ -110,6 +117,18 @@ def chosen_job(wish: Wish, say: Callable[[str], None]) -> FirstJob:
         latencies=chosen.latencies,
         left_out=tuple(data.left_out),
     )
+
+
+def _checked_model(wish: Wish, fields: Mapping[str, Any]) -> OfferedSpace:
+    """Return the space of the model that is wished for, once its weights are found.
+
+    Raises:
+        InvalidJob: The model or its weights cannot be had.
+    """
+    assert wish.model is not None
+    space = given_model(wish.model, wish.checkpoint)
+    weights_line(build_space(_job(fields, space)))
+    return space
 
 
 def _image_size(data: Mapping[str, Any]) -> int:
@@ -150,6 +169,12 @@ def job_name(data: str) -> str:
 def _training(examples: int) -> dict[str, Any]:
     batch = 64 if examples >= 512 else 32 if examples >= 64 else max(2, examples // 4)
     return {"sampler": "sandwich", "subnets_per_step": 3, "batch_size": batch, "lr": round(0.1 * batch / 64, 4)}
+
+
+def _adapted(batch: int) -> dict[str, Any]:
+    """Return the settings that keep given weights: the whole network first, and smaller steps."""
+    lr = round(_GENTLE * batch / 64, 4)
+    return {"schedule": "adapted", "adapt": {"share": 0.4, "lr": lr / 2}, "lr": lr, "weight_decay": 1e-4}
 
 
 def _job(fields: Mapping[str, Any], space: OfferedSpace) -> Job:
@@ -196,6 +221,8 @@ def _budgeted(fields: Mapping[str, Any], space: OfferedSpace, shares: Shares) ->
     population = max(6, min(24, shares.evaluations // 8))
     search = {**fields["search"], "evaluations": shares.evaluations, "population": population}
     train = {**fields["train"], "epochs": shares.epochs}
+    if "model" in space.options:
+        train |= _adapted(train["batch_size"])
     try:
         return _job({**fields, "search": search, "train": train}, space)
     except FieldError as error:

@@ -38,6 +38,21 @@ def offered_spaces(image_size: int) -> list[OfferedSpace]:
     return [_small(image_size, size) for size in _SMALL]
 
 
+def given_model(model: str, checkpoint: str | None) -> OfferedSpace:
+    """Return the space of a model's own subnets.
+
+    Args:
+        model: A name of timm, or `package.module:function`.
+        checkpoint: File of its weights; None for those of timm, or for those that the function gives it.
+    """
+    options: dict[str, Any] = {"model": model}
+    if checkpoint is not None:
+        options["checkpoint"] = checkpoint
+    elif ":" not in model:
+        options["pretrained"] = True
+    return OfferedSpace("timm", options, f"{model} and its parts")
+
+
 def _small(image_size: int, size: str) -> OfferedSpace:
     numbers = _SMALL[size]
     options = {

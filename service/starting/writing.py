@@ -90,6 +90,12 @@ def _lines(first: FirstJob) -> Iterator[_Line | None]:
     yield from _space_lines(first)
     yield None
     yield _Line(0, "train", None, "one training holds all networks of the space")
+    if job.train.schedule == "adapted":
+        yield _Line(1, "schedule", "adapted", "the whole network first; then it teaches the others")
+        yield _Line(1, "adapt", None, "the training of the whole network")
+        yield _Line(2, "share", job.train.adapt.share, "its part of the epochs")
+        yield _Line(2, "lr", job.train.adapt.lr, "its peak learning rate: low, to keep the given weights")
+        yield _Line(1, "weight_decay", job.train.weight_decay, "as weights are usually fine-tuned")
     yield _Line(1, "sampler", job.train.sampler, "the largest network teaches the smallest and random ones")
     yield _Line(1, "subnets_per_step", job.train.subnets_per_step, "the largest, the smallest, a random one")
     yield _Line(1, "epochs", shares.epochs, f"passes over the data that fit into {_min(shares.train_s)} min here")
@@ -130,7 +136,8 @@ def _data_lines(first: FirstJob) -> Iterator[_Line]:
     if first.left_out:
         count = len(first.left_out)
         yield _Line(1, "on_error", data.on_error, f"{count} of the images cannot be decoded; refuse names them")
-    why = "as asked for" if first.wish.size else "found in the data; larger is slower: --size"
+    found = "as the weights were trained" if "model" in first.space.options else "found in the data"
+    why = "as asked for" if first.wish.size else f"{found}; larger is slower: --size"
     yield _Line(1, "image_size", first.facts["image_size"], f"side of the square images in pixels, {why}")
     yield _Line(1, "validation_fraction", data.validation_fraction, "held out for the search, where there is no folder")
     yield _Line(1, "test_fraction", data.test_fraction, "held out for the report, where there is no folder")
@@ -149,10 +156,14 @@ def _space_lines(first: FirstJob) -> Iterator[_Line]:
         "last_width": "channels before the images are averaged",
         "feature_width": "channels before the classes",
         "width": "how wide the published network is made",
+        "model": "the largest network; the others are parts of it",
+        "pretrained": "begin with the weights of timm; a file instead: checkpoint",
+        "checkpoint": "file of the weights that the training begins with",
     }
+    given = first.space.options.get("model")
     yield _Line(0, "space", None, "which networks there are")
     yield _Line(1, "name", first.space.name, first.space.about)
-    yield _Line(1, "options", None, "see: nas show " + first.space.name)
+    yield _Line(1, "options", None, "see: nas show " + first.space.name + (f":{given}" if given else ""))
     for name, value in first.space.options.items():
         yield _Line(2, name, value, why[name])
 

@@ -134,6 +134,7 @@ class _Loop:
         self.step.begin_phase(index)
         self._remember()
         self._save()
+        self.last_check = time.monotonic()  # the speed is that of steps alone
 
     def _run_phase(self) -> None:
         """Train to the end of the current phase, going back where the loss diverges."""
@@ -222,6 +223,7 @@ class _Loop:
     def _validate(self) -> None:
         if self.go.validate is not None and self.go.processes.is_first:
             self._tell("validate", step=self.number, **self.go.validate())
+            self.last_check = time.monotonic()
 
     def _highest(self) -> float:
         """Return the highest loss that does not count as divergence, on the scale of the first losses."""

@@ -259,6 +259,14 @@ def test_plain_progress_is_a_line_now_and_then_with_time_left() -> None:
     assert lines[-1].startswith("training the supernet: 100/100")
 
 
+def test_each_phase_of_a_training_has_a_speed_of_its_own() -> None:
+    fast = [{**training(step), "phase": "adapt"} for step in range(0, 50, 10)]
+    lines = rendered([*fast, *(training(step) for step in range(50, 101, 2))], step_s=10.0)
+    assert lines[4] == "training the supernet: 40/100, adapt, epoch 2, loss 1.500, 1 min 0 s left"
+    assert lines[5] == "training the supernet: 50/100, width 1, epoch 2, loss 1.500"
+    assert lines[6].endswith("52/100, width 1, epoch 2, loss 1.500, 4 min 0 s left")
+
+
 def test_time_left_is_right_after_a_resume() -> None:
     lines = rendered([training(step) for step in range(80, 101, 2)], step_s=10.0)
     assert "90 s left" not in lines[1]

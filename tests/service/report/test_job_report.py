@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from service.job.folder import candidates, read_lines
-from service.job.front_file import Quantity
+from service.job.front_file import Quantity, objectives_of
 from service.report.figures import picture_of
 from service.report.job_report import front_table, summary_lines, write_report
 from service.report.quantities import axis_of
@@ -134,6 +134,20 @@ def test_summary_names_size_best_and_device(job):
     assert lines[3] == "latency of AMD EPYC, torch 2.10, fp32, batch 1, 1 thread"
     assert lines[4].startswith("latency is that of torch 2.10, not of the exported ONNX file")
     assert lines[5].endswith("report/front.html")
+
+
+def test_an_empty_front_says_what_came_nearest_and_what_to_type(job):
+    front = json.loads((job / "front.json").read_text())
+    near, far = ({**front["members"][0], "key": key, "reason": f"latency_ms = {key}"} for key in ("near", "far"))
+    near["intervals"], far["intervals"] = {"latency_ms": [0.7, 1.141]}, {"latency_ms": [2.0, 3.0]}
+    limited = [
+        {**one, "bound": [None, 0.8] if one["name"] == "latency_ms" else [None, None]} for one in objectives_of(job)
+    ]
+    empty = {**front, "objectives": limited, "members": [], "dropped": [far, near]}
+    (job / "front.json").write_text(json.dumps(empty))
+    (line,) = [line for line in summary_lines(job) if line.startswith("the front is empty")]
+    assert line.startswith("the front is empty; nearest: near, latency_ms = near; ")
+    assert line.endswith(f"nas search --from {job} --set 'search.constraints.latency_ms=<= 1.2'")
 
 
 def test_latency_of_what_runs_the_exported_file_needs_no_word():

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
-from service.commands.init import seconds_of, wish_of
+from service.commands.init import Asked, seconds_of
 from service.errors import InvalidJob
 from service.job.given_data import data_fields, is_data
 from service.job.loading import load_job
@@ -16,6 +16,8 @@ from service.starting.budget import Speed, enough, predicted, shared_out
 from service.starting.spaces import offered_spaces
 
 SPEED = Speed(load_s=1, step_s=0.1, look_s=1, quality_s=0.5, latency_s=0.2, epoch_steps=10, test_share=2)
+
+NETWORKS = "tests.search_spaces.traced_spaces.networks"
 
 
 def write_photos(folder: Path, count: int = 40, side: int = 16) -> Path:
@@ -71,14 +73,14 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "limit"), [("2 ms", 2), ("2", 2), ("<= 2 ms", 2), ("2000 us", 2), ("0.002 s", 2)])
 def test_a_limit_is_a_time(text: str, limit: float) -> None:
-    wish = wish_of("photos", latency=text, size=None, budget="30m", device=None)
+    wish = Asked(latency=text).wish("photos", None)
     assert wish.latency_ms == pytest.approx(limit)
 
 
 @pytest.mark.parametrize("text", ["2 GB", ">= 2 ms", "fast", "-1 ms", "0"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
     with pytest.raises(InvalidJob, match="--latency: "):
-        wish_of("photos", latency=text, size=None, budget="30m", device=None)
+        Asked(latency=text).wish("photos", None)
 
 
 def test_data_are_told_from_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +130,11 @@ def test_a_recipe_runs_on_other_data(tmp_path: Path) -> None:
         (["init", "photos", "--output", "there.yaml"], "is there already"),
         (["init", "photos", "--output", "job.txt"], "must be a .yaml file"),
         (["run", "empty"], "no images"),
-        (["run", "quickstart", "--latency", "2 ms"], "search.constraints.latency_ms=2"),
+        (["run", "quickstart", "--latency", "2 GB"], "--latency: 'GB' is not a unit"),
+        (["run", "photos", "--set", "space.name=timm"], "--set space.name=timm: the space for photos is chosen by"),
+        (["run", "photos", "--checkpoint", "a.pth"], "--checkpoint: needs --model NAME, whose weights 'a.pth' holds"),
+        (["init", "photos", "--model", "resnet19"], "space.options.model: must be a name of timm or package.module:"),
+        (["init", "photos", "--model", "test_resnet", "--checkpoint", "a.pth"], "space.options.checkpoint: must be a "),
         (["run", "photos", "--data", "photos"], "is data already"),
         (["run", "quickstart", "--data", "nowhere"], "--data: 'nowhere': no such folder, file or source"),
     ],
@@ -145,6 +151,32 @@ def test_what_cannot_be_a_first_job_is_one_line(
     (line,) = done.stderr.splitlines()
     assert told in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "photos", "there.yaml"]
+
+
+def test_options_of_a_first_job_are_settings_of_a_recipe() -> None:
+    asked = Asked(latency="2000 us", size=64, model="resnet18", checkpoint="a.pth")
+    assert asked.sets() == [
+        "search.constraints.latency_ms=<= 2",
+        "data.image_size=64",
+        "space.options.model=resnet18",
+        "space.options.checkpoint=a.pth",
+    ]
+    assert Asked().sets() == []
+
+
+@pytest.mark.integration
+def test_a_model_and_a_folder_become_a_job_that_adapts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    model = f"{NETWORKS}:small"
+    done = CliRunner().invoke(app, ["init", "photos", "--model", model, "--latency", "1 s", "--budget", "10m"])
+    assert done.exit_code == 0, done.stderr
+    text = Path("photos.yaml").read_text()
+    assert all("#" in line for line in text.splitlines() if line)
+    job = load_job("photos.yaml")
+    assert (job.space.name, job.space.options) == ("timm", {"model": model})
+    assert (job.train.schedule, job.train.adapt.lr) == ("adapted", job.train.lr / 2)
+    assert job.search.constraints == {"latency_ms": "<= 1000"}
 
 
 @pytest.mark.integration
