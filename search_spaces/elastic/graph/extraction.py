@@ -146,6 +146,8 @@ class Extraction:
         paths = {name.rpartition(".")[0] for name in names.values()}
         if len(paths) != 1 or any(one.op == "get_attr" for one in node.all_input_nodes[:1]):
             return None
+        if "bias" in names and "weight" not in names:  # no layer of torch has it alone
+            return None
         rest = tuple(value for position, value in enumerate(call.args) if position and position not in kind.names)
         return Use(paths.pop(), names, (call.function, *rest))
 

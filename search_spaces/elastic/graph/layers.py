@@ -78,7 +78,8 @@ def _batch_norm(args: tuple[Any, ...], tensors: Tensors, dimensions: int) -> nn.
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[dimensions]
     size, affine = len(next(iter(tensors.values()))), "weight" in tensors
     tracked = "running_mean" in tensors
-    return kind(size, args[7], args[6], affine=affine, track_running_stats=tracked, device="meta")
+    settings = {"affine": affine, "track_running_stats": tracked, "bias": "bias" in tensors}
+    return kind(size, args[7], args[6], **settings, device="meta")
 
 
 def _layer_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
@@ -86,7 +87,8 @@ def _layer_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
 
 
 def _group_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
-    return nn.GroupNorm(args[1], len(tensors["weight"]), eps=_at(args, 4, 1e-5), device="meta")
+    bias = "bias" in tensors
+    return nn.GroupNorm(args[1], len(tensors["weight"]), eps=_at(args, 4, 1e-5), bias=bias, device="meta")
 
 
 def _rms_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:

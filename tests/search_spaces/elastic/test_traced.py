@@ -297,3 +297,18 @@ def test_extracted_networks_can_be_exported(convolutional: ElasticGraph):
     x = example("convolutional")
     program = torch.export.export(plain, (x,), dynamic_shapes=({0: batch},), strict=False)
     torch.testing.assert_close(program.module()(example("convolutional", 7)), plain(example("convolutional", 7)))
+
+
+@pytest.mark.parametrize("lacks", ["weight", "bias"])
+def test_norms_without_weight_or_bias_stay_so(lacks: str):
+    norms = (nn.GroupNorm(1, 8), nn.BatchNorm2d(8))
+    for norm in norms:
+        setattr(norm, lacks, None)
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), norms[0], nn.ReLU(), norms[1], nn.Conv2d(8, 2, 1)).eval()
+    x = torch.randn(3, 3, 4, 4)
+    network = elastic(trace(module, (x,)))
+    plain = network.extract()
+    assert {name for name, _ in plain.named_parameters()} == {name for name, _ in module.named_parameters()}
+    network.activate({"0.weight": 2})
+    with torch.no_grad():
+        assert torch.equal(network.extract()(x), network(x))
