@@ -56,7 +56,8 @@ def judging(network: nn.Module, *, bf16: bool = False) -> Iterator[None]:
     """
     device = next(network.parameters(), torch.zeros(())).device
     fitted = divided_where_needed(network) if device.type == "cuda" else nullcontext()
-    with computing(device), kernels_in(network), in_bf16(device, bf16), fitted:
+    cast = in_bf16(device, bf16) if bf16 else nullcontext()
+    with computing(device), kernels_in(network), cast, fitted:
         yield
 
 

@@ -51,6 +51,37 @@ def test_uncalibrated_accuracy_is_impossible():
     assert 0 <= top1_percent(calibrate(subnet, [images for images, _ in batches]), batches) <= 100
 
 
+def test_bfloat16_changes_nothing_on_a_cpu():
+    batches = [torch.randn(n, 3, 4, 4) for n in (8, 4)]
+    found = [calibrate(nn.Sequential(nn.BatchNorm2d(3)), batches, bf16=bf16) for bf16 in (False, True)]
+    assert torch.equal(found[0][0].running_var, found[1][0].running_var)
+
+
+def test_a_norm_that_does_not_run_keeps_its_statistics():
+    class OneOfTwo(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    net = calibrate(OneOfTwo(), [torch.randn(8, 3, 4, 4) + 5])
+    assert net.used.running_mean.min() > 4
+    assert torch.equal(net.unused.running_mean, torch.zeros(3))
+
+
+def test_a_norm_that_runs_twice_is_weighted_by_all_that_it_saw():
+    norm = nn.BatchNorm2d(3)
+    batches = [torch.randn(n, 3, 4, 4) + n for n in (8, 4)]
+    calibrate(nn.Sequential(norm, nn.Identity()), batches)
+    once = norm.running_mean.clone()
+    twice = nn.BatchNorm2d(3)
+    twice.weight.requires_grad_(False).zero_()
+    calibrate(nn.Sequential(twice, twice), batches)
+    assert torch.allclose(twice.running_mean, once / 2, atol=1e-6)  # the second time it sees zeros
+
+
 def test_no_images_is_an_error():
     with pytest.raises(ValueError, match="at least one batch"):
         calibrate(nn.Sequential(nn.BatchNorm2d(2)), [])
