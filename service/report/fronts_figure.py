@@ -99,8 +99,7 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
         marker={"color": colour, "size": 10, "line": {"color": "white", "width": 1}},
         text=[_text(picture, member) for member in picture.members],
         hovertemplate="%{text}<extra></extra>",
-        error_x={"type": "data", "symmetric": False, "color": colour, "thickness": 1.2, "width": 3},
-        error_y=_sureness(picture, colour),
+        **_bars(picture, picture.members, colour),
     )
     if picture.original:
         figure.add_scatter(
@@ -110,14 +109,19 @@ def _draw(figure: Any, picture: Picture, colour: str) -> None:
             marker={"color": colour, "size": 14, "symbol": "star", "line": {"color": "black", "width": 1}},
             text=[_text(picture, picture.original)],
             hovertemplate="%{text}<extra></extra>",
+            **_bars(picture, [picture.original], colour),
         )
 
 
-def _sureness(picture: Picture, colour: str) -> dict[str, Any]:
-    """Return the error bars of the quality, thinner than those of the cost."""
-    ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in picture.members]
+def _bars(picture: Picture, members: Sequence[dict[str, Any]], colour: str) -> dict[str, Any]:
+    """Return the error bars of the cost, whose lengths follow its choice, and thinner ones of the quality."""
+    ends = [interval(member, picture.quality.name) or (0.0, 0.0) for member in members]
     arrays = {"array": [high for _, high in ends], "arrayminus": [low for low, _ in ends]}
-    return {"type": "data", "symmetric": False, "color": colour, "thickness": 0.5, "width": 0, **arrays}
+    both = {"type": "data", "symmetric": False, "color": colour}
+    return {
+        "error_x": {**both, "thickness": 1.2, "width": 3},
+        "error_y": {**both, "thickness": 0.5, "width": 0, **arrays},
+    }
 
 
 def _text(picture: Picture, member: dict[str, Any]) -> str:
@@ -138,12 +142,15 @@ def _views(pictures: Sequence[Picture], cost: Axis, axes: Axes) -> list[dict[str
 def _view(picture: Picture, cost: Axis) -> list[dict[str, Any]]:
     cloud = [p for row in picture.rows[-_MOST_CANDIDATES:] if (p := picture.point(row, cost))]
     steps = picture.staircase(cost)
-    points = [picture.point(member["values"], cost) or (None, None) for member in picture.members]
-    ends = [interval(member, cost.name) or (0.0, 0.0) for member in picture.members]
+    drawn = [picture.members, *([[picture.original]] if picture.original else [])]
+    return [_coordinates(cloud), _coordinates(steps), *(_with_bars(picture, members, cost) for members in drawn)]
+
+
+def _with_bars(picture: Picture, members: Sequence[dict[str, Any]], cost: Axis) -> dict[str, Any]:
+    points = [picture.point(member["values"], cost) or (None, None) for member in members]
+    ends = [interval(member, cost.name) or (0.0, 0.0) for member in members]
     errors = {"array": [high / cost.scale for _, high in ends], "arrayminus": [low / cost.scale for low, _ in ends]}
-    front = {**_coordinates(points), "error_x": {**errors, "visible": any(map(any, ends))}}
-    original = [picture.point(picture.original["values"], cost) or (None, None)] if picture.original else []
-    return [_coordinates(cloud), _coordinates(steps), front, *([_coordinates(original)] if original else [])]
+    return {**_coordinates(points), "error_x": {**errors, "visible": any(map(any, ends))}}
 
 
 def _coordinates(points: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

@@ -180,7 +180,8 @@ def summary_lines(folder: Path) -> list[str]:
         lines += best_lines(front)
         lines.append(f"{'cheapest:':<14} {_one_line(first, shown)}")
         if front.get(ORIGINAL):
-            lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, the whole network, adapted alone")
+            whole = f"the whole {front[ORIGINAL].get('model', 'network')}, adapted alone"
+            lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, {whole}")
         lines += breakdown_lines(folder, best_by_quality(front)["key"])
     elif front:
         lines += _empty_lines(folder, front)

@@ -121,7 +121,9 @@ def _lead(findings: Findings) -> Iterable[str]:
     for front in findings.fronts:
         if original := front.content.get(ORIGINAL):
             of = f" of {text(front.name)}" if len(findings.fronts) > 1 else ""
-            whole = f"The original network{of}, trained whole on the same {text(front.task.examples)} before the search"
+            named = f" {text(original['model'])}" if "model" in original else ""
+            trained = f"trained whole on the same {text(front.task.examples)} before the search"
+            whole = f"The original network{named}{of}, {trained}"
             sentences.append(f"{whole}: {text(_numbers(findings, front, original))}.")
     yield f"<p class='lead'>{' '.join(sentences)}</p>"
     if len(findings.fronts) > 1:

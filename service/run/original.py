@@ -63,7 +63,8 @@ def described_original(context: "JobContext") -> dict[str, Any]:
         values[name] = estimate.value
         if estimate.low is not None and estimate.high is not None:
             intervals[name] = (estimate.low, estimate.high)
-    member = {"key": largest.key, "architecture": largest.to_json(), "values": values, "intervals": intervals}
+    named = {} if space.origin is None else {"model": space.origin.model}
+    member = {**named, "key": largest.key, "architecture": largest.to_json(), "values": values, "intervals": intervals}
     return {ORIGINAL: member}
 
 

@@ -205,4 +205,6 @@ def test_the_original_network_stands_beside_the_front(name, request):
     assert "original network (1)" in (folder / "report" / "front.html").read_text()
     fronts = [read_front(folder)]
     axes = axes_of(fronts, terms_of(fronts))
-    assert figure_of(pictures_of(fronts, axes), axes).data[3].marker.symbol == "star"
+    star = figure_of(pictures_of(fronts, axes), axes).data[3]
+    assert star.marker.symbol == "star"
+    assert star.error_y.array[0] > 0
