@@ -12,6 +12,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -53,36 +54,64 @@ def main() -> None:
 # ---- speed --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Ratios:
+    """Seconds of a plain forward and backward pass, and other times beside it.
+
+    Args:
+        plain_s: The pass, in the faster memory format.
+        gradsign: GradSign, in plain passes.
+        loop: The loop that defines GradSign, in times of GradSign.
+        all: All proxies together, in plain passes.
+    """
+
+    plain_s: float
+    gradsign: float
+    loop: float
+    all: float
+
+
 def speed(batch: int, device: torch.device, repeats: int) -> None:
     """Print ratios of GradSign, the loop that defines it, and all proxies together, to one plain pass."""
+    count = len(catalogue.PROXIES)
+    table = Table(title=f"batch {batch}, {device}, {torch.get_num_threads()} threads; medians of {repeats} rounds")
+    for column in ("network", "plain pass ms", "gradsign / plain", "loop / gradsign", f"all {count} / plain"):
+        table.add_column(column, justify="right")
+    for name, cell in CELLS.items():
+        found = ratios(cell, batch, device, repeats)
+        figures = (f"{ratio:.2f}" for ratio in (found.gradsign, found.loop, found.all))
+        table.add_row(name, f"{found.plain_s * 1e3:.0f}", *figures)
+    Console().print(table)
+
+
+def ratios(cell: str, batch: int, device: torch.device, repeats: int) -> Ratios:
+    """Return what proxies of a network of NAS-Bench-201 take."""
     space = nasbench201()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, 32, 32, generator=generator).to(device)
     labels = torch.randint(0, 10, (batch,), generator=generator).to(device)
     proxies = {name: job_proxies.make(name, {}) for name in catalogue.PROXIES}
-    table = Table(title=f"batch {batch}, {device}, {torch.get_num_threads()} threads; medians of {repeats} rounds")
-    for column in ("network", "plain pass ms", "gradsign / plain", "loop / gradsign", f"all {len(proxies)} / plain"):
-        table.add_column(column, justify="right")
-    for name, cell in CELLS.items():
-        model = space.subnet(space.architecture(parse_cell(cell))).to(device)
-        last = space.subnet(space.architecture(parse_cell(cell))).to(device, memory_format=torch.channels_last)
-        seconds = _interleaved(
-            {
-                "contiguous": lambda model=model: _plain(model, images, labels),
-                "channels last": lambda last=last: _plain(
-                    last, images.contiguous(memory_format=torch.channels_last), labels
-                ),
-                "gradsign": lambda model=model: _scored(model, images, labels, ["gradsign"], proxies),
-                "loop": lambda model=model: loop(model, images, labels),
-                "all": lambda model=model: _scored(model, images, labels, list(proxies), proxies),
-            },
-            repeats,
-            device,
-        )
-        plain = min(seconds["contiguous"], seconds["channels last"])
-        ratios = (seconds["gradsign"] / plain, seconds["loop"] / seconds["gradsign"], seconds["all"] / plain)
-        table.add_row(name, f"{plain * 1e3:.0f}", *(f"{ratio:.2f}" for ratio in ratios))
-    Console().print(table)
+    model = space.subnet(space.architecture(parse_cell(cell))).to(device)
+    last = space.subnet(space.architecture(parse_cell(cell))).to(device, memory_format=torch.channels_last)
+    shown = images.contiguous(memory_format=torch.channels_last)
+    seconds = _interleaved(
+        {
+            "contiguous": lambda: _plain(model, images, labels),
+            "channels last": lambda: _plain(last, shown, labels),
+            "gradsign": lambda: _scored(model, images, labels, ["gradsign"], proxies),
+            "loop": lambda: loop(model, images, labels),
+            "all": lambda: _scored(model, images, labels, list(proxies), proxies),
+        },
+        repeats,
+        device,
+    )
+    plain = min(seconds["contiguous"], seconds["channels last"])
+    return Ratios(
+        plain_s=plain,
+        gradsign=seconds["gradsign"] / plain,
+        loop=seconds["loop"] / seconds["gradsign"],
+        all=seconds["all"] / plain,
+    )
 
 
 def loop(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ class WeightCall:
         stride, padding, dilation: Two numbers each; empty for a linear layer.
         groups: Groups of a convolution.
         version: How often the output had been changed in place when it was recorded.
+        alive: The output in its graph. An edge alone does not keep its node alive before torch 2.9: a layer whose
+            output nobody reads would lead to freed memory.
     """
 
     layer: str
@@ -56,6 +58,7 @@ class WeightCall:
     dilation: tuple[int, ...] = ()
     groups: int = 1
     version: int = 0
+    alive: Tensor | None = None
 
     @property
     def is_convolution(self) -> bool:
@@ -125,6 +128,7 @@ class Recording(TorchFunctionMode):
                 dilation=dilation,
                 groups=call.get("groups", 1),
                 version=out._version,
+                alive=out,
             ),
             out,
         )
@@ -133,7 +137,8 @@ class Recording(TorchFunctionMode):
         layer = self._owner(call["weight"])
         if layer is not None:
             x = call["input"].detach()
-            self._keep(WeightCall(layer, call["weight"], x, out.detach(), _edge(out), version=out._version), out)
+            found = WeightCall(layer, call["weight"], x, out.detach(), _edge(out), version=out._version, alive=out)
+            self._keep(found, out)
 
     def _keep(self, call: WeightCall, out: Tensor) -> None:
         self._outputs[id(out)] = (len(self.calls), out)

@@ -39,7 +39,7 @@ def initialised(network: nn.Module) -> nn.Module:
     Raises:
         TypeError: A layer with weights or buffers of its own has no `reset_parameters`.
     """
-    network = network.to_empty(device=torch.get_default_device())
+    network = network.to_empty(device=torch.empty(0).device)  # `get_default_device` of torch 2.6 sees no `with`
     for name, layer in network.named_modules():
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
         if not own:

@@ -149,7 +149,7 @@ class OwnModule(OfImages):
             raise FieldError("model", str(error)) from error
         if not isinstance(network, nn.Module):
             raise FieldError("model", f"{self.model} returned {type(network).__name__}, not a torch.nn.Module")
-        return network.to(torch.get_default_device())
+        return network.to(torch.empty(0).device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,7 +188,7 @@ class GivenModule:
             ) from error
 
     def module(self) -> nn.Module:
-        return deepcopy(self.network).to(torch.get_default_device())
+        return deepcopy(self.network).to(torch.empty(0).device)
 
     def example(self) -> Example:
         return self.inputs

@@ -161,7 +161,7 @@ class _Stands:
         elastic.activate(architecture)
         block = elastic.extract()
         assert block is not None
-        return block.to(torch.get_default_device())
+        return block.to(torch.empty(0).device)
 
     def _made(self, side: Choice | None) -> Elastic:
         """Return the elastic network of the piece, with the weights of the traced network."""

@@ -1,0 +1,1 @@
+"""Benchmarks as programs: they start, refuse and go on as they say."""
