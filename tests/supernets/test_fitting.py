@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supernets.fitting import divided_where_needed
+from supernets.fitting import divided_where_needed, examples_that_fit
 
 
 class Small(nn.Module):
@@ -44,3 +44,22 @@ def test_one_example_that_does_not_fit_is_an_error() -> None:
     with divided_where_needed(network), pytest.raises(torch.OutOfMemoryError):
         network(torch.ones(4), torch.ones(4))
     assert "forward" not in vars(network)
+
+
+class Wide(nn.Module):
+    """A network that needs 256 MiB for each example."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, None].expand(-1, 2**26) * 2)[:, :3].clone()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_larger_than_the_card_runs_in_parts_on_cuda() -> None:
+    device = torch.device("cuda")
+    x = torch.arange(2000.0, device=device)
+    network = Wide().eval()
+    with torch.no_grad(), divided_where_needed(network):
+        assert torch.equal(network(x), (2 * x)[:, None].expand(-1, 3))
+    few, many = examples_that_fit(2**22, device), examples_that_fit(2**12, device)
+    assert 1 <= few < many <= 10_000

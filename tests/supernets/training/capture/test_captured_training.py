@@ -5,6 +5,7 @@ not by themselves, and kernels of the CPU then round in another way. So here the
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,18 +33,22 @@ def with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> No
         output.register_hook(lambda slope: torch.empty_like(output).copy_(slope))
 
 
-def trained(space: Space, capturing: bool, budget: int = _ROOM, **settings: Any) -> tuple[Mapping[str, Tensor], Any]:
+def step_of(space: Space, config: TrainConfig, capturing: Capturing | None, supernet: Supernet) -> SupernetStep:
+    for region in regions(supernet):
+        region.module.register_forward_hook(with_dense_gradient)
+    task = Classification(label_smoothing=config.label_smoothing)
+    return SupernetStep(supernet=supernet, phases=phases(space, config), config=config, task=task, capturing=capturing)
+
+
+def trained(space: Space, capturing: bool, run: Run | None = None, **settings: Any) -> tuple[Mapping[str, Tensor], Any]:
     """Return the weights after a training, and what captured its passes."""
     config = TrainConfig(**{"batch_size": 16, "epochs": 2, "lr": 0.05, "warmup_fraction": 0.0, **settings})
     torch.manual_seed(0)
     supernet = Supernet(space)
-    for region in regions(supernet):
-        region.module.register_forward_hook(with_dense_gradient)
-    found = Capturing(supernet, StandIn(), budget=budget, tried=False) if capturing else None
-    plan = phases(space, config)
-    task = Classification(label_smoothing=config.label_smoothing)
-    step = SupernetStep(supernet=supernet, phases=plan, config=config, task=task, capturing=found)
-    train_steps(step, plan, Images(96), LoopConfig(batch_size=16), Run(seed=3))
+    found = Capturing(supernet, StandIn(), budget=_ROOM, tried=False) if capturing else None
+    step = step_of(space, config, found, supernet)
+    loop = LoopConfig(batch_size=16, checkpoint_every_s=0.0)
+    train_steps(step, step.phases, Images(96), loop, run or Run(seed=3))
     return supernet.state_dict(), found
 
 
@@ -67,3 +72,16 @@ def test_captured_passes_change_no_bit_of_the_weights(space: Space, settings: di
     captured, found = trained(space, True, **settings)
     assert found.captures.replayed > found.captures.run / 4
     assert same(plain, captured)
+
+
+def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    def interrupt(event: Mapping[str, Any]) -> None:
+        if event["event"] == "train" and event["step"] == 40:
+            raise KeyboardInterrupt
+
+    whole, _ = trained(cells(), True, epochs=7)
+    with pytest.raises(KeyboardInterrupt):
+        trained(cells(), True, Run(seed=3, folder=tmp_path, observer=interrupt), epochs=7)
+    resumed, found = trained(cells(), True, Run(seed=3, folder=tmp_path), epochs=7)
+    assert found.captures.replayed
+    assert same(whole, resumed)
