@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks import gpu_shapes
 from benchmarks import proxies as proxy_times
-from benchmarks.gpu_steps import spaces
+from benchmarks.gpu_networks import changes_in_bfloat16, spaces
 from nas.objectives import Quality
 from nas.subnets import Subnets
 from search_spaces import Space
@@ -240,6 +240,10 @@ def evaluation(setting: Setting) -> Iterator[Figure]:
         about = "a candidate in bfloat16" if bf16 else "a candidate"
         goal = "" if bf16 else "<= 60"
         yield Figure(name=about, value=median(times), unit="ms", goal=goal, ratio=median(times) / plain)
+    if not setting.tiny:
+        changes = changes_in_bfloat16(setting.device, epochs=20, candidates=20)
+        yield Figure(name="accuracy in bfloat16, mean change", value=fmean(changes), unit="points")
+        yield Figure(name="accuracy in bfloat16, largest change", value=max(changes), unit="points")
 
 
 def testing(subnet: nn.Module, images: Tensor) -> None:
