@@ -95,14 +95,14 @@ def measured(setting: Setting, remembered: Remembered, names: list[str], minutes
     return left
 
 
-def printed(remembered: Remembered, names: list[str]) -> None:
-    """Print the table."""
+def printed(remembered: Remembered, names: list[str], *, tiny: bool) -> None:
+    """Print the table; at a tiny size no goal is judged."""
     print(", ".join(remembered.conditions.values()))
     print(f"{'':<14} {'figure':<52} {'value':>10} {'':<9} {'beside plain torch':>18}   goal")
     for name in names:
         for figure in remembered.sections.get(name, []):
             beside = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-            state = "" if figure.is_met is None else (" met" if figure.is_met else " NOT MET")
+            state = "" if figure.is_met is None or tiny else (" met" if figure.is_met else " NOT MET")
             goal = f"{figure.goal}{state}"
             print(f"{name:<14} {figure.name:<52} {figure.value:>10.4g} {figure.unit:<9} {beside:>18}   {goal}")
 
@@ -138,8 +138,9 @@ def main() -> int:
     )
     remembered = Remembered(chosen.output / "gpu.json", conditions(setting))
     left = measured(setting, remembered, chosen.only, chosen.minutes)
-    printed(remembered, chosen.only)
-    print("\n".join(left))
+    printed(remembered, chosen.only, tiny=chosen.tiny)
+    for line in left:
+        print(line)
     return 0
 
 
