@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supernets.training.capture.passes import CapturedPass, NotCapturable, Recorder
+from supernets.training.capture.passes import CapturedPass, NotCapturable, Recorder, RecordingFailed
 from supernets.training.capture.regions import Region, regions
 
 _MUCH_MORE = 2
@@ -52,6 +52,7 @@ class Captures:
         self._kept: dict[Key, _Kept] = {}
         self._uses: Counter[Key] = Counter()
         self._refused: set[Key] = set()
+        self._records = True
         self._said: set[str] = set()
 
     @property
@@ -93,7 +94,7 @@ class Captures:
         key = (number, setting)
         self._uses[key] += 1
         kept = self._kept.get(key)
-        if kept is None and _is_time(self._uses[key]) and key not in self._refused:
+        if kept is None and self._records and _is_time(self._uses[key]) and key not in self._refused:
             kept = self._recorded(key, region, plain, inputs)
         return kept.one if kept is not None and kept.one.is_free else None
 
@@ -109,6 +110,10 @@ class Captures:
                 one = CapturedPass(self.recorder, region.module, plain, inputs)
         except torch.OutOfMemoryError as error:
             self.budget = self.held  # no room for any more
+            self._refuse(key, region, error)
+            return None
+        except RecordingFailed as error:
+            self._records = False  # what a device is left with after that is not for sure
             self._refuse(key, region, error)
             return None
         except (NotCapturable, RuntimeError, TypeError, ValueError, NotImplementedError) as error:

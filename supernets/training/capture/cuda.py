@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from supernets.training.capture.passes import Replay
 
 T = TypeVar("T")
-_WARM_UPS = 3  # cuDNN and cuBLAS choose and make what they need in the first ones
+_WARM_UPS = 2  # cuDNN and cuBLAS choose and make what they need in the first ones
 
 
 class CudaGraphs:
@@ -38,6 +39,8 @@ class CudaGraphs:
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UPS):
+                    function()
+                with _no_wait():
                     function()
             torch.cuda.current_stream().wait_stream(self._stream)
 
@@ -74,6 +77,19 @@ class CudaGraphs:
 
     def wait(self) -> None:
         torch.cuda.synchronize(self.device)
+
+
+@contextmanager
+def _no_wait() -> Iterator[None]:
+    """Make it an error to wait for the device: a graph cannot, and recording one would fail for good."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this mode does not find everything
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def room(device: torch.device, most: float) -> int:

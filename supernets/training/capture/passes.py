@@ -24,6 +24,10 @@ class NotCapturable(Exception):
     """A module whose computation cannot be recorded and replayed; the message says why."""
 
 
+class RecordingFailed(Exception):
+    """A recording that the device refused although the module could be tried out; the message says why."""
+
+
 class Recorder(Protocol):
     """A way to record what a device computes.
 
@@ -77,6 +81,7 @@ class CapturedPass:
 
     Raises:
         NotCapturable: The function draws random numbers, changes its inputs, or returns something else.
+        RecordingFailed: The device refused.
     """
 
     def __init__(
@@ -97,9 +102,7 @@ class CapturedPass:
             _replaced(module, dict(zip(self.weights, aliases))),
         ):
             self._try_out(recorder, function)
-            self._forward, self._output = recorder.record(lambda: function(*self.inputs))
-            self._slope = torch.empty_like(self._output)
-            self._backward, found = recorder.record(self._gradients)
+            found = self._record(recorder, function)
         places = iter(found)
         self._input_gradients = [next(places) if one.requires_grad else None for one in self.inputs]
         self._weight_gradients = list(places)
@@ -121,6 +124,18 @@ class CapturedPass:
             raise NotCapturable("it draws random numbers")
         if versions != [one._version for one in self.inputs]:
             raise NotCapturable("it changes its inputs in place")
+
+    def _record(self, recorder: Recorder, function: Callable[..., Any]) -> tuple[Tensor | None, ...]:
+        """Record both passes; return the gradients of what wants some."""
+        try:
+            self._forward, self._output = recorder.record(lambda: function(*self.inputs))
+            self._slope = torch.empty_like(self._output)
+            self._backward, found = recorder.record(self._gradients)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise RecordingFailed(str(error)) from error
+        return found
 
     def _gradients(self) -> tuple[Tensor | None, ...]:
         """Return the gradients of what wants some. What was saved for them stays: memory is shared with others."""

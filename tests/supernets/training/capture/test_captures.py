@@ -199,18 +199,21 @@ def test_what_somebody_listens_to_runs_as_it_is(caplog: pytest.LogCaptureFixture
     assert caplog.messages == ["the network is not captured: somebody listens to its layers"]
 
 
-def test_a_recorder_that_fails_leaves_everything_as_it_was() -> None:
+def test_a_recorder_that_fails_leaves_everything_as_it_was_and_is_asked_no_more() -> None:
     class Broken(StandIn):
         def record(self, function):
+            self.recorded += 1
             function()
             raise RuntimeError("operation not permitted when stream is capturing")
 
-    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
-    plain = deepcopy(network)
-    captures = Captures(network, Broken(), _ROOM)
-    for seed in range(3):
-        assert torch.equal(step(captures, network, images(seed)), plain(images(seed)))
+    network = nn.ModuleList([nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)) for _ in range(2)])
+    plain, recorder = deepcopy(network), Broken()
+    captures = Captures(network, recorder, _ROOM)
+    for seed in range(5):
+        for mine, theirs in zip(network, plain):
+            assert torch.equal(step(captures, mine, images(seed)), theirs(images(seed)))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(network.buffers(), plain.buffers()))
+    assert recorder.recorded == 1
 
 
 @pytest.fixture(autouse=True)
