@@ -144,6 +144,7 @@ class Asked:
             "data.image_size": self.size,
             "space.options.model": self.model,
             "space.options.checkpoint": self.checkpoint,
+            "space.options.pretrained": "false" if self.model and ":" in self.model else None,  # timm has none
         }
         return [f"{path}={value}" for path, value in given.items() if value is not None]
 

@@ -162,6 +162,8 @@ def test_options_of_a_first_job_are_settings_of_a_recipe() -> None:
         "space.options.checkpoint=a.pth",
     ]
     assert Asked().sets() == []
+    own = Asked(model="package.module:function").sets()
+    assert own == ["space.options.model=package.module:function", "space.options.pretrained=false"]
 
 
 @pytest.mark.integration
