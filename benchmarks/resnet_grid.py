@@ -16,10 +16,10 @@ The network (`--model`: resnet20, resnet56) is trained alone by a job with the s
 
 One pass of a supernet trains four subnets in each step, so it costs more than one of a single network; the table says
 the processor time of each row. One seed: the 95 % interval of an accuracy of 88 % on 10,000 images is 0.6 points wide
-to each side. The defaults are for a GPU. This fits 80 minutes of one processor core:
+to each side. The defaults are for a GPU. This takes about 75 minutes of one processor core, more where others use it:
 
-    python -m benchmarks.resnet_grid cifar10_train_jpeg.npz --epochs 15 --supernet-epochs 4 --retrain-epochs 1
-        --fine-tune 3 --ranked 1500
+    python -m benchmarks.resnet_grid cifar10_train_jpeg.npz --epochs 15 --supernet-epochs 2 --retrain-epochs 0.3
+        --fine-tune 1 --ranked 1000
 
 The same command goes on where an earlier one stopped; another one does again only what its settings change.
 """
@@ -196,7 +196,7 @@ class Comparison:
         """Return the figures of one subnet of the grid after fine-tuning it alone."""
         passes = self.arguments.retrain_epochs
         folder = self.place(f"retrained/{number}", **self._of_supernet, retrain_epochs=passes)
-        return self._tuned(folder, lambda: (self.supernet, self.grid[number]), passes)
+        return self._tuned(folder, lambda: (self.supernet, self.grid[number]), passes, splits=("test",))
 
     # ---- within limits ----------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Comparison:
         macs = self.space.costs(self.grid)["macs"]
         within = np.flatnonzero(macs <= self.most(reduction))
         best = within[np.argsort(-self.ranking[within], kind="stable")][:_BEST]
-        accuracies = {int(i): self._judged(self.supernet, self.grid[i], test=False)["validation"] for i in best}
+        accuracies = {int(i): self._judged(self.supernet, self.grid[i], ("validation",))["validation"] for i in best}
         return self.grid[max(accuracies, key=lambda i: accuracies[i])]
 
     def pruned(self, reduction: float, passes: float) -> dict[str, Any]:
@@ -272,28 +272,33 @@ class Comparison:
     def _config(self, epochs: float) -> TrainConfig:
         return TrainConfig(epochs=epochs, lr=_FINE_LR, batch_size=_BATCH, weight_decay=_DECAY)
 
-    def _tuned(self, folder: Path, start: Callable[[], tuple[Supernet, Architecture]], passes: float) -> dict[str, Any]:
-        """Fine-tune an architecture alone where that was not done; return its figures, before and after."""
+    def _tuned(
+        self,
+        folder: Path,
+        start: Callable[[], tuple[Supernet, Architecture]],
+        passes: float,
+        *,
+        splits: Sequence[str] = ("validation", "test"),
+    ) -> dict[str, Any]:
+        """Fine-tune an architecture alone where that was not done; return its figures."""
         file = folder / "row.json"
         if not file.exists():
             supernet, architecture = start()
             spent = Processor(folder / "processor_s.json")
-            before = self._judged(supernet, architecture, test=False)["validation"]
             config, place = self._config(passes), folder / "tuned"
             tuned = retrain(supernet, architecture, self.data.train, config, folder=place, observer=told(spent))
-            row = {**self._judged(tuned, architecture), "before": before, "architecture": architecture.to_json()}
+            row = {**self._judged(tuned, architecture, splits), "architecture": architecture.to_json()}
             file.write_text(json.dumps({**row, "processor_s": spent()}))
             print(f"{folder.parent.name}/{folder.name}: {file.read_text()}", flush=True)
         return {**json.loads(file.read_text()), "passes": self.arguments.epochs + passes}
 
-    def _judged(self, supernet: Supernet, architecture: Architecture, *, test: bool = True) -> dict[str, Any]:
+    def _judged(
+        self, supernet: Supernet, architecture: Architecture, splits: Sequence[str] = ("validation", "test")
+    ) -> dict[str, Any]:
         """Return costs and accuracies of a network."""
         network = self._subnet(supernet, architecture, list(self._calibration(_LONG_CALIBRATION)))
-        splits = {"validation": self.data.validation, **({"test": self.data.test} if test else {})}
-        costs = supernet.space.costs([architecture])
-        accuracies = {
-            name: Classification().evaluate(network, one.sequential(250)).value for name, one in splits.items()
-        }
+        costs, task = supernet.space.costs([architecture]), Classification()
+        accuracies = {name: task.evaluate(network, getattr(self.data, name).sequential(250)).value for name in splits}
         return {**{name: int(costs[name][0]) for name in ("params", "macs")}, **accuracies}
 
     @staticmethod
@@ -364,8 +369,8 @@ def seconds(folder: Path) -> float:
     return json.loads((folder / "processor_s.json").read_text())
 
 
-def compared(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Return the figures of the networks, by what they are."""
+def compared(comparison: Comparison) -> tuple[dict[str, dict[str, Any]], Table]:
+    """Return the figures of the networks, by what they are, and those of the ranks; what matters most comes first."""
     arguments = comparison.arguments
     more = arguments.supernet_epochs + arguments.fine_tune
     rows = {"the network, from scratch": {**comparison.whole(), "processor_s": seconds(comparison.base)}}
@@ -374,10 +379,12 @@ def compared(comparison: Comparison) -> dict[str, dict[str, Any]]:
     assert len(comparison.ranking) == len(comparison.grid)
     for reduction in arguments.reduction:
         rows[f"{reduction:g}x: best of the grid"] = comparison.found(reduction)
-        rows[f"{reduction:g}x: L1, same fine-tuning"] = comparison.pruned(reduction, arguments.fine_tune)
         rows[f"{reduction:g}x: L1, as many passes"] = comparison.pruned(reduction, more)
+    ranks = agreement(comparison)
+    for reduction in arguments.reduction:
+        rows[f"{reduction:g}x: L1, same fine-tuning"] = comparison.pruned(reduction, arguments.fine_tune)
     rows["the network, as many passes"] = comparison.longer(more)
-    return rows
+    return rows, ranks
 
 
 def main() -> None:
@@ -396,8 +403,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = load_data(DataConfig(**data_fields(arguments.data)), device=device)
     comparison = Comparison(arguments=arguments, data=data, device=device)
-    rows = compared(comparison)
-    ranks, console = agreement(comparison), Console(width=140)
+    (rows, ranks), console = compared(comparison), Console(width=140)
     console.print(table(f"{arguments.model} on CIFAR-10, {len(data.train):,} training images", rows))
     console.print(ranks)
 
