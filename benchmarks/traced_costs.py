@@ -1,6 +1,6 @@
 """Exact costs of spaces that are read off timm models, against counting hooks, and their speed.
 
-    python -m benchmarks.traced_costs [equal | fast] [--subnets 50]
+    python -m benchmarks.traced_costs [equal | fast] [--subnets 50] [--models NAME ...]
 
 * equal: of one small variant of each of 20 families, random subnets are extracted; params and multiply-accumulates are
   counted on them (`torch.utils.flop_counter`), and compared with the stated costs.
@@ -78,10 +78,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=["equal", "fast"])
     parser.add_argument("--subnets", type=int, default=50)
+    parser.add_argument("--models", nargs="+", choices=FAMILIES, default=FAMILIES, metavar="NAME")
     arguments = parser.parse_args()
     if arguments.part != "fast":
-        for model, side in FAMILIES.items():
-            alone(compare, model, side, arguments.subnets)
+        for model in arguments.models:
+            alone(compare, model, FAMILIES[model], arguments.subnets)
     if arguments.part != "equal":
         for model in LARGE:
             alone(time_costs, model)
