@@ -168,6 +168,8 @@ def _repeats(node: fx.Node, args: list[Any], look: Look) -> None:
 
 
 def _repeat(repeat: int, node: fx.Node, dimension: int, look: Look, before: int) -> Any:
+    if look.kept(node, dimension) is None:  # at other image sizes it is another number
+        return Batch(repeat // BATCH) if repeat % BATCH == 0 and repeat else repeat
     if repeat == 1:
         return 1
     times = look.count(node, dimension) // before

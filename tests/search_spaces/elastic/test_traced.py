@@ -312,3 +312,24 @@ def test_norms_without_weight_or_bias_stay_so(lacks: str):
     network.activate({"0.weight": 2})
     with torch.no_grad():
         assert torch.equal(network.extract()(x), network(x))
+
+
+def test_a_tiled_pattern_follows_the_size_of_images():
+    class Tiling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 2)
+            self.window = nn.Parameter(torch.randn(1, 8, 2, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.head((x + self.window.tile((x.shape[-2] // 2, x.shape[-1] // 2))).relu().mean((2, 3)))
+
+    module, x = Tiling(), torch.randn(3, 3, 8, 8)
+    given = trace(module, (x,), sides=(4,))
+    network = ElasticGraph(given, resolution=Size("resolution", {4: 4, 8: 8}))
+    network.activate({"resolution": 4})
+    smaller = torch.randn(3, 3, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(network(smaller), module(smaller))
+        assert torch.equal(network.extract()(smaller), module(smaller))
