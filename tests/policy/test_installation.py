@@ -17,7 +17,7 @@ KINDS = (".py", ".md", ".yaml", ".sh")
 TEXTS = [*ROOT.glob("*.md"), ROOT / "Makefile"] + [
     path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS
 ]
-COMMAND = re.compile(r"""pip install\s+(?:--?[\w-]+\s+)*(?P<what>'[^']+'|"[^"]+"|[\w./\[\],-]*\w)""")
+COMMAND = re.compile(r"""pip install\s+(?:(?:-c\s+\S+|--?[\w-]+)\s+)*(?P<what>'[^']+'|"[^"]+"|[\w./\[\],-]*\w)""")
 LINES = [
     (path.relative_to(ROOT).as_posix(), found["what"].strip("'\""))
     for path in TEXTS
