@@ -55,8 +55,12 @@ class Assignment:
         return weights / weights.sum(1, keepdims=True)
 
     def best(self) -> np.ndarray:
-        """Return the most probable supernet of each architecture [C]."""
-        return self.probabilities().argmax(1)
+        """Return the most probable supernet of each architecture [C]; the factors stay as they are."""
+        factors = self.factors
+        try:
+            return self.probabilities().argmax(1)
+        finally:
+            self.factors = factors  # a training that goes on here must fit from where it stopped
 
     def observe(self, architecture: int, member: int, accuracy: float, *, memory: float) -> None:
         """Let an accuracy count for what was measured.

@@ -152,7 +152,7 @@ class TrainConfig:
             if not holds:
                 raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
         if self.relaxation is not None:
-            self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None)
+            self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None, teacher=None)
         if self.mixture is not None:
             self._check_alone("mixture", subnets_per_step=None)
 

@@ -85,7 +85,7 @@ def train(
     if config.relaxation is not None:
         step = _bilevel(what, data, blocks_ms, seed=seed, processes=processes)
     elif config.mixture is not None:
-        step = _mixture(what, data, seed=seed, processes=processes)
+        step = _mixture({**what, "external": teacher}, data, seed=seed, processes=processes)
     else:
         step = SupernetStep(
             **what,

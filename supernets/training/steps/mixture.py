@@ -61,8 +61,9 @@ class MixtureStep(SupernetStep):
         return event
 
     def end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
-        """Return how many architectures each supernet suits best, and how sure that is."""
+        """Let every architecture run in the supernet that suits it; return the part of them that each one has."""
         event = super().end_epoch(epoch, progress) or {"event": "sampler"}
+        self.supernet.settle()  # whoever validates now meets what was learned
         probabilities = self.supernet.assignment.probabilities()
         counts = torch.bincount(torch.from_numpy(probabilities.argmax(1)), minlength=probabilities.shape[1])
         members = {f"supernet{i}": float(count) / len(probabilities) for i, count in enumerate(counts, start=1)}

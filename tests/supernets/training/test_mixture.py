@@ -120,6 +120,40 @@ def test_a_stopped_training_goes_on_to_the_same_weights_and_assignment(tmp_path)
     assert torch.equal(whole.assignment_state()["factors"], resumed.assignment_state()["factors"])
 
 
+def test_what_is_known_is_taken_over_bit_for_bit_in_the_middle_of_an_epoch():
+    supernet, other = mixture(), mixture()
+    for row in range(len(supernet.rows)):
+        supernet.assignment.probabilities()
+        supernet.assignment.observe(row, row % 3 % 2, 0.3, memory=0.5)
+    known = supernet.assignment_state()
+    other.load_assignment(known)
+    assert all(torch.equal(tensor, other.assignment_state()[name]) for name, tensor in known.items())
+
+
+def test_each_epoch_is_validated_in_the_supernets_that_suit():
+    suits: list[bool] = []
+
+    def validate(supernet: Supernet) -> dict[str, float]:
+        assert isinstance(supernet, Mixture)
+        found = [supernet.leaf_of(SPACE.decode(row)) for row in supernet.rows]
+        suits.append(found == supernet.assignment.best().tolist() and len(set(found)) == 2)
+        return {}
+
+    trained(validate=validate)
+    assert set(suits) == {True}
+
+
+def test_a_network_from_elsewhere_teaches():
+    torch.manual_seed(1)
+    teacher = SPACE.subnet(SPACE.largest())
+    one, other = trained(teacher=teacher), trained(teacher=copy.deepcopy(teacher))
+    assert same(one, other)
+    assert not same(one, trained())
+    changed = copy.deepcopy(teacher)
+    torch.nn.init.normal_(next(iter(changed.parameters())))
+    assert not same(one, trained(teacher=changed))
+
+
 def test_files_hold_weights_and_assignment(tmp_path):
     supernet = trained()
     supernet.save(tmp_path / "mixture.safetensors")

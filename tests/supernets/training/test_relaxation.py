@@ -349,6 +349,7 @@ def test_a_killed_training_gives_the_same_weights_and_logits(tmp_path):
         ({"examples": "balanced"}, "examples must be uniform"),
         ({"schedule": "progressive_shrinking"}, "schedule must be whole"),
         ({"subnets_per_step": 2}, r"subnets_per_step must be null \(the default\) with train.relaxation, got 2"),
+        ({"teacher": "resnet18"}, r"teacher must be null \(the default\) with train.relaxation, got 'resnet18'"),
     ],
 )
 def test_settings_of_sampled_subnets_are_refused(changes, message):
