@@ -165,13 +165,10 @@ def seconds_of(text: str) -> float:
 def written_job(wish: "Wish", file: Path, folder: str) -> None:
     """Choose a job, write it into a file, and say what it is and how it is run in a folder."""
     from service.job.folder import write_whole
-    from service.starting.first_job import chosen_job, with_data_path
+    from service.starting.first_job import chosen_job, leading_from
     from service.starting.writing import summary_lines, yaml_text
 
-    first = chosen_job(wish, lambda doing: typer.echo(f"{doing} …"))
-    if first.job.data.path is not None:  # a path in a job file leads from the folder of the file
-        beside = file.resolve().parent == Path.cwd()
-        first = replace(first, job=with_data_path(first.job, wish.data if beside else str(Path(wish.data).resolve())))
+    first = leading_from(chosen_job(wish, lambda doing: typer.echo(f"{doing} …")), file)
     write_whole(file, yaml_text(first, str(file)))
     for line in summary_lines(first, str(file), folder):
         typer.echo(line)

@@ -229,6 +229,17 @@ def _budgeted(fields: Mapping[str, Any], space: OfferedSpace, shares: Shares) ->
         raise InvalidJob([str(error)]) from error
 
 
-def with_data_path(job: Job, path: str) -> Job:
-    """Return the job with its data at another path, such as one that leads from the job file."""
-    return replace(job, data=replace(job.data, path=path))
+def leading_from(first: FirstJob, file: Path) -> FirstJob:
+    """Return a first job whose paths lead from its file: as typed in the current folder, else whole ones."""
+    beside, wish = file.resolve().parent == Path.cwd(), first.wish
+    if first.job.data.path is not None:
+        path = wish.data if beside else _whole(wish.data)
+        first = replace(first, job=replace(first.job, data=replace(first.job.data, path=path)))
+    if wish.checkpoint is not None and not beside:
+        options = {**first.space.options, "checkpoint": _whole(wish.checkpoint)}
+        first = replace(first, space=first.space._replace(options=options))
+    return first
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

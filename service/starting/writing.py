@@ -136,7 +136,8 @@ def _data_lines(first: FirstJob) -> Iterator[_Line]:
     if first.left_out:
         count = len(first.left_out)
         yield _Line(1, "on_error", data.on_error, f"{count} of the images cannot be decoded; refuse names them")
-    found = "as the weights were trained" if "model" in first.space.options else "found in the data"
+    model = str(first.space.options.get("model", ":"))  # a model of one's own, with a colon, does not say its size
+    found = "found in the data" if ":" in model else "as the weights were trained"
     why = "as asked for" if first.wish.size else f"{found}; larger is slower: --size"
     yield _Line(1, "image_size", first.facts["image_size"], f"side of the square images in pixels, {why}")
     yield _Line(1, "validation_fraction", data.validation_fraction, "held out for the search, where there is no folder")

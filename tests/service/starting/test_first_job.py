@@ -7,13 +7,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from nas.data import DataConfig
 from service.cli import app
 from service.commands.init import Asked, seconds_of
 from service.errors import InvalidJob
 from service.job.given_data import data_fields, is_data
+from service.job.job import Job, SpaceConfig
 from service.job.loading import load_job
 from service.starting.budget import Speed, enough, predicted, shared_out
-from service.starting.spaces import offered_spaces
+from service.starting.first_job import FirstJob, Wish, leading_from
+from service.starting.spaces import given_model, offered_spaces
+from supernets.estimate import Estimate
 
 SPEED = Speed(load_s=1, step_s=0.1, look_s=1, quality_s=0.5, latency_s=0.2, epoch_steps=10, test_share=2)
 
@@ -166,6 +170,25 @@ def test_options_of_a_first_job_are_settings_of_a_recipe() -> None:
     assert own == ["space.options.model=package.module:function", "space.options.pretrained=false"]
 
 
+def test_a_file_in_another_folder_names_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wish = Wish(data="photos", model="resnet18", checkpoint="a.pth")
+    first = FirstJob(
+        wish=wish,
+        job=Job(name="photos", space=SpaceConfig(name="timm"), data=DataConfig(source="folder", path="photos")),
+        space=given_model("resnet18", "a.pth"),
+        facts={},
+        sizes={},
+        speed=SPEED,
+        shares=shared_out(SPEED, 600),
+        latencies=(Estimate(1), Estimate(2)),
+    )
+    beside, below = (leading_from(first, Path(file)) for file in ("a.yaml", "runs/a.yaml"))
+    assert (beside.job.data.path, beside.space.options["checkpoint"]) == ("photos", "a.pth")
+    whole = (str(tmp_path.resolve() / "photos"), str(tmp_path.resolve() / "a.pth"))
+    assert (below.job.data.path, below.space.options["checkpoint"]) == whole
+
+
 @pytest.mark.integration
 def test_a_model_and_a_folder_become_a_job_that_adapts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -176,6 +199,7 @@ def test_a_model_and_a_folder_become_a_job_that_adapts_it(tmp_path: Path, monkey
     text = Path("photos.yaml").read_text()
     assert all("#" in line for line in text.splitlines() if line)
     job = load_job("photos.yaml")
+    assert "pixels, found in the data;" in text
     assert (job.space.name, job.space.options) == ("timm", {"model": model})
     assert (job.train.schedule, job.train.adapt.lr) == ("adapted", job.train.lr / 2)
     assert job.search.constraints == {"latency_ms": "<= 1000"}
