@@ -43,11 +43,13 @@ def _what(decision: str, traced: Traced, plan: Plan) -> str:
         return "pixels of one side of the images"
     blocks = [scope for scope, runs in plan.blocks.items() if runs[0] == decision]
     if blocks:
-        return f"blocks that run; skipped, the first before the next: {', '.join(reversed(blocks))}"
+        return f"blocks that run; left out in this order: {', '.join(reversed(blocks))}"
     kernels = [kernel for kernel in traced.kernels if _follows(plan.kernels, kernel.node, decision)]
     if kernels:
         sizes = sorted({kernel.size for kernel in kernels})
-        return f"centre of {len(kernels)} depthwise kernels of {_range(sizes)} x {_range(sizes)}"
+        return (
+            f"centre of {len(kernels)} depthwise kernel{'s' * (len(kernels) > 1)} of {_range(sizes)} x {_range(sizes)}"
+        )
     groups = [group for group in traced.groups if _follows(plan.groups, group.name, decision)]
     return ", ".join(_counted(kind, own) for kind, own in _by_kind(groups).items())
 

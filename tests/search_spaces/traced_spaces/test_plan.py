@@ -152,7 +152,7 @@ def test_what_is_elastic_and_what_stays_fixed_is_told_and_kept(traced: Traced, p
     text = "\n".join(origin.lines())
     assert "Small: 23,226 weights" in text
     assert "elastic: stages.1.heads in 1, 2, 3: 3 heads" in text
-    assert "elastic: stages.0.depth in 2, 3: blocks that run; skipped, the first before the next: stages.0.3" in text
+    assert "elastic: stages.0.depth in 2, 3: blocks that run; left out in this order: stages.0.3" in text
     assert "fixed: 2 x network output: head.weight (dimension 0: 10), head.bias (dimension 0: 10)" in text
     assert "fixed: 3 x a block that always runs: stages.0.1, stages.0.2, stages.1.1" in text
 
