@@ -32,7 +32,7 @@ class Halves:
         self.local = self.batch_size // world_size
         self.second = self._second(self.local)
         if min(self.second, self.local - self.second) < 2:
-            needs = "enough for two examples for the weights and two for the logits (batch norm needs them)"
+            needs = "enough for two examples for the weights and two for what is learned about choices"
             raise FieldError("batch_size", f"must be {needs}, got {batch_size} of {count} examples, share {share}")
         order = HALVES.generator(seed, 0).permutation(count)
         cut = count - self._second(count)

@@ -73,7 +73,7 @@ def train(
     """
     processes, task = processes or Processes(), default_task(config) if task is None else task
     if teacher is not None:
-        phases, teacher = [phase.taught() for phase in phases], _frozen(teacher, supernet)
+        phases, teacher = [phase.taught() for phase in phases], _frozen(teacher, supernet, config)
 
     def validated() -> dict[str, float]:
         found = {} if validate is None else validate(supernet)
@@ -156,7 +156,10 @@ def _mixture(what: Mapping[str, Any], data: TrainingData, *, seed: int, processe
     return MixtureStep(**what, processes=processes, mixture=mixture, halves=halves)
 
 
-def _frozen(teacher: nn.Module, supernet: Supernet) -> nn.Module:
+def _frozen(teacher: nn.Module, supernet: Supernet, config: TrainConfig) -> nn.Module:
+    """Return a teacher as it teaches, on the device of the supernet."""
+    if config.relaxation is not None:
+        raise FieldError("teacher", "must be null with a relaxation, which learns from the targets alone")
     return teacher.to(next(supernet.parameters()).device).requires_grad_(False).eval()
 
 

@@ -165,6 +165,8 @@ def test_weights_and_logits_never_see_the_same_examples(processes):
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(FieldError, match="teacher must be null with a relaxation"):
+        trained(tiny_config(), teacher=nn.Identity())
     with pytest.raises(FieldError, match="batch_size must be enough for two examples for the weights and two"):
         Halves(100, 0.1, batch_size=8, seed=0)
 
