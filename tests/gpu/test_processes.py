@@ -40,7 +40,8 @@ def test_a_training_killed_twice_ends_like_one_that_was_not(tmp_path: Path, acce
     process.join()
     resumed = long_training(tmp_path)  # finished: it is read, not repeated
     other = gap(whole, again)
-    assert accelerator.type == "cuda" or other == 0
+    if accelerator.type != "cuda":
+        assert other == 0
     assert gap(whole, resumed.state_dict()) <= 10 * other
 
 
