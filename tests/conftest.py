@@ -18,7 +18,11 @@ Once = Callable[[str, Callable[[Path], Any]], Path]
 
 
 def pytest_configure() -> None:
-    """Keep the folders of tests in memory where there is room: their many synchronised small writes wait for a disk."""
+    """Compute with one thread, so that results do not depend on the machine, in the processes of tests as well.
+
+    Folders of tests are kept in memory where there is room: their many synchronised small writes wait for a disk.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
         there = os.statvfs(_MEMORY)
         if there.f_bavail * there.f_frsize > _ROOM and not there.f_flag & os.ST_NOEXEC:
