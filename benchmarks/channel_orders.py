@@ -30,7 +30,7 @@ from nas.data import Data, DataConfig, load_data
 from nas.student_interval import student_half
 from search_spaces import Architecture, Space
 from service import catalogue
-from supernets import Classification, Phase, Sandwich, Supernet, TrainConfig, calibrate, phases, train
+from supernets import Classification, Supernet, TrainConfig, calibrate, phases, train
 from supernets.training.adapt_config import ORDERS, AdaptConfig
 from supernets.training.adaptation import Adaptation
 from supernets.training.distributed import Processes
@@ -106,15 +106,9 @@ class Trial:
     def _sandwiched(self, ordered: Supernet, whole: Supernet) -> Supernet:
         """Return a copy that was trained by the sandwich rule, with the whole network as teacher."""
         copy, config = deepcopy(ordered), replace(self.config, schedule="whole", adapt=AdaptConfig())
-        phase = Phase(
-            name="sandwich",
-            sampler=Sandwich(space=self.space),
-            epochs=self.sandwich_epochs,
-            lr=config.lr,
-            warmup_fraction=config.warmup_fraction,
-        )
+        made = phases(self.space, replace(config, sampler="sandwich", epochs=self.sandwich_epochs))
         teacher = whole.extract(self.space.largest())
-        return train(copy, [phase], self.data.train, config, seed=self.seed + 1, teacher=teacher)
+        return train(copy, made, self.data.train, config, seed=self.seed + 1, teacher=teacher)
 
 
 def trials(arguments: argparse.Namespace) -> Iterator[Trial]:

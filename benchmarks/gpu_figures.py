@@ -1,7 +1,6 @@
 """The figures of `benchmarks.gpu` that one process measures: steps, evaluations and proxies, beside plain torch."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from benchmarks import gpu_shapes
 from benchmarks import proxies as proxy_times
 from benchmarks.gpu_networks import changes_in_bfloat16, spaces
+from benchmarks.gpu_shapes import milliseconds
 from nas.objectives import Quality
 from nas.subnets import Subnets
 from search_spaces import Space
@@ -272,16 +272,6 @@ def examples(count: int, side: int, classes: int, device: torch.device) -> tuple
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, 3, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
     return images.to(device), torch.randint(0, classes, (count,), generator=generator).to(device)
-
-
-def milliseconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long some work takes, until the device is done."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    work()
-    wait()
-    return 1000 * (time.perf_counter() - start)
 
 
 def typical(work: Callable[[], object], setting: Setting) -> float:

@@ -55,12 +55,12 @@ def step_of(
     return step
 
 
-def milliseconds(step: Callable[[], None], device: torch.device) -> float:
-    """Return how long a step takes, until the device is done."""
+def milliseconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long some work takes, until the device is done."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
     start = time.perf_counter()
-    step()
+    work()
     wait()
     return 1000 * (time.perf_counter() - start)
 

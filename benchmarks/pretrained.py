@@ -16,6 +16,7 @@ of one core (processor time is counted over all starts); the same command goes o
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ from supernets.training.adapt_config import AdaptConfig, Order
 
 MODEL, SIZE, BUDGET = "tf_efficientnet_lite0", 96, 0.5
 _IMAGES, _TEST, _SHARE = 2500, 2000, 0.2  # of the first, a fifth is the validation split
-_TAUGHT, _FRESH = 0.02, 0.1  # learning rates: of pretrained weights, and of random ones
+_TAUGHT, _FRESH = 0.02, 0.1  # learning rates for batches of 64: of pretrained weights, and of random ones
 _FINE = 5  # times lower when a found network is fine-tuned
 _SPACE: Mapping[str, Any] = {"model": MODEL, "widths": [0.5, 0.75, 1.0], "ratios": [0.5, 0.75, 1.0]}
 _STATISTICS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}  # what the pretrained weights ask for
@@ -197,7 +198,7 @@ class Trial:
         architecture = space.architecture(best["architecture"])
         adapted = folder / "job" / "adapted.safetensors"
         teacher = _whole(load_supernet(space, adapted) if adapted.exists() else supernet)
-        config = self._config(fine, (_TAUGHT if given else _FRESH) / _FINE)
+        config = self._config(fine, self._lr(given=given) / _FINE)
         folder, data = folder / "tuned", self.data.train
         tuned = retrain(supernet, architecture, data, config, folder=folder, observer=spent, teacher=teacher)
         return {**self._judged(tuned, architecture, calibrated=True), "passes": epochs + fine}
@@ -215,7 +216,7 @@ class Trial:
         space = self._uniform(most)
         supernet = self._adapted(folder, spent, space, before, order="l1")
         smallest, after = space.smallest(), before + self.arguments.fine_tune
-        config, teacher = self._config(after, _TAUGHT), _whole(supernet)
+        config, teacher = self._config(after, self._lr()), _whole(supernet)
         folder, data = folder / "tuned", self.data.train
         tuned = retrain(supernet, smallest, data, config, folder=folder, observer=spent, teacher=teacher)
         return {**self._judged(tuned, smallest, calibrated=True), "passes": before + after}
@@ -232,8 +233,9 @@ class Trial:
                 "data": data_fields(self.arguments.output),
                 "space": {"name": "timm", "options": options},
                 "train": {
-                    **{"schedule": "adapted", "sampler": "sandwich", "epochs": epochs, "batch_size": 64},
-                    **{"lr": _TAUGHT if given else _FRESH, "adapt": {"share": share, "examples": 256, "subnets": 3}},
+                    **{"schedule": "adapted", "sampler": "sandwich", "epochs": epochs},
+                    **{"batch_size": self.arguments.batch_size, "lr": self._lr(given=given)},
+                    **{"adapt": {"share": share, "examples": 256, "subnets": 3}},
                 },
                 "search": {
                     **{"searcher": "nsga2", "evaluations": self.arguments.evaluations, "population": 10},
@@ -266,12 +268,16 @@ class Trial:
         if not (folder / "whole").exists():
             assert space.weights is not None
             space.weights(supernet.network)
-        config = self._config(epochs, _TAUGHT, schedule="adapted", adapt=AdaptConfig(share=1, order=order))
+        config = self._config(epochs, self._lr(), schedule="adapted", adapt=AdaptConfig(share=1, order=order))
         made = phases(space, config)
         return train(supernet, made, self.data.train, config, folder=folder / "whole", observer=spent)
 
     def _config(self, epochs: float, lr: float, **more: Any) -> TrainConfig:
-        return TrainConfig(epochs=epochs, lr=lr, batch_size=64, **more)
+        return TrainConfig(epochs=epochs, lr=lr, batch_size=self.arguments.batch_size, **more)
+
+    def _lr(self, *, given: bool = True) -> float:
+        """Return the learning rate, which grows as the square root of the batch size."""
+        return (_TAUGHT if given else _FRESH) * math.sqrt(self.arguments.batch_size / 64)
 
     def _judged(self, supernet: Supernet, architecture: Architecture, *, calibrated: bool) -> dict[str, Any]:
         """Return costs and accuracies of a network."""
@@ -320,6 +326,7 @@ def main() -> None:
         "--epochs", type=float, default=8, help="passes of the supernet, half of them by the whole model"
     )
     parser.add_argument("--fine-tune", type=float, default=2, help="passes of what was found")
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--output", type=Path, default=Path("runs/pretrained"))
     arguments = parser.parse_args()

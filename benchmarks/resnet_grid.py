@@ -29,7 +29,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, product
 from pathlib import Path
@@ -53,7 +53,7 @@ from service.job.loading import job_of
 from service.job.preparation import prepare_folder
 from service.run.run import run
 from service.run.stages.plan import Plan
-from supernets import Classification, Phase, Sandwich, Supernet, TrainConfig, load_supernet, train
+from supernets import Classification, Supernet, TrainConfig, load_supernet, phases, train
 from supernets.calibration import calibrated_subnet
 from supernets.transforms.importance import by_weights, orders_by
 from supernets.transforms.units import reorder, unit_groups
@@ -138,15 +138,9 @@ class Comparison:
             return self._loaded(folder / "supernet.safetensors")
         supernet = self._loaded(self._weights)
         teacher, config = supernet.extract(self.space.largest()), self._config(self.arguments.supernet_epochs)
-        phase = Phase(
-            name="sandwich",
-            sampler=Sandwich(space=self.space),
-            epochs=config.epochs,
-            lr=config.lr,
-            warmup_fraction=config.warmup_fraction,
-        )
+        made = phases(self.space, replace(config, sampler="sandwich"))
         spent = Processor(folder / "processor_s.json")
-        train(supernet, [phase], self.data.train, config, folder=folder, observer=told(spent), teacher=teacher)
+        train(supernet, made, self.data.train, config, folder=folder, observer=told(spent), teacher=teacher)
         supernet.save(folder / "supernet.safetensors")
         spent()
         return supernet

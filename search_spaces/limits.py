@@ -1,6 +1,6 @@
 """Sizes beyond which nothing can be made or measured, so that they are refused before it is tried."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from search_spaces.errors import FieldError
@@ -32,6 +32,21 @@ def check_most(config: object, most: Mapping[str, float]) -> None:
         for number in _numbers(field, getattr(config, field)):
             if not number <= limit:
                 raise FieldError(field, f"must be at most {_written(limit)}, got {_written(number)}")
+
+
+def check_fields(config: object, limits: Iterable[tuple[str, bool, str]]) -> None:
+    """Refuse the first field that does not hold.
+
+    Args:
+        config: Has the fields.
+        limits: Name of a field, whether it holds, and what is allowed.
+
+    Raises:
+        FieldError: Names it, what is allowed, and what it is.
+    """
+    for name, holds, allowed in limits:
+        if not holds:
+            raise FieldError(name, f"must be {allowed}, got {getattr(config, name)!r}")
 
 
 def option_mistake(name: str, value: object) -> str | None:

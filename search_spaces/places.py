@@ -118,7 +118,6 @@ class Blocks:
 
     def __init__(self, decisions: Sequence[Decision], places: Sequence[Place]) -> None:
         self._columns = {decision.name: (i, decision.choices) for i, decision in enumerate(decisions)}
-        self._names = tuple(self._columns)
         self._places = tuple(places)
         found: dict[str, Block] = {}
         order: dict[str, int] = {}
@@ -205,9 +204,9 @@ class Blocks:
             Names of decisions, each set of them once, and sums with one dimension for each decision.
         """
         found = self._tables(values[:, None], self._lookups)
-        named = [(tuple(self._names[column] for column in lookup.columns), table) for lookup, table in found]
-        counts = {name: len(choices) for name, (_, choices) in self._columns.items()}
-        return [(names, table.reshape([counts[name] for name in names])) for names, table in named]
+        decisions = [(name, len(choices)) for name, (_, choices) in self._columns.items()]
+        followed = [([decisions[column] for column in lookup.columns], table) for lookup, table in found]
+        return [(tuple(name for name, _ in of), table.reshape([count for _, count in of])) for of, table in followed]
 
     def _tables(self, values: np.ndarray, lookups: Sequence[_Lookup]) -> list[tuple[_Lookup, np.ndarray]]:
         """Return sums of values [M, K] for all combinations; places that follow the same decisions share one."""

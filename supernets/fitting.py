@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_spaces.forwards import run_instead
+
 _SHARE_OF_INPUTS = 64
 _MOST_EXAMPLES = 10_000
 
@@ -32,15 +34,11 @@ def divided_where_needed(network: nn.Module) -> Iterator[None]:
 
     Only a network in evaluation mode does that: its outputs are the same in parts.
     """
-    own = vars(network)
-    before = own.get("forward")
-    own["forward"] = _Divided(network, network.forward)
+    give_back = run_instead(network, _Divided(network, network.forward))
     try:
         yield
     finally:
-        del own["forward"]
-        if before is not None:
-            own["forward"] = before
+        give_back()
 
 
 class _Divided:

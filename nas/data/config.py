@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
-from search_spaces.limits import MOST_PIXELS, check_most
+from search_spaces.limits import MOST_PIXELS, check_fields, check_most
 
 
 class InvalidData(ValueError):
@@ -113,9 +113,7 @@ class DataConfig:
             ("on_error", self.on_error in ("refuse", "skip"), "'refuse' or 'skip'"),
             ("changed", self.changed in ("refuse", "keep"), "refuse or keep"),
         ]
-        for name, holds, allowed in limits:
-            if not holds:
-                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        check_fields(self, limits)
 
     @staticmethod
     def _is_channels(values: list[float] | None, *, least: float) -> bool:

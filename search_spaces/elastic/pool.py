@@ -14,12 +14,11 @@ class ElasticPool(Elastic):
     Args:
         place: The choice that stands for this place.
         decisions: Names of decisions, each of which chooses the place of one pooling.
-        choices: Their choices.
     """
 
-    def __init__(self, place: Choice, decisions: Sequence[str], choices: Sequence[Choice]) -> None:
+    def __init__(self, place: Choice, decisions: Sequence[str]) -> None:
         super().__init__()
-        self.place, self.decisions, self.choices = place, tuple(decisions), tuple(choices)
+        self.place, self.decisions = place, tuple(decisions)
         self.pool = nn.MaxPool2d(2)
         self.active = False
 

@@ -86,8 +86,7 @@ class Layer:
             before: Number of this block, from 1.
             values: Numbers of the blocks that a pooling stands before.
         """
-        for _ in range(sum(int(value) <= before for value in values)):
-            side //= 2
+        side //= 2 ** sum(int(value) <= before for value in values)
         if side < 1:
             return None  # twice the same position: no member of the space
         pixels = side * side
@@ -180,7 +179,7 @@ class Skeleton:
         from search_spaces.elastic.pool import ElasticPool
         from search_spaces.networks.pooling_network import PoolingNetwork
 
-        pools = {position: ElasticPool(position, self.names, self.positions) for position in self.positions}
+        pools = {position: ElasticPool(position, self.names) for position in self.positions}
         blocks = [layer.module() for layer in self.layers]
         return PoolingNetwork(self.stem_module(), blocks, pools, self.layers[-1].width, self.classes)
 

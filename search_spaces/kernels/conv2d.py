@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.forwards import run_instead
+
 Amount = int | Sequence[int]
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MOST_NUMBERS = 2**31 - 2**12
@@ -66,16 +68,8 @@ def kernels_in(network: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         for module in network.modules() if _in_use else ():
             if type(module) is nn.Conv2d and module.weight.is_cuda and module.padding_mode == "zeros":
-                stack.callback(_put_back, module, vars(module).get("forward"))
-                vars(module)["forward"] = partial(_forward, module)
+                stack.callback(run_instead(module, partial(_forward, module)))
         yield
-
-
-def _put_back(module: nn.Conv2d, forward: object) -> None:
-    if forward is None:
-        del vars(module)["forward"]
-    else:
-        vars(module)["forward"] = forward
 
 
 def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:

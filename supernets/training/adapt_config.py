@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from search_spaces.errors import FieldError
-from search_spaces.limits import check_most
+from search_spaces.limits import check_fields, check_most
 
 Order = Literal["auto", "taylor", "bn", "l1", "l2", "random", "none"]
 ORDERS = ("taylor", "bn", "l1", "l2", "random", "none")
@@ -42,6 +41,4 @@ class AdaptConfig:
             ("examples", self.examples >= 2, "at least 2"),
             ("subnets", self.subnets >= 1, "at least 1"),
         ]
-        for name, holds, allowed in limits:
-            if not holds:
-                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        check_fields(self, limits)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
-from search_spaces.limits import check_most
+from search_spaces.limits import check_fields, check_most
 from supernets.training.adapt_config import AdaptConfig
 from supernets.training.mixture_config import MixtureConfig
 from supernets.training.relaxation_config import RelaxationConfig
@@ -148,9 +148,7 @@ class TrainConfig:
             ("max_rollbacks", self.max_rollbacks >= 0, "0 or more"),
             ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
         ]
-        for name, holds, allowed in limits:
-            if not holds:
-                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        check_fields(self, limits)
         if self.relaxation is not None:
             self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None, teacher=None)
         if self.mixture is not None:

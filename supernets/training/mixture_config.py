@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from search_spaces.errors import FieldError
-from search_spaces.limits import check_most
+from search_spaces.limits import check_fields, check_most
 
 _MOST = {"members": 64, "sharpness": 1e6}
 
@@ -33,6 +32,4 @@ class MixtureConfig:
             ("memory", 0 <= self.memory < 1, "from 0 to below 1"),
             ("sharpness", self.sharpness >= 1, "at least 1"),
         ]
-        for name, holds, allowed in limits:
-            if not holds:
-                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        check_fields(self, limits)

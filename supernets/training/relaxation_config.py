@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from search_spaces.errors import FieldError
-from search_spaces.limits import check_most
+from search_spaces.limits import check_fields, check_most
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -85,9 +85,7 @@ class RelaxationConfig:
             ("cost_limit", (self.cost is None) == (self.cost_limit is None), "given with cost, and only with it"),
             ("cost_weight", self.cost_weight > 0, "above 0"),
         ]
-        for name, holds, allowed in limits:
-            if not holds:
-                raise FieldError(name, f"must be {allowed}, got {getattr(self, name)!r}")
+        check_fields(self, limits)
         if self.method == "one_hot" and self.cost is not None:
             raise FieldError("cost", f"must be null with one_hot, which learns no logits, got {self.cost!r}")
         if self.method == "one_hot" and self.hypergradient != "first":
