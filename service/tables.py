@@ -175,6 +175,10 @@ DATA = {
     "folder": Entry("nas.data.sources.folder:open_folder", "one folder of images per class"),
     "timm": Entry("nas.data.sources.timm:open_timm", "any random-access dataset of timm.data.create_dataset"),
     "noise": Entry("nas.data.sources.noise:open_noise", "random images and labels, for costs and latency"),
+    "parallel_text": Entry(
+        "nas.data.sources.parallel_text:open_parallel_text", "sentences and their translations, line by line"
+    ),
+    "text": Entry("nas.data.sources.text:open_text", "lines of text, to be continued or with gaps"),
 }
 STAGES = {
     "train": Entry("service.run.stages.train:Train", "trains the supernet, by all processes of a job"),

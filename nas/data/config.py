@@ -43,13 +43,14 @@ class DataConfig:
     Args:
         source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
             (one folder of images per class), `timm` (any random-access dataset of `timm.data.create_dataset`), `noise`
-            (random colours with random labels of 10 classes: for costs, latency and trying things out), or your own
-            source at `package.module:object`.
-        options: Keyword arguments of your own source.
+            (random colours with random labels of 10 classes: for costs, latency and trying things out), `parallel_text`
+            (sentences and their translations, in files of lines), `text` (lines of one language), or your own source
+            at `package.module:object`.
+        options: Keyword arguments of the source: those of `parallel_text`, of `text`, or of your own.
         path: Place of the data: for `npz` the training file, or the folder that holds *train*.npz and *test*.npz; for
             `folder` the folder with train/CLASS/ (and val/, test/) or CLASS/ in it; for `timm` the root folder of the
-            dataset.
-        test_path: Test file of `npz`, or test folder of `folder`, where it is not beside the training images.
+            dataset; for text a file of lines, or the folder that holds train.en, val.en and so on, compressed or not.
+        test_path: Test file of `npz` or of text, or test folder of `folder`, where it is not beside the training data.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
             and at most 224 pixels, and 64 otherwise; 32 for `noise`. A space with pretrained weights sets it to the
@@ -67,8 +68,8 @@ class DataConfig:
         cutout: Side in pixels of the square that is blanked in each training image; 0 for none.
         workers: Processes that decode images which do not fit into memory; 0 decodes in the training process.
         in_memory: Whether all images are decoded once and kept on the device; `null` for up to 4 GiB.
-        on_error: What to do if some images cannot be decoded: `refuse` names all of them before anything is trained,
-            `skip` goes on without them and says so.
+        on_error: What to do if some images cannot be decoded, or lines are empty or too long: `refuse` names all of
+            them before anything is trained, `skip` goes on without them and says so.
         changed: What to do if the data of a job have changed since it began: `refuse` to go on, or `keep`: every
             example that is left stays in its split, and new ones are trained on. The classes must be the same.
         download: Whether timm may fetch a dataset that is not at `path` yet.

@@ -77,6 +77,8 @@ class Data:
         left_out: One line for each example that cannot be used: its name and the reason.
         about: Title -> what the examples are like or how they are prepared, in words for people.
         listings: Listings by which the examples of each split are recognised; none where they cannot be told apart.
+        files: Name -> text of what was made from these data and belongs to the networks, such as a vocabulary. A job
+            keeps them in its folder, and gives them back with its split.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Data:
     left_out: Sequence[str] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     listings: Mapping[str, Listing] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -55,6 +55,7 @@ class KeptSplit:
         preprocessing: See `nas.data.Data`; the weights depend on it.
         read_whole: Whether large files were read whole for their digests.
         sizes: Examples of each split.
+        files: See `nas.data.Data`; the weights depend on them, too.
     """
 
     classes: tuple[str, ...]
@@ -64,6 +65,7 @@ class KeptSplit:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     read_whole: bool = True
     sizes: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -93,6 +95,7 @@ class KeptSplit:
             "read_whole": self.read_whole,
             "sizes": dict(self.sizes),
             "parts": {name: kept.part for name, kept in self.splits.items()},
+            **({"files": dict(self.files)} if self.files else {}),
         }
         arrays["about"] = _as_bytes(json.dumps(described))
         for name, kept in self.splits.items():
@@ -124,6 +127,7 @@ class KeptSplit:
             return cls(
                 classes=tuple(about["classes"]),
                 splits=splits,
+                files=about.get("files", {}),
                 **{name: about[name] for name in ("fingerprint", "facts", "preprocessing", "read_whole", "sizes")},
             )
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, AttributeError, TypeError) as error:
@@ -170,6 +174,7 @@ def kept_split(
     fingerprint: str,
     facts: Mapping[str, Any],
     preprocessing: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
     digests: Mapping[str, np.ndarray] | None = None,
     read_whole: bool | None = None,
 ) -> KeptSplit:
@@ -180,6 +185,7 @@ def kept_split(
         fingerprint: Fingerprint of the data as they were loaded.
         facts: Facts that networks are built for; those that JSON cannot hold are left out.
         preprocessing: Preparation of raw values.
+        files: Name -> text of what was made from the data.
         digests: Digests of the examples of each part, where they are known already.
         read_whole: Whether large files were read whole for these digests.
     """
@@ -208,6 +214,7 @@ def kept_split(
         preprocessing=preprocessing,
         read_whole=read_whole,
         sizes={name: len(index) for name, index in division.positions.items()},
+        files=files or {},
     )
 
 

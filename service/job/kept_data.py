@@ -68,6 +68,9 @@ class JobData:
         Returns:
             Changes of the data that a person should know; usually none.
         """
+        for name, text in data.files.items():
+            if not (self.folder / plain_name(name)).exists():
+                write_whole(self.folder / name, text)
         if self.own and (self.changes is None or not self._outdated(self.changes)):
             return ""
         write_whole(self.folder / SPLIT, self._split(data).to_bytes())
@@ -81,6 +84,7 @@ class JobData:
                 "fingerprint": data.fingerprint,
                 "facts": data.facts,
                 "preprocessing": data.preprocessing,
+                "files": data.files,
             }
             if isinstance(self.source, DividedSource):
                 return kept_split(self.source.division(), **about)
@@ -92,6 +96,7 @@ class JobData:
             fingerprint=data.fingerprint,
             facts=self.kept.facts,
             preprocessing=self.kept.preprocessing,
+            files=self.kept.files,
             digests=self.changes.digests,
             read_whole=self.kept.read_whole,
         )
@@ -136,6 +141,7 @@ def job_data(job: Job, folder: Path, inputs: Iterable[Path] = ()) -> JobData:
             _check_sizes(at, source, place)
         return JobData(folder=folder, source=source, looked_at=looked_at, place=place)
     kept, own = _read(found / SPLIT), found == folder
+    _check_files(kept, found)
     if not (kept.splits and isinstance(source, DividedSource)):
         _check_kept_sizes(kept, source, place)
         return JobData(folder=folder, source=source, looked_at=looked_at, place=place, kept=kept, own=own)
@@ -153,6 +159,26 @@ def _read(path: Path) -> KeptSplit:
     except ValueError as error:
         repair = "put it back, or remove it if the data are those that the job began with"
         raise InvalidJob([f"{path}: damaged ({error}): it says which examples were trained on; {repair}"]) from error
+
+
+def _check_files(kept: KeptSplit, folder: Path) -> None:
+    """Refuse files of the folder that are not those that the networks were trained with."""
+    for name, text in kept.files.items():
+        path = folder / plain_name(name)
+        if path.exists() and path.read_bytes() != text.encode():
+            remedy = "remove it, and it is written again as it was, or start a new job"
+            raise InvalidJob([f"{path}: not the file that the networks of this job were trained with; {remedy}"])
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a file of a job folder; it comes from a file that may be someone else's.
+
+    Raises:
+        InvalidJob: It is more than a name.
+    """
+    if name in ("", ".", "..") or Path(name).name != name or "\\" in name or "\0" in name:
+        raise InvalidJob([f"{SPLIT}: damaged: {name!r} is not the name of a file"])
+    return name
 
 
 def _refusal(place: str, told: str, *, may_keep: bool) -> str:
