@@ -30,6 +30,10 @@ SPACES = {
     "pooling": Entry(
         "search_spaces.families.pooling:pooling", "ResNets whose poolings stand before any block, 36 to 560 positions"
     ),
+    "hr_multibranch": Entry(
+        "search_spaces.families.hr_multibranch:hr_multibranch",
+        "SuperTickets, HR-NAS: channels of parallel paths at several resolutions",
+    ),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",

@@ -3,33 +3,42 @@
 Activation and extraction are written here once: a network is made of ordinary containers and these leaves.
 """
 
+from search_spaces.elastic.branches import Branch, Branches, ElasticBranches
 from search_spaces.elastic.choice import ElasticChoice
 from search_spaces.elastic.conv import ElasticConv2d, KernelTransforms
 from search_spaces.elastic.cropped_conv import CroppedConv2d
 from search_spaces.elastic.depth import ElasticDepth
 from search_spaces.elastic.layer import Elastic, elastic_layers, extracted, following_layers, governed
 from search_spaces.elastic.linear import ElasticLinear
+from search_spaces.elastic.masked import Masked, MaskedConv2d, MaskedLinear, masked_layers
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
 from search_spaces.sizes import AnySize, Size, largest, resolve
 
 __all__ = [
     "AnySize",
+    "Branch",
+    "Branches",
     "CroppedConv2d",
     "Elastic",
     "ElasticBatchNorm2d",
+    "ElasticBranches",
     "ElasticChoice",
     "ElasticConv2d",
     "ElasticDepth",
     "ElasticLinear",
     "ElasticResize",
     "KernelTransforms",
+    "Masked",
+    "MaskedConv2d",
+    "MaskedLinear",
     "Size",
     "elastic_layers",
     "extracted",
     "following_layers",
     "governed",
     "largest",
+    "masked_layers",
     "resolve",
     "with_shared_norms",
 ]

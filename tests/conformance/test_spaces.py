@@ -27,6 +27,7 @@ OPTIONS = {
     "nasbench101": {"width": 16, "cells": 1, "image_size": 16},
     "nasbench_macro": {"width": 8, "head_width": 32, "image_size": 16},
     "pooling": {"image_size": 16},
+    "hr_multibranch": {"stages": (((1,), (8,)), ((1, 1), (6, 9))), "stem_widths": (8,), "image_size": 16},
     "timm": {"model": "test_resnet", "classes": 10, "resolutions": (16, 32)},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
@@ -38,7 +39,15 @@ READ_OFF = {"timm"}
 VECTORS = "vectors"
 """A space of the tests: no picture comes into it."""
 CHOICE_SUPERNETS = ["nasbench201", "darts", "nasbench_macro", "proxyless"]
-SUPERNETS = ["timm", "ofa_mobilenet_v3", "small_mobilenet_v3", "conv_macro", "pooling", *CHOICE_SUPERNETS]
+SUPERNETS = [
+    "timm",
+    "ofa_mobilenet_v3",
+    "small_mobilenet_v3",
+    "conv_macro",
+    "pooling",
+    "hr_multibranch",
+    *CHOICE_SUPERNETS,
+]
 
 
 def made(name: str) -> Space:

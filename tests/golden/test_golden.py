@@ -75,6 +75,14 @@ SPACES = {
         "Balanced Mixture of SuperNets, AutoML-Conf 2023: C(9, 2) positions, 270,906 params wherever they are; MACs: "
         "ours, counted by hooks (tests/search_spaces/families/test_pooling.py)",
     ),
+    "hr_multibranch": (
+        {},
+        (1 + 33**3) ** 6 * (1 + 65**3) ** 3,
+        (118_106, 14_484_736),
+        (10_394, 654_592),
+        "own: nine blocks of three paths, each without paths or with 0 to 32 or 64 channels; costs counted by hooks on "
+        "the built networks (tests/search_spaces/families/test_hr_multibranch.py)",
+    ),
     "conv_macro": (
         {},
         3**8,
