@@ -316,11 +316,10 @@ def list_names(
       nas list space             the search spaces
       nas list proxy             scores without training
       nas list backend           what runs networks while they are measured
+      nas list method            ways to train supernets that nas benchmark ranking compares
       nas show quickstart        more about one of them
     """
-    named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}
-    named |= {name: {key: entry.summary for key, entry in table.items()} for name, table in catalogue.KINDS.items()}
-    named["proxy"] |= {name: aggregate.summary for name, aggregate in catalogue.AGGREGATES.items()}
+    named = list_tables.everything()
     chosen = kind if kind in named else (kind or "").removesuffix("s").replace("proxie", "proxy") or None
     if chosen is not None and chosen not in named:
         fail(f"list: unknown kind {kind!r}{catalogue.suggestion(chosen, named)}")

@@ -146,7 +146,8 @@ def plan(request: Request) -> Plan:
     truth = _truth(request.table, space, base.seed)
     epoch_steps = _epoch_steps(base)
     epochs = _epochs(request, base, epoch_steps)
-    jobs = {name: job_of(fields, [*sets, *for_one(request.sets, name)]) for name in methods}
+    options = catalogue.parameters("space", base.space.name)
+    jobs = {name: job_of(fields, [*sets, *for_one(request.sets, name, options)]) for name in methods}
     _check_output(request.output)
     runs = []
     for seed in range(base.seed, base.seed + request.seeds):

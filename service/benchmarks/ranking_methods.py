@@ -1,12 +1,13 @@
 """The methods that `nas benchmark ranking` compares, as settings of `train`, and their equal budgets.
 
 A pass is one forward and backward pass of one subnet on one batch. A method that trains several subnets per step takes
-as many passes per step, so it has fewer steps. Passes that score a split count, too; the training itself does that.
+as many passes per step, so it has fewer steps. Passes that score a split count, too; the training itself does that. A
+relaxation runs a mixture of all choices instead of a subnet; all its passes count, those for the logits as well.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,13 @@ class Method:
         summary: Summary in one line.
         train: Fields of `train` and their values.
         subnets: Architectures that a step trains where the job does not say.
+        space: Options of the space and their values, where it has them.
     """
 
     summary: str
     train: Mapping[str, Any]
     subnets: int = 1
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def subnets_of(self, job: Job, space: Space) -> int:
         """Return the number of architectures that a step of a job trains."""
@@ -41,9 +44,27 @@ class Method:
             return int(space.choice_counts.max())
         return job.train.subnets_per_step or self.subnets
 
+    def passes_of_step(self, job: Job, space: Space) -> float:
+        """Return the passes of one step of a job."""
+        relaxation = job.train.relaxation
+        return self.subnets_of(job, space) if relaxation is None else relaxation.batches_of_step
+
+    def trained_at_once(self, job: Job, space: Space, choices: float) -> float:
+        """Return how many choices of a decision learn in one step, with so many of them on average."""
+        relaxation = job.train.relaxation
+        mixes = relaxation is not None and relaxation.method not in ("gdas", "one_hot")
+        return choices if mixes else self.subnets_of(job, space)
+
 
 _PA_DA = {"sampler": "path_adaptive", "examples": "importance"}
 _GM = {"rounds": 2, "groups": 2}
+_ENTANGLED = {"entangled": True}
+
+
+def _relaxed(method: str, hypergradient: str = "first") -> Mapping[str, Any]:
+    """Return the fields of a training that learns the architecture."""
+    return {"relaxation": {"method": method, "hypergradient": hypergradient}}
+
 
 METHODS: Mapping[str, Method] = {
     "uniform": Method("one random subnet a step (SPOS)", {"sampler": "uniform", "subnets_per_step": 1}),
@@ -65,17 +86,24 @@ METHODS: Mapping[str, Method] = {
     "shift": Method("bins of cost, the least trained preferred (ShiftNAS)", {"sampler": "shift"}),
     "mixture": Method("four supernets, each for what suits it (balanced mixture)", {"mixture": {"members": 4}}),
     "sorted": Method("nested subnets (SortedNet)", {"sampler": "sorted", "subnets_per_step": 4}),
+    "darts": Method("a mixture of all choices, its weights learned (DARTS)", _relaxed("softmax")),
+    "darts_unrolled": Method("DARTS of second order", _relaxed("softmax", "unrolled")),
+    "amended": Method("DARTS with the amended gradient", _relaxed("softmax", "amended")),
+    "neumann": Method("DARTS with a Neumann series (iDARTS)", _relaxed("softmax", "neumann")),
+    "gdas": Method("one choice at a time, drawn by learned logits (GDAS)", _relaxed("gdas")),
+    "drnas": Method("mixtures drawn from a learned distribution (DrNAS)", _relaxed("drnas")),
+    "tangled": Method("DrNAS with operations that share weights (TangleNAS)", _relaxed("drnas"), space=_ENTANGLED),
 }
 _UNLESS_SAID: Mapping[str, Any] = {
     **{"sampler": "uniform", "sampler_options": {}, "subnets_per_step": None},
-    **{"examples": "uniform", "example_weights": False, "split": None, "mixture": None},
+    **{"examples": "uniform", "example_weights": False, "split": None, "mixture": None, "relaxation": None},
 }
 """What a method does not say is not that of the job: a recipe may describe one of the methods itself."""
 
 
 def with_budget(job: Job, method: Method, space: Space, epochs: float) -> Job:
     """Return the job with as many epochs as cost the same as `epochs` of a method with one subnet per step."""
-    return replace(job, train=replace(job.train, epochs=epochs / method.subnets_of(job, space)))
+    return replace(job, train=replace(job.train, epochs=epochs / method.passes_of_step(job, space)))
 
 
 @dataclass(frozen=True)
@@ -104,8 +132,8 @@ def stages(job: Job, method: Method, space: Space, epoch_steps: int) -> Stages:
     subnets, split = method.subnets_of(job, space), job.train.split
     choices = float(np.mean(space.choice_counts[space.choice_counts > 1]))
     if split is None:
-        steps = passes(job, method, space, epoch_steps) // subnets
-        return Stages((steps,), (1,), 0, steps * subnets / choices)
+        steps = _steps(job, epoch_steps)
+        return Stages((steps,), (1,), 0, steps * method.trained_at_once(job, space, choices) / choices)
     budget = splits.budget(job.train, space, epoch_steps)
     most = split.groups or max(len(decision.choices) for decision in splits.splittable_of(space, split))
     parts = tuple(most**stage for stage in range(split.rounds + 1))
@@ -154,7 +182,11 @@ def with_steps_per_path(job: Job, method: Method, space: Space, epoch_steps: int
 
 def passes(job: Job, method: Method, space: Space, epoch_steps: int) -> int:
     """Return the forward and backward passes of a training, rounded to whole steps as in training."""
-    return max(1, round(job.train.epochs * epoch_steps)) * method.subnets_of(job, space)
+    return round(_steps(job, epoch_steps) * method.passes_of_step(job, space))
+
+
+def _steps(job: Job, epoch_steps: int) -> int:
+    return max(1, round(job.train.epochs * epoch_steps))
 
 
 def chosen_methods(text: str) -> list[str]:
@@ -193,10 +225,18 @@ def for_all(sets: Sequence[str]) -> list[str]:
     return [setting for setting in sets if _method_of(setting) is None]
 
 
-def for_one(sets: Sequence[str], name: str) -> list[str]:
-    """Return the settings of a method, followed by those of the user for it, written METHOD:path=value."""
+def for_one(sets: Sequence[str], name: str, options: Collection[str]) -> list[str]:
+    """Return the settings of a method, followed by those of the user for it, written METHOD:path=value.
+
+    Args:
+        sets: All settings of the user.
+        name: Name of the method.
+        options: Options that the space has.
+    """
     fields = {**_UNLESS_SAID, **METHODS[name].train}
     own = [f"train.{field}={json.dumps(value)}" for field, value in fields.items()]
+    there = {option: value for option, value in METHODS[name].space.items() if option in options}
+    own += [f"space.options.{option}={json.dumps(value)}" for option, value in there.items()]
     return [*own, *(setting.partition(":")[2] for setting in sets if _method_of(setting) == name)]
 
 

@@ -85,7 +85,9 @@ def benchmark_ranking(
 
     [bold]Methods[/]
       uniform, fair, sandwich, pa_da, path_adaptive, data_adaptive, gm, few_shot,
-      pa_da+gm, mixture, shift, sorted, prior. A setting of one: --set gm:train.split.rounds=1
+      pa_da+gm, mixture, shift, sorted, prior; of learned architectures darts,
+      darts_unrolled, amended, neumann, gdas, drnas, tangled. What they are: nas list
+      method. A setting of one: --set gm:train.split.rounds=1
 
     [bold]Examples[/]
       nas benchmark ranking --space nasbench201 --table nb201.csv.gz

@@ -14,8 +14,26 @@ from service import catalogue
 if TYPE_CHECKING:
     from search_spaces import Space
 
-_PLURALS = {"proxy": "proxies", "data": "data"}
+_PLURALS = {
+    "proxy": "proxies",
+    "data": "data",
+    "relaxation": "relaxations (train.relaxation.method)",
+    "hypergradient": "hypergradients (train.relaxation.hypergradient)",
+    "method": "methods (nas benchmark ranking)",
+}
 """Headings of kinds that are more than the kind and an s."""
+
+
+def everything() -> dict[str, dict[str, str]]:
+    """Return kind -> name -> summary of all that can be named: recipes, the catalogue, settings that are methods."""
+    from service.benchmarks.ranking_methods import METHODS as RANKING
+    from supernets.training.relaxation_config import METHODS, MODES
+
+    named = {"recipe": {name: catalogue.recipe_summary(path) for name, path in catalogue.recipes().items()}}
+    named |= {name: {key: entry.summary for key, entry in table.items()} for name, table in catalogue.KINDS.items()}
+    named["proxy"] |= {name: aggregate.summary for name, aggregate in catalogue.AGGREGATES.items()}
+    named |= {"relaxation": dict(METHODS), "hypergradient": dict(MODES)}
+    return {**named, "method": {name: method.summary for name, method in RANKING.items()}}
 
 
 def names(entries: Mapping[str, Mapping[str, str]]) -> Group:

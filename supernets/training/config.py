@@ -1,6 +1,7 @@
 """The settings of the training of a supernet, as one validated value."""
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 from search_spaces.errors import FieldError
@@ -151,8 +152,10 @@ class TrainConfig:
         check_fields(self, limits)
         if self.relaxation is not None:
             self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None, teacher=None)
+            self._check_halves("relaxation", self.relaxation.share)
         if self.mixture is not None:
             self._check_alone("mixture", subnets_per_step=None)
+            self._check_halves("mixture", self.mixture.share)
 
     def _check_alone(self, kind: str, **more: str | None) -> None:
         """Refuse settings that have no meaning beside a relaxation or a mixture."""
@@ -163,12 +166,32 @@ class TrainConfig:
                 got = f"a {name}" if name in ("split", "mixture") else repr(value)
                 raise FieldError(name, f"must be {shown} (the default) with train.{kind}, got {got}")
 
+    def _check_halves(self, kind: str, share: float) -> None:
+        """Refuse a batch that cannot be divided into examples for the weights and others."""
+        if can_be_divided(self.batch_size, share):
+            return
+        too_few = int(1.4 / min(share, 1 - share))  # the second part, or the first, has one example
+        least = next(size for size in count(max(4, too_few)) if can_be_divided(size, share))
+        why = f"so that train.{kind} has two examples for the weights and two others"
+        raise FieldError("batch_size", f"must be at least {least} with share {share:g}, {why}, got {self.batch_size}")
+
     @property
     def largest_norm(self) -> float | None:
         """The norm that gradients are clipped to; None for no clipping."""
         if self.clip_norm == "auto":
             return None if self.schedule == "progressive_shrinking" else _CLIP_NORM
         return self.clip_norm
+
+
+def second_part(size: int, share: float) -> int:
+    """Return how many of so many examples belong to the second part, which has this share."""
+    return max(1, round(size * share))
+
+
+def can_be_divided(size: int, share: float) -> bool:
+    """Return whether a batch has two examples, which batch norm needs, for each of both parts."""
+    second = second_part(size, share)
+    return min(second, size - second) >= 2
 
 
 def _positive(value: object) -> bool:

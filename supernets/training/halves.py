@@ -7,6 +7,7 @@ from torch import Tensor
 from search_spaces.errors import FieldError
 from supernets.streams import HALVES
 from supernets.tasks.task import Batch
+from supernets.training.config import can_be_divided, second_part
 
 
 class Halves:
@@ -30,16 +31,13 @@ class Halves:
         self.count, self.share, self.seed, self.processes = count, share, seed, world_size
         self.batch_size = min(batch_size, count)
         self.local = self.batch_size // world_size
-        self.second = self._second(self.local)
-        if min(self.second, self.local - self.second) < 2:
+        self.second = second_part(self.local, share)
+        if not can_be_divided(self.local, share):
             needs = "enough for two examples for the weights and two for what is learned about choices"
             raise FieldError("batch_size", f"must be {needs}, got {batch_size} of {count} examples, share {share}")
         order = HALVES.generator(seed, 0).permutation(count)
-        cut = count - self._second(count)
+        cut = count - second_part(count, share)
         self.parts = (order[:cut], order[cut:])
-
-    def _second(self, size: int) -> int:
-        return max(1, round(size * self.share))
 
     def order(self, epoch: int) -> Tensor:
         """Return the examples of an epoch in the order in which they are shown, int64 [N] on the CPU."""

@@ -1,5 +1,6 @@
 """The settings of a training that learns the architecture with the weights, as one validated value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,21 @@ if TYPE_CHECKING:
 
 Method = Literal["softmax", "sparsemax", "gdas", "drnas", "one_hot"]
 Mode = Literal["first", "unrolled", "amended", "neumann"]
-METHODS = ("softmax", "sparsemax", "gdas", "drnas", "one_hot")
-MODES = ("first", "unrolled", "amended", "neumann")
+METHODS: Mapping[Method, str] = {
+    "softmax": "DARTS: the softmax of the logits",
+    "sparsemax": "the nearest point of the simplex: many choices do not run",
+    "gdas": "GDAS: one choice, drawn by Gumbel noise, with a straight-through gradient",
+    "drnas": "DrNAS: drawn from a Dirichlet distribution",
+    "one_hot": "SPOS: uniform draws, nothing is learned",
+}
+"""How logits become weights of choices."""
+MODES: Mapping[Mode, str] = {
+    "first": "DARTS of first order: as if weights did not follow the architecture",
+    "unrolled": "DARTS of second order: after one step of the weights",
+    "amended": "Amended-DARTS: the Hessian stands for its inverse",
+    "neumann": "iDARTS: terms of the series of the inverse Hessian",
+}
+"""What is done about the gradient of the logits through the weights."""
 AMENDED_ETA = 0.1
 LATENCY = "latency_ms"
 """The cost that is read from a latency table."""
@@ -87,7 +101,7 @@ class RelaxationConfig:
         ]
         check_fields(self, limits)
         if self.method == "one_hot" and self.cost is not None:
-            raise FieldError("cost", f"must be null with one_hot, which learns no logits, got {self.cost!r}")
+            raise FieldError("method", f"must be one that learns logits where cost limits {self.cost}, got 'one_hot'")
         if self.method == "one_hot" and self.hypergradient != "first":
             raise FieldError(
                 "hypergradient", f"must be first with one_hot, which learns no logits, got {self.hypergradient!r}"
@@ -97,6 +111,14 @@ class RelaxationConfig:
     def learns(self) -> bool:
         """Whether there are logits that learn."""
         return self.method != "one_hot"
+
+    @property
+    def batches_of_step(self) -> float:
+        """How many whole batches a step runs forward and backward, for the weights and for the logits."""
+        if not self.learns:
+            return 1 - self.share
+        passes = {"first": 1, "unrolled": 4, "amended": 5, "neumann": 3 + 2 * self.terms}  # over those for the weights
+        return self.share + (1 - self.share) * passes[self.hypergradient]
 
     def factor(self, lr: float) -> float:
         """Return the factor of the second part of the gradient.

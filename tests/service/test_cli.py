@@ -89,6 +89,8 @@ def test_list_names_everything_or_one_kind() -> None:
     everything = nas("list").stdout
     assert "path_adaptive" in nas("list", "sampler").stdout
     assert all(name in everything for name in ("quickstart", "small_mobilenet_v3", "nsga2", "latency_ms"))
+    assert {"tangled", "pa_da+gm"} <= set(nas("list", "method").stdout.split())
+    assert {"drnas", "amended"} <= set(everything.split())
     assert nas("list", "spaces").stdout == nas("list", "space").stdout
     assert "nsga2" not in nas("list", "space").stdout
     (line,) = lines_of_failure(nas("list", "spce"))

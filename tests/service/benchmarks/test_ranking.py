@@ -379,6 +379,30 @@ def test_split_supernets_are_ranked_through_their_parts(tmp_path: Path) -> None:
     assert again.ranked == comparison.ranked
 
 
+def test_relaxed_supernets_spend_the_same_passes_and_rank_their_subnets(tmp_path: Path) -> None:
+    sets = [s for s in SETS if "batch_size" not in s] + ["train.batch_size=16", "amended:train.relaxation.lr=0.02"]
+    comparison, _ = performed(request(tmp_path, sets=sets, methods="uniform,amended,tangled", seeds=1, epochs=1.0))
+    runs = {run.method: run for run in comparison.plan.runs}
+    steps = runs["uniform"].passes
+    assert abs(runs["amended"].passes - steps) <= 1.5
+    assert runs["amended"].stages.steps == (round(steps / 3),)
+    assert runs["amended"].stages.per_path == round(steps / 3), "a step trains all choices"
+    relaxation = runs["amended"].job.train.relaxation
+    assert relaxation is not None
+    assert (relaxation.hypergradient, relaxation.lr) == ("amended", 0.02)
+    assert runs["tangled"].job.space.options["entangled"] is True
+    assert "entangled" not in runs["amended"].job.space.options
+    assert runs["uniform"].job.train.relaxation is None
+    assert all((runs[name].folder / "learned.json").exists() for name in ("amended", "tangled"))
+    assert len(set(comparison.ranked["tangled"].of_seeds["kendall"])) == 1
+
+
+def test_a_space_that_cannot_be_relaxed_is_refused_in_a_line(tmp_path: Path) -> None:
+    sets = [*SETS, "space.options.connected=true"]
+    (line,) = lines_of_failure(nas(*arguments(tmp_path, "--methods", "uniform,drnas", sets=sets)))
+    assert "train.relaxation: must be null: decisions of nasbench201 depend on each other" in line
+
+
 # ---- controls -----------------------------------------------------------------------------------------------------
 
 

@@ -130,5 +130,5 @@ def test_settings_that_do_not_belong_together_are_refused():
         RelaxationConfig(cost="macs")
     with pytest.raises(FieldError, match="cost_limit must be given with cost, and only with it, got 5"):
         RelaxationConfig(cost_limit=5)
-    with pytest.raises(FieldError, match="cost must be null with one_hot, which learns no logits, got 'macs'"):
+    with pytest.raises(FieldError, match="method must be one that learns logits where cost limits macs, got 'one_hot'"):
         RelaxationConfig(method="one_hot", cost="macs", cost_limit=5)

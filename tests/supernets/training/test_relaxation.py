@@ -18,7 +18,7 @@ from supernets import Classification, Supernet, TrainConfig, phases, train
 from supernets.learned import sparsemax
 from supernets.loading import load_supernet
 from supernets.training.halves import Halves
-from supernets.training.relaxation_config import METHODS, RelaxationConfig
+from supernets.training.relaxation_config import METHODS, MODES, RelaxationConfig
 from supernets.training.relaxed import Noise, Relaxed
 from supernets.training.steps.bilevel import BilevelStep
 from supernets.whole_file import InvalidFile
@@ -169,6 +169,39 @@ def test_a_batch_that_cannot_be_divided_is_refused():
         trained(tiny_config(), teacher=nn.Identity())
     with pytest.raises(FieldError, match="batch_size must be enough for two examples for the weights and two"):
         Halves(100, 0.1, batch_size=8, seed=0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.92])
+def test_settings_say_the_least_batch_that_can_be_divided(share):
+    relaxation = RelaxationConfig(share=share)
+    with pytest.raises(FieldError, match="two examples for the weights and two others, got 3") as refused:
+        TrainConfig(batch_size=3, relaxation=relaxation)
+    least = int(refused.value.text.split()[4])
+    assert TrainConfig(batch_size=least, relaxation=relaxation).batch_size == least
+    assert Halves(1000, share, batch_size=least, seed=0).second >= 2
+    for fewer in range(2, least):
+        with pytest.raises(FieldError, match="enough for two examples"):
+            Halves(1000, share, batch_size=fewer, seed=0)
+
+
+class Counting(Classification):
+    """Classification that counts the examples whose loss is asked for."""
+
+    seen = 0
+
+    def loss(self, output, batch, **more):
+        type(self).seen += len(batch[0])
+        return super().loss(output, batch, **more)
+
+
+@pytest.mark.parametrize("mode", [*MODES, "one_hot"])
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_step_runs_as_many_batches_as_the_settings_say(mode, share):
+    named = {"method": "one_hot"} if mode == "one_hot" else {"method": "softmax", "hypergradient": mode, "terms": 2}
+    relaxation = RelaxationConfig(share=share, **named)
+    Counting.seen = 0
+    trained(tiny_config(relaxation, epochs=1), images=Images(32), task=Counting())
+    assert Counting.seen == 2 * 16 * relaxation.batches_of_step
 
 
 # ---- the step -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,126 @@
+"""Rows of the benchmarks of learned architectures: each is trained in a folder of its own, and done once.
+
+The name of a folder ends with a digest of the settings that its row depends on, so a command with other settings does
+again only what they change. An interrupted training goes on from its checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from benchmarks.pretrained import Processor, part_of
+from nas.data import Data, DataConfig, load_data
+from search_spaces import Space
+from supernets import Supernet, TrainConfig, phases, train
+
+_VALIDATION = 2000  # images that architectures are judged on, beside those for training
+_TEST = 100  # the test split is never read
+
+
+def few_images(path: Path, train_images: int, image_size: int, output: Path) -> Data:
+    """Return the first images of each class of an npz, so many for training and 2,000 for validation.
+
+    Args:
+        path: Training images, and those for test beside it.
+        train_images: Images for training.
+        image_size: Pixels of one side.
+        output: Folder that the images are copied into.
+    """
+    count, folder = train_images + _VALIDATION, output.resolve() / f"data-{train_images}"
+    part_of(path, count, folder / "train.npz")
+    part_of(path.with_name(path.name.replace("train", "test")), _TEST, folder / "test.npz")
+    config = DataConfig(
+        source="npz", path=str(folder), image_size=image_size, validation_fraction=_VALIDATION / count, flip=True
+    )
+    return load_data(config, device=torch.device("cpu"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One training and what it came to.
+
+    Args:
+        output: Folder of all rows.
+        name: Name of the method.
+        seed: Seed of weights, order and draws.
+        settings: What else the row depends on.
+    """
+
+    output: Path
+    name: str
+    seed: int
+    settings: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the row."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+        return self.output / f"{self.name}-seed{self.seed}-{digest}"
+
+    def made(self, make: Callable[["Row", Processor], dict[str, Any]]) -> dict[str, Any]:
+        """Return what `make` gives, with the processor time, from the file where it was made before."""
+        file = self.folder / "row.json"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "settings.json").write_text(json.dumps(self.settings, indent=2))
+            spent = Processor(self.folder / "processor_s.json")
+            row = make(self, spent)
+            row = {"method": self.name, "seed": self.seed, **row, "processor_s": round(spent(), 1)}
+            file.write_text(json.dumps(row))
+            print(file.read_text(), flush=True)
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    def trained(self, make: Callable[[], Supernet], config: TrainConfig, data: Data, spent: Processor) -> Supernet:
+        """Return the supernet, trained or read; what it tells after every epoch is kept in `epochs.jsonl`."""
+        torch.manual_seed(self.seed)
+        supernet, path = make(), self.folder / "supernet.safetensors"
+        if path.exists():
+            supernet.load(path)
+            return supernet
+
+        def observe(event: Mapping[str, Any]) -> None:
+            spent(event)
+            if event["event"] == "sampler":
+                with (self.folder / "epochs.jsonl").open("a") as file:
+                    file.write(json.dumps(event) + "\n")
+
+        made = phases(supernet.space, config)
+        train(supernet, made, data.train, config, seed=self.seed, folder=self.folder / "train", observer=observe)
+        supernet.save(path)
+        return supernet
+
+    def epochs(self) -> dict[int, dict[str, float]]:
+        """Return epoch -> probabilities by vector and choice; a training that was resumed tells some of them twice."""
+        lines = (self.folder / "epochs.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        return {event["epoch"]: event["probabilities"] for event in events if "epoch" in event}
+
+
+def scaled_lr(published: float, published_steps: float, steps: float) -> float:
+    """Return the learning rate at which Adam moves as far in a short training as in the published one."""
+    return min(0.1, published * published_steps / steps)
+
+
+def steps(images: int, batch_size: int, epochs: float) -> int:
+    """Return the number of steps of a training."""
+    return round(epochs * max(1, images // batch_size))
+
+
+def fresh(space: Space) -> Callable[[], Supernet]:
+    """Return what makes the supernet of a space with fresh weights."""
+    return lambda: Supernet(space)
+
+
+def table(title: str, *headings: str) -> Table:
+    """Return an empty table, its first column for names."""
+    shown = Table(title=title)
+    for number, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if number else "left")
+    return shown
