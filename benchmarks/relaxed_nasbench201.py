@@ -35,6 +35,7 @@ from nas.data import Data
 from search_spaces import Architecture, Space
 from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import to_cell, unique_key
+from service.report.probabilities_figure import decisions_png
 from supernets import TrainConfig
 from supernets.training.relaxation_config import RelaxationConfig
 
@@ -127,7 +128,9 @@ class Comparison:
         supernet = row.trained(fresh(space), config, self.data, spent)
         assert supernet.learned is not None
         answer = supernet.learned.architecture(space)
-        return {"cell": to_cell(answer), **self.published.found(answer), "skips": skips(row.epochs())}
+        epochs = row.epochs()
+        found = {"cell": to_cell(answer), **self.published.found(answer), "skips": skips(epochs)}
+        return {**found, "operations": operations(epochs)}
 
     def _space(self, *, entangled: bool) -> Space:
         given = self.arguments
@@ -147,6 +150,18 @@ def skips(epochs: Mapping[int, Mapping[str, float]]) -> list[int]:
     return counts
 
 
+def operations(epochs: Mapping[int, Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return the mean probability of each operation over the edges, after each epoch."""
+    means = defaultdict(list)
+    for _, probabilities in sorted(epochs.items()):
+        values = defaultdict(list)
+        for name, value in probabilities.items():
+            values[name.partition("/")[2]].append(value)
+        for operation, of_edges in values.items():
+            means[operation].append(round(float(np.mean(of_edges)), 4))
+    return dict(means)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="npz of the training images; the test images lie beside it")
@@ -163,6 +178,7 @@ def main() -> None:
     parser.add_argument("--logit-lr", type=float, help="3e-4 at the published number of steps")
     parser.add_argument("--terms", type=int, default=1, help="of the Neumann series")
     parser.add_argument("--output", type=Path, default=Path("runs/relaxed_nasbench201"))
+    parser.add_argument("--figure", type=Path, help="png of the probabilities of operations by method")
     given = parser.parse_args()
     data = few_images(given.data, given.images, given.image_size, given.output)
     read = Table.read(given.table, nasbench201())
@@ -170,6 +186,19 @@ def main() -> None:
     comparison = Comparison(arguments=given, data=data, published=Published(percent=percent))
     rows = [comparison.row(method, seed) for seed in given.seeds for method in given.methods]
     show(rows, np.array(list(percent.values())))
+    if given.figure is not None:
+        given.figure.write_bytes(figure(rows))
+
+
+def figure(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the probabilities of operations over the training, mean over edges and seeds, as a PNG image."""
+    curves = {}
+    for method, (title, _) in METHODS.items():
+        of_it = [row["operations"] for row in rows if row["method"] == method]
+        for operation in of_it[0] if of_it else ():
+            means = np.mean([row[operation] for row in of_it], axis=0)
+            curves[f"{title}/{operation}"] = [(float(epoch), float(mean)) for epoch, mean in enumerate(means, 1)]
+    return decisions_png("Operations on NAS-Bench-201, mean over edges", curves)
 
 
 def show(rows: Sequence[Mapping[str, Any]], percent: np.ndarray) -> None:
