@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Method = Literal["softmax", "sparsemax", "gdas", "drnas", "one_hot"]
 Mode = Literal["first", "unrolled", "amended", "neumann"]
-METHODS: Mapping[Method, str] = {
+METHODS: Mapping[str, str] = {
     "softmax": "DARTS: the softmax of the logits",
     "sparsemax": "the nearest point of the simplex: many choices do not run",
     "gdas": "GDAS: one choice, drawn by Gumbel noise, with a straight-through gradient",
@@ -20,7 +20,7 @@ METHODS: Mapping[Method, str] = {
     "one_hot": "SPOS: uniform draws, nothing is learned",
 }
 """How logits become weights of choices."""
-MODES: Mapping[Mode, str] = {
+MODES: Mapping[str, str] = {
     "first": "DARTS of first order: as if weights did not follow the architecture",
     "unrolled": "DARTS of second order: after one step of the weights",
     "amended": "Amended-DARTS: the Hessian stands for its inverse",
