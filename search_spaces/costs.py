@@ -84,3 +84,19 @@ def inverted_residual(
     if squeeze:
         total += convolution(middle, squeeze, pixels=1, bias=True) + convolution(squeeze, middle, pixels=1, bias=True)
     return total
+
+
+def on_sequence(layer: Counter[str], length: int) -> Counter[str]:
+    """Return the costs of a layer that runs on every place of a sequence."""
+    return Counter(params=layer["params"], macs=layer["macs"] * length)
+
+
+def attention(queries: int, keys: int, width: int) -> Counter[str]:
+    """Return the MACs of the two products of attention: so many queries with so many keys, and of these with values.
+
+    Args:
+        queries: Number of queries.
+        keys: Number of keys, and of values.
+        width: Features of all heads together.
+    """
+    return Counter(macs=2 * queries * keys * width)

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 from search_spaces import costs
 from search_spaces.architecture import Choice, Setting, Weight
@@ -26,11 +28,33 @@ class Size:
 
 
 @dataclass(frozen=True)
+class JointSize:
+    """A whole number that follows several decisions together, such as a ratio times an elastic width.
+
+    Args:
+        decisions: Names of the decisions.
+        values: The number for each combination of their choices.
+    """
+
+    decisions: tuple[str, ...]
+    values: Mapping[tuple[Choice, ...], int]
+
+    @property
+    def largest(self) -> int:
+        return max(self.values.values())
+
+    def choices(self) -> dict[str, tuple[Choice, ...]]:
+        """Return the choices of each decision."""
+        columns = zip(*self.values)
+        return {name: tuple(dict.fromkeys(column)) for name, column in zip(self.decisions, columns)}
+
+
+@dataclass(frozen=True)
 class Mixture:
     """Numbers with weights, as a relaxation asks for.
 
     Args:
-        decision: Name of the decision whose choices are mixed.
+        decision: Name of the decision whose choices are mixed; several names where they are mixed together.
         weights: Weight of every number that runs; choices with one number share it.
     """
 
@@ -43,19 +67,23 @@ class Mixture:
 
 
 AnySize = int | Size
+LayerSize = int | Size | JointSize
+"""What layers of transformers take."""
 Resolved = int | Mixture
 
 
-def largest(size: int | Size | Mixture) -> int:
+def largest(size: int | Size | JointSize | Mixture) -> int:
     """Return the number a layer must be built, or made ready, for."""
     return size if isinstance(size, int) else size.largest
 
 
-def resolve(size: AnySize, setting: Setting) -> Resolved | None:
+def resolve(size: LayerSize, setting: Setting) -> Resolved | None:
     """Return the number this setting asks for, or the mixture of numbers; None where the decision is inactive, so that
     the layer will not run."""
     if isinstance(size, int):
         return size
+    if isinstance(size, JointSize):
+        return _resolve_joint(size, setting)
     choice = setting.get(size.decision)
     if isinstance(choice, Mapping):
         weights: dict[int, Weight] = {}
@@ -64,6 +92,22 @@ def resolve(size: AnySize, setting: Setting) -> Resolved | None:
             weights[number] = weights[number] + weight if number in weights else weight
         return Mixture(size.decision, weights)
     return None if choice is None else size.values[choice]
+
+
+def _resolve_joint(size: JointSize, setting: Setting) -> Resolved | None:
+    chosen = [setting.get(name) for name in size.decisions]
+    if any(choice is None for choice in chosen):
+        return None
+    mixed = [name for name, choice in zip(size.decisions, chosen) if isinstance(choice, Mapping)]
+    if not mixed:
+        return size.values[tuple(chosen)]  # type: ignore[arg-type]
+    options = [choice.items() if isinstance(choice, Mapping) else [(choice, 1.0)] for choice in chosen]
+    weights: dict[int, Weight] = {}
+    for combination in product(*options):
+        number = size.values[tuple(choice for choice, _ in combination)]  # type: ignore[misc]
+        weight: Weight = prod(factor for _, factor in combination)  # type: ignore[type-var, misc]
+        weights[number] = weights[number] + weight if number in weights else weight
+    return Mixture(" and ".join(mixed), weights)
 
 
 def resolve_number(size: AnySize, setting: Setting) -> int | None:

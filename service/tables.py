@@ -34,6 +34,12 @@ SPACES = {
         "search_spaces.families.hr_multibranch:hr_multibranch",
         "SuperTickets, HR-NAS: channels of parallel paths at several resolutions",
     ),
+    "autoformer": Entry(
+        "search_spaces.families.autoformer:autoformer", "AutoFormer: vision transformers, tiny, small and base"
+    ),
+    "small_autoformer": Entry(
+        "search_spaces.families.autoformer:small_autoformer", "AutoFormer for images of 16 to 64 pixels"
+    ),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",

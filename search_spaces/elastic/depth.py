@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,6 +10,7 @@ from search_spaces.architecture import Choice, Setting, Weight
 from search_spaces.elastic.layer import Elastic, elastic_layers, extracted
 from search_spaces.elastic.mixing import refuse_mixtures
 from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
+from search_spaces.transformer import Stack
 
 
 class ElasticDepth(Elastic):
@@ -40,18 +42,18 @@ class ElasticDepth(Elastic):
                 for block in self.blocks[:depth]:
                     yield self.depth.decision, choice, block
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *beside: Any) -> Tensor:
         if self._mixed:
-            return self._mixed_outputs(x, self._mixed["depth"].weights)
+            return self._mixed_outputs(x, self._mixed["depth"].weights, beside)
         for block in self:
-            x = block(x)
+            x = block(x, *beside)
         return x
 
-    def _mixed_outputs(self, x: Tensor, weights: Mapping[int, Weight]) -> Tensor:
+    def _mixed_outputs(self, x: Tensor, weights: Mapping[int, Weight], beside: tuple[Any, ...]) -> Tensor:
         """Return the weighted sum of what the depths give."""
         total: Tensor | None = None
         for depth, block in enumerate(self, start=1):
-            x = block(x)
+            x = block(x, *beside)
             if depth in weights:
                 total = x * weights[depth] if total is None else total + x * weights[depth]
         assert total is not None
@@ -65,3 +67,11 @@ class ElasticDepth(Elastic):
         refuse_mixtures(self._mixed)
         blocks = [extracted(block) for block in self]
         return nn.Sequential(*blocks).train(self.training)
+
+
+class ElasticStack(ElasticDepth):
+    """Blocks of which the first `depth` run, and which all receive what is given beside the sequence."""
+
+    def extract(self) -> nn.Module:
+        refuse_mixtures(self._mixed)
+        return Stack(*(extracted(block) for block in self)).train(self.training)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from torch import nn
 
 from search_spaces.architecture import Choice, Setting
-from search_spaces.sizes import Size
+from search_spaces.sizes import JointSize, Size
 
 
 class Elastic(nn.Module):
@@ -39,6 +39,11 @@ class Elastic(nn.Module):
         for size in sizes.values():
             for choice in size.values:
                 yield size.decision, choice, self
+        joint = [value.choices() for value in vars(self).values() if isinstance(value, JointSize)]
+        for decision, choices in {name: choices for one in joint for name, choices in one.items()}.items():
+            if decision not in sizes:
+                for choice in choices:
+                    yield decision, choice, self
 
 
 def elastic_layers(network: nn.Module) -> list[Elastic]:

@@ -9,13 +9,23 @@ from torch import Tensor, nn
 from search_spaces.architecture import Setting
 from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import mixed_weights, refuse_mixtures
-from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
+from search_spaces.sizes import LayerSize, Mixture, largest, mixtures, resolve
+
+
+def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a plain linear layer with copies of weight [O, I] and bias [O]."""
+    outputs, inputs = weight.shape
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias is not None, device=weight.device)
+    linear.weight.copy_(weight)
+    if bias is not None:
+        linear.bias.copy_(bias)
+    return linear
 
 
 class ElasticLinear(Elastic):
     """Linear layer whose input and output features follow an architecture; a mixture of sizes mixes weights."""
 
-    def __init__(self, in_size: AnySize, out_size: AnySize, *, bias: bool = True) -> None:
+    def __init__(self, in_size: LayerSize, out_size: LayerSize, *, bias: bool = True) -> None:
         super().__init__()
         self.in_size, self.out_size = in_size, out_size
         self.active_in, self.active_out = largest(in_size), largest(out_size)
@@ -28,6 +38,15 @@ class ElasticLinear(Elastic):
         """Weight of the largest setting [O, I]; a layer that generates its weights overrides this."""
         return self.weight
 
+    def full_bias(self) -> Tensor | None:
+        """Bias of the largest setting [O]; a layer that generates its weights may override this, too."""
+        return self.bias
+
+    def active_weights(self, inputs: int) -> tuple[Tensor, Tensor | None]:
+        """Return weight [out, inputs] and bias [out] of the active setting, for inputs with this many features."""
+        bias = self.full_bias()
+        return self.full_weight()[: self.active_out, :inputs], None if bias is None else bias[: self.active_out]
+
     def activate(self, setting: Setting) -> None:
         in_size, out_size = resolve(self.in_size, setting), resolve(self.out_size, setting)
         if isinstance(in_size, int) and isinstance(out_size, int):
@@ -39,8 +58,7 @@ class ElasticLinear(Elastic):
             self._mixed = mixtures(inputs=in_size, outputs=out_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.full_weight()[: self.active_out, : x.shape[-1]]
-        bias = None if self.bias is None else self.bias[: self.active_out]
+        weight, bias = self.active_weights(x.shape[-1])
         if self._mixed:
             weight, bias = mixed_weights(self._mixed, weight, bias)
         return F.linear(x, weight, bias)
@@ -48,10 +66,4 @@ class ElasticLinear(Elastic):
     @torch.no_grad()
     def extract(self) -> nn.Module:
         refuse_mixtures(self._mixed)
-        linear = nn.utils.skip_init(
-            nn.Linear, self.active_in, self.active_out, bias=self.bias is not None, device=self.weight.device
-        )
-        linear.weight.copy_(self.full_weight()[: self.active_out, : self.active_in])
-        if self.bias is not None:
-            linear.bias.copy_(self.bias[: self.active_out])
-        return linear.train(self.training)
+        return plain_linear(*self.active_weights(self.active_in)).train(self.training)

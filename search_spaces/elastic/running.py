@@ -10,24 +10,31 @@ from typing import Any
 from torch import nn
 
 from search_spaces.elastic.choice import ElasticChoice
+from search_spaces.elastic.chunked_linear import ElasticChunkedLinear
 from search_spaces.elastic.conv import ElasticConv2d
 from search_spaces.elastic.cropped_conv import CroppedConv2d
-from search_spaces.elastic.depth import ElasticDepth
+from search_spaces.elastic.depth import ElasticDepth, ElasticStack
+from search_spaces.elastic.embedding import ElasticClassToken, ElasticEmbedding, ElasticPositions
+from search_spaces.elastic.heads import ElasticAttend
 from search_spaces.elastic.layer import Elastic
+from search_spaces.elastic.layer_norm import ElasticLayerNorm
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d
 from search_spaces.elastic.resize import ElasticResize
-from search_spaces.sizes import Size
+from search_spaces.sizes import JointSize, Size
 
 _LEAVES: Mapping[type, Callable[[Any], Hashable]] = {
     ElasticConv2d: lambda layer: (layer.active_out, layer.active_kernel),
     CroppedConv2d: lambda layer: (layer.active_out, layer.active_kernel),
-    ElasticLinear: lambda layer: layer.active_out,
+    **dict.fromkeys((ElasticLinear, ElasticChunkedLinear), lambda layer: layer.active_out),
+    ElasticLayerNorm: lambda layer: None,
+    **dict.fromkeys((ElasticEmbedding, ElasticPositions, ElasticClassToken), lambda layer: layer.active_size),
+    ElasticAttend: lambda layer: layer.active_heads,
     ElasticBatchNorm2d: lambda layer: (layer.synchronised, layer.momentum),
     ElasticResize: lambda layer: layer.resize.size,
 }
 """Layers by their very type: one that generates its weights may follow an architecture in ways of its own."""
-_HOLDERS = (ElasticChoice, ElasticDepth)
+_HOLDERS = (ElasticChoice, ElasticDepth, ElasticStack)
 
 
 def is_known(module: nn.Module) -> bool:
@@ -47,8 +54,13 @@ def elastic_parts(module: nn.Module) -> list[Elastic]:
 
 def settings(module: nn.Module) -> int:
     """Return how many settings the sizes of the elastic layers of a module have together."""
-    sizes = [value for part in elastic_parts(module) for value in vars(part).values() if isinstance(value, Size)]
-    return prod({size.decision: len(size.values) for size in sizes}.values())
+    choices: dict[str, int] = {}
+    for size in (value for part in elastic_parts(module) for value in vars(part).values()):
+        if isinstance(size, Size):
+            choices[size.decision] = len(size.values)
+        elif isinstance(size, JointSize):
+            choices |= {decision: len(of) for decision, of in size.choices().items()}
+    return prod(choices.values())
 
 
 def running(layers: Sequence[Elastic]) -> Hashable | None:

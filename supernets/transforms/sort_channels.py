@@ -37,7 +37,7 @@ def sort_channels(supernet: Supernet, trained: Collection[Choice] = ()) -> None:
 
 def _sort(hidden: HiddenChannels, trained: Collection[Choice]) -> None:
     weight = hidden.reader.weight
-    importance = weight.abs().sum((0, 2, 3)).double().cpu().numpy()
+    importance = weight.abs().sum([d for d in range(weight.dim()) if d != 1]).double().cpu().numpy()
     size = hidden.reader.in_size
     widths = (
         sorted({size.values[choice] for choice in trained if choice in size.values}) if isinstance(size, Size) else []

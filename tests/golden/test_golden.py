@@ -83,6 +83,21 @@ SPACES = {
         "own: nine blocks of three paths, each without paths or with 0 to 32 or 64 channels; costs counted by hooks on "
         "the built networks (tests/search_spaces/families/test_hr_multibranch.py)",
     ),
+    "autoformer": (
+        {},
+        1_056_964_608,
+        (10_517_272, 2_541_425_024),
+        (5_366_056, 1_345_368_576),
+        "AutoFormer, arXiv 2107.00651: choices of its released supernet-T; params by the formula that gives the three "
+        "published subnets, 1.3 GMACs of the smallest likewise (tests/search_spaces/families/test_autoformer.py)",
+    ),
+    "small_autoformer": (
+        {},
+        3 * sum(9**depth for depth in (4, 5, 6)),
+        (2_728_138, 192_584_064),
+        (334_378, 25_954_752),
+        "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
+    ),
     "conv_macro": (
         {},
         3**8,

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def counted_costs(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, int]:
@@ -21,3 +22,12 @@ def counted_costs(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int
     for hook in hooks:
         hook.remove()
     return sum(p.numel() for p in network.parameters()), macs
+
+
+def counted_products(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of all products of matrices on one input, as torch itself counts them."""
+    was_training = network.training
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        network.eval()(*inputs)
+    network.train(was_training)
+    return sum(p.numel() for p in network.parameters()), flops.get_total_flops() // 2

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from search_spaces import Space
-from search_spaces.elastic import ElasticBatchNorm2d, KernelTransforms
+from search_spaces.elastic import ElasticBatchNorm2d, ElasticLayerNorm, KernelTransforms
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet
 from supernets.streams import DATA_ORDER, SUBSET
@@ -27,6 +27,9 @@ def scrambled(supernet: Supernet, seed: int = 0) -> Supernet:
             if isinstance(module, ElasticBatchNorm2d):
                 module.running_mean.normal_(0, 0.1, generator=generator)
                 module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.2, generator=generator)
+            if isinstance(module, ElasticLayerNorm):
                 module.weight.uniform_(0.5, 1.5, generator=generator)
                 module.bias.normal_(0, 0.2, generator=generator)
             if isinstance(module, KernelTransforms):
