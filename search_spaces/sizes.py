@@ -105,7 +105,7 @@ def _resolve_joint(size: JointSize, setting: Setting) -> Resolved | None:
     weights: dict[int, Weight] = {}
     for combination in product(*options):
         number = size.values[tuple(choice for choice, _ in combination)]  # type: ignore[misc]
-        weight: Weight = prod(factor for _, factor in combination)  # type: ignore[type-var, misc]
+        weight: Weight = prod(factor for _, factor in combination)
         weights[number] = weights[number] + weight if number in weights else weight
     return Mixture(" and ".join(mixed), weights)
 

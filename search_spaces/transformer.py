@@ -7,6 +7,7 @@ Nothing here knows of architectures, so an extracted subnet made of these is ord
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -289,16 +290,17 @@ class FeedForward(nn.Module):
 
     def hidden_channels(self) -> list[HiddenChannels]:
         """Return the hidden units; permuting them leaves the function unchanged."""
-        carriers = [(self.expand.weight, 0), (self.contract.weight, 1)]
-        if self.expand.bias is not None:
-            carriers.append((self.expand.bias, 0))
-        return [HiddenChannels(self.contract, carriers)]  # type: ignore[list-item]
+        expand, contract = cast(nn.Linear, self.expand), cast(nn.Linear, self.contract)
+        carriers: list[tuple[Tensor, int]] = [(expand.weight, 0), (contract.weight, 1)]
+        if expand.bias is not None:
+            carriers.append((expand.bias, 0))
+        return [HiddenChannels(contract, carriers)]
 
 
 class Stack(nn.Sequential):
     """Blocks in sequence that all receive what is given beside the sequence."""
 
-    def forward(self, x: Tensor, *beside: object) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, *beside: object) -> Tensor:
         for block in self:
             x = block(x, *beside)
         return x

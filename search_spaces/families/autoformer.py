@@ -12,7 +12,7 @@ with other numbers, for images of 16 to 64 pixels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -107,7 +107,9 @@ class AutoFormer:
         size, most = Size("embed", {embed: embed for embed in self.embeds}), max(self.depths)
         layers = []
         for layer in range(1, most + 1):
-            hidden = {(embed, ratio): self.hidden(embed, ratio) for embed in self.embeds for ratio in self.ratios}
+            hidden: dict[tuple[Choice, ...], int] = {
+                (embed, ratio): self.hidden(embed, ratio) for embed in self.embeds for ratio in self.ratios
+            }
             width: dict[Choice, int] = {heads: heads * self.head_width for heads in self.heads}
             rate = self.drop_path * (layer - 1) / max(most - 1, 1)
             ratio = JointSize(("embed", f"layer{layer}.ratio"), hidden)
@@ -189,10 +191,10 @@ class AutoFormer:
         return values
 
 
-def _plain(build: object, *sizes: int) -> nn.Module:
+def _plain(build: Callable[..., nn.Module], *sizes: int) -> nn.Module:
     from search_spaces.plain import plain
 
-    return plain(partial(build, *sizes))  # type: ignore[arg-type]
+    return plain(partial(build, *sizes))
 
 
 def _rise(numbers: Sequence[int]) -> bool:
