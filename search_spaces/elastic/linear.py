@@ -39,7 +39,7 @@ class ElasticLinear(Elastic):
         return self.weight
 
     def full_bias(self) -> Tensor | None:
-        """Bias of the largest setting [O]; a layer that generates its weights may override this, too."""
+        """Return the bias of the largest setting [O]; a layer that generates its weights may override this, too."""
         return self.bias
 
     def active_weights(self, inputs: int) -> tuple[Tensor, Tensor | None]:
