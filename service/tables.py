@@ -178,6 +178,11 @@ TASKS = {
     "classification": Entry(
         "supernets.tasks.classification:Classification", "one label per example, cross entropy, top-1 accuracy"
     ),
+    "translation": Entry(
+        "supernets.tasks.translation:Translation", "a target for each source, judged by BLEU or perplexity"
+    ),
+    "language": Entry("supernets.tasks.language:Language", "text from left to right, judged by perplexity"),
+    "masked_language": Entry("supernets.tasks.language:MaskedLanguage", "text with gaps, judged by perplexity"),
 }
 DATA = {
     "digits": Entry("nas.data.sources.digits:open_digits", "8x8 digits of scikit-learn; nothing to download"),

@@ -74,9 +74,11 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], 
         bf16: Whether CUDA computes in bfloat16 autocast; statistics are float32.
 
     Raises:
-        ValueError: No batch was given.
+        ValueError: No batch was given, and there are batch norms.
     """
     norms: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if not norms:
+        return model.eval()
     statistics = [NormStatistics() for _ in norms]
     momenta = [norm.momentum for norm in norms]
     model.eval()

@@ -60,8 +60,8 @@ def train_supernet(
         "task": task,
         "seed": job.seed,
         "folder": folder,
-        "observer": partial(_told, events, task.metric.unit),
-        "validate": partial(_validation, task, batches),
+        "observer": partial(_told, events, task.quick().metric.unit),
+        "validate": partial(_validation, task.quick(), batches),
         "processes": processes,
     }
     if config.relaxation is not None and config.relaxation.cost == LATENCY:

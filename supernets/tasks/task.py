@@ -97,6 +97,13 @@ class Task(Protocol):
         (losses,) = torch.autograd.grad(total, weights, create_graph=True)
         return losses
 
+    def terms(self, batch: Batch) -> Tensor | int:
+        """Return how many terms the mean of `loss` has: by default the examples.
+
+        Losses of the parts of a batch are put together in this proportion.
+        """
+        return len(batch[0])
+
     def groups(self, batch: Batch) -> Tensor | None:
         """Return the class of each example [B], for scores that compare examples within classes; by default none."""
         return None
@@ -105,6 +112,13 @@ class Task(Protocol):
         """Return the task without what only training adds to its loss, such as label smoothing.
 
         Its loss gives the gradients by which architectures are compared. By default it is the task itself.
+        """
+        return self
+
+    def quick(self) -> Task:
+        """Return the task with a metric that is quick to evaluate, by which a training is followed.
+
+        By default it is the task itself.
         """
         return self
 

@@ -8,8 +8,10 @@ from torch import nn
 
 from service import catalogue
 from supernets import Classification, Task
+from supernets.tasks import Language, MaskedLanguage, Translation
 from tests.plugin.regression import Regression as Progress
 from tests.supernets.regression import FEATURES, Regression
+from tests.supernets.tasks.writers import VOCABULARY, Recurrent, texts
 
 
 def classified():
@@ -22,6 +24,17 @@ def measured():
     return torch.randn(12, FEATURES, generator=generator), torch.randn(12, 1, generator=generator)
 
 
+def written():
+    """Rows of as many tokens each: tasks of tokens take the mean over tokens, which then is that over examples."""
+    target = torch.randint(4, VOCABULARY, (12, 6), generator=torch.Generator().manual_seed(0))
+    target[:, -1] = 2
+    return target.masked_fill(target == 2, 1).roll(1, 1), target
+
+
+def translated():
+    return written()[1].flip(0), *written()
+
+
 EXAMPLES = {
     "classification": (Classification(3), classified(), 3),
     "smoothed classification": (Classification(3, label_smoothing=0.1), classified(), 3),
@@ -32,15 +45,19 @@ EXAMPLES = {
     ),
     "regression": (Regression(), measured(), 1),
     "regression with outcomes": (Progress(), measured(), 1),
+    "language": (Language(label_smoothing=0.1), written(), nn.Embedding(VOCABULARY, VOCABULARY)),
+    "masked_language": (MaskedLanguage(), written(), nn.Embedding(VOCABULARY, VOCABULARY)),
+    "translation": (Translation(texts=texts), translated(), Recurrent()),
+    "translation by perplexity": (Translation(texts=texts, metric="perplexity"), translated(), Recurrent()),
 }
-"""A task, a batch and the outputs of its networks."""
+"""A task, a batch, and a network or the outputs of a linear one."""
 
 
 @pytest.fixture(params=EXAMPLES)
 def case(request):
     task, batch, outputs = EXAMPLES[request.param]
     torch.manual_seed(0)
-    network = nn.Linear(FEATURES, outputs)
+    network = nn.Linear(FEATURES, outputs) if isinstance(outputs, int) else outputs
     return task, batch, network, network(*task.inputs(batch)).detach()
 
 

@@ -46,8 +46,9 @@ class MixtureStep(SupernetStep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isfinite(self.task.metric.low) and isfinite(self.task.metric.high)):
-            name = self.task.metric.name
+        metric = self.task.quick().metric
+        if not (isfinite(metric.low) and isfinite(metric.high)):
+            name = metric.name
             raise FieldError("mixture", f"must be null for a task whose metric, {name}, has no least and largest value")
 
     def order(self, epoch: int) -> Tensor:
@@ -89,7 +90,8 @@ class MixtureStep(SupernetStep):
     @torch.no_grad()
     def _judge(self, batch: Batch) -> None:
         """Let the accuracy of the active architecture in its supernet count."""
-        metric, active = self.task.metric, self.supernet.active
+        task, active = self.task.quick(), self.supernet.active
+        metric = task.metric
         with left_as_it_was(self.supernet):
             self.supernet.eval()
             self.supernet.activate_in(self._member, active)
@@ -97,7 +99,7 @@ class MixtureStep(SupernetStep):
                 if getattr(module, "running_mean", None) is not None:
                     module.train()
             output = self._output(self.supernet, self.task.inputs(batch))
-        value = self.task.evaluate(_Known(output), [batch]).value
+        value = task.evaluate(_Known(output), [batch]).value
         mean = float(self.processes.mean(torch.tensor(value, dtype=torch.float64, device=self.device)))
         part = (mean - metric.low) / (metric.high - metric.low)
         accuracy = part if metric.maximise else 1 - part
