@@ -52,6 +52,7 @@ def retrain(
         epochs=config.epochs,
         lr=config.lr,
         warmup_fraction=config.warmup_fraction,
+        lr_schedule=config.lr_schedule,
     )
     copy.activate(architecture)
     task = task or default_task(config)

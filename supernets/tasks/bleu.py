@@ -41,7 +41,7 @@ def sentence_counts(outputs: Sequence[str], references: Sequence[str]) -> np.nda
 def bleu_of(counts: np.ndarray) -> float:
     """Return the BLEU of sentences from their counts [N, 10]."""
     right, all_, words, wanted = _parts(counts.sum(0))
-    score = _bleu().compute_bleu(right.tolist(), all_.tolist(), int(words), int(wanted), smooth_method="exp")
+    score = _bleu().compute_bleu(right.tolist(), all_.tolist(), words, wanted, smooth_method="exp")
     return float(score.score)
 
 
@@ -53,7 +53,7 @@ def bleu_scores(counts: np.ndarray) -> np.ndarray:
     follow from such scores are those of the delta method.
     """
     whole = counts.sum(0)
-    right, all_, words, wanted = _parts(whole.astype(np.float64))
+    right, all_, words, wanted = _parts(whole)
     with np.errstate(divide="ignore"):
         slope = np.concatenate([np.where(right > 0, 1 / right, 0.0), np.where(all_ > 0, -1 / all_, 0.0)]) / _ORDER
     brevity = [wanted / words**2, -1 / words] if 0 < words < wanted else [0.0, 0.0]
@@ -62,8 +62,9 @@ def bleu_scores(counts: np.ndarray) -> np.ndarray:
     return value + value * len(counts) * (away @ np.concatenate([slope, brevity]))
 
 
-def _parts(whole: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.generic, np.generic]:
-    return whole[:_ORDER], whole[_ORDER : 2 * _ORDER], whole[-2], whole[-1]
+def _parts(whole: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Return the right n-grams, all n-grams, and the words of outputs and references."""
+    return whole[:_ORDER], whole[_ORDER : 2 * _ORDER], int(whole[-2]), int(whole[-1])
 
 
 def _bleu() -> BLEU:

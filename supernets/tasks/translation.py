@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -156,7 +156,7 @@ class Translation(TokenTask):
         numbers.pop(self.metric.name)
         return Breakdown(numbers=numbers, tables=tables)
 
-    def mistakes(self, outcomes: Outcomes, names: Any = (), *, most: int = 12) -> Sequence[Mistake]:
+    def mistakes(self, outcomes: Outcomes, names: Any = (), *, most: int = 12) -> list[Mistake]:
         """Return the examples with the lowest BLEU of a sentence of at least four words, and those of their texts."""
         columns = outcomes.columns
         if "counts" not in columns:

@@ -9,6 +9,7 @@ from search_spaces.limits import check_fields, check_most
 from supernets.training.adapt_config import AdaptConfig
 from supernets.training.mixture_config import MixtureConfig
 from supernets.training.relaxation_config import RelaxationConfig
+from supernets.training.schedule import LR_SCHEDULES, LrSchedule
 from supernets.training.split_config import SplitConfig
 
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
@@ -53,16 +54,23 @@ class TrainConfig:
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.
-        batch_size: Examples of one step, over all processes together.
+        batch_size: Examples of one step, over all processes together; of text it is the mean, as batches have about as
+            many tokens.
+        accumulate: Parts in which a batch is computed, one after the other, for batches that do not fit into memory;
+            the update is that of the whole batch. Batch norms see the parts.
         lr: Peak learning rate. A phase of progressive shrinking uses its published fraction of it.
-        lr_end: Rate at which the cosine ends; a phase of progressive shrinking ends at its fraction of it.
+        lr_schedule: Curve of the rate behind the warm-up: `cosine`, or `inverse_sqrt`, the peak times sqrt(W / step)
+            for a warm-up of W steps, as transformers are trained.
+        lr_end: Rate at which the cosine ends, and below which the inverse square root does not fall; a phase of
+            progressive shrinking ends at its fraction of it.
         optimizer: `sgd` or `adamw`.
-        momentum: Momentum of SGD.
+        momentum: Momentum of SGD, and of AdamW (its first beta).
+        beta2: Decay of the mean square of gradients in AdamW; transformers are trained with 0.98.
         nesterov: Whether the momentum is Nesterov's.
         weight_decay: Weight decay of the weights that `decayed` names.
         decayed: `weights` of convolutions and linear layers, or `all` parameters, those of norms and biases too.
-        warmup_fraction: Part of each phase in which the rate rises linearly, before the cosine.
-        label_smoothing: Label smoothing of the cross entropy, where the task is classification.
+        warmup_fraction: Part of each phase in which the rate rises linearly, before the curve.
+        label_smoothing: Label smoothing of the cross entropy, where the task has classes or tokens.
         clip_norm: Largest norm of the gradient; `null` for no clipping. `auto` is 5, and `null` where the schedule is
             progressive shrinking, which is published without clipping.
         ema_decay: Decay of an exponential moving average of the weights that replaces them at the end of each
@@ -98,10 +106,13 @@ class TrainConfig:
     mixture: MixtureConfig | None = None
     epochs: float = 10.0
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 0.1
+    lr_schedule: LrSchedule = "cosine"
     lr_end: float = 0.0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
+    beta2: float = 0.999
     nesterov: bool = True
     weight_decay: float = 3e-5
     decayed: Literal["weights", "all"] = "weights"
@@ -131,9 +142,12 @@ class TrainConfig:
             ("example_weights", self.examples == "importance" or not self.example_weights, _WEIGHTS_NEED),
             ("epochs", self.epochs > 0, "more than 0"),
             ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two examples)"),
+            ("accumulate", 1 <= self.accumulate <= self.batch_size // 2, f"from 1 to {self.batch_size // 2}"),
             ("lr", self.lr > 0, "more than 0"),
+            ("lr_schedule", self.lr_schedule in LR_SCHEDULES, "cosine or inverse_sqrt"),
             ("lr_end", 0 <= self.lr_end <= self.lr, f"from 0 to lr, {self.lr}"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
+            ("beta2", 0 < self.beta2 < 1, "between 0 and 1"),
             ("decayed", self.decayed in ("weights", "all"), "weights or all"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1"),
@@ -157,9 +171,9 @@ class TrainConfig:
             self._check_alone("mixture", subnets_per_step=None)
             self._check_halves("mixture", self.mixture.share)
 
-    def _check_alone(self, kind: str, **more: str | None) -> None:
+    def _check_alone(self, kind: str, **more: object) -> None:
         """Refuse settings that have no meaning beside a relaxation or a mixture."""
-        plain = {"schedule": "whole", **more, "examples": "uniform", "split": None}
+        plain = {"schedule": "whole", **more, "examples": "uniform", "split": None, "accumulate": 1}
         for name, only in plain.items():
             if (value := getattr(self, name)) != only:
                 shown = "null" if only is None else only

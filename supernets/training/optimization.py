@@ -15,7 +15,7 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": plain},
     ]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), foreach=True)
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, config.beta2), foreach=True)
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, foreach=True)
 

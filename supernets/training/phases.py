@@ -110,6 +110,12 @@ def phases(space: Space, config: TrainConfig, make_sampler: MakeSampler | None =
         from supernets.samplers.by_name import named  # imports the samplers that learn, and torch with them
 
         make_sampler = named(config.sampler, config.sampler_options)
+    made = _phases(space, config, make_sampler)
+    return [replace(phase, lr_schedule=config.lr_schedule) for phase in made]
+
+
+def _phases(space: Space, config: TrainConfig, make_sampler: MakeSampler) -> list[Phase]:
+    """Return the phases, each with a cosine."""
     if config.schedule == "progressive_shrinking":
         if not make_sampler(space, None).draws_from_parts:
             allowed = "one that draws from parts of a space, such as uniform or path_adaptive"

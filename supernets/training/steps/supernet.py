@@ -24,6 +24,7 @@ from supernets.supernet import Supernet
 from supernets.tasks.task import Batch, Task
 from supernets.training.adaptation import Adaptation
 from supernets.training.balanced_examples import BalancedExamples
+from supernets.training.batch_parts import BatchPart, batch_parts
 from supernets.training.capture.capturing import Capturing
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
@@ -187,7 +188,24 @@ class SupernetStep(Step):
     def _backward(self, architectures: list[Architecture], batch: Batch, moment: Moment) -> Tensor:
         """Add up the gradients of the losses of all architectures of a step; return the mean loss."""
         weights = None if self.examples is None else self.examples.weights(moment.epoch, moment.batch)
-        inputs, teacher = self.task.inputs(batch), None
+        losses, errors = torch.zeros((), device=self.device), []
+        for part in batch_parts(batch, weights, self.config.accumulate, self.task):
+            loss, error = self._backward_part(architectures, part, moment)
+            losses += loss
+            errors.append(error)
+        if self.examples is not None:
+            self.examples.record(torch.cat([error for error in errors if error is not None]))
+        return losses
+
+    def _backward_part(
+        self, architectures: list[Architecture], part: BatchPart, moment: Moment
+    ) -> tuple[Tensor, Tensor | None]:
+        """Add up the gradients of all architectures for a part of the batch.
+
+        Returns:
+            Its contribution to the mean loss, and to the errors of the first architecture where these are recorded.
+        """
+        batch, inputs, teacher, errors = part.batch, self.task.inputs(part.batch), None, None
         losses, in_place = torch.zeros((), device=self.device), False
         for position, architecture in enumerate(architectures):
             if self._is_taught and position == 0:
@@ -195,13 +213,13 @@ class SupernetStep(Step):
             self._activate(architecture, moment)
             output = self._output(self.supernet, inputs)
             if self.examples is not None and position == 0:
-                self.examples.record(self.task.output_errors(output, batch))
-            loss = self._loss(output, batch, teacher, weights, in_place=in_place)
+                errors = part.of_whole(self.task.output_errors(output, batch))
+            loss = part.scaled(self._loss(output, batch, teacher, part.weights, in_place=in_place))
             (loss / len(architectures) if self.phase.average_losses else loss).backward()
             losses += loss.detach() / len(architectures)
             if self.phase.distillation in ("in_place", "teacher_in_place") and position == 0:
                 teacher, in_place = output.detach(), True
-        return losses
+        return losses, errors
 
     def _activate(self, architecture: Architecture, moment: Moment) -> None:
         """Let the supernet run an architecture in this step."""
