@@ -32,7 +32,7 @@ from service.export.card_file import CARD, EXAMPLE, plain, read_card
 from service.job.building import build_space, build_task, space_options
 from service.job.folder import write_json, write_whole
 from service.job.job import Job
-from service.job.kept_data import JobData, job_data
+from service.job.kept_data import JobData, job_data, plain_name
 from service.job.observer import Observer
 from service.job.preparation import front_members
 from supernets.tasks import Task
@@ -229,6 +229,8 @@ def _export_member(source: _Source, member: dict[str, Any], observer: Observer, 
         deployable = source.deployable(member)
         try:
             write_whole(place / EXAMPLE, _example(deployable))
+            for name, text in source.data.files.items():
+                write_whole(place / plain_name(name), text)
         except ValueError as error:  # the network itself is faulty, and so would be every file of it
             failed = dict.fromkeys(missing, _reason(error))
             return Exported(key=member["key"], place=place, card=card, there=there, failed=failed)

@@ -45,6 +45,11 @@ def _curve(events: Sequence[Mapping[str, Any]], event: str, name: str) -> Curve:
     return curve[:: max(1, len(curve) // _MOST_POINTS)]
 
 
+def _followed_by(events: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Return the metric that a training was followed by: that of the task unless the events name another one."""
+    return next((str(one["metric"]) for one in events if one["event"] == "validate" and "metric" in one), metric)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Line:
     """One curve of the figure; `job` is empty where there is one job only."""
@@ -80,6 +85,7 @@ def training_png(title: str, events: Sequence[Mapping[str, Any]], metric: str) -
     curves = curves_of(events)
     if not curves:
         return None
+    metric = _followed_by(events, metric)
 
     def draw(panels: Sequence[Any]) -> None:
         for axes, (panel, named) in zip(panels, curves.items()):
@@ -101,7 +107,9 @@ def curves_html(folders: Mapping[str, Path], metric: str) -> str:
         folders: Name of each job -> its folder.
         metric: Metric that networks are judged by, with its unit.
     """
-    found = {name: curves_of(read_events(folder / "progress.jsonl")[0]) for name, folder in folders.items()}
+    events = {name: read_events(folder / "progress.jsonl")[0] for name, folder in folders.items()}
+    metric = next((_followed_by(told, metric) for told in events.values()), metric)
+    found = {name: curves_of(told) for name, told in events.items()}
     panels = [panel for panel in ("loss", "validation", "learning rate") if any(panel in one for one in found.values())]
     if not panels:
         return ""

@@ -41,6 +41,12 @@ what to expect in use, as far as the images there are alike."""
 _BALANCED = """<b>Balanced accuracy</b> is the mean, over the classes, of the share of their images that was
 recognised: each class counts the same, however many images it has.</li><li>The <b>validation</b> value is that of the
 images by which the search chose; the <b>test</b> value was read once, at the end."""
+_BLEU = """<b>BLEU</b>, from 0 to 100, says how many words and short groups of words of the translations stand in the
+references too (sacrebleu on plain text).</li><li>The <b>validation</b> value is that of the sentences by which the
+search chose; the <b>test</b> value was read once, at the end."""
+_PERPLEXITY = """<b>Perplexity</b> says between how many tokens the network hesitates at each place, on average; 1 is
+perfect. It depends on the vocabulary: compare it within one job.</li><li>The <b>validation</b> value is that of the
+text by which the search chose; the <b>test</b> value was read once, at the end."""
 _LATENCY = """<b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
 of a front in turns on the same machine, many times; the median is shown, with its 95 % interval."""
 _FORMS = {
@@ -59,6 +65,8 @@ _FORMS = {
         best="best balanced",
         meaning=_BALANCED,
     ),
+    "bleu": Form(noun="BLEU", digits=".2f", table_digits=".2f", error_digits=".1f", meaning=_BLEU),
+    "perplexity": Form(noun="perplexity", error_digits=".3g", meaning=_PERPLEXITY),
     "latency_ms": Form(noun="latency", digits=".3f", table_digits=".3f", meaning=_LATENCY),
     "macs": Form(noun="MACs", table_digits=".2f", is_count=True, meaning="multiplications in one pass"),
     "params": Form(noun="parameters", table_digits=".1f", is_count=True),

@@ -22,7 +22,7 @@ _TITLES = {
     "predict": "predicting latency",
 }
 """Of what is no stage of a job."""
-_ABOUT_VALIDATION = ("event", "time", "step", "unit", "part", "leaf", "leaves")
+_ABOUT_VALIDATION = ("event", "time", "step", "unit", "metric", "part", "leaf", "leaves")
 """What an event of a validation has beside the values of architectures by name."""
 
 
@@ -171,7 +171,8 @@ def _line(kind: str, event: Event) -> str:
     if kind == "validate":
         unit = event.get("unit", "")
         scores = [f"{name} {_quality(event[name], unit)}" for name in event if name not in _ABOUT_VALIDATION]
-        return f"validation at step {event.get('step', '?')}: {', '.join(scores)}"
+        by = f"{event['metric']} " if "metric" in event else ""
+        return f"validation at step {event.get('step', '?')}: {by}{', '.join(scores)}"
     if kind == "rollback":
         scale = f", learning rate x {event['lr_scale']:g}" if "lr_scale" in event else ""
         return f"rolled back at step {event.get('step', '?')}: {event.get('reason', 'diverged')}{scale}"

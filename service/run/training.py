@@ -60,7 +60,7 @@ def train_supernet(
         "task": task,
         "seed": job.seed,
         "folder": folder,
-        "observer": partial(_told, events, task.quick().metric.unit),
+        "observer": partial(_told, events, task),
         "validate": partial(_validation, task.quick(), batches),
         "processes": processes,
     }
@@ -116,9 +116,14 @@ def _check_budget(job: Job, supernet: Supernet, steps: int) -> None:
         raise InvalidJob([str(error)]) from error
 
 
-def _told(events: Observer, unit: str, event: dict[str, Any]) -> None:
-    """Pass an event on; values of a validation get their unit."""
-    events({**event, "unit": unit} if event["event"] in ("validate", "order") else event)
+def _told(events: Observer, task: Task, event: dict[str, Any]) -> None:
+    """Pass an event on; values of a validation get their unit, and the name of a metric that is not the task's own."""
+    if event["event"] not in ("validate", "order"):
+        events(event)
+        return
+    metric = task.quick().metric
+    other = {} if metric == task.metric else {"metric": metric.name}
+    events({**event, "unit": metric.unit, **other})
 
 
 def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:

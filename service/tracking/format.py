@@ -103,7 +103,10 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
     curves = _curves_of(task)
     for record in records:
         time_ms, step = int(record["time"] * 1000), finite(record.get("step"))
-        for name, curve in curves.get(record["event"], {}).items():
+        named = curves.get(record["event"], {})
+        if record["event"] == "validate" and "metric" in record:
+            named = {name: f"validation/{name}_{record['metric']}" for name in _VALIDATED}
+        for name, curve in named.items():
             if name in record and step is not None:
                 yield curve, record[name], int(step), time_ms
         if record["event"] == "system" and step is not None:

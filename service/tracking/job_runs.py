@@ -17,6 +17,7 @@ from service.job.front_file import (
     task_of,
     task_of_job,
 )
+from service.job.outcomes_file import read_breakdown
 from service.report.figures import COLOURS
 from service.report.member_page import member_files
 from service.tracking.connection import add_missing, add_points, delete_doubles, tagged_runs
@@ -27,6 +28,7 @@ from service.tracking.format import (
     LEARNED,
     SYSTEM,
     VIEW_KEY,
+    allowed_name,
     created_ms,
     dataset_of,
     decisions_of,
@@ -213,11 +215,26 @@ class JobMirror:
                     self._upload(run.info.run_id, member["weights"], None)
                 for name, content in member_files(self.folder, front, member):
                     self.client.log_text(run.info.run_id, content, name)
+                self._log_tables(run.info.run_id, key)
                 self._set_status(run, "FINISHED")
             logged[key] = run.info.run_id
         if members:
             self._share_view(front)
         return logged
+
+    def _log_tables(self, run_id: str, key: str) -> None:
+        """Log what a task tells of a member as tables, such as sample translations; a damaged file tells nothing."""
+        try:
+            tables = read_breakdown(self.folder, key).tables
+        except ValueError:
+            return
+        names = {title: f"{allowed_name(title)}.json" for title in tables}
+        for title, table in tables.items():
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            self.client.log_dict(run_id, table_of(rows), names[title])
+        if names:
+            listed = json.dumps([{"path": name, "type": "table"} for name in names.values()])
+            self.client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
 
     def _create_member(self, summary: Any, key: str) -> Any:
         tags = {"nas.job": self.job["id"], "nas.kind": "member", "nas.search": summary.info.run_id, "nas.key": key}
