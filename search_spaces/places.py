@@ -37,12 +37,14 @@ class Block:
         build: Makes it as a plain module with fresh weights, on the default device.
         count: Gives its exact costs of one input by name, such as `params` and `macs`. Without it they are counted in
             the module that `build` makes, which takes milliseconds for each distinct block.
+        inputs: What it is called with, where this is not one tensor of numbers of that shape.
     """
 
     name: str
     input_shape: tuple[int, ...]
     build: Callable[[], nn.Module]
     count: Callable[[], Mapping[str, int]] | None = None
+    inputs: tuple[Input, ...] = ()
 
     @property
     def key(self) -> str:
@@ -51,7 +53,7 @@ class Block:
 
     def example(self, batch: int = 1) -> tuple[Tensor, ...]:
         """Return what the block is called with: [batch, ...] on the CPU, always the same."""
-        return example_of([Input(self.input_shape)], {}, batch)
+        return example_of(self.inputs or [Input(self.input_shape)], {}, batch)
 
     @property
     def costs(self) -> Mapping[str, int]:

@@ -278,6 +278,26 @@ class CrossAttention(nn.Module):
         return self.read(x, self.key(memory), self.value(memory), mask)
 
 
+class Span(nn.Module):
+    """How many of the last layers of an encoder are read, whose outputs stand one behind the other.
+
+    Args:
+        number: Layers that are read.
+        most: Layers that there are.
+    """
+
+    def __init__(self, number: int, most: int) -> None:
+        super().__init__()
+        self.number, self.most = number, most
+
+    def parts(self, length: int) -> list[tuple[slice, Tensor | float | None]]:
+        """Return the places that are read of so many, and the weight of what is read there; None for one alone."""
+        return [(slice(length // self.most * self.number), None)]
+
+    def extra_repr(self) -> str:
+        return f"{self.number} of {self.most}"
+
+
 class FeedForward(nn.Module):
     """Two linear layers with an activation between them, [..., D] -> [..., D]."""
 

@@ -40,6 +40,8 @@ SPACES = {
     "small_autoformer": Entry(
         "search_spaces.families.autoformer:small_autoformer", "AutoFormer for images of 16 to 64 pixels"
     ),
+    "hat": Entry("search_spaces.families.hat:hat", "HAT: transformers for translation, 4.2e14 architectures"),
+    "small_hat": Entry("search_spaces.families.hat:small_hat", "HAT for one processor; its sizes are options"),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",

@@ -18,6 +18,7 @@ _FUSED = {
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
     *("_batch_norm_no_update", "relu", "relu_", "hardtanh", "hardtanh_", "hardswish", "hardswish_", "hardsigmoid"),
     *("hardsigmoid_", "sigmoid", "silu", "silu_", "gelu", "dropout", "detach", "alias", "empty", "clone"),
+    *("native_layer_norm", "_softmax", "_safe_softmax", "_unsafe_view", "scalar_tensor"),
 }
 
 
@@ -45,7 +46,7 @@ class BlockWork:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of convolutions and linear layers."""
+        """Multiply-accumulates of convolutions, linear layers and attention."""
         return sum(layer.macs for layer in self.layers)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,10 +61,10 @@ def block_work(block: Block) -> BlockWork:
     """Return what a block does for one input; nothing is computed for it."""
     with torch.device("meta"):
         module = block.build().eval()
-        x = torch.empty(1, *block.input_shape)
+        inputs = [one.to("meta") for one in block.example()]
     weights = {id(parameter) for parameter in module.parameters()}
     with torch.no_grad(), _Recorder(weights) as recorder:
-        module(x)
+        module(*inputs)
     return BlockWork(sum(parameter.numel() for parameter in module.parameters()), tuple(recorder.layers))
 
 
@@ -101,4 +102,9 @@ def _macs(name: str, args: Any, out: Tensor) -> int:
         return out.numel() * weight.numel() // weight.shape[0]
     if name in ("addmm", "mm"):
         return out.numel() * args[1 if name == "addmm" else 0].shape[-1]
+    if name == "bmm":
+        return out.numel() * args[0].shape[-1]
+    if name.startswith("_scaled_dot_product"):
+        query, key, value = args[:3]
+        return query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
     return 0

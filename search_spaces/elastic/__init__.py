@@ -17,6 +17,7 @@ from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.masked import Masked, MaskedConv2d, MaskedLinear, masked_layers
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
+from search_spaces.elastic.span import ElasticSpan
 from search_spaces.sizes import AnySize, JointSize, LayerSize, Size, largest, resolve
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ElasticLinear",
     "ElasticPositions",
     "ElasticResize",
+    "ElasticSpan",
     "ElasticStack",
     "JointSize",
     "KernelTransforms",

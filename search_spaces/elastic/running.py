@@ -21,6 +21,7 @@ from search_spaces.elastic.layer_norm import ElasticLayerNorm
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d
 from search_spaces.elastic.resize import ElasticResize
+from search_spaces.elastic.span import ElasticSpan
 from search_spaces.sizes import JointSize, Size
 
 _LEAVES: Mapping[type, Callable[[Any], Hashable]] = {
@@ -30,6 +31,7 @@ _LEAVES: Mapping[type, Callable[[Any], Hashable]] = {
     ElasticLayerNorm: lambda layer: None,
     **dict.fromkeys((ElasticEmbedding, ElasticPositions, ElasticClassToken), lambda layer: layer.active_size),
     ElasticAttend: lambda layer: layer.active_heads,
+    ElasticSpan: lambda layer: layer.active_span,
     ElasticBatchNorm2d: lambda layer: (layer.synchronised, layer.momentum),
     ElasticResize: lambda layer: layer.resize.size,
 }

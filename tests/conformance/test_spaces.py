@@ -31,10 +31,14 @@ OPTIONS = {
     "timm": {"model": "test_resnet", "classes": 10, "resolutions": (16, 32)},
     "autoformer": {"image_size": 32, "classes": 10},
     "small_autoformer": {"image_size": 16},
+    "hat": {"source_vocabulary": 10, "target_vocabulary": 10, "length": 4, "longest": 8},
+    "small_hat": {"source_vocabulary": 10, "target_vocabulary": 10, "length": 5, "longest": 8},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
 CLASSES = {"proxyless": 1000, "vectors": 1}
-TRANSFORMERS = ["autoformer", "small_autoformer"]
+LENGTHS = {"hat": 4, "small_hat": 5}
+"""Spaces whose networks give scores of tokens at every place."""
+TRANSFORMERS = ["autoformer", "small_autoformer", *LENGTHS]
 """Spaces whose networks have sequences instead of feature maps, and products beside those of layers."""
 WITHOUT_RELUS = {"autoformer", "small_autoformer"}
 IN_PLACE = {"ofa_mobilenet_v3", "small_mobilenet_v3", "timm"}
@@ -64,7 +68,8 @@ def counted(space: Space, network: torch.nn.Module) -> tuple[int, int]:
 
 
 def output_shape(space: Space, batch: int) -> tuple[int, ...]:
-    return (batch, CLASSES.get(space.name, 10))
+    places = [LENGTHS[space.name]] if space.name in LENGTHS else []
+    return (batch, *places, CLASSES.get(space.name, 10))
 
 
 def made(name: str) -> Space:

@@ -98,6 +98,21 @@ SPACES = {
         (334_378, 25_954_752),
         "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
     ),
+    "hat": (
+        {},
+        417_846_678_672_384,
+        (112_844_032, 3_016_089_600),
+        (49_325_568, 982_548_480),
+        "HAT, arXiv 2005.14187: choices of its released space0; params by the formula that gives those of the released "
+        "networks (tests/search_spaces/families/test_hat.py); vectors of 2 x 32,768 tokens included",
+    ),
+    "small_hat": (
+        {},
+        3 * 6**3 * 3 * sum(36**depth for depth in (1, 2, 3)),
+        (8_344_384, 110_526_464),
+        (2_858_176, 29_327_360),
+        "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
+    ),
     "conv_macro": (
         {},
         3**8,

@@ -1,0 +1,338 @@
+"""HAT: transformers for translation with elastic width, feed-forward, heads, decoder depth and encoder layers read.
+
+Paper: Wang et al., HAT, arXiv 2005.14187, section 3.1; choices as in the released `space0` (WMT) and `space1` (IWSLT).
+Differs: the distinct architectures of `space0` are 417,846,678,672,384; choices of decoder layers that do not run are
+not counted, as they are in the 2.4e15 raw genes. Source and target have vectors of tokens of their own, and the output
+layer has those of the target; some released networks share all. Sinusoids of one rate stand side by side, so that
+narrow networks have sine and cosine of each. `small_hat` is the same network with other numbers, for one processor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from search_spaces import costs
+from search_spaces.architecture import Choice, Decision
+from search_spaces.errors import FieldError
+from search_spaces.families.hat_genes import GENE, RELEASED, parse_gene, parse_released, scaled_features
+from search_spaces.inputs import Input
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most
+from search_spaces.places import Block, Place
+from search_spaces.sizes import Size
+from search_spaces.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.networks.hat_network import CrossSizes, LayerSizes
+
+SPANS: Mapping[Choice, int] = {-1: 1, 1: 2, 2: 3}
+"""Published name of a choice -> encoder layers that are read."""
+Variant = Literal["space0", "space1"]
+VARIANTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "space0": ((1024, 2048, 3072), (4, 8)),
+    "space1": ((512, 1024, 2048), (2, 4)),
+}
+"""Choices of hidden units and of heads."""
+_MOST = {
+    **dict.fromkeys(("embeds", "hidden", "width"), MOST_CHANNELS),
+    **dict.fromkeys(("encoder_layers", "depths"), MOST_LAYERS),
+    **dict.fromkeys(("source_vocabulary", "target_vocabulary"), 10**6),
+    **dict.fromkeys(("length", "longest"), 2**16),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hat:
+    """The numbers of one HAT family."""
+
+    embeds: tuple[int, ...]
+    hidden: tuple[int, ...]
+    heads: tuple[int, ...]
+    width: int
+    encoder_layers: int
+    depths: tuple[int, ...]
+    source_vocabulary: int
+    target_vocabulary: int
+    length: int
+    longest: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        check_most(self, _MOST)
+        rising = ((name, _rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "hidden"))
+        least = (("encoder_layers", 1), ("source_vocabulary", 2), ("target_vocabulary", 2), ("length", 1))
+        limits = [
+            *rising,
+            ("depths", _rise(self.depths), "numbers from 1 that rise"),
+            ("heads", _rise(self.heads) and not any(self.width % n for n in self.heads), f"parts of {self.width}"),
+            *((name, getattr(self, name) >= most, f"at least {most}") for name, most in least),
+            ("longest", self.longest >= self.length, f"at least length = {self.length}"),
+            ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
+        ]
+        check_fields(self, limits)
+
+    @property
+    def spans(self) -> dict[Choice, int]:
+        """Choices of encoder layers that a decoder layer reads."""
+        return {name: span for name, span in SPANS.items() if span <= self.encoder_layers}
+
+    @property
+    def most_spans(self) -> int:
+        """Encoder layers that can be read."""
+        return max(self.spans.values())
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Return those of the encoder, then those of the decoder."""
+        decisions = [Decision("encoder.embed", self.embeds)]
+        for layer in range(1, self.encoder_layers + 1):
+            decisions.append(Decision(f"encoder.layer{layer}.hidden", self.hidden))
+            decisions.append(Decision(f"encoder.layer{layer}.heads", self.heads))
+        decisions += [Decision("decoder.embed", self.embeds), Decision("decoder.depth", self.depths)]
+        for layer in range(1, max(self.depths) + 1):
+            deep = tuple(depth for depth in self.depths if depth >= layer)
+            parent, when = ("decoder.depth", deep) if len(deep) < len(self.depths) else (None, ())
+            choices = {
+                "hidden": self.hidden,
+                "heads": self.heads,
+                "cross_heads": self.heads,
+                "reads": tuple(self.spans),
+            }
+            decisions += [Decision(f"decoder.layer{layer}.{n}", of, parent, when) for n, of in choices.items()]
+        return tuple(decisions)
+
+    # ---- the network ----------------------------------------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """Return the network of the largest architecture, with elastic leaves and fresh weights."""
+        from search_spaces.elastic import ElasticStack
+        from search_spaces.networks.hat_network import HatNetwork
+
+        encoder, decoder = (_size(f"{side}.embed", self.embeds) for side in ("encoder", "decoder"))
+        return HatNetwork(
+            self._tokens(self.source_vocabulary, encoder),
+            self._tokens(self.target_vocabulary, decoder),
+            [self._encoder_layer(self._sizes(f"encoder.layer{i + 1}", encoder)) for i in range(self.encoder_layers)],
+            ElasticStack(
+                [self._decoder_layer(*self._decoder_sizes(i + 1, decoder, encoder)) for i in range(max(self.depths))],
+                _size("decoder.depth", self.depths),
+            ),
+            self.most_spans,
+        )
+
+    def _sizes(self, name: str, size: Size) -> LayerSizes:
+        from search_spaces.networks.hat_network import LayerSizes
+
+        return LayerSizes(size, _size(f"{name}.hidden", self.hidden), _size(f"{name}.heads", self.heads), self.width)
+
+    def _decoder_sizes(self, layer: int, size: Size, encoder: Size) -> tuple[LayerSizes, CrossSizes]:
+        from search_spaces.networks.hat_network import CrossSizes
+
+        name = f"decoder.layer{layer}"
+        heads, spans = _size(f"{name}.cross_heads", self.heads), Size(f"{name}.reads", self.spans)
+        return self._sizes(name, size), CrossSizes(encoder, heads, spans, self.most_spans)
+
+    def _tokens(self, tokens: int, size: int | Size) -> Any:
+        from search_spaces.networks.hat_network import token_input
+
+        return token_input(tokens, size, self.longest, scaled=True, learned=False, dropout=self.dropout)
+
+    def _encoder_layer(self, sizes: LayerSizes) -> nn.Module:
+        from search_spaces.networks.hat_network import encoder_layer
+
+        return encoder_layer(sizes, dropout=self.dropout)
+
+    def _decoder_layer(self, sizes: LayerSizes, cross: CrossSizes) -> nn.Module:
+        from search_spaces.networks.hat_network import decoder_layer
+
+        return decoder_layer(sizes, cross, dropout=self.dropout)
+
+    # ---- blocks ---------------------------------------------------------------------------------------------------
+
+    def places(self) -> list[Place]:
+        """Return the places of inputs, layers and output."""
+        places = [Place(("encoder.embed",), partial(self._tokens_block, "source", self.source_vocabulary))]
+        for layer in range(1, self.encoder_layers + 1):
+            names = (f"encoder.layer{layer}.hidden", f"encoder.layer{layer}.heads")
+            places.append(Place(("encoder.embed", *names), self._encoder_block))
+        places.append(Place(("decoder.embed",), partial(self._tokens_block, "target", self.target_vocabulary)))
+        for layer in range(1, max(self.depths) + 1):
+            own = [f"decoder.layer{layer}.{name}" for name in ("hidden", "heads", "cross_heads", "reads")]
+            names = ("encoder.embed", "decoder.embed", "decoder.depth", *own)
+            places.append(Place(names, partial(self._decoder_block, layer)))
+        return [*places, Place(("decoder.embed",), self._output_block)]
+
+    def _tokens_block(self, side: str, tokens: int, size: int) -> Block:
+        def build() -> nn.Module:
+            from search_spaces.plain import plain
+
+            return plain(lambda: self._tokens(tokens, size))
+
+        inputs, count = (Input((self.length,), "int64", values=tokens),), partial(Counter, params=tokens * size)
+        return Block(f"{side} {tokens}-{size}", (self.length,), build, count, inputs)
+
+    def _output_block(self, size: int) -> Block:
+        tokens = self.target_vocabulary
+
+        def build() -> nn.Module:
+            from search_spaces.elastic import ElasticLinear
+            from search_spaces.plain import plain
+
+            return plain(lambda: ElasticLinear(size, tokens, bias=False))
+
+        count = partial(Counter, macs=tokens * size * self.length)  # its weights are those of the target
+        return Block(f"output {size}-{tokens}", (self.length, size), build, count)
+
+    def _encoder_block(self, size: int, hidden: int, heads: int) -> Block:
+        def build() -> nn.Module:
+            from search_spaces.networks.hat_network import LayerSizes
+            from search_spaces.plain import plain
+
+            return plain(lambda: self._encoder_layer(LayerSizes(size, hidden, heads, self.width)))
+
+        name = f"encoder layer {size} ffn {hidden} heads {heads}"
+        return Block(name, (self.length, size), build, partial(self._count_encoder, size, hidden))
+
+    def _count_encoder(self, size: int, hidden: int) -> Counter[str]:
+        linear = costs.linear(size, 3 * self.width) + costs.linear(self.width, size)
+        linear += costs.linear(size, hidden) + costs.linear(hidden, size)
+        attention = costs.attention(self.length, self.length, self.width)
+        return costs.on_sequence(linear, self.length) + attention + Counter(params=4 * size)
+
+    def _decoder_block(self, layer: int, *values: Any) -> Block | None:
+        """Return what stands in a layer of the decoder, by the decisions of its place."""
+        encoder, size, depth, hidden, heads, cross, reads = values
+        if layer > depth:
+            return None
+        span = self.spans[reads]
+        keys = span * self.length
+        inputs = (Input((self.length, size)), Input((keys, encoder)), Input((1, 1, keys), "bool"))
+
+        def build() -> nn.Module:
+            from search_spaces.networks.hat_network import CrossSizes, LayerSizes
+            from search_spaces.plain import plain
+
+            sizes = LayerSizes(size, hidden, heads, self.width)
+            return plain(lambda: self._decoder_layer(sizes, CrossSizes(encoder, cross, 1, 1)))
+
+        name = f"decoder layer {size} ffn {hidden} heads {heads} reads {span}x{encoder} heads {cross}"
+        count = partial(self._count_decoder, encoder, size, hidden, span)
+        return Block(name, (self.length, size), build, count, inputs)
+
+    def _count_decoder(self, encoder: int, size: int, hidden: int, span: int) -> Counter[str]:
+        keys = span * self.length
+        cross = costs.linear(size, self.width) + costs.linear(self.width, size)
+        read = costs.linear(encoder, 2 * self.width)
+        total = self._count_encoder(size, hidden) + costs.on_sequence(cross, self.length)
+        total += costs.on_sequence(read, keys) + costs.attention(self.length, keys, self.width)
+        return total + Counter(params=2 * size)
+
+
+def _size(decision: str, numbers: Sequence[int]) -> Size:
+    return Size(decision, {number: number for number in numbers})
+
+
+def _rise(numbers: Sequence[int]) -> bool:
+    return bool(numbers) and min(numbers) >= 1 and list(numbers) == sorted(set(numbers))
+
+
+def _space(name: str, config: Hat) -> Space:
+    tokens = (config.source_vocabulary, config.target_vocabulary)
+    return Space(
+        name=name,
+        decisions=config.decisions(),
+        inputs=tuple(Input((config.length,), "int64", values=number) for number in tokens),
+        build=config.build,
+        places=config.places,
+        formats={RELEASED: parse_released, (GENE,): parse_gene},
+        traits=partial(scaled_features, config.decisions()),
+    )
+
+
+def hat(
+    *,
+    variant: Variant = "space0",
+    source_vocabulary: int = 32_768,
+    target_vocabulary: int = 32_768,
+    length: int = 30,
+    longest: int = 1024,
+    dropout: float = 0.3,
+) -> Space:
+    """Return one of the published spaces: an encoder of 6 layers and a decoder of 1 to 6.
+
+    Rows of tables name an architecture by the keys of the released files, by a `gene` of 40 numbers, or as JSON.
+
+    Args:
+        variant: `space0` for the WMT tasks or `space1` for IWSLT, which is smaller.
+        source_vocabulary: Number of tokens of the language that is read.
+        target_vocabulary: Number of tokens of the language that is written.
+        length: Tokens of the sentences, on both sides, for which costs are counted and latency is measured.
+        longest: Largest number of tokens of a sentence.
+        dropout: Dropout behind every part of a layer.
+    """
+    if variant not in VARIANTS:
+        raise FieldError("variant", f"must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    hidden, heads = VARIANTS[variant]
+    config = Hat(
+        embeds=(512, 640),
+        hidden=hidden,
+        heads=heads,
+        width=512,
+        encoder_layers=6,
+        depths=(1, 2, 3, 4, 5, 6),
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        length=length,
+        longest=longest,
+        dropout=dropout,
+    )
+    return _space("hat", config)
+
+
+def small_hat(
+    *,
+    source_vocabulary: int = 8192,
+    target_vocabulary: int = 8192,
+    length: int = 16,
+    longest: int = 256,
+    embeds: Sequence[int] = (128, 192, 256),
+    hidden: Sequence[int] = (256, 512, 768),
+    heads: Sequence[int] = (2, 4),
+    width: int = 192,
+    encoder_layers: int = 3,
+    depths: Sequence[int] = (1, 2, 3),
+    dropout: float = 0.2,
+) -> Space:
+    """Return HAT for one processor: the published network with other numbers.
+
+    Args:
+        source_vocabulary: Number of tokens of the language that is read.
+        target_vocabulary: Number of tokens of the language that is written.
+        length: Tokens of the sentences, on both sides, for which costs are counted and latency is measured.
+        longest: Largest number of tokens of a sentence.
+        embeds: Choices of the features of encoder and decoder.
+        hidden: Choices of the hidden units of each layer.
+        heads: Choices of the number of heads of each attention.
+        width: Features of all heads of an attention together.
+        encoder_layers: Layers of the encoder.
+        depths: Choices of the layers of the decoder.
+        dropout: Dropout behind every part of a layer.
+    """
+    config = Hat(
+        embeds=tuple(sorted(embeds)),
+        hidden=tuple(sorted(hidden)),
+        heads=tuple(sorted(heads)),
+        width=width,
+        encoder_layers=encoder_layers,
+        depths=tuple(sorted(depths)),
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        length=length,
+        longest=longest,
+        dropout=dropout,
+    )
+    return _space("small_hat", config)
