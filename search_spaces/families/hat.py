@@ -157,13 +157,13 @@ class Hat:
         """Return the places of inputs, layers and output."""
         places = [Place(("encoder.embed",), partial(self._tokens_block, "source", self.source_vocabulary))]
         for layer in range(1, self.encoder_layers + 1):
-            names = (f"encoder.layer{layer}.hidden", f"encoder.layer{layer}.heads")
-            places.append(Place(("encoder.embed", *names), self._encoder_block))
+            names = ("encoder.embed", f"encoder.layer{layer}.hidden", f"encoder.layer{layer}.heads")
+            places.append(Place(names, self._encoder_block))
         places.append(Place(("decoder.embed",), partial(self._tokens_block, "target", self.target_vocabulary)))
         for layer in range(1, max(self.depths) + 1):
             own = [f"decoder.layer{layer}.{name}" for name in ("hidden", "heads", "cross_heads", "reads")]
-            names = ("encoder.embed", "decoder.embed", "decoder.depth", *own)
-            places.append(Place(names, partial(self._decoder_block, layer)))
+            followed = ("encoder.embed", "decoder.embed", "decoder.depth", *own)
+            places.append(Place(followed, partial(self._decoder_block, layer)))
         return [*places, Place(("decoder.embed",), self._output_block)]
 
     def _tokens_block(self, side: str, tokens: int, size: int) -> Block:
@@ -172,7 +172,10 @@ class Hat:
 
             return plain(lambda: self._tokens(tokens, size))
 
-        inputs, count = (Input((self.length,), "int64", values=tokens),), partial(Counter, params=tokens * size)
+        def count() -> Counter[str]:
+            return Counter(params=tokens * size)
+
+        inputs = (Input((self.length,), "int64", values=tokens),)
         return Block(f"{side} {tokens}-{size}", (self.length,), build, count, inputs)
 
     def _output_block(self, size: int) -> Block:
@@ -184,7 +187,9 @@ class Hat:
 
             return plain(lambda: ElasticLinear(size, tokens, bias=False))
 
-        count = partial(Counter, macs=tokens * size * self.length)  # its weights are those of the target
+        def count() -> Counter[str]:
+            return Counter(macs=tokens * size * self.length)  # its weights are those of the target
+
         return Block(f"output {size}-{tokens}", (self.length, size), build, count)
 
     def _encoder_block(self, size: int, hidden: int, heads: int) -> Block:
