@@ -326,7 +326,7 @@ def main() -> None:
         "--epochs", type=float, default=8, help="passes of the supernet, half of them by the whole model"
     )
     parser.add_argument("--fine-tune", type=float, default=2, help="passes of what was found")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--output", type=Path, default=Path("runs/pretrained"))
     arguments = parser.parse_args()

@@ -181,6 +181,8 @@ def _line(kind: str, event: Event) -> str:
     if kind == "split":
         groups = " | ".join(", ".join(map(str, group)) for group in event["groups"])
         return f"split at step {event['step']}: {event['decision']} into {groups} (cut {event['cut']:.3g})"
+    if kind == "statistics":
+        return f"{event['norms']} batch norms follow {event['examples']} training examples; the function stays the same"
     if kind == "order":
         return _order_line(event)
     if kind == "sampler":

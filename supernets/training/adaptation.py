@@ -1,4 +1,4 @@
-"""The order of units once the largest network is adapted to the examples of a user.
+"""What stands around the adaptation of the largest network to the examples of a user: statistics before, order after.
 
 Smaller networks keep the first units of each group, so the important ones come first. Which measure of importance is
 best depends on network and examples: `auto` brings the units into each order on trial, and compares the mean loss of
@@ -25,6 +25,7 @@ from supernets.training.adapt_config import ORDERS
 from supernets.training.config import TrainConfig
 from supernets.training.distributed import Processes
 from supernets.training.examples import TrainingData
+from supernets.transforms.follow_examples import following_examples, write
 from supernets.transforms.importance import Importances, by_loss, by_scales, by_weights, orders_by, random_importance
 from supernets.transforms.units import UnitGroup, reorder, unit_groups
 
@@ -34,7 +35,7 @@ _SUBNETS, _RANDOM = 0, 1  # streams of `UNIT_ORDER`
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """The work between the training of the largest network and that of smaller ones.
+    """The work before the training of the largest network, and between it and that of smaller ones.
 
     Args:
         config: How the supernet is trained; its `adapt` says what follows.
@@ -53,6 +54,22 @@ class Adaptation:
     processes: Processes
     observer: Callable[[dict[str, Any]], None] = lambda event: None
     judge: Callable[[], Mapping[str, float]] = dict
+
+    def begin(self, supernet: Supernet) -> None:
+        """Let trained batch norms follow the examples, where the settings say so; the function stays the same."""
+        if self.config.adapt.statistics == "given":
+            return
+        batches = self._batches()
+        half = batches[: max(1, len(batches) // 2)]
+        mode = supernet.training
+        inputs = [self.task.inputs(batch) for batch in half]
+        found = following_examples(supernet, inputs) if self.processes.is_first else None
+        found = self.processes.first_says(found) or {}
+        write(supernet.network, found)
+        supernet.train(mode)
+        if found:
+            norms = sum(name.endswith(".running_mean") for name in found)
+            self.observer({"event": "statistics", "time": time.time(), "norms": norms, "examples": sum(len(x) for x, *_ in inputs)})
 
     def finish(self, supernet: Supernet) -> dict[str, Any]:
         """Order the units of an adapted supernet in place, and return an event that says how."""

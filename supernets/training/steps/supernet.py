@@ -48,7 +48,7 @@ class SupernetStep(Step):
         examples: Draws the examples by importance; None for another order.
         balanced: Shows every class equally often; None for another order.
         optimizer_state: Momentum to begin with, of a network with the same parameters.
-        adaptation: What follows a phase that adapts the largest network; needed where there is one.
+        adaptation: What stands before and after a phase that adapts the largest network; needed where there is one.
         capturing: Replays recorded passes of the supernet; None to run everything as it is.
         external: A network that is the teacher of all phases, on the device, in evaluation mode; None where the
             supernet makes its own teacher, if any.
@@ -87,6 +87,8 @@ class SupernetStep(Step):
     def begin_phase(self, index: int) -> None:
         """Prepare what a phase needs; a teacher is what the first phase made."""
         self._enter(index)
+        if index == 0 and self.phase.adapts and self.adaptation is not None:
+            self.adaptation.begin(self.supernet)
         if self._is_taught and self.external is None and self.teacher is None:
             self.teacher = self._copy()
         if self.phase.sort:

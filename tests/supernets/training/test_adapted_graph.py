@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
 from search_spaces import Decision, Space
 from search_spaces.elastic import Size
@@ -13,8 +14,9 @@ from search_spaces.elastic.traced import ElasticGraph
 from search_spaces.inputs import Input
 from search_spaces.tracing import Traced, trace
 from supernets import Classification, Supernet, TrainConfig, phases, require_calibrated, train
-from supernets.calibration import calibrated_subnet
+from supernets.calibration import calibrate, calibrated_subnet
 from supernets.training.adapt_config import AdaptConfig
+from supernets.transforms.follow_examples import following_examples, write
 from supernets.transforms.importance import by_loss, by_scales, by_weights, orders_by, random_importance
 from supernets.transforms.units import reorder, unit_groups
 from tests.search_spaces.elastic.traced_networks import Convolutional
@@ -81,6 +83,49 @@ def test_a_unit_of_no_weight_is_the_least_important():
     for importances in found:
         for order in orders_by(importances).values():
             assert int(order[-1]) == 3
+
+
+def trained_elsewhere() -> Supernet:
+    """Return a supernet whose batch norms saw other images, in float64."""
+    torch.manual_seed(0)
+    supernet = Supernet(space()).double().train()
+    for _ in range(50):
+        supernet(3 + 2 * torch.randn(16, 3, 16, 16, dtype=torch.float64))
+    return supernet.eval()
+
+
+def test_norms_that_follow_examples_leave_the_function_and_keep_it_when_calibrated():
+    supernet, images = trained_elsewhere(), IMAGES.double()
+    before = supernet(images)
+    found = following_examples(supernet, [(images,)])
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in supernet.modules())
+    assert len(found) == 4 * norms > 0
+    forgetful = calibrate(supernet.extract(), [images])(images)
+    write(supernet.network, found)
+    assert torch.allclose(supernet(images), before, atol=1e-10)
+    assert torch.allclose(supernet(IMAGES.flip(0).double()), before.flip(0), atol=1e-10)
+    assert torch.allclose(calibrate(supernet.extract(), [images])(images), before, atol=1e-10)
+    assert (forgetful - before).abs().max() > 0.1
+
+
+def test_a_calibrated_subnet_has_the_moments_of_the_whole_network():
+    supernet, images = trained_elsewhere(), IMAGES.double()
+    write(supernet.network, following_examples(supernet, [(images,)]))
+    seen = []
+    for architecture in (supernet.space.largest(), supernet.space.smallest()):
+        network = calibrate(supernet.extract(architecture), [images])
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.register_forward_hook(lambda _, given, x: seen.append(torch.var_mean(x, (0, 2, 3), correction=0)))
+        network(images)
+    assert len(seen) == 2 * len(norms)
+    for whole, part in zip(seen[: len(norms)], seen[len(norms) :]):
+        for theirs, ours in zip(whole, part):
+            assert torch.allclose(ours, theirs[: len(ours)], rtol=1e-2)  # eps counts where little varies
+
+
+def test_norms_that_were_never_trained_do_not_follow():
+    assert following_examples(Supernet(space()), [(IMAGES,)]) == {}
 
 
 @pytest.mark.parametrize("share", [0.5, 1])
