@@ -12,7 +12,7 @@ feature_dropout floor floor_divide fmod ge gelu gt hardshrink hardsigmoid hardsw
 leaky_relu lerp lift_fresh_copy lift_fresh log log10 log1p log2 log_sigmoid logical_and logical_not logical_or
 logical_xor lt masked_fill maximum minimum mish mul multiply nan_to_num ne neg negative normal pow prelu_kernel
 reciprocal relu relu6 remainder round rsqrt rsub selu sigmoid sign silu sin sinh softplus softshrink sqrt square sub
-subtract tan tanh threshold to true_divide trunc type_as uniform where xlogy divide special_expit fill zero
+subtract tan tanh threshold to true_divide trunc uniform where xlogy divide special_expit fill zero
 zeros_like ones_like full_like empty_like rand_like randn_like rand_like float alpha_dropout feature_alpha_dropout
 _to_copy _weight_norm rrelu clip fmax fmin hypot logaddexp logit bitwise_xor positive isclose
 """
@@ -72,5 +72,6 @@ RULES: Mapping[str, Rule] = {
     **{name: shaped_like for name in NAMES.split() if name.endswith("_like")},
     **dict.fromkeys(CREATIONS.split(), created),
     "copy": written,
+    "type_as": shaped_like,
     "prelu": prelu,
 }

@@ -288,3 +288,17 @@ def test_what_is_taken_in_steps_stays_and_says_why():
     traced = proven(Then(conv(3, 8), lambda x: torch.cat([x[:, ::2], x[:, :0]], 1), conv(4, 2)), 3, 4, 4)
     assert groups(traced) == {}
     assert reasons(traced, "first.weight")[0] == "every second index is taken"
+
+
+class TypedScale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.scale, self.last = conv(3, 8), nn.Parameter(torch.ones(())), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(x.mean((2, 3)) * self.scale.exp().type_as(x))
+
+
+def test_a_number_that_takes_the_type_of_a_value_keeps_its_own_shape():
+    assert groups(proven(TypedScale(), 3, 4, 4)) == {"first.weight": ("hidden", 8)}
