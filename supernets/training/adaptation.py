@@ -68,8 +68,8 @@ class Adaptation:
         write(supernet.network, found)
         supernet.train(mode)
         if found:
-            norms = sum(name.endswith(".running_mean") for name in found)
-            self.observer({"event": "statistics", "time": time.time(), "norms": norms, "examples": sum(len(x) for x, *_ in inputs)})
+            norms, seen = sum(name.endswith(".running_mean") for name in found), sum(len(x) for x, *_ in inputs)
+            self.observer({"event": "statistics", "time": time.time(), "norms": norms, "examples": seen})
 
     def finish(self, supernet: Supernet) -> dict[str, Any]:
         """Order the units of an adapted supernet in place, and return an event that says how."""
