@@ -75,9 +75,10 @@ def _moments(norm: Any) -> tuple[Tensor, Tensor]:
 
 def _can_follow(name: str, module: Any, own: Mapping[str, Tensor]) -> bool:
     """Return whether a module is a trained batch norm with scale and shift, and stands in the network as well."""
-    if not isinstance(module, _BatchNorm) or module.weight is None or module.running_mean is None:
-        return False
     shared = own.get(f"{name}.running_mean")
-    if shared is None or shared.shape != module.running_mean.shape:
+    if not isinstance(module, _BatchNorm) or module.weight is None or shared is None:
         return False
-    return bool(module.running_mean.any() or (module.running_var != 1).any())
+    mean, var = module.running_mean, module.running_var
+    if mean is None or var is None or mean.shape != shared.shape:
+        return False
+    return not torch.equal(mean, torch.zeros_like(mean)) or not torch.equal(var, torch.ones_like(var))
