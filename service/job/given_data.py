@@ -7,6 +7,7 @@ from typing import Any
 from service import catalogue
 from service.errors import InvalidJob
 
+_TEXT = ("parallel_text", "text")
 _TIMM = ("torch/", "hfds/", "hfids/", "tfds/", "wds/")
 
 
@@ -38,13 +39,19 @@ def data_fields(text: str, option: str) -> dict[str, Any]:
 def on_other_data(fields: Mapping[str, Any], text: str, option: str = "--data") -> dict[str, Any]:
     """Return the fields of a job on other data.
 
-    The settings of data belong to their source: they are kept where the other data have the same source.
+    The settings of data belong to their source: they are kept where the other data have the same source. A path that is
+    given to a job on text is one of text.
 
     Raises:
         InvalidJob: There are no such data.
     """
-    named, own = data_fields(text, option), fields.get("data")
-    kept = dict(own) if isinstance(own, Mapping) and own.get("source") == named["source"] else {}
+    own = fields.get("data")
+    source = own.get("source") if isinstance(own, Mapping) else None
+    if source in _TEXT and text and Path(text).expanduser().exists():
+        named = {"source": source, "path": str(Path(text).expanduser())}
+    else:
+        named = data_fields(text, option)
+    kept = dict(own) if isinstance(own, Mapping) and source == named["source"] else {}
     for name in ("path", "test_path", "dataset"):
         kept.pop(name, None)
     return {**fields, "data": {**kept, **named}}

@@ -90,6 +90,8 @@ def _of_job(folder: Path, path: Path, data: Data, batches: EvaluationBatches) ->
         raise FieldError(
             "teacher", f"{path} was trained for other classes: {_some(theirs)}; the data have {_some(ours)}"
         )
+    if kept is not None:
+        _check_files(kept, path, data)
     space = build_space(load_job(folder), kept.facts if kept is not None and kept.facts else None)
     file = path if path.is_file() else _best(folder)
     if "space" in read_metadata(file):
@@ -98,6 +100,13 @@ def _of_job(folder: Path, path: Path, data: Data, batches: EvaluationBatches) ->
     else:
         network = restored(space, space.architecture(_architecture(folder, file)), file)
     return network if kept is None else _on_their_scale(network, kept, data.preprocessing)
+
+
+def _check_files(kept: KeptSplit, path: Path, data: Data) -> None:
+    """Refuse a teacher whose inputs and outputs mean something else, such as other tokens."""
+    for name, text in data.files.items():
+        if kept.files.get(name, text) != text:
+            raise FieldError("teacher", f"{path} was trained with another {name}: its numbers mean something else")
 
 
 def _best(folder: Path) -> Path:

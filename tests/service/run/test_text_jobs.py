@@ -8,6 +8,7 @@ import pytest
 from service.commands.compare import report
 from service.errors import InvalidJob
 from service.job.folder import read_events, read_json
+from service.job.given_data import on_other_data
 from service.job.loading import job_of
 from service.job.outcomes_file import read_breakdown, read_outcomes
 from service.job.preparation import prepare_folder
@@ -120,6 +121,18 @@ def test_language_is_judged_by_perplexity(place, tmp_path, masked):
     best = min(front["members"], key=lambda member: member["values"]["perplexity"])
     assert 1 < best["test_quality"] < 60
     assert "Perplexity" in page_of(folder)
+
+
+def test_a_teacher_with_other_tokens_is_refused(place, translated, tmp_path):
+    job = job_of(fields(place, "translators", vocabulary=300), [*SETTINGS, f"train.teacher={translated}"])
+    with pytest.raises(InvalidJob, match=r"train\.teacher: .*bleu was trained with another tokenizer\.json"):
+        run(prepare_folder(job, tmp_path / "taught"), job, lambda event: None, Plan())
+
+
+def test_a_job_on_text_takes_other_text(place, tmp_path):
+    other = corpus.folder(tmp_path / "other", {"train": 20, "test": 5})
+    given = on_other_data(fields(place, "translators"), str(other))["data"]
+    assert given == {**fields(place, "translators")["data"], "path": str(other)}
 
 
 def test_jobs_on_text_that_do_not_fit_are_refused_in_one_line_each(place, tmp_path):
