@@ -51,12 +51,14 @@ class Comparison:
         data: Images for training and validation.
         space: The space of the positions.
         percent: Published accuracy of every position.
+        names: Their published names: how many layers there are at each resolution.
     """
 
     arguments: argparse.Namespace
     data: Data
     space: Space
     percent: Mapping[Architecture, float]
+    names: Sequence[str]
 
     def row(self, members: int, seed: int) -> dict[str, Any]:
         """Return what so many supernets come to with a seed."""
@@ -87,7 +89,7 @@ class Comparison:
         return {
             "members": members,
             "kendall": round(kendall(accuracies, true), 4),
-            "best": "-".join(str(architectures[best][d.name]) for d in self.space.decisions),
+            "best": self.names[best],
             "best_published": float(true[best]),
             "mean_accuracy": round(float(accuracies.mean()), 2),
             "accuracies": accuracies.round(2).tolist(),
@@ -110,7 +112,7 @@ def main() -> None:
     space = pooling(image_size=given.image_size)
     read = Table.read(TRUTHS, space)
     percent = {a: float(value) for a, value in zip(read.architectures, read.cells["test_acc"])}
-    comparison = Comparison(arguments=given, data=data, space=space, percent=percent)
+    comparison = Comparison(arguments=given, data=data, space=space, percent=percent, names=read.cells["config"])
     show([comparison.row(members, seed) for seed in given.seeds for members in given.members], comparison)
 
 

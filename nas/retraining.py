@@ -1,4 +1,4 @@
-"""Fine-tune one architecture, starting from the weights it inherits from its supernet."""
+"""Train one architecture alone: from the weights that it inherits from its supernet, or from fresh ones."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,11 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces import Architecture
+from search_spaces import Architecture, Space
 from supernets import Phase, Supernet, Task, TrainConfig, train
+from supernets.device import computing
 from supernets.samplers import Fixed
+from supernets.tasks.further_outputs import FurtherOutputs
 from supernets.training import TrainingData
-from supernets.training.supernet_training import default_task
+from supernets.training.balanced_examples import BalancedExamples, groups_of
+from supernets.training.loop import Run, train_steps
+from supernets.training.schedule import Stretch
+from supernets.training.steps.alone import AloneStep
+from supernets.training.supernet_training import default_task, loop_config
 
 
 def retrain(
@@ -71,6 +77,66 @@ def retrain(
     )
     copy.activate(architecture)
     return copy
+
+
+def train_from_scratch(
+    space: Space,
+    architecture: Architecture,
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    device: torch.device | None = None,
+    task: Task | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    observer: Callable[[dict[str, Any]], None] = lambda event: None,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+) -> nn.Module:
+    """Train one architecture alone from fresh weights, as the paper of its space does; return the plain network.
+
+    What only the training has, such as a second classifier, is left out of the result. Statistics of norms are those of
+    the training, so it is not calibrated.
+
+    Args:
+        space: Space of the networks that are trained: `space.alone.options` says which one the paper takes.
+        architecture: Architecture to train.
+        data: The training split.
+        config: `epochs`, `lr`, `examples` and the optimizer; fields that say which subnets are trained are not used.
+        device: Device of the network; by default that of the CPU.
+        task: What the network is trained for; by default classification by the labels of the batches.
+        seed: Seed of weights, data order and augmentation.
+        folder: Folder for checkpoints; an interrupted training goes on from them.
+        observer: Receives the events of the loop.
+        validate: Called with the network, in evaluation mode, at the end of every epoch.
+    """
+    architecture, alone = space.architecture(architecture), space.alone
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = space.subnet(architecture) if alone.network is None else alone.network(architecture)
+    network.to(device or torch.device("cpu"))
+    task = task or default_task(config)
+    step = AloneStep(
+        network=network,
+        config=config,
+        task=FurtherOutputs(task, alone.further),
+        begin_epoch=alone.begin_epoch,
+        balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
+    )
+    fraction = config.warmup_fraction
+    stretch = Stretch(name="alone", epochs=config.epochs, lr=config.lr, lr_end=config.lr_end, warmup_fraction=fraction)
+
+    def validated() -> dict[str, float]:
+        found = {} if validate is None else validate(network.eval())
+        network.train()
+        return found
+
+    run = Run(seed=seed, folder=folder, observer=observer, validate=None if validate is None else validated)
+    with computing(step.device, kernels=config.own_kernels):
+        train_steps(step, [stretch], data, loop_config(config), run)
+    plain = space.subnet(architecture).to(step.device)
+    trained = network.state_dict()
+    plain.load_state_dict({name: trained[name] for name in plain.state_dict()})
+    return plain.eval()
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search_spaces.alone import Alone
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture, Relaxation, Weight
 from search_spaces.costs import Costs
 from search_spaces.decisions import active_choices, check_order, chosen, combinations, names_hint, relaxed, restricted
@@ -51,16 +52,13 @@ class Space:
         decisions: Parents stand before their children.
         inputs: What its networks are called with.
         build: Makes the elastic network of the largest architecture, with fresh weights.
-        network: Makes the plain network of one architecture, with fresh weights; without it, `subnet` takes the
-            network from the elastic one.
+        network: Makes the plain network of one architecture, with fresh weights; by default it is the elastic one's.
         fold: Canonical form of the active values, which may drop some and need not be given all; raises
             `InvalidArchitecture` where they are no member. Its result is canonical: folding it again changes nothing.
         size: Number of architectures, where it does not follow from the decisions alone.
-        extremes: The cheapest and the dearest architecture, where the cheapest or dearest choices everywhere are not a
-            member.
+        extremes: The cheapest and the dearest architecture, where the first or last choices everywhere are no member.
         formats: Columns of tables that name an architecture -> function of their values that gives its decisions.
-        traits: Numbers [N, C] of architectures given as `cost` is, such as how long the paths of a graph are, by which
-            predictors may see that they resemble each other beyond single decisions.
+        traits: Numbers [N, C] of architectures given as `cost` is, by which predictors see what these have in common.
         places: The places of its networks, where they are made of blocks that follow few decisions each; exact costs
             are sums over these blocks.
         cost: Exact costs where networks are not made of such blocks: from one column of values per decision, each
@@ -71,6 +69,7 @@ class Space:
         units: Units of costs other than `params` and `macs`, by name.
         weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
         origin: The network that it was read off, where it was.
+        alone: How its paper trains one architecture from fresh weights.
     """
 
     name: str
@@ -90,6 +89,7 @@ class Space:
     units: Mapping[str, str] = field(default_factory=dict)
     weights: Callable[[nn.Module], None] | None = None
     origin: Origin | None = None
+    alone: Alone = field(default_factory=Alone)
 
     def __post_init__(self) -> None:
         check_order(self.decisions, self.name)

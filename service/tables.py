@@ -205,6 +205,9 @@ STAGES = {
     ),
     "test": Entry("service.run.stages.test:Test", "judges the front on the test split and writes the report"),
     "retrain": Entry("service.run.stages.retrain:Retrain", "fine-tunes members of the front; not part of a whole job"),
+    "scratch": Entry(
+        "service.run.stages.scratch:Scratch", "trains members of the front from fresh weights; not part of a whole job"
+    ),
 }
 WANTED_DATA = {"timm": "search_spaces.weights.images:wanted_images"}
 """Space -> function of its options that returns settings of `data` which its weights ask for."""

@@ -10,11 +10,13 @@ those of single networks where it is true.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces import costs
+from search_spaces.alone import Alone
 from search_spaces.architecture import Architecture
 from search_spaces.errors import FieldError
 from search_spaces.families.darts_cells import (
@@ -51,6 +53,20 @@ class _Family:
 
         return GenotypeNetwork(self.skeleton, to_genotype(architecture), drop_path=self.drop_path)
 
+    def trained_alone(self, architecture: Architecture) -> nn.Module:
+        """Return the network of one architecture with fresh weights, and a second classifier where there is room."""
+        from search_spaces.networks.genotype_network import GenotypeNetwork, auxiliary_fits
+
+        auxiliary = auxiliary_fits(self.skeleton)
+        return GenotypeNetwork(self.skeleton, to_genotype(architecture), auxiliary=auxiliary)
+
+    def begin_epoch(self, network: nn.Module, part: float) -> None:
+        """Let the probability that operations are left out rise with the training."""
+        from search_spaces.networks.genotype_network import GenotypeNetwork
+
+        assert isinstance(network, GenotypeNetwork)
+        network.drop_path = self.drop_path * part
+
     def supernet(self) -> nn.Module:
         """Return the network whose cells follow an architecture; each operation of each edge has its own weights."""
         from search_spaces.networks.darts_network import supernet
@@ -81,6 +97,14 @@ class _Family:
         from search_spaces.networks.genotype_network import stems
 
         return stems(self.skeleton)[which]
+
+
+_ALONE: Mapping[str, tuple[float, Mapping[str, Any]]] = {
+    "cifar": (600, {"width": 36, "cells": 20, "drop_path": 0.2}),
+    "imagenet": (250, {"width": 48, "cells": 14, "drop_path": 0.0}),
+}
+"""Stem -> epochs and options with which published architectures are trained alone."""
+_FURTHER = 0.4  # weight of the loss of the second classifier
 
 
 def _head_block(width: int, size: int, classes: int) -> Block:
@@ -170,7 +194,8 @@ def darts(
         channels: Channels of an image.
         classes: Number of outputs.
         stem: `cifar`, or `imagenet` to begin at an eighth of the image size.
-        drop_path: Probability that an operation is left out for an image in training; published is up to 0.2.
+        drop_path: Probability that an operation is left out for an image in training; published is up to 0.2, to which
+            it rises where a network is trained alone.
         shared_affine: Whether the norms in the cells of a supernet have weights, as those of single networks do.
             Published supernets have none, and such a norm after each pooling.
         entangled: Whether separable convolutions of one edge of a supernet share weights, and dilated ones do, the 3x3
@@ -180,6 +205,7 @@ def darts(
     if not 0 <= drop_path < 1:
         raise FieldError("drop_path", f"must be from 0 to below 1, got {drop_path}")
     family = _Family(skeleton, drop_path, shared_affine, entangled)
+    epochs, options = _ALONE[stem]
     return Space(
         name="darts",
         decisions=all_decisions(),
@@ -190,4 +216,11 @@ def darts(
         formats={("genotype",): parse},
         graphs=graphs,
         vectors=edge_vectors(),
+        alone=Alone(
+            epochs=epochs,
+            options={**options, "shared_affine": True, "entangled": False},
+            network=family.trained_alone,
+            further=_FURTHER,
+            begin_epoch=family.begin_epoch,
+        ),
     )

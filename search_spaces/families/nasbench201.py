@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import costs
+from search_spaces.alone import Alone
 from search_spaces.architecture import Architecture, Choice, Decision
 from search_spaces.errors import FieldError
 from search_spaces.families.nasbench201_cell import (
@@ -48,6 +49,7 @@ _READERS: dict[int, tuple[tuple[str, ...], ...]] = {
 """Node -> the ways from it to the output; where each has an edge without operation, the node reaches nothing."""
 
 _MOST = {"width": MOST_CHANNELS, "cells": MOST_LAYERS, **MOST_OF_IMAGES}
+_ALONE = {"width": 16, "cells": 5, "shared_affine": True, "entangled": False}  # as the architectures of the table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,4 +283,5 @@ def nasbench201(
         formats={("arch_str",): parse, ("cell",): parse_cell},
         traits=path_traits,
         graphs=graphs,
+        alone=Alone(epochs=200, options=_ALONE),
     )

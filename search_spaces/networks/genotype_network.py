@@ -16,6 +16,8 @@ from search_spaces.families.genotype import Genotype
 from search_spaces.families.genotype_skeleton import CellPlace, Skeleton
 from search_spaces.networks.cell_modules import FactorisedReduce, ReLUConvNorm, operation_module
 
+_POOLED = 5  # kernel of the pooling before a second classifier
+
 
 class GenotypeCell(nn.Module):
     """One cell; the operation between states i and j is the module ``edge{i}_{j}``, a second one ``edge{i}_{j}_b``.
@@ -159,12 +161,22 @@ def stems(skeleton: Skeleton) -> nn.ModuleList:
     return nn.ModuleList([first, ReLUConvNorm(width, width, 3, stride=2)])
 
 
+def auxiliary_fits(skeleton: Skeleton) -> bool:
+    """Return whether the second classifier has room: its pooling leaves 2x2 pixels or more."""
+    size = skeleton.places(1, 1)[2 * skeleton.cells // 3].out_size
+    return (size - _POOLED) // _auxiliary_stride(skeleton) >= 1
+
+
+def _auxiliary_stride(skeleton: Skeleton) -> int:
+    return 3 if skeleton.stem == "cifar" else 2
+
+
 def _auxiliary_head(width: int, skeleton: Skeleton) -> nn.Module:
     """Return two convolutions and a classifier; the published one for ImageNet has no second batch norm."""
     small = skeleton.stem == "cifar"
     return nn.Sequential(
         nn.ReLU(),
-        nn.AvgPool2d(5, stride=3 if small else 2, count_include_pad=False),
+        nn.AvgPool2d(_POOLED, stride=_auxiliary_stride(skeleton), count_include_pad=False),
         nn.Conv2d(width, 128, 1, bias=False),
         nn.BatchNorm2d(128),
         nn.ReLU(),

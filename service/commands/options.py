@@ -52,16 +52,31 @@ def names_of(text: str | None) -> list[str]:
 
 def named_options(sets: list[str] | None, *, flag: str = "--set") -> dict[str, dict[str, Any]]:
     """Parse several `NAME.OPTION=VALUE` into name -> option -> value."""
-    import yaml
-
     found: dict[str, dict[str, Any]] = {}
     for text in sets or []:
         path, equals, value = text.partition("=")
         name, dot, option = path.rpartition(".")
         if not equals or not dot or not name:
             fail(f"{flag}: must be NAME.OPTION=VALUE, such as space.OPTION=VALUE, got {text!r}")
-        try:
-            found.setdefault(name, {})[option] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            fail(f"{flag}: {value!r} cannot be read as a value")
+        found.setdefault(name, {})[option] = _value(value, flag)
     return found
+
+
+def plain_options(texts: list[str] | None, *, flag: str) -> dict[str, Any]:
+    """Parse several `OPTION=VALUE` into option -> value."""
+    found: dict[str, Any] = {}
+    for text in texts or []:
+        option, equals, value = text.partition("=")
+        if not equals or not option:
+            fail(f"{flag}: must be NAME=VALUE, got {text!r}")
+        found[option] = _value(value, flag)
+    return found
+
+
+def _value(text: str, flag: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        fail(f"{flag}: {text!r} cannot be read as a value")

@@ -66,6 +66,9 @@ def execute(request: Request, plan: "Plan", *, again: str) -> tuple["Job", Path,
         _check_inputs(job, plan, place)
         _check_data(job, plan, place)
         _check_weights(space, plan, place)
+        if place is not None:
+            for stage in plan.pending(place).values():
+                stage.check(job, place)
         slow = threads.too_many()
         if slow:
             warn(slow)

@@ -6,23 +6,28 @@ from typing import Any
 from rich.table import Table
 
 
-def retrain_table(rows: Sequence[dict[str, Any]], unit: str, *, maximise: bool = True) -> Table:
-    """Return a table of the records of `Retrain`.
+def retrain_table(rows: Sequence[dict[str, Any]], unit: str, *, maximise: bool = True, scratch: bool = False) -> Table:
+    """Return a table of the records of `Retrain` or `Scratch`.
 
     Args:
         rows: One row per member.
         unit: Unit of the quality, for the title.
         maximise: Whether more of it is better; a gain is above zero where it became better.
+        scratch: Whether they began with fresh weights, in networks of their own sizes.
     """
     judged = f"validation {unit}".rstrip()
-    title = f"Fine-tuned from inherited weights ({judged})"
-    table = numbers_table(title, "key", "epochs", "inherited", "fine-tuned", "gain")
+    title = (
+        f"Trained alone from fresh weights ({judged})" if scratch else f"Fine-tuned from inherited weights ({judged})"
+    )
+    made, sizes = ("from scratch", ("M weights",)) if scratch else ("fine-tuned", ())
+    table = numbers_table(title, "key", "epochs", "inherited", made, "gain", *sizes)
     form = ".2f" if unit == "%" else ".4g"
     sign = 1 if maximise else -1
     for row in rows:
         before, after = row["inherited_quality"], row["retrained_quality"]
         gain = ("-", "-") if before is None else (f"{before:{form}}", f"{(after - before) * sign:+{form}}")
-        table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:{form}}", gain[1])
+        weights = [f"{row['costs']['params'] / 1e6:.2f}"] if scratch else []
+        table.add_row(str(row["key"]), f"{row['epochs']:g}", gain[0], f"{after:{form}}", gain[1], *weights)
     return table
 
 

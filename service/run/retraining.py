@@ -1,7 +1,7 @@
 """Fine-tuning of one member of a front at a time."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from torch import nn
 from nas.retraining import retrain
 from search_spaces import Architecture
 from search_spaces.errors import FieldError
-from service.catalogue import suggestion
 from service.errors import InvalidJob
 from service.job.folder import read_events, read_json, write_json
 from service.run.batches import EvaluationBatches
@@ -179,18 +178,6 @@ def chosen_teacher(context: "JobContext", teacher: str | None) -> tuple[str, nn.
     except FieldError as error:
         place = f"--{error.field}" if teacher is not None else f"train.{error.field}"
         raise InvalidJob([f"{place}: {error.text}"]) from error
-
-
-def check_members(chosen: Collection[str] | None, members: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse keys that are not on the front.
-
-    Raises:
-        InvalidJob: Some keys are not; it names all of them.
-    """
-    keys = [str(member["key"]) for member in members]
-    unknown = [key for key in chosen or () if key not in keys]
-    if unknown:
-        raise InvalidJob([f"member: {key!r} is not on the front{suggestion(key, keys)}" for key in unknown])
 
 
 def _append(path: Path, event: Mapping[str, Any]) -> None:

@@ -60,8 +60,11 @@ def run(
         observer({"event": "warning", "time": time.time(), "message": message})
     if plan.is_over(folder):
         return read_json(folder / RESULT) or {}
-    if not plan.pending(folder):
+    pending = plan.pending(folder)
+    if not pending:
         return _summary(folder, plan)
+    for stage in pending.values():
+        stage.check(job, folder)
     return _run_pending(folder, job, observer, plan, mirror=mirror, workers=workers)
 
 

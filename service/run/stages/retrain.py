@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.errors import FieldError
+from service.catalogue import suggestion
+from service.errors import InvalidJob
 from service.job.folder import read_json, write_json
 from service.job.front_file import read_retrained
 from service.run.stages.outputs import FRONT, RESULT, SUPERNET
 from service.run.stages.stage import Stage
 
 if TYPE_CHECKING:
+    from service.job.job import Job
     from service.run.context import JobContext
 
 _FOLDER = "retrain"
@@ -46,6 +49,17 @@ class Retrain(Stage):
             if value is not None and not value > 0:
                 raise FieldError(name, f"must be more than 0, got {value:g}")
 
+    def check(self, job: "Job", folder: Path) -> None:
+        from service.job import teachers
+        from service.job.building import data_facts
+
+        check_members_of(folder, self.members)
+        if self.teacher is not None:
+            try:
+                teachers.check(self.teacher, None, data_facts(job.data))
+            except FieldError as error:
+                raise InvalidJob([f"--{error.field}: {error.text}"]) from error
+
     def is_done(self, folder: Path) -> bool:
         members = (read_json(folder / FRONT) or {}).get("members", [])
         chosen = self._chosen(members)
@@ -55,12 +69,11 @@ class Retrain(Stage):
 
     def run(self, context: "JobContext") -> None:
         from service.job.preparation import front_members
-        from service.run.retraining import Retraining, check_members, chosen_teacher
+        from service.run.retraining import Retraining, chosen_teacher
 
         context.require_supernet()
-        members = front_members(context.adopted(FRONT).parent)
-        check_members(self.members, members)
-        chosen = self._chosen(members)
+        check_members_of(context.adopted(FRONT).parent, self.members)
+        chosen = self._chosen(front_members(context.adopted(FRONT).parent))
         teacher = chosen_teacher(context, self.teacher) if self.distil or self.teacher else None
         retraining = Retraining.of(context, epochs=self.epochs, lr=self.lr, teacher=teacher)
         for number, member in enumerate(chosen):
@@ -108,3 +121,16 @@ class Retrain(Stage):
 
     def _record(self, folder: Path, member: Mapping[str, Any]) -> Path:
         return folder / _FOLDER / str(member["key"]) / RESULT
+
+
+def check_members_of(folder: Path, chosen: Sequence[str] | None) -> None:
+    """Refuse keys that are not on the front of a job, where it has one already.
+
+    Raises:
+        InvalidJob: Some keys are not; it names all of them.
+    """
+    members = (read_json(folder / FRONT) or {}).get("members")
+    keys = [str(member["key"]) for member in members or ()]
+    unknown = [key for key in chosen or () if members is not None and key not in keys]
+    if unknown:
+        raise InvalidJob([f"member: {key!r} is not on the front{suggestion(key, keys)}" for key in unknown])

@@ -38,7 +38,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
     folder = prepare_folder(job, tmp_path_factory.mktemp("jobs") / "job")
     said: dict[str, Events] = {name: [] for name in ALL}
     run(folder, job, (current := _Sorted(said)), Plan())
-    run(folder, job, current, Plan(stages=("retrain",), options={"retrain": {"epochs": 0.2}}))
+    for after in ("retrain", "scratch"):
+        run(folder, job, current, Plan(stages=(after,), options={after: {"epochs": 0.2}}))
     return folder, said
 
 

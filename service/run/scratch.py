@@ -1,0 +1,168 @@
+"""Training of members of a front from fresh weights, one at a time, in the network that a paper takes for that."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nas.retraining import train_from_scratch
+from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
+from service.errors import InvalidJob
+from service.job.building import build_space
+from service.job.folder import read_json, write_json
+from service.job.job import Job
+from service.run.stages.outputs import RESULT
+from service.run.weights import save_weights
+from supernets import TrainConfig
+from supernets.device import judging
+from supernets.training.checkpoint import CHECKPOINT
+from supernets.whole_file import append_line
+
+if TYPE_CHECKING:
+    from service.run.context import JobContext
+    from service.run.stages.scratch import Scratch
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromScratch:
+    """The training of architectures from fresh weights.
+
+    Args:
+        context: The job, with the space of the networks that are trained.
+        config: Settings of the training.
+        network: Options of that space.
+        cutout: Side of the blanked square in each training image.
+    """
+
+    context: "JobContext"
+    config: TrainConfig
+    network: Mapping[str, Any]
+    cutout: int
+
+    @classmethod
+    def of(cls, context: "JobContext", asked: "Scratch") -> "FromScratch":
+        """Return the training that is asked for, with the data and the supernet's settings of a job.
+
+        Raises:
+            InvalidJob: The job has no such option or data.
+        """
+        from service.run.context import JobContext
+
+        job, space = larger(context.job, asked)
+        made = JobContext(context.folder, job, context.device, context.events, context.processes, context.inputs)
+        config = alone_config(job.train, space, asked)
+        return cls(context=made, config=config, network=job.space.options, cutout=job.data.cutout)
+
+    def member(self, member: Mapping[str, Any], place: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
+        """Train one member, write weights and curve into its folder, and return the record of it.
+
+        Args:
+            member: Entry of `front.json`.
+            place: Folder of the member.
+            progress: Entries added to the events of the training.
+        """
+        context = self.context
+        self._begin(place)
+        task, tell, metric = context.task, context.events.tell, context.task.metric
+        architecture = context.space.architecture(member["architecture"])
+
+        def observe(event: dict[str, Any]) -> None:
+            if event["event"] == "validate":
+                append_line(place / "curve.jsonl", json.dumps(event))
+                tell({**event, "unit": metric.unit})
+            else:
+                tell({**event, **progress, "event": "scratch"} if event["event"] == "train" else event)
+
+        trained = train_from_scratch(
+            context.space,
+            architecture,
+            context.batches.load().train,
+            self.config,
+            device=context.device,
+            task=task,
+            seed=context.job.seed,
+            folder=place,
+            observer=observe,
+            validate=lambda network: {metric.name: self._quality(network, "validation")},
+        )
+        save_weights(trained, place / "weights.safetensors")
+        return self._record(member, architecture, trained)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What decides the result, beside the member and the data."""
+        return {
+            "epochs": self.config.epochs,
+            "lr": self.config.lr,
+            "network": dict(self.network),
+            "cutout": self.cutout,
+        }
+
+    def _begin(self, place: Path) -> None:
+        """Prepare the folder of a member: what was trained there with other settings is removed."""
+        place.mkdir(parents=True, exist_ok=True)
+        begun = read_json(place / _SETTINGS)
+        if (place / RESULT).exists() or begun not in (None, self._settings):
+            for old in (RESULT, "curve.jsonl", CHECKPOINT):
+                (place / old).unlink(missing_ok=True)
+        write_json(place / _SETTINGS, self._settings)
+
+    def _record(self, member: Mapping[str, Any], architecture: Architecture, network: nn.Module) -> dict[str, Any]:
+        """Return what a member was worth with inherited weights, and what it is worth now."""
+        costs = self.context.space.costs([architecture])
+        return {
+            "key": member["key"],
+            "costs": {name: column[0].item() for name, column in costs.items()},
+            **self._settings,
+            "inherited_quality": member["values"].get(self.context.task.metric.name),
+            "retrained_quality": self._quality(network, "validation"),
+            "inherited_test_quality": member["test_quality"],
+            "retrained_test_quality": self._quality(network, "test"),
+        }
+
+    def _quality(self, network: nn.Module, split: str) -> float:
+        batches = self.context.batches.validation() if split == "validation" else self.context.batches.test()
+        with judging(network):
+            return self.context.task.evaluate(network, batches).value
+
+
+def larger(job: Job, asked: "Scratch") -> tuple[Job, Space]:
+    """Return the job with the space of the networks that are trained alone and with its data, and that space.
+
+    Raises:
+        InvalidJob: The space or the data have no such option.
+    """
+    options = {**job.space.options, **build_space(job).alone.options, **asked.network}
+    try:
+        cutout = job.data.cutout if asked.cutout is None else asked.cutout
+        changed = replace(job, space=replace(job.space, options=options), data=replace(job.data, cutout=cutout))
+        space = build_space(changed)
+    except FieldError as error:
+        raise InvalidJob([f"scratch: {error.field} {error.text}"]) from error
+    except (ValueError, TypeError) as error:
+        raise InvalidJob([f"scratch: {error}"]) from error
+    return changed, space
+
+
+def alone_config(train: TrainConfig, space: Space, asked: "Scratch") -> TrainConfig:
+    """Return the settings of a training alone: the optimizer is that of the supernet."""
+    return TrainConfig(
+        epochs=asked.epochs or space.alone.epochs or train.epochs,
+        lr=asked.lr or train.lr,
+        lr_end=min(train.lr_end, asked.lr or train.lr),
+        examples="balanced" if train.examples == "balanced" else "uniform",
+        **{name: getattr(train, name) for name in _KEPT},
+    )
+
+
+_KEPT = (
+    *("batch_size", "optimizer", "momentum", "nesterov", "weight_decay", "decayed", "warmup_fraction", "clip_norm"),
+    *("label_smoothing", "bf16", "own_kernels", "max_rollbacks", "checkpoint_every_s"),
+)
+"""Settings of the supernet's training that hold for one network, too."""

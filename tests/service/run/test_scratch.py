@@ -1,0 +1,71 @@
+"""`nas retrain --scratch`: members of a front, trained alone from fresh weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.job.building import build_space
+from service.job.loading import load_job
+from service.run.run import run
+from service.run.stages.plan import Plan
+from service.run.stages.scratch import Scratch
+from supernets import Supernet
+from tests.service.test_cli import lines_of_failure, nas
+from tests.service.trained_job import keys_of, trained_job
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = trained_job(tmp_path_factory.mktemp("scratch") / "job")
+    Supernet(build_space(load_job(folder))).save(folder / "supernet.safetensors")
+    return folder
+
+
+def test_a_member_is_trained_once_and_again_where_more_is_asked_for(job: Path) -> None:
+    key = keys_of(job)[0]
+    done = nas("retrain", str(job), "--scratch", "--member", key, "--epochs", "0.5", "--network", "stem_width=4")
+    assert done.exit_code == 0, done.output
+    assert "Trained alone from fresh weights" in done.stdout
+    place = job / "scratch" / key
+    record = json.loads((place / "result.json").read_text())
+    assert (record["epochs"], record["network"]["stem_width"], record["cutout"]) == (0.5, 4, 0)
+    assert record["lr"] == load_job(job).train.lr, "the weights are fresh: the rate is not lowered"
+    weights, before = place / "weights.safetensors", (place / "weights.safetensors").read_bytes()
+    assert Scratch(members=[key]).is_done(job)
+    assert not Scratch(members=[key], network={"stem_width": 8}).is_done(job)
+    assert not Scratch(members=[key], epochs=0.25).is_done(job)
+    plan = Plan(stages=("scratch",), options={"scratch": {"members": [key], "epochs": 0.25}})
+    run(job, load_job(job), lambda event: None, plan)
+    again = json.loads((place / "result.json").read_text())
+    assert (again["epochs"], "stem_width" in again["network"]) == (0.25, False)
+    assert weights.read_bytes() != before
+    assert again["costs"]["params"] > record["costs"]["params"]
+    assert not (job / "retrain").exists(), "fine-tuned networks lie elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--scratch", "--network", "stem_widht=4"], "has no option 'stem_widht'; did you mean stem_width or"),
+        (["--scratch", "--network", "stem_width=0"], "stem_width must be"),
+        (["--scratch", "--network", "stem_width"], "--network: must be NAME=VALUE, got 'stem_width'"),
+        (["--scratch", "--epochs", "0"], "epochs must be more than 0"),
+        (["--scratch", "--cutout", "-1"], "cutout must be 0 or more pixels"),
+        (["--scratch", "--member", "nobody"], "'nobody' is not on the front"),
+        (["--scratch", "--distil"], "--teacher: must be left out with --scratch"),
+        (["--network", "stem_width=4"], "--network: must be left out without --scratch"),
+        (["--cutout", "4"], "--cutout: must be left out without --scratch"),
+        (["--teacher", "no/such"], "--teacher: no/such does not exist"),
+        (["--teacher", "resnot18"], "resnot18"),
+        (["--member", "nobody"], "'nobody' is not on the front"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_mistakes_are_one_line_before_anything_runs(job: Path, more: list[str], message: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in job.rglob("*") if path.name != "lock"}
+    result = nas("retrain", str(job), *more)
+    (line,) = lines_of_failure(result)
+    assert message in line
+    assert not result.stdout.strip()
+    assert {path: path.stat().st_mtime_ns for path in job.rglob("*") if path.name != "lock"} == before
