@@ -73,7 +73,8 @@ class Row:
             row = make(self, spent)
             row = {"method": self.name, "seed": self.seed, **row, "processor_s": round(spent(), 1)}
             file.write_text(json.dumps(row))
-            print(file.read_text(), flush=True)
+            short = {name: value for name, value in row.items() if not isinstance(value, list | dict)}
+            print(json.dumps(short), flush=True)
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 
