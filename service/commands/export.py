@@ -43,7 +43,7 @@ def export(
         typer.Option(
             "--weights",
             metavar="NAME",
-            help="retrained, inherited, or auto: retrained weights where nas retrain made some.",
+            help="retrained, scratch, inherited, or auto: retrained weights where nas retrain made some.",
         ),
     ] = "auto",
     output: Annotated[
@@ -70,6 +70,7 @@ def export(
       nas export runs/my --with-preprocessing       an image in, probabilities out
       nas export runs/my --member 0a1b2c3d4e --output deploy
       nas export runs/my --weights inherited        instead of the retrained ones
+      nas export runs/my --weights scratch          the network of nas retrain --scratch
       nas export runs/my --set data.path=/new/place after the data were moved
       nas export runs/my --all --register digits    in MLflow's model registry
     """
@@ -162,7 +163,7 @@ def _keys(content: Mapping[str, Any], chosen: list[str] | None, every: bool) -> 
 
 def _check_rest(weights: str, output: Path | None, register: str | None) -> None:
     """Check the other options before anything heavy is loaded."""
-    allowed = ("auto", "retrained", "inherited")
+    allowed = ("auto", "retrained", "scratch", "inherited")
     if weights not in allowed:
         fail(f"--weights: {weights!r} is none{catalogue.suggestion(weights, allowed)}")
     if output is not None and output.exists() and not output.is_dir():

@@ -26,6 +26,7 @@ from service.job.front_file import member_quantities, read_front_file, read_retr
 from service.job.job import Job
 from supernets.tasks import Task
 
+_FOLDERS = {"retrained": "retrain", "scratch": "scratch"}
 _VERSIONS = ("python", "espalier", "torch", "timm", "numpy")
 
 
@@ -37,8 +38,8 @@ class Subject:
         folder: The job folder.
         job: Job of the folder.
         member: Entry of `front.json`.
-        origin: Kind of its weights: `inherited` or `retrained`.
-        space: Space of the job.
+        origin: Kind of its weights: `inherited`, `retrained` or `scratch`.
+        space: Space of the network.
         options: Options that its function made it with.
         network: Network with these weights.
         data: Data of the job.
@@ -80,7 +81,7 @@ def card_of(subject: Subject) -> dict[str, Any]:
         "metric": {"name": metric.name, "unit": metric.unit},
         metric.name: _quality(subject),
         "costs": _costs(space, architecture),
-        "measured": _measured(subject.folder, member, space, architecture),
+        "measured": _measured(subject, architecture),
         "provenance": {**_provenance(subject.folder), "data": {"name": data.name, "fingerprint": data.fingerprint}},
         "use": use_of(subject.formats, input_names(len(subject.inputs))),
     }
@@ -127,7 +128,7 @@ def _quality(subject: Subject) -> dict[str, Any]:
     inherited = {"validation": member["values"].get(metric.name), "test": member.get("test_quality")}
     if origin == "inherited":
         return {"weights": origin, "unit": metric.unit, **inherited}
-    tuned = read_retrained(subject.folder / "retrain" / member["key"] / "result.json")
+    tuned = read_retrained(subject.folder / _FOLDERS[origin] / member["key"] / "result.json")
     quality = {"validation": tuned["retrained_quality"], "test": tuned["retrained_test_quality"]}
     return {"weights": origin, "unit": metric.unit, **quality, "epochs": tuned["epochs"], "before": inherited}
 
@@ -138,10 +139,12 @@ def _costs(space: Space, architecture: Architecture) -> dict[str, Any]:
     return {name: {"value": column[0].item(), "unit": costs.units[name]} for name, column in costs.items()}
 
 
-def _measured(folder: Path, member: Mapping[str, Any], space: Space, architecture: Architecture) -> dict[str, Any]:
-    """Return measured costs by name with everything that they depend on; empty where nothing was measured."""
-    front = read_front_file(folder) or {}
-    shapes = [list(one.shape_for(architecture)) for one in space.inputs]
+def _measured(subject: Subject, architecture: Architecture) -> dict[str, Any]:
+    """Return measured costs by name with everything that they depend on; empty where nothing was measured of it."""
+    if subject.origin == "scratch":
+        return {}  # the network that was measured had the sizes of the search
+    member, front = subject.member, read_front_file(subject.folder) or {}
+    shapes = [list(one.shape_for(architecture)) for one in subject.space.inputs]
     conditions = {**(front.get("latency") or {}), "input_shape": shapes[0] if len(shapes) == 1 else shapes}
     found = {}
     for quantity in member_quantities(front):

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,20 +24,19 @@ from torch import Tensor, nn
 from nas.data import Data
 from nas.export import Deployable, restored
 from nas.hardware.examples import Example
-from search_spaces import Space
 from service import catalogue
 from service.errors import InvalidJob
 from service.export.card import Subject, card_of, use_of
 from service.export.card_file import CARD, EXAMPLE, plain, read_card
 from service.job.building import build_space, build_task, space_options
-from service.job.folder import write_json, write_whole
+from service.job.folder import read_json, write_json, write_whole
 from service.job.job import Job
 from service.job.kept_data import JobData, job_data, plain_name
 from service.job.observer import Observer
 from service.job.preparation import front_members
 from supernets.tasks import Task
 
-WEIGHTS = ("auto", "retrained", "inherited")
+WEIGHTS = ("auto", "retrained", "scratch", "inherited")
 _REVISION = 2  # version of the content of files; a change makes them again
 _BATCH = 200
 _CALIBRATION_EXAMPLES = 512
@@ -54,7 +53,7 @@ class ExportRequest:
         job: Job of the folder.
         members: Keys of the front.
         formats: Names in the catalogue.
-        weights: `retrained`, `inherited`, or `auto`: retrained where `nas retrain` made them.
+        weights: `retrained`, `scratch`, `inherited`, or `auto`: retrained where `nas retrain` made them.
         output: Folder in which every member gets a folder; by default `export` in the job folder.
     """
 
@@ -70,12 +69,18 @@ class ExportRequest:
             raise ValueError(f"weights must be {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}, got {self.weights!r}")
 
     def weights_of(self, member: dict[str, Any]) -> tuple[str, Path]:
-        """Return the kind of weights that a member is exported with, `inherited` or `retrained`, and their file.
+        """Return the kind of weights that a member is exported with, and their file.
 
         Raises:
             InvalidJob: There are none.
         """
         key = member["key"]
+        if self.weights == "scratch":
+            alone = self.folder / "scratch" / key / "weights.safetensors"
+            if alone.is_file() and (alone.parent / "result.json").is_file():
+                return "scratch", alone
+            how = f"nas retrain {self.folder} --scratch --member {key}"
+            raise InvalidJob([f"{key} was not trained from scratch; do that with: {how}"])
         place = self.folder / "retrain" / key
         retrained = place / "weights.safetensors"
         if self.weights != "inherited" and retrained.is_file() and (place / "result.json").is_file():
@@ -143,13 +148,18 @@ class _Source:
         """The data, found but not loaded, split as the networks were trained."""
         return job_data(self.request.job, self.request.folder)
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        return space_options(self.request.job, self.found_data.looked_at.facts)
+    def job(self, member: dict[str, Any]) -> Job:
+        """Return the job with the space of a member's network, which has other sizes where it was trained alone."""
+        job = self.request.job
+        origin, weights = self.request.weights_of(member)
+        if origin != "scratch":
+            return job
+        options = (read_json(weights.parent / "result.json") or {}).get("network") or {}
+        return replace(job, space=replace(job.space, options=options))
 
-    @cached_property
-    def space(self) -> Space:
-        return build_space(self.request.job, self.found_data.looked_at.facts)
+    def options(self, job: Job) -> dict[str, Any]:
+        """Return the options of the space of a job, with those that follow from its data."""
+        return space_options(job, self.found_data.looked_at.facts)
 
     @cached_property
     def data(self) -> Data:
@@ -177,15 +187,17 @@ class _Source:
     def deployable(self, member: dict[str, Any]) -> Deployable:
         """Return a member with its weights, and everything that formats need."""
         origin, weights = self.request.weights_of(member)
-        architecture = self.space.architecture(member["architecture"])
-        network = restored(self.space, architecture, weights)
+        job = self.job(member)
+        space = build_space(job, self.found_data.looked_at.facts)
+        architecture = space.architecture(member["architecture"])
+        network = restored(space, architecture, weights)
         subject = Subject(
             folder=self.request.folder,
             job=self.request.job,
             member=member,
             origin=origin,
-            space=self.space,
-            options=self.options,
+            space=space,
+            options=self.options(job),
             network=network,
             data=self.data,
             task=self.task,
@@ -195,7 +207,7 @@ class _Source:
         )
         return Deployable(
             network=network,
-            space=self.space,
+            space=space,
             architecture=architecture,
             examples=self.examples,
             card=plain(card_of(subject)),
@@ -210,7 +222,13 @@ class _Source:
     def made_from(self, member: dict[str, Any]) -> str:
         """Return 16 hexadecimal digits that change with the weights, the network or the meaning of a file."""
         origin, weights = self.request.weights_of(member)
-        described = [_REVISION, origin, member["architecture"], self.request.job.space.name, self.options]
+        described = [
+            _REVISION,
+            origin,
+            member["architecture"],
+            self.request.job.space.name,
+            self.options(self.job(member)),
+        ]
         content = json.dumps(described, sort_keys=True, default=str).encode() + weights.read_bytes()
         return hashlib.sha256(content).hexdigest()[:16]
 

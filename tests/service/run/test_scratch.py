@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from nas.export import load_network
 from search_spaces.families.darts import darts
 from service.job.building import build_space
 from service.job.loading import job_of, load_job
@@ -44,6 +47,26 @@ def test_a_member_is_trained_once_and_again_where_more_is_asked_for(job: Path) -
     assert weights.read_bytes() != before
     assert again["costs"]["params"] > record["costs"]["params"]
     assert not (job / "retrain").exists(), "fine-tuned networks lie elsewhere"
+
+
+def test_the_network_is_exported_with_the_sizes_that_it_was_trained_in(job: Path, tmp_path: Path) -> None:
+    first, second = keys_of(job)
+    options = {"members": [second], "epochs": 0.25, "network": {"stem_width": 4}}
+    run(job, load_job(job), lambda event: None, Plan(stages=("scratch",), options={"scratch": options}))
+    more = ["--weights", "scratch", "--format", "safetensors", "--output", str(tmp_path)]
+    done = nas("export", str(job), "--member", second, *more)
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / second / "card.json").read_text())
+    record = json.loads((job / "scratch" / second / "result.json").read_text())
+    assert card["space"]["options"]["stem_width"] == 4
+    assert card["costs"]["params"]["value"] == record["costs"]["params"]
+    assert (card["accuracy"]["test"], card["measured"]) == (record["retrained_test_quality"], {})
+    network = load_network(tmp_path / second / "card.json")
+    with np.load(tmp_path / second / "example.npz") as example:
+        name = next(name for name in example.files if name != "output")
+        assert torch.allclose(network(torch.from_numpy(example[name])), torch.from_numpy(example["output"]), atol=1e-5)
+    (line,) = lines_of_failure(nas("export", str(trained_job(tmp_path / "other")), "--member", first, *more))
+    assert f"{first} was not trained from scratch; do that with: nas retrain" in line
 
 
 def test_the_network_is_that_of_the_paper_with_the_options_of_the_command() -> None:
