@@ -49,10 +49,10 @@ class Scratch(Stage):
                 raise FieldError(name, f"must be more than 0, got {value:g}")
 
     def check(self, job: "Job", folder: Path) -> None:
-        from service.run.scratch import larger
+        from service.run.from_scratch import larger
 
         check_members_of(folder, self.members)
-        larger(job, self)
+        larger(job, self.network, self.cutout)
 
     def is_done(self, folder: Path) -> bool:
         members = (read_json(folder / FRONT) or {}).get("members", [])
@@ -63,11 +63,11 @@ class Scratch(Stage):
 
     def run(self, context: "JobContext") -> None:
         from service.job.preparation import front_members
-        from service.run.scratch import FromScratch
+        from service.run.from_scratch import FromScratch
 
         check_members_of(context.adopted(FRONT).parent, self.members)
         chosen = self.chosen(front_members(context.adopted(FRONT).parent))
-        trained = FromScratch.of(context, self)
+        trained = FromScratch.of(context, epochs=self.epochs, lr=self.lr, network=self.network, cutout=self.cutout)
         for number, member in enumerate(chosen):
             progress = {"done": number, "total": len(chosen), "member": member["key"]}
             context.events.progress(**progress)

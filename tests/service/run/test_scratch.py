@@ -11,8 +11,8 @@ from nas.export import load_network
 from search_spaces.families.darts import darts
 from service.job.building import build_space
 from service.job.loading import job_of, load_job
+from service.run.from_scratch import alone_config, larger
 from service.run.run import run
-from service.run.scratch import alone_config, larger
 from service.run.stages.plan import Plan
 from service.run.stages.scratch import Scratch
 from supernets import Supernet
@@ -74,15 +74,15 @@ def test_the_network_is_that_of_the_paper_with_the_options_of_the_command() -> N
     searched = {"width": 4, "cells": 5, "shared_affine": False, "entangled": True}
     fields = {"name": "a", "data": {"source": "noise", "image_size": 32}}
     job = job_of({**fields, "space": {"name": "darts", "options": searched}, "train": {"lr": 0.025, "lr_end": 0.001}})
-    published, full = larger(job, Scratch())
+    published, full = larger(job, {}, None)
     expected = {"width": 36, "cells": 20, "shared_affine": True, "entangled": False}
     assert {name: published.space.options[name] for name in searched} == expected
-    assert alone_config(job.train, full, Scratch()).epochs == 600
-    smaller, space = larger(job, Scratch(network={"cells": 8}, cutout=16))
+    assert alone_config(job.train, full, None, None).epochs == 600
+    smaller, space = larger(job, {"cells": 8}, 16)
     assert (smaller.space.options["cells"], smaller.space.options["width"], smaller.data.cutout) == (8, 36, 16)
     costs = space.costs([space.largest()])["params"]
     assert costs == darts(width=36, cells=8).costs([space.largest()])["params"]
-    config = alone_config(job.train, space, Scratch(epochs=3, lr=0.1))
+    config = alone_config(job.train, space, 3, 0.1)
     assert (config.epochs, config.lr, config.lr_end, config.relaxation) == (3, 0.1, 0.001, None)
 
 

@@ -24,7 +24,6 @@ from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
     from service.run.context import JobContext
-    from service.run.stages.scratch import Scratch
 
 _SETTINGS = "settings.json"
 
@@ -46,17 +45,27 @@ class FromScratch:
     cutout: int
 
     @classmethod
-    def of(cls, context: "JobContext", asked: "Scratch") -> "FromScratch":
+    def of(
+        cls,
+        context: "JobContext",
+        *,
+        epochs: float | None,
+        lr: float | None,
+        network: Mapping[str, Any],
+        cutout: int | None,
+    ) -> "FromScratch":
         """Return the training that is asked for, with the data and the supernet's settings of a job.
+
+        Settings that are None are those of the paper or of the job, see the stage `scratch`.
 
         Raises:
             InvalidJob: The job has no such option or data.
         """
         from service.run.context import JobContext
 
-        job, space = larger(context.job, asked)
+        job, space = larger(context.job, network, cutout)
         made = JobContext(context.folder, job, context.device, context.events, context.processes, context.inputs)
-        config = alone_config(job.train, space, asked)
+        config = alone_config(job.train, space, epochs, lr)
         return cls(context=made, config=config, network=job.space.options, cutout=job.data.cutout)
 
     def member(self, member: Mapping[str, Any], place: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,15 +141,20 @@ class FromScratch:
             return self.context.task.evaluate(network, batches).value
 
 
-def larger(job: Job, asked: "Scratch") -> tuple[Job, Space]:
+def larger(job: Job, network: Mapping[str, Any], cutout: int | None) -> tuple[Job, Space]:
     """Return the job with the space of the networks that are trained alone and with its data, and that space.
+
+    Args:
+        job: Job whose architectures are trained.
+        network: Options that replace those of the paper.
+        cutout: Side of the blanked square in each training image; None for that of the job.
 
     Raises:
         InvalidJob: The space or the data have no such option.
     """
-    options = {**job.space.options, **build_space(job).alone.options, **asked.network}
+    options = {**job.space.options, **build_space(job).alone.options, **network}
     try:
-        cutout = job.data.cutout if asked.cutout is None else asked.cutout
+        cutout = job.data.cutout if cutout is None else cutout
         changed = replace(job, space=replace(job.space, options=options), data=replace(job.data, cutout=cutout))
         space = build_space(changed)
     except FieldError as error:
@@ -150,12 +164,12 @@ def larger(job: Job, asked: "Scratch") -> tuple[Job, Space]:
     return changed, space
 
 
-def alone_config(train: TrainConfig, space: Space, asked: "Scratch") -> TrainConfig:
+def alone_config(train: TrainConfig, space: Space, epochs: float | None, lr: float | None) -> TrainConfig:
     """Return the settings of a training alone: the optimizer is that of the supernet."""
     return TrainConfig(
-        epochs=asked.epochs or space.alone.epochs or train.epochs,
-        lr=asked.lr or train.lr,
-        lr_end=min(train.lr_end, asked.lr or train.lr),
+        epochs=epochs or space.alone.epochs or train.epochs,
+        lr=lr or train.lr,
+        lr_end=min(train.lr_end, lr or train.lr),
         examples="balanced" if train.examples == "balanced" else "uniform",
         **{name: getattr(train, name) for name in _KEPT},
     )
