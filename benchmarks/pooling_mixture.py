@@ -80,7 +80,7 @@ class Comparison:
             warmup_fraction=0.0,
             label_smoothing=0.0,
         )
-        supernet = row.trained(lambda: Mixture(self.space, members), config, self.data, spent)
+        supernet = row.trained(lambda: Mixture(self.space, members), config, self.data.train, spent)
         batches = self.data.validation.sequential(250)
         images = RankingImages.of(batches, device=torch.device("cpu"))  # type: ignore[arg-type]
         architectures, true = list(self.percent), np.array(list(self.percent.values()))

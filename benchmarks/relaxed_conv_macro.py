@@ -109,13 +109,13 @@ class Comparison:
     def relaxed(self, row: Row, spent: Processor) -> dict[str, Any]:
         """Learn the architecture with the weights; the answer is the most probable one."""
         relaxation = RelaxationConfig(method=row.name, lr=self.logit_lr)  # type: ignore[arg-type]
-        supernet = row.trained(fresh(self.space), self._config(relaxation=relaxation), self.data, spent)
+        supernet = row.trained(fresh(self.space), self._config(relaxation=relaxation), self.data.train, spent)
         assert supernet.learned is not None
         return self.looked_up("", supernet.learned.architecture(self.space))
 
     def sampled(self, row: Row, spent: Processor) -> dict[str, Any]:
         """Train random subnets, then search among them in two ways."""
-        supernet = row.trained(fresh(self.space), self._config(), self.data, spent)
+        supernet = row.trained(fresh(self.space), self._config(), self.data.train, spent)
         batches = self.data.validation.subset(_JUDGED, seed=0).sequential(250)
         objective = Inherited(supernet, RankingImages.of(batches, device=torch.device("cpu")))  # type: ignore[arg-type]
         problem = Problem([objective], ["accuracy"], {})

@@ -6,18 +6,22 @@ again only what they change. An interrupted training goes on from its checkpoint
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.table import Table
+from torch import Tensor
 
 from benchmarks.pretrained import Processor, part_of
 from nas.data import Data, DataConfig, load_data
 from search_spaces import Space
 from supernets import Supernet, TrainConfig, phases, train
+from supernets.tasks import Batch
+from supernets.training import TrainingData
 
 _VALIDATION = 2000  # images that architectures are judged on, beside those for training
 _TEST = 100  # the test split is never read
@@ -78,7 +82,9 @@ class Row:
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 
-    def trained(self, make: Callable[[], Supernet], config: TrainConfig, data: Data, spent: Processor) -> Supernet:
+    def trained(
+        self, make: Callable[[], Supernet], config: TrainConfig, data: TrainingData, spent: Processor
+    ) -> Supernet:
         """Return the supernet, trained or read; what it tells after every epoch is kept in `epochs.jsonl`."""
         torch.manual_seed(self.seed)
         supernet, path = make(), self.folder / "supernet.safetensors"
@@ -93,7 +99,7 @@ class Row:
                     file.write(json.dumps(event) + "\n")
 
         made = phases(supernet.space, config)
-        train(supernet, made, data.train, config, seed=self.seed, folder=self.folder / "train", observer=observe)
+        train(supernet, made, data, config, seed=self.seed, folder=self.folder / "train", observer=observe)
         supernet.save(path)
         return supernet
 
@@ -102,6 +108,53 @@ class Row:
         lines = (self.folder / "epochs.jsonl").read_text().splitlines()
         events = [json.loads(line) for line in lines]
         return {event["epoch"]: event["probabilities"] for event in events if "epoch" in event}
+
+
+class ShortEpochs:
+    """A training split of which each epoch shows a part, one after the other.
+
+    What stands at one place of an epoch is in the same half in every part, so weights and logits never share images.
+
+    Args:
+        split: The whole split.
+        images: Images of an epoch.
+    """
+
+    def __init__(self, split: TrainingData, images: int) -> None:
+        self.split, self.images = split, min(images, len(split))
+        self.parts = len(split) // self.images
+        self.shuffled = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return self.images
+
+    def steps(self, batch_size: int) -> int:
+        return max(1, self.images // batch_size)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        seed: int,
+        start: int,
+        rank: int,
+        world_size: int,
+        order: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """Return the batches of one epoch, as the split makes them."""
+        places = torch.arange(self.images) if order is None else order
+        shown = self.shuffled[places + epoch % self.parts * self.images]
+        rest = self.shuffled[: len(self.split) - self.images]  # never shown: there are no more steps
+        order, process = torch.cat([shown, rest]), {"rank": rank, "world_size": world_size}
+        made = self.split.batches(batch_size, epoch=epoch, seed=seed, start=start, order=order, **process)
+        return islice(made, self.steps(batch_size) - start)
+
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
+        return self.split.sequential(batch_size)
+
+    def subset(self, count: int, /, seed: int) -> TrainingData:
+        return self.split.subset(count, seed)
 
 
 def scaled_lr(published: float, published_steps: float, steps: float) -> float:
