@@ -9,10 +9,10 @@ weights, half for the logits. For every method and seed: how many of the six edg
 tenth epoch, the accuracy of the answer in the table of the full network, its percentile there, and the processor time.
 No answer is looked up before the training has ended.
 
-An epoch is short: 15 steps, which show a tenth of 9,600 images, the tenths in turn. With the same 960 images in every
-epoch (`--images 960`) the weights soon know them by heart, and operations without weights are preferred. The rate of
-the logits is the published one, 3e-4, times as many as the published search has more steps (50 epochs of 390), so that
-they can move as far. Of architectures that the table lacks, the mean of those with the same function is given.
+An epoch is short: 15 steps, which show a tenth of 9,600 images, the tenths in turn; every image is seen six times. A
+search that goes on for long over the same data is `--images 960`, all of which every epoch shows: sixty times. The rate
+of the logits is the published one, 3e-4, times as many as the published search has more steps (50 epochs of 390), so
+that they can move as far. Of architectures that the table lacks, the mean of those with the same function is given.
 Published, with the whole network and whole epochs: 94.36 % for TangleNAS and DrNAS; the cell of skip connections alone,
 where DARTS ends there, has 54.30 %.
 
@@ -100,10 +100,18 @@ class Comparison:
     def row(self, method: str, seed: int) -> dict[str, Any]:
         """Return what a method comes to with a seed."""
         given = self.arguments
-        names = ("images", "epoch_images", "image_size", "width", "cells", "epochs", "batch_size", "lr", "terms")
+        names = ("images", "image_size", "width", "cells", "epochs", "batch_size", "lr", "terms")
         settings = {"data": self.data.fingerprint, "logit_lr": self.logit_lr}
         settings |= {name: getattr(given, name) for name in names}
+        if self.is_shown_in_parts:
+            settings["epoch_images"] = given.epoch_images
         return Row(output=given.output, name=method, seed=seed, settings=settings).made(self.learned)
+
+    @property
+    def is_shown_in_parts(self) -> bool:
+        """Whether an epoch shows a part of the images."""
+        given = self.arguments
+        return bool(given.epoch_images < given.images)
 
     @property
     def logit_lr(self) -> float:
@@ -111,7 +119,8 @@ class Comparison:
         given = self.arguments
         if given.logit_lr is not None:
             return float(given.logit_lr)
-        return scaled_lr(3e-4, _PUBLISHED_STEPS, steps(given.epoch_images, given.batch_size, given.epochs))
+        images = min(given.images, given.epoch_images)
+        return scaled_lr(3e-4, _PUBLISHED_STEPS, steps(images, given.batch_size, given.epochs))
 
     def learned(self, row: Row, spent: Processor) -> dict[str, Any]:
         """Learn the cell with the weights; the answer is the most probable one."""
@@ -127,8 +136,8 @@ class Comparison:
             warmup_fraction=0.0,
             label_smoothing=0.0,
         )
-        shown = ShortEpochs(self.data.train, given.epoch_images)
-        supernet = row.trained(fresh(space), config, shown, spent)
+        data = ShortEpochs(self.data.train, given.epoch_images) if self.is_shown_in_parts else self.data.train
+        supernet = row.trained(fresh(space), config, data, spent)
         assert supernet.learned is not None
         answer = supernet.learned.architecture(space)
         epochs = row.epochs()
