@@ -42,6 +42,11 @@ SPACES = {
     ),
     "hat": Entry("search_spaces.families.hat:hat", "HAT: transformers for translation, 4.2e14 architectures"),
     "small_hat": Entry("search_spaces.families.hat:small_hat", "HAT for one processor; its sizes are options"),
+    "language": Entry(
+        "search_spaces.families.language:language", "SortedNet, MatFormer: language models of nested sizes"
+    ),
+    "bert": Entry("search_spaces.families.bert:bert", "SuperShaper: BERT with layers of their own width, 7^12"),
+    "small_bert": Entry("search_spaces.families.bert:small_bert", "SuperShaper for one processor"),
     "conv_macro": Entry(
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",

@@ -19,6 +19,7 @@ from search_spaces import costs
 from search_spaces.architecture import Choice, Decision
 from search_spaces.errors import FieldError
 from search_spaces.families.hat_genes import GENE, RELEASED, parse_gene, parse_released, scaled_features
+from search_spaces.families.token_blocks import TokenBlocks
 from search_spaces.inputs import Input
 from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most
 from search_spaces.places import Block, Place
@@ -86,6 +87,20 @@ class Hat:
         """Encoder layers that can be read."""
         return max(self.spans.values())
 
+    @property
+    def source(self) -> TokenBlocks:
+        """The vectors of what is read."""
+        return self._tokens(self.source_vocabulary)
+
+    @property
+    def target(self) -> TokenBlocks:
+        """The vectors of what is written."""
+        return self._tokens(self.target_vocabulary)
+
+    def _tokens(self, tokens: int) -> TokenBlocks:
+        ends = (self.length, self.longest)
+        return TokenBlocks(tokens, *ends, scaled=True, learned=False, dropout=self.dropout)
+
     def decisions(self) -> tuple[Decision, ...]:
         """Return those of the encoder, then those of the decoder."""
         decisions = [Decision("encoder.embed", self.embeds)]
@@ -114,8 +129,8 @@ class Hat:
 
         encoder, decoder = (_size(f"{side}.embed", self.embeds) for side in ("encoder", "decoder"))
         return HatNetwork(
-            self._tokens(self.source_vocabulary, encoder),
-            self._tokens(self.target_vocabulary, decoder),
+            self.source.build(encoder),
+            self.target.build(decoder),
             [self._encoder_layer(self._sizes(f"encoder.layer{i + 1}", encoder)) for i in range(self.encoder_layers)],
             ElasticStack(
                 [self._decoder_layer(*self._decoder_sizes(i + 1, decoder, encoder)) for i in range(max(self.depths))],
@@ -136,11 +151,6 @@ class Hat:
         heads, spans = _size(f"{name}.cross_heads", self.heads), Size(f"{name}.reads", self.spans)
         return self._sizes(name, size), CrossSizes(encoder, heads, spans, self.most_spans)
 
-    def _tokens(self, tokens: int, size: int | Size) -> Any:
-        from search_spaces.networks.hat_network import token_input
-
-        return token_input(tokens, size, self.longest, scaled=True, learned=False, dropout=self.dropout)
-
     def _encoder_layer(self, sizes: LayerSizes) -> nn.Module:
         from search_spaces.networks.hat_network import encoder_layer
 
@@ -155,42 +165,16 @@ class Hat:
 
     def places(self) -> list[Place]:
         """Return the places of inputs, layers and output."""
-        places = [Place(("encoder.embed",), partial(self._tokens_block, "source", self.source_vocabulary))]
+        places = [Place(("encoder.embed",), partial(self.source.enters, name="source"))]
         for layer in range(1, self.encoder_layers + 1):
             names = ("encoder.embed", f"encoder.layer{layer}.hidden", f"encoder.layer{layer}.heads")
             places.append(Place(names, self._encoder_block))
-        places.append(Place(("decoder.embed",), partial(self._tokens_block, "target", self.target_vocabulary)))
+        places.append(Place(("decoder.embed",), partial(self.target.enters, name="target")))
         for layer in range(1, max(self.depths) + 1):
             own = [f"decoder.layer{layer}.{name}" for name in ("hidden", "heads", "cross_heads", "reads")]
             followed = ("encoder.embed", "decoder.embed", "decoder.depth", *own)
             places.append(Place(followed, partial(self._decoder_block, layer)))
-        return [*places, Place(("decoder.embed",), self._output_block)]
-
-    def _tokens_block(self, side: str, tokens: int, size: int) -> Block:
-        def build() -> nn.Module:
-            from search_spaces.plain import plain
-
-            return plain(lambda: self._tokens(tokens, size))
-
-        def count() -> Counter[str]:
-            return Counter(params=tokens * size)
-
-        inputs = (Input((self.length,), "int64", values=tokens),)
-        return Block(f"{side} {tokens}-{size}", (self.length,), build, count, inputs)
-
-    def _output_block(self, size: int) -> Block:
-        tokens = self.target_vocabulary
-
-        def build() -> nn.Module:
-            from search_spaces.elastic import ElasticLinear
-            from search_spaces.plain import plain
-
-            return plain(lambda: ElasticLinear(size, tokens, bias=False))
-
-        def count() -> Counter[str]:
-            return Counter(macs=tokens * size * self.length)  # its weights are those of the target
-
-        return Block(f"output {size}-{tokens}", (self.length, size), build, count)
+        return [*places, Place(("decoder.embed",), self.target.leaves)]
 
     def _encoder_block(self, size: int, hidden: int, heads: int) -> Block:
         def build() -> nn.Module:
@@ -246,11 +230,10 @@ def _rise(numbers: Sequence[int]) -> bool:
 
 
 def _space(name: str, config: Hat) -> Space:
-    tokens = (config.source_vocabulary, config.target_vocabulary)
     return Space(
         name=name,
         decisions=config.decisions(),
-        inputs=tuple(Input((config.length,), "int64", values=number) for number in tokens),
+        inputs=(*config.source.inputs, *config.target.inputs),
         build=config.build,
         places=config.places,
         formats={RELEASED: parse_released, (GENE,): parse_gene},

@@ -12,16 +12,12 @@ from torch import Tensor, nn
 from search_spaces.elastic import (
     AnySize,
     ElasticAttend,
-    ElasticEmbedding,
     ElasticLinear,
-    ElasticPositions,
     ElasticSpan,
 )
+from search_spaces.networks.token_input import PADDING, TokenInput
 from search_spaces.networks.transformer_layers import PostNormLayer, feed_forward, layer_norms
 from search_spaces.transformer import CrossAttention, FeedForward, SelfAttention, Span
-
-PADDING = 0
-"""The token that stands where a sequence has ended."""
 
 
 @dataclass
@@ -58,27 +54,6 @@ class DecoderState:
     def select(self, rows: Tensor) -> DecoderState:
         """Return the state of these rows [N], whole numbers; rows may occur several times or not at all."""
         return replace(self, layers=[layer.select(rows) for layer in self.layers])
-
-
-class TokenInput(nn.Module):
-    """Tokens [B, T] as vectors with positions, [B, T, D]."""
-
-    def __init__(self, embedding: nn.Module, positions: nn.Module, drop: nn.Module) -> None:
-        super().__init__()
-        self.embedding, self.positions, self.drop = embedding, positions, drop
-
-    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
-        return self.drop(self.positions(self.embedding(tokens), start))
-
-    def scores(self, x: Tensor) -> Tensor:
-        """Return the scores of all tokens by their vectors, [..., D] -> [..., tokens]."""
-        return cast(ElasticEmbedding, self.embedding).scores(x)
-
-
-def token_input(tokens: int, size: AnySize, longest: int, *, scaled: bool, learned: bool, dropout: float) -> TokenInput:
-    """Return an elastic embedding with positions."""
-    embedding = ElasticEmbedding(tokens, size, scaled=scaled)
-    return TokenInput(embedding, ElasticPositions(longest, size, learned=learned), nn.Dropout(dropout))
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,17 @@ OPTIONS = {
     "small_autoformer": {"image_size": 16},
     "hat": {"source_vocabulary": 10, "target_vocabulary": 10, "length": 4, "longest": 8},
     "small_hat": {"source_vocabulary": 10, "target_vocabulary": 10, "length": 5, "longest": 8},
+    "language": {"vocabulary": 10, "length": 6, "longest": 8},
+    "bert": {"vocabulary": 10, "length": 4, "longest": 8},
+    "small_bert": {"vocabulary": 10, "length": 5, "longest": 8},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
 CLASSES = {"proxyless": 1000, "vectors": 1}
-LENGTHS = {"hat": 4, "small_hat": 5}
+LENGTHS = {"hat": 4, "small_hat": 5, "language": 6, "bert": 4, "small_bert": 5}
 """Spaces whose networks give scores of tokens at every place."""
 TRANSFORMERS = ["autoformer", "small_autoformer", *LENGTHS]
 """Spaces whose networks have sequences instead of feature maps, and products beside those of layers."""
-WITHOUT_RELUS = {"autoformer", "small_autoformer"}
+WITHOUT_RELUS = {"autoformer", "small_autoformer", "language", "bert", "small_bert"}
 IN_PLACE = {"ofa_mobilenet_v3", "small_mobilenet_v3", "timm"}
 """Spaces whose networks have ReLUs that work in place, which hooks of proxies allow for."""
 READ_OFF = {"timm"}

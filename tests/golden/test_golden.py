@@ -113,6 +113,28 @@ SPACES = {
         (2_858_176, 29_327_360),
         "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
     ),
+    "language": (
+        {},
+        3 * sum(9**depth for depth in (2, 3, 4, 5, 6)),
+        (6_901_760, 448_790_528),
+        (1_280_768, 81_788_928),
+        "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
+    ),
+    "bert": (
+        {},
+        7**12,
+        (123_656_448, 16_061_497_344),
+        (36_238_656, 4_627_169_280),
+        "SuperShaper, arXiv 2110.04711, and Mixture-of-Supernets, ACL Findings 2024: 7 widths in 12 layers; costs ours, "
+        "written out in tests/search_spaces/families/test_bert.py",
+    ),
+    "small_bert": (
+        {},
+        4**4,
+        (3_341_504, 216_268_800),
+        (1_971_776, 124_256_256),
+        "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
+    ),
     "conv_macro": (
         {},
         3**8,
