@@ -125,7 +125,7 @@ SPACES = {
         7**12,
         (123_656_448, 16_061_497_344),
         (36_238_656, 4_627_169_280),
-        "SuperShaper, arXiv 2110.04711, and Mixture-of-Supernets, ACL Findings 2024: 7 widths in 12 layers; costs ours, "
+        "SuperShaper, arXiv 2110.04711, and Mixture-of-Supernets, ACL 2024: 7 widths in 12 layers; costs: ours, "
         "written out in tests/search_spaces/families/test_bert.py",
     ),
     "small_bert": (
