@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def retrain(
         validate: Called with the copy at the end of every epoch.
         teacher: A trained network that teaches beside the targets.
     """
-    copy = deepcopy(supernet)
+    copy, config = deepcopy(supernet), replace(config, tickets=None)  # masks of a ticket stay as they are
     phase = Phase(
         name=f"retrain {architecture.key}",
         sampler=Fixed(architecture=architecture),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
     from supernets.supernet import Supernet, left_as_it_was
     from supernets.tasks import Classification, Metric, Task
+    from supernets.ticket import Ticket
     from supernets.training.config import TrainConfig
     from supernets.training.distributed import Processes, processes
     from supernets.training.few_shot import train_few_shot
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from supernets.training.split_config import SplitConfig
     from supernets.training.steps.step import Moment, Step
     from supernets.training.supernet_training import train
+    from supernets.training.ticket_config import TicketConfig
     from supernets.transforms import Partition, sort_channels, split
+    from supernets.transforms.take_ticket import take_ticket
 
 __all__ = [
     "Classification",
@@ -45,6 +48,8 @@ __all__ = [
     "Stretch",
     "Supernet",
     "Task",
+    "Ticket",
+    "TicketConfig",
     "TrainConfig",
     "Uniform",
     "calibrate",
@@ -56,6 +61,7 @@ __all__ = [
     "require_calibrated",
     "sort_channels",
     "split",
+    "take_ticket",
     "train",
     "train_few_shot",
     "train_steps",

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import extracted, following_layers
 from supernets.learned import METHOD, Learned
+from supernets.ticket import ENTRY, Ticket
 from supernets.whole_file import InvalidFile, written_whole
 
 _OWN_STATISTICS = "own_statistics"
@@ -35,10 +36,12 @@ class Supernet(nn.Module):
             training that runs other architectures sets it to None. It is saved with the weights.
         learned: What the training has learned about choices; None where it learned nothing. It is saved with the
             weights.
+        ticket: What a training has left of the network; None where it removed nothing. It is saved with the weights.
     """
 
     own_statistics: Architecture | None = None
     learned: Learned | None = None
+    ticket: Ticket | None = None
 
     def __init__(self, space: Space, network: nn.Module | None = None) -> None:
         super().__init__()
@@ -89,6 +92,7 @@ class Supernet(nn.Module):
     def __deepcopy__(self, memo: dict) -> "Supernet":
         copy = Supernet(self.space, deepcopy(self.network, memo))
         copy.own_statistics, copy.learned = self.own_statistics, deepcopy(self.learned, memo)
+        copy.ticket = self.ticket
         copy.activate(self.active)
         return copy.train(self.training)
 
@@ -123,6 +127,7 @@ class Supernet(nn.Module):
         except RuntimeError as error:  # names are missing
             raise InvalidFile(other_space) from error
         self.own_statistics = self._architecture_of(saved.get(_OWN_STATISTICS), path)
+        self.ticket = Ticket.taken_from(saved)
         self._take(beside, saved)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -145,6 +150,7 @@ class Supernet(nn.Module):
             "space": _signature(self.space),
             **({} if own is None else {_OWN_STATISTICS: json.dumps(own.to_json())}),
             **({} if self.learned is None else {METHOD: self.learned.method}),
+            **({} if self.ticket is None else {ENTRY: json.dumps(self.ticket.to_json())}),
         }
 
     def _architecture_of(self, saved: str | None, path: Path) -> Architecture | None:

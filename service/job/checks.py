@@ -9,7 +9,7 @@ from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue, own_code
 from service.errors import InvalidJob
-from service.job import latency_checks, objectives, relaxations, samplers, searchers, splits, teachers
+from service.job import latency_checks, objectives, relaxations, samplers, searchers, splits, teachers, tickets
 from service.job import proxies as job_proxies
 from service.job.building import LookedAt, build_space, build_task
 from service.job.device import cuda_devices, device_type
@@ -70,8 +70,9 @@ def deep_mistakes(
         yield from splits.mistakes(job.train, space)
         yield from teachers.mistakes(job.train, {} if data is None else data.facts)
         yield from relaxations.mistakes(job.train, space, has_table=bool(job.latency.table))
+        yield from tickets.mistakes(job.train.tickets, space, job.search.searcher)
         _warn_of_given_weights(job, space, warn)
-    learns = job.train.relaxation is not None and job.train.relaxation.learns
+    learns = job.train.tickets is not None or (job.train.relaxation is not None and job.train.relaxation.learns)
     yield from searchers.mistakes(job.search, space, learns=learns or not checked.sound("train"))
     yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):

@@ -97,7 +97,8 @@ def mistakes(config: SearchConfig, space: Space | None, *, learns: bool = True) 
         if config.per_leaf:
             yield "search.warm_start: must be left out with search.per_leaf"
     if made.derives and not learns:
-        yield f"search.searcher: {config.searcher} needs train.relaxation with a method that learns, not one_hot"
+        needs = "train.relaxation with a method that learns, not one_hot, or train.tickets"
+        yield f"search.searcher: {config.searcher} needs {needs}"
     if made.derives and config.per_leaf:
         yield f"search.per_leaf: must be false with {config.searcher}, which knows the whole space only"
     if config.stop_gain > 0 and not made.predicts_gain:

@@ -9,8 +9,8 @@ from service.job.folder import finite, read_events
 from service.report.figures import COLOURS, png
 
 _MOST_POINTS = 1500
-_VALIDATED = ("largest", "random", "smallest")
-_DASHES = ("solid", "dash", "dot")
+_VALIDATED = ("largest", "random", "smallest", "ticket")
+_DASHES = ("solid", "dash", "dot", "solid")
 _FEW = 30  # most points of a curve that are all marked
 _TITLES = {"loss": "training loss", "validation": "validation {metric}", "learning rate": "learning rate"}
 Curve = list[tuple[float, float]]

@@ -18,7 +18,10 @@ from supernets.whole_file import append_line
 if TYPE_CHECKING:
     from supernets import Processes
 
-_ABOUT_TRAINING = ("train", "validate", "rollback", "sampler", "statistics", "order", "split_plan", "split", "capture")
+_ABOUT_TRAINING = (
+    *("train", "validate", "rollback", "sampler", "statistics", "order", "split_plan", "split"),
+    *("capture", "ticket"),
+)
 _KEPT = (*_ABOUT_TRAINING, "stage", "warning", "ended", "failed")
 _SYNC_EVERY_S = 20.0
 _LONGEST_PAUSE_S = 600.0

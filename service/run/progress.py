@@ -187,6 +187,8 @@ def _line(kind: str, event: Event) -> str:
         return _order_line(event)
     if kind == "sampler":
         return _sampler_line(event)
+    if kind == "ticket":
+        return _ticket_line(event)
     if kind == "ended":
         return f"search ended: {event['reason']}"
     if kind in ("check", "space"):
@@ -224,3 +226,14 @@ def _sampler_line(event: Event) -> str:
         parts.append(f"effective part of the examples {event['examples']['effective_fraction']:.2f}")
     parts += [f"expected {name} {amount:,.4g}" for name, amount in event.get("expected", {}).items()]
     return f"sampling after epoch {event.get('epoch', '?')}: {', '.join(parts)}"
+
+
+def _ticket_line(event: Event) -> str:
+    """Return what a removal or a pruning has left of a network, and what has come back."""
+    parts = [f"{event['paths']} paths with {event['channels']:,} channels"]
+    parts += [f"{event['removed_channels']:,} channels removed"] if event.get("removed_channels") else []
+    parts.append(f"{100 * event['sparsity']:.1f} % of {event['weights']:,} weights masked")
+    returned = event.get("returned_weights", 0) + event.get("reactivated_by_removal", 0)
+    parts += [f"{returned:,} returned"] if returned else []
+    parts.append(f"MACs {event['dense_macs']:,} dense, {event['sparse_macs']:,} of weights that are left")
+    return f"ticket after epoch {event['epoch']:g}: {', '.join(parts)}"

@@ -69,7 +69,9 @@ class Retraining:
             supernet=context.supernet,
             task=context.task,
             batches=context.batches,
-            config=replace(train, epochs=epochs or train.epochs, lr=lr or train.lr / _SLOWER, ema_decay=None),
+            config=replace(
+                train, epochs=epochs or train.epochs, lr=lr or train.lr / _SLOWER, ema_decay=None, tickets=None
+            ),
             calibration=context.job.search.calibration_examples,
             seed=context.job.seed,
             tell=context.events.tell,

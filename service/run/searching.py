@@ -25,6 +25,7 @@ from service.run.context import JobContext
 from service.run.evaluators import EvaluationWorkers, Ready, SubnetEvaluator, devices
 from service.run.stages.outputs import JOURNAL
 from supernets import Partition
+from supernets.learned import Learned
 from supernets.streams import PART
 
 _LEARNED = "learned"  # argument of searchers that follow what a training has learned
@@ -159,16 +160,22 @@ class _Search:
         """Return the searcher of the whole space, told of noise and of an earlier search if there was one."""
         known: dict[str, Any] = {"standard_errors": errors}
         if _LEARNED in catalogue.parameters("searcher", self.context.job.search.searcher):
-            known[_LEARNED] = self.context.supernet.learned
+            known[_LEARNED] = self._learned()
         if earlier is not None:
             known["warm_start"] = earlier.rows(self.context.problem.directions)
         searcher = self._searcher(self.context.space, known=known)
         if searcher.derives and known.get(_LEARNED) is None:
             name = self.context.job.search.searcher
-            raise InvalidJob([f"search.searcher: {name} needs a supernet of a training with train.relaxation"])
+            kinds = "train.relaxation or train.tickets"
+            raise InvalidJob([f"search.searcher: {name} needs a supernet of a training with {kinds}"])
         if earlier is None or searcher.learns_from_earlier:
             return searcher
         return Seeded(searcher, earlier.front())
+
+    def _learned(self) -> Learned | None:
+        """Return what the training has learned about choices: probabilities, or a ticket, which is one architecture."""
+        supernet = self.context.supernet
+        return supernet.learned if supernet.ticket is None else supernet.ticket.learned(supernet.space)
 
     def _searcher(self, space: Space, part: int | None = None, *, known: Mapping[str, Any] | None = None) -> Searcher:
         """Return the searcher of the space, or of one part of it, with a seed of its own."""

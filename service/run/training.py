@@ -17,9 +17,10 @@ from service.job.found_weights import taken
 from service.job.job import Job
 from service.job.latency_table import read_table
 from service.job.observer import Observer
+from service.job.tickets import supernet_file
 from service.run.batches import EvaluationBatches
 from service.run.teaching import named_teacher
-from supernets import Processes, Supernet, Task, phases, train, train_few_shot
+from supernets import Processes, Supernet, Task, phases, take_ticket, train, train_few_shot
 from supernets.calibration import calibrated_subnet
 from supernets.device import judging
 from supernets.estimate import checked
@@ -56,6 +57,8 @@ def train_supernet(
     """
     data, config = batches.load().train, job.train
     _begin(supernet, folder, events, processes)
+    if config.tickets is not None and config.tickets.start is not None:
+        _start(supernet, config.tickets.start, folder, fresh=config.tickets.fresh, processes=processes)
     common: dict[str, Any] = {
         "task": task,
         "seed": job.seed,
@@ -87,6 +90,16 @@ def _begin(supernet: Supernet, folder: Path, events: Observer, processes: Proces
     taken(weights, supernet.network)
     if isinstance(weights, FoundWeights):
         events({"event": "space", "time": time.time(), "lines": [f"weights: {weights.describe()}"]})
+
+
+def _start(supernet: Supernet, start: str, folder: Path, *, fresh: bool, processes: Processes) -> None:
+    """Put the ticket of another job into a supernet whose training does not go on."""
+    if processes.first_says(has_begun(folder)):
+        return
+    try:
+        take_ticket(supernet, supernet_file(start), fresh=fresh)
+    except (ValueError, OSError) as error:
+        raise InvalidJob([f"train.tickets.start: {error}"]) from error
 
 
 def adapted_supernet(supernet: Supernet, folder: Path) -> Supernet | None:
@@ -127,12 +140,14 @@ def _told(events: Observer, task: Task, event: dict[str, Any]) -> None:
 
 
 def _validation(task: Task, batches: EvaluationBatches, supernet: Supernet) -> dict[str, float]:
-    """Return the quality of the largest, the smallest and one random architecture."""
+    """Return the quality of the largest, the smallest and one random architecture; of a ticket, its own alone."""
     named = {
         "largest": supernet.space.largest(),
         "smallest": supernet.space.smallest(),
         "random": supernet.space.sample(np.random.default_rng(0)),
     }
+    if supernet.ticket is not None:
+        named = {"ticket": supernet.ticket.architecture}
     found = {}
     for name, architecture in named.items():
         network = calibrated_subnet(supernet, architecture, lambda: batches.calibration(_CALIBRATION))

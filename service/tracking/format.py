@@ -17,12 +17,17 @@ from service.job.front_file import Quantity, TaskFacts, member_quantities, quali
 
 LONGEST_VALUE = 6000
 VIEW_KEY = "pareto"
-_VALIDATED = ("largest", "smallest", "random")
+_VALIDATED = ("largest", "smallest", "random", "ticket")
 _SPEEDS = ("examples_per_s", "images_per_s")  # the second in earlier versions
 CURVE_PREFIXES = ("train/", "validation/")
 """What the names of the curves of a training begin with."""
 LEARNED = {"probabilities": "probability", "examples": "examples", "gradients": "gradient"}
 """Mappings in the events of samplers -> what the names of their metrics begin with; steps are epochs."""
+TICKET = (
+    *("sparsity", "weights", "masked_weights", "returned_weights", "reactivated_by_removal", "reactivated_by_reset"),
+    *("channels", "paths", "removed_channels", "dense_macs", "dense_params", "sparse_macs", "sparse_params"),
+)
+"""Numbers in the events of tickets; their metrics begin with `ticket/`, and steps are epochs."""
 HYPERVOLUME = "search/hypervolume"
 SYSTEM = "system"
 """What the names of the metrics of the machine begin with, as in the pages of MLflow."""
@@ -112,6 +117,10 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
         if record["event"] == "system" and step is not None:
             for name, value in record.get("values", {}).items():
                 yield allowed_name(f"{SYSTEM}/{name}"), value, int(step), time_ms
+        if record["event"] == "ticket" and finite(record.get("epoch")) is not None:
+            for name in TICKET:
+                if name in record:
+                    yield f"ticket/{name}", record[name], int(record["epoch"]), time_ms
         if record["event"] == "sampler" and finite(record.get("epoch")) is not None:
             for name, prefix in LEARNED.items():
                 for key, value in record.get(name, {}).items():

@@ -49,7 +49,15 @@ from service.tracking.format import (
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
-    *(TASK_FILE, DATA_FILE, SPACE_FILE, "learned.json", "search/hypervolume.json", "search/proxies.json"),
+    *(
+        TASK_FILE,
+        DATA_FILE,
+        SPACE_FILE,
+        "learned.json",
+        "ticket.json",
+        "search/hypervolume.json",
+        "search/proxies.json",
+    ),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
     *("report/training.png", "report/report.html"),
 )

@@ -11,6 +11,7 @@ from supernets.training.mixture_config import MixtureConfig
 from supernets.training.relaxation_config import RelaxationConfig
 from supernets.training.schedule import LR_SCHEDULES, LrSchedule
 from supernets.training.split_config import SplitConfig
+from supernets.training.ticket_config import TicketConfig
 
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
 _SCHEDULES = ("whole", "progressive_shrinking", "adapted")
@@ -51,6 +52,8 @@ class TrainConfig:
             TangleNAS): all choices run as a mixture, and no sampler draws; `null` for sampled subnets.
         mixture: How several supernets are trained, each for the architectures that suit it best, in spaces that are
             small enough to be listed; `null` for one supernet.
+        tickets: How the largest network is trained alone, and loses channels, paths and single weights meanwhile
+            (SuperTickets), in spaces with layers for that, such as `hr_multibranch`; `null` to remove nothing.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all
             parts of a supernet that is split. This one knob scales a schedule; the published progressive shrinking is
             605.
@@ -104,6 +107,7 @@ class TrainConfig:
     split: SplitConfig | None = None
     relaxation: RelaxationConfig | None = None
     mixture: MixtureConfig | None = None
+    tickets: TicketConfig | None = None
     epochs: float = 10.0
     batch_size: int = 128
     accumulate: int = 1
@@ -170,14 +174,20 @@ class TrainConfig:
         if self.mixture is not None:
             self._check_alone("mixture", subnets_per_step=None)
             self._check_halves("mixture", self.mixture.share)
+        if self.tickets is not None:
+            self._check_alone("tickets", sampler="uniform", subnets_per_step=None, relaxation=None, mixture=None)
+            try:
+                self.tickets.check_epochs(self.epochs)
+            except FieldError as error:
+                raise FieldError(f"tickets.{error.field}", error.text) from error
 
     def _check_alone(self, kind: str, **more: object) -> None:
-        """Refuse settings that have no meaning beside a relaxation or a mixture."""
+        """Refuse settings that have no meaning beside a relaxation, a mixture or tickets."""
         plain = {"schedule": "whole", **more, "examples": "uniform", "split": None, "accumulate": 1}
         for name, only in plain.items():
             if (value := getattr(self, name)) != only:
                 shown = "null" if only is None else only
-                got = f"a {name}" if name in ("split", "mixture") else repr(value)
+                got = f"a {name}" if name in ("split", "mixture", "relaxation") else repr(value)
                 raise FieldError(name, f"must be {shown} (the default) with train.{kind}, got {got}")
 
     def _check_halves(self, kind: str, share: float) -> None:

@@ -122,12 +122,13 @@ def _phases(space: Space, config: TrainConfig, make_sampler: MakeSampler) -> lis
             raise FieldError("sampler", f"must be {allowed}, for progressive shrinking, got {config.sampler!r}")
         made = progressive_shrinking(space, epochs=config.epochs, lr=config.lr, make_sampler=make_sampler)
         return [replace(phase, lr_end=phase.lr * config.lr_end / config.lr) for phase in made]
-    sampler = make_sampler(space, config.subnets_per_step)
+    tickets = config.tickets is not None
+    sampler = Fixed(architecture=space.largest()) if tickets else make_sampler(space, config.subnets_per_step)
     if config.schedule == "adapted":
         return adapted(space, config, sampler)
     return [
         Phase(
-            name=config.sampler.rpartition(":")[2] if config.relaxation is None else config.relaxation.method,
+            name="tickets" if tickets else _named(config),
             sampler=sampler,
             epochs=config.epochs,
             lr=config.lr,
@@ -135,6 +136,11 @@ def _phases(space: Space, config: TrainConfig, make_sampler: MakeSampler) -> lis
             warmup_fraction=config.warmup_fraction,
         )
     ]
+
+
+def _named(config: TrainConfig) -> str:
+    """Return the name of the one phase of a training of all architectures."""
+    return config.sampler.rpartition(":")[2] if config.relaxation is None else config.relaxation.method
 
 
 def adapted(space: Space, config: TrainConfig, sampler: Sampler) -> list[Phase]:

@@ -28,6 +28,7 @@ from supernets.training.steps.bilevel import BilevelStep
 from supernets.training.steps.mixture import MixtureStep
 from supernets.training.steps.step import Step
 from supernets.training.steps.supernet import SupernetStep
+from supernets.training.steps.tickets import TicketStep
 
 
 def train(
@@ -86,6 +87,9 @@ def train(
         step = _bilevel(what, data, blocks_ms, seed=seed, processes=processes)
     elif config.mixture is not None:
         step = _mixture({**what, "external": teacher}, data, seed=seed, processes=processes)
+    elif config.tickets is not None:
+        steps = data.steps(config.batch_size)
+        step = TicketStep(**what, external=teacher, processes=processes, tickets=config.tickets, epoch_steps=steps)
     else:
         step = SupernetStep(
             **what,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from service.run.stages.outputs import ADAPTED, LEARNED, SUPERNET
+from service.run.stages.outputs import ADAPTED, LEARNED, SUPERNET, TICKET
 from service.run.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -43,5 +43,7 @@ class Train(Stage):
                     adapted.save(context.folder / ADAPTED)
             if trained.learned is not None:
                 write_json(context.folder / LEARNED, trained.learned.to_json(trained.space))
+            if trained.ticket is not None:
+                write_json(context.folder / TICKET, trained.ticket.to_json())
             trained.save(context.folder / SUPERNET)
         context.supernet = trained
