@@ -188,10 +188,10 @@ class Skeleton:
 
     def supernet(self) -> nn.Module:
         """Return the network whose blocks follow an architecture."""
-        from search_spaces.networks.hr_multibranch_network import HRNetwork
+        from search_spaces.networks.hr_multibranch_network import HRNetwork, initialise
 
         stages = [part for stage in self.layout() for part in stage.modules()]
-        return HRNetwork(self._stem(), stages, self._head())
+        return initialise(HRNetwork(self._stem(), stages, self._head()))
 
     def _stem(self) -> nn.Module:
         from search_spaces.networks.hr_multibranch_network import stem

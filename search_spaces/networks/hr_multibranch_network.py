@@ -1,5 +1,6 @@
 """The networks of several resolutions, see `search_spaces.families.hr_multibranch`."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -165,6 +166,24 @@ def class_head(
 def dense_head(mix: nn.Module, width: int, classes: int, scale: int) -> DenseHead:
     """Return the head that says a class of every pixel; `scale` is the stride of the stem."""
     return DenseHead(mix, MaskedConv2d(width, classes, bias=True), scale)
+
+
+@torch.no_grad()
+def initialise(network: HRNetwork) -> HRNetwork:
+    """Draw all weights as MnasNet does, so that those of all layers are of a size that one threshold can compare.
+
+    A normal distribution by the numbers that leave a weight, 2 / fan-out; a kernel of a depthwise convolution has its
+    own pixels alone. Linear layers are uniform up to the root of 1 / outputs.
+    """
+    for layer in network.modules():
+        if isinstance(layer, MaskedConv2d):
+            pixels = layer.weight[0, 0].numel()
+            fan_out = pixels if layer.depthwise else pixels * len(layer.weight)
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / fan_out))
+        elif isinstance(layer, MaskedLinear):
+            most = math.sqrt(1 / len(layer.weight))
+            nn.init.uniform_(layer.weight, -most, most)
+    return network
 
 
 def _with_relu(block: ConvNormAct) -> ConvNormAct:

@@ -222,9 +222,12 @@ def _owner(cls: type, path: Path) -> type:
 
 
 def _range_mistake(cls: type, path: Path, error: Exception) -> tuple[Path, str]:
-    """Return a mistake that a dataclass found by itself: at the field that it names, or else at the section."""
-    if isinstance(error, FieldError) and error.field in field_types(_owner(cls, path)):
-        path = (*path, error.field)
+    """Return a mistake that a dataclass found by itself: at the field that it names, or else at the section.
+
+    A field of a section inside is named with it, such as `tickets.prune_step`.
+    """
+    if isinstance(error, FieldError) and error.field.partition(".")[0] in field_types(_owner(cls, path)):
+        path = (*path, *error.field.split("."))
         text = re.sub(r"got (None|True|False)$", lambda got: f"got {_YAML[got[1]]}", error.text)
     else:
         text = str(error)

@@ -19,6 +19,7 @@ from service.report.figures import front_html, front_png, hypervolume_png, pictu
 from service.report.fronts_text import lettered, letters_lines
 from service.report.quantities import Axis, Shown, form_of, is_listed, predicted_axis, shown_of, test_axis
 from service.report.text import conditions_line, duration, other_runtime_line
+from service.report.ticket_section import ticket_lines, ticket_png
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +36,7 @@ def write_report(folder: Path) -> list[Path]:
 
     Returns:
         The files written: candidates.csv, and where there was something to draw front.html, front.png, hypervolume.png,
-        training.png and probabilities.png.
+        training.png, probabilities.png and ticket.png.
     """
     folder = Path(folder)
     report = folder / "report"
@@ -54,6 +55,8 @@ def write_report(folder: Path) -> list[Path]:
     learned = [event for event in events if event.get("probabilities")]
     if learned:
         written.append(write_whole(report / "probabilities.png", probabilities_png(job_name(folder), learned)))
+    if (drawn := ticket_png(job_name(folder), folder)) is not None:
+        written.append(write_whole(report / "ticket.png", drawn))
     return written
 
 
@@ -182,7 +185,7 @@ def summary_lines(folder: Path) -> list[str]:
         if front.get(ORIGINAL):
             whole = f"the whole {front[ORIGINAL].get('model', 'network')}, adapted alone"
             lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, {whole}")
-        lines += breakdown_lines(folder, best_by_quality(front)["key"])
+        lines += [*ticket_lines(folder), *breakdown_lines(folder, best_by_quality(front)["key"])]
     elif front:
         lines += _empty_lines(folder, front)
     lines += proxy_lines(folder)

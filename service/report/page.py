@@ -29,6 +29,7 @@ from service.report.job_sections import best_networks, data_sections, pictures, 
 from service.report.markup import capital, listed, page_of, table, text
 from service.report.quantities import Axis, form_of, predicted_axis, quality_axis
 from service.report.text import other_runtime_line
+from service.report.ticket_section import ticket_sections
 
 _SUBTITLE = "Neural architecture search: which network for which budget"
 _HOW_SEARCHED = """<p>A neural network can be built in many ways: more or fewer layers, wider or narrower ones,
@@ -97,7 +98,8 @@ def page(findings: Findings) -> str:
     parts += _lead(findings)
     parts += [f"<p class='mark'>Take care when comparing: {text(mark)}.</p>" for mark in findings.terms.marks]
     fronts = findings.fronts
-    parts += [*_choice(findings), *_figure(findings), *_compared(findings), *best_networks(fronts), *steps(fronts)]
+    parts += [*_choice(findings), *_figure(findings), *_compared(findings), *best_networks(fronts)]
+    parts += [*ticket_sections(fronts), *steps(fronts)]
     parts += [*data_sections(fronts), *_searched(findings), *training(fronts), *_measured(findings)]
     parts += [*_networks(findings), _WORDS]
     return page_of(f"{title}: networks found", parts)

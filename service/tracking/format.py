@@ -27,7 +27,9 @@ TICKET = (
     *("sparsity", "weights", "masked_weights", "returned_weights", "reactivated_by_removal", "reactivated_by_reset"),
     *("channels", "paths", "removed_channels", "dense_macs", "dense_params", "sparse_macs", "sparse_params"),
 )
-"""Numbers in the events of tickets; their metrics begin with `ticket/`, and steps are epochs."""
+"""Numbers in the events of tickets; steps of their metrics are epochs."""
+TICKETS = "ticket"
+"""What the names of these metrics begin with."""
 HYPERVOLUME = "search/hypervolume"
 SYSTEM = "system"
 """What the names of the metrics of the machine begin with, as in the pages of MLflow."""
@@ -120,7 +122,7 @@ def progress_points(records: Iterable[Mapping[str, Any]], task: TaskFacts) -> It
         if record["event"] == "ticket" and finite(record.get("epoch")) is not None:
             for name in TICKET:
                 if name in record:
-                    yield f"ticket/{name}", record[name], int(record["epoch"]), time_ms
+                    yield f"{TICKETS}/{name}", record[name], int(record["epoch"]), time_ms
         if record["event"] == "sampler" and finite(record.get("epoch")) is not None:
             for name, prefix in LEARNED.items():
                 for key, value in record.get(name, {}).items():

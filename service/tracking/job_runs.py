@@ -27,6 +27,7 @@ from service.tracking.format import (
     HYPERVOLUME,
     LEARNED,
     SYSTEM,
+    TICKETS,
     VIEW_KEY,
     allowed_name,
     created_ms,
@@ -49,15 +50,8 @@ from service.tracking.format import (
 
 ARTIFACTS = (
     *("job.json", "result.json", "progress.jsonl", "front.json", "search/journal.jsonl", "ranking.json", "ranking.csv"),
-    *(
-        TASK_FILE,
-        DATA_FILE,
-        SPACE_FILE,
-        "learned.json",
-        "ticket.json",
-        "search/hypervolume.json",
-        "search/proxies.json",
-    ),
+    *(TASK_FILE, DATA_FILE, SPACE_FILE, "learned.json", "search/hypervolume.json", "search/proxies.json"),
+    *("ticket.json", "report/ticket.png"),
     *("report/front.html", "report/front.png", "report/hypervolume.png", "report/probabilities.png"),
     *("report/training.png", "report/report.html"),
 )
@@ -162,7 +156,7 @@ class JobMirror:
         return {"run_id": run_id, "offset": offset, "steps": steps}
 
     def _steps_on_server(self, run: Any) -> dict[str, int]:
-        beginnings = (*CURVE_PREFIXES, *(f"{prefix}/" for prefix in (*LEARNED.values(), SYSTEM)))
+        beginnings = (*CURVE_PREFIXES, *(f"{prefix}/" for prefix in (*LEARNED.values(), TICKETS, SYSTEM)))
         logged = [name for name in run.data.metrics if name == HYPERVOLUME or name.startswith(beginnings)]
         histories = {name: self.client.get_metric_history(run.info.run_id, name) for name in logged}
         return {name: max(metric.step for metric in history) for name, history in histories.items()}

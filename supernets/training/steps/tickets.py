@@ -118,9 +118,12 @@ class TicketStep(SupernetStep):
         sparsity = self.tickets.sparsity_after(done, epochs)
         if sparsity is not None:
             changes |= self._prune(sparsity)
+        resets = sparsity is not None and self.tickets.reset_mask
+        if resets:
+            changes["reactivated_by_reset"] = changes["masked_weights"]
         event = self._told(done, changes)
-        if sparsity is not None and self.tickets.reset_mask:
-            event["reactivated_by_reset"] = unmask(self.supernet.network)
+        if resets:
+            unmask(self.supernet.network)
         return {name: value for name, value in event.items() if name != "epoch"}  # the loop adds it
 
     def end_phase(self) -> dict[str, Any]:

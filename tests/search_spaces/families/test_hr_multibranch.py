@@ -110,6 +110,15 @@ def test_kept_channels_are_the_first_of_each_path():
         assert torch.equal(extracted(supernet.network)(IMAGES).isnan(), torch.zeros(3, 10, dtype=torch.bool))
 
 
+def test_weights_begin_as_those_of_mnasnet():
+    torch.manual_seed(0)
+    network: Any = hr_multibranch().build()
+    block = network.stages[3].rows[1][0]
+    assert float(block.paths["k5"].depthwise.conv.weight.std()) == pytest.approx((2 / 25) ** 0.5, rel=0.1)
+    assert float(block.paths["k5"].expand.conv.weight.std()) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
+    assert float(network.head.classifier.weight.abs().max()) == pytest.approx(10**-0.5, rel=0.02)
+
+
 def test_paths_disappear_and_cannot_be_mixed():
     space = hr_multibranch(**TINY)
     with pytest.raises(ValueError, match="decisions that depend on others: it cannot be relaxed"):

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,12 @@ from supernets import Metric, Supernet, Task, TicketConfig, TrainConfig, phases,
 from supernets.calibration import calibrate, require_calibrated
 from supernets.estimate import Estimate
 from supernets.tasks.classification import Classification
+from supernets.training.relaxation_config import RelaxationConfig
 from supernets.training.steps.step import Moment
 from supernets.training.steps.tickets import TicketStep
 from supernets.transforms.dead_channels import paths
 from supernets.transforms.masks import counted, prune
+from tests.killing import kill_after_progress
 from tests.supernets.helpers import Images, Rows, tiny_mobilenet
 from tests.supernets.transforms.test_tickets import TINY
 
@@ -123,7 +126,7 @@ def test_wrong_settings_are_refused(change, message):
     ("change", "message"),
     [
         ({"sampler": "fair"}, r"sampler must be uniform \(the default\) with train.tickets, got 'fair'"),
-        ({"relaxation": {}}, r"relaxation must be null"),
+        ({"relaxation": RelaxationConfig()}, r"relaxation must be null .* with train.tickets, got a relaxation"),
         (
             {"tickets": TicketConfig(sparsity=0.8), "epochs": 40.0},
             "tickets.prune_interval must be at most 5, to reach sparsity 0.8 in 40 epochs by 8 prunings of 0.1, got 25",
@@ -323,6 +326,30 @@ def test_a_stopped_training_goes_on_to_the_same_weights_and_ticket(tmp_path, str
     assert straight.ticket.architecture != SPACE.largest()
 
 
+KILLED = replace(CONFIG, epochs=20, tickets=replace(TICKETS, prune_interval=6, removal_interval=5, rho=0.1))
+
+
+def _killed(folder: str | None = None) -> Supernet:
+    torch.set_num_threads(1)
+    return trained(KILLED, folder=None if folder is None else Path(folder))
+
+
+def _in_process(folder: str) -> None:
+    _killed(folder)
+
+
+@pytest.mark.integration
+def test_a_killed_training_gives_the_same_weights_masks_and_ticket(tmp_path):
+    """SIGKILL; bit for bit the weights of a run that was never killed."""
+    for delay in (0.0, 0.3):
+        kill_after_progress(_in_process, tmp_path, tmp_path / "checkpoint.pt", delay)
+    resumed, never = _killed(str(tmp_path)), _killed()
+    assert same(resumed, never)
+    assert resumed.ticket == never.ticket
+    assert resumed.ticket is not None
+    assert sum(one.get("removed_channels", 0) for one in resumed.ticket.history) > 0
+
+
 def test_masks_return_between_prunings_where_they_are_reset():
     seen: list[float] = []
 
@@ -338,7 +365,7 @@ def test_masks_return_between_prunings_where_they_are_reset():
     assert set(seen) == {1.0}
     network.activate(network.ticket.architecture)
     assert counted(network.network).sparsity == pytest.approx(0.75, abs=1e-3)
-    assert [one.get("reactivated_by_reset", 0) > 0 for one in network.ticket.history] == [False] * 4
+    assert [one.get("reactivated_by_reset", 0) > 0 for one in network.ticket.history] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("reuse_mask", [True, False])
