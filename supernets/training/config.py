@@ -168,6 +168,10 @@ class TrainConfig:
             ("checkpoint_every_s", self.checkpoint_every_s >= 0, "0 or more"),
         ]
         check_fields(self, limits)
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        """Refuse settings that have no meaning for the kind of the training."""
         if self.relaxation is not None:
             self._check_alone("relaxation", sampler="uniform", subnets_per_step=None, mixture=None, teacher=None)
             self._check_halves("relaxation", self.relaxation.share)

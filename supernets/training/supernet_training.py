@@ -81,15 +81,14 @@ def train(
         supernet.train()
         return found
 
-    what: dict[str, Any] = {"supernet": supernet, "phases": phases, "config": config, "task": task}
+    what: dict[str, Any] = {"supernet": supernet, "phases": phases, "config": config, "task": task, "external": teacher}
     step: Step
     if config.relaxation is not None:
         step = _bilevel(what, data, blocks_ms, seed=seed, processes=processes)
     elif config.mixture is not None:
-        step = _mixture({**what, "external": teacher}, data, seed=seed, processes=processes)
+        step = _mixture(what, data, seed=seed, processes=processes)
     elif config.tickets is not None:
-        steps = data.steps(config.batch_size)
-        step = TicketStep(**what, external=teacher, processes=processes, tickets=config.tickets, epoch_steps=steps)
+        step = TicketStep(**what, processes=processes, epoch_steps=data.steps(config.batch_size))
     else:
         step = SupernetStep(
             **what,
@@ -101,16 +100,9 @@ def train(
                 config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
             ),
             capturing=capturing(supernet, config, observer) if processes.world_size == 1 else None,
-            external=teacher,
         )
-    run = Run(
-        seed=seed,
-        folder=folder,
-        observer=observer,
-        validate=None if validate is None else validated,
-        processes=processes,
-        first_loss=first_loss,
-    )
+    looks = None if validate is None else validated
+    run = Run(seed=seed, folder=folder, observer=observer, validate=looks, processes=processes, first_loss=first_loss)
     with computing(step.device, kernels=config.own_kernels):
         train_steps(step, phases, data, loop_config(config), run)
     supernet.activate(supernet.space.largest())

@@ -44,18 +44,18 @@ class TicketStep(SupernetStep):
     Args:
         supernet: Trained in place, on its device; what is left of it is its `ticket`. One that has a ticket already is
             trained as it is, where the settings name a start.
-        tickets: How channels and weights are removed.
         epoch_steps: Steps of an epoch.
 
     Raises:
         FieldError: The network has nothing that could be removed.
     """
 
-    tickets: TicketConfig
     epoch_steps: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        assert self.config.tickets is not None
+        self.tickets: TicketConfig = self.config.tickets
         space = self.supernet.space
         self._given = self.supernet.ticket if self.tickets.start is not None else None
         self.supernet.ticket = self._given or Ticket(space.largest())

@@ -57,9 +57,8 @@ def trained(config: TrainConfig = CONFIG, **more: Any) -> Supernet:
 
 
 def step_of(network: Supernet, config: TrainConfig = CONFIG, **more: Any) -> TicketStep:
-    assert config.tickets is not None
     what: dict[str, Any] = {"supernet": network, "phases": phases(network.space, config), "config": config, **more}
-    step = TicketStep(**{"task": Classification(), **what}, tickets=config.tickets, epoch_steps=3)
+    step = TicketStep(**{"task": Classification(), **what}, epoch_steps=3)
     step.begin_phase(0)
     return step
 
