@@ -12,6 +12,7 @@ from typing import Any
 
 FIELDS = (
     *(("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start")),
+    *(("data", "options", "target_path"), ("data", "options", "test_target_path")),
     *(("train", "teacher"), ("train", "teacher_checkpoint"), ("space", "options", "checkpoint")),
 )
 _OR_A_NAME = {("train", "teacher")}

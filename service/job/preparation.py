@@ -6,12 +6,12 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from service import own_code
+from service import catalogue, own_code
 from service.errors import InvalidJob
 from service.job import places
 from service.job.building import look_at
@@ -25,7 +25,8 @@ from service.job.kept_data import SPLIT, job_data
 from service.job.store_address import environment_store
 from service.job.tracking import without_password
 
-_PLACES = ("data.path", "data.test_path", "data.changed")
+_TARGETS = ("target_path", "test_target_path")
+_PLACES = ("data.path", "data.test_path", "data.changed", *(f"data.options.{name}" for name in _TARGETS))
 """Fields that may differ when a job goes on: its data are recognised by their content."""
 _ALLOWED = "must be a new folder, an empty one or the folder of this job"
 _SAME = {'tracking.experiment: "espalier" there, null now'}  # earlier versions wrote the default
@@ -174,13 +175,27 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
     if None in (ours["task"]["name"], task["name"]):  # the fingerprint of the data, which are compared as well
         by_default = look_at(job.data).task
         ours["task"], task = (one | {"name": one["name"] or by_default} for one in (ours["task"], task))
+    ours["task"], task = (_learned_from(one) for one in (ours["task"], task))
     theirs = {**theirs, "task": task}
     for name in ("space", "data", "task"):
         wanted = _SAME_DATA if name == "data" else None
         for line in differences(theirs.get(name, {}), ours[name], (name,)):
-            if wanted is None or line.split(":")[0].split(".")[1] in wanted:
+            field = line.split(":")[0]
+            if wanted is None or (field.split(".")[1] in wanted and field not in _PLACES):
                 found.append(line)
     return found
+
+
+def _learned_from(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section `task` of a job without options that only change how networks are judged."""
+    from supernets.tasks.task import Task
+
+    options, made = dict(task["options"]), None
+    with suppress(ValueError):  # a task that is not there any more
+        made = catalogue.resolve("task", task["name"])
+    if isinstance(made, type) and Task in made.__mro__:
+        options = {name: value for name, value in options.items() if name not in made.judging}
+    return {**task, "options": options}
 
 
 def saved_job(folder: Path) -> dict[str, Any]:
@@ -239,7 +254,11 @@ def check_same(job: Job, folder: Path) -> None:
 def _remember_places(job: Job, folder: Path) -> None:
     """Note where the data are now, for a later run in the folder."""
     content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    content["job"]["data"] = {**content["job"].get("data", {}), "path": job.data.path, "test_path": job.data.test_path}
+    there = content["job"].get("data", {})
+    options = {name: job.data.options[name] for name in _TARGETS if name in job.data.options}
+    moved = {"path": job.data.path, "test_path": job.data.test_path}
+    moved |= {"options": {**there.get("options", {}), **options}} if options else {}
+    content["job"]["data"] = {**there, **moved}
     content[places.BESIDE] = places.beside(to_dict(job), folder)
     write_json(folder / "job.json", content)
 

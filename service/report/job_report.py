@@ -125,9 +125,10 @@ def _below(cell: str) -> str:
 def _quality_labels(shown: Shown) -> tuple[str, str]:
     """Return the headings of the quality on the validation and on the test split."""
     validation, metric = shown.quality.label, shown.task.metric
+    unit = metric.unit or form_of(metric.name).noun
     if shown.quality.name == metric.name:
-        validation = f"validation ({metric.unit or metric.name})"
-    return validation, f"test ({metric.unit or metric.name})"
+        validation = f"validation ({unit})"
+    return validation, f"test ({unit})"
 
 
 def _tested(member: Record, shown: Shown) -> str:

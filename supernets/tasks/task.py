@@ -60,11 +60,14 @@ class Task(Protocol):
         metric: Metric that `evaluate` returns.
         examples: Name of the examples of a batch in messages, such as "images".
         predicts: Description of what `prediction` returns, for people.
+        judging: Names of options that change how networks are judged, and nothing of what they learn: a trained
+            supernet may be searched with other ones.
     """
 
     metric: Metric
     examples: str = "examples"
     predicts: str = "the output of the network"
+    judging: tuple[str, ...] = ()
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return what the model is called with, `model(*task.inputs(batch))`: by default all but the last tensor."""

@@ -42,7 +42,7 @@ class Translation(TokenTask):
     metric: Metric
     beam: Beam
 
-    examples = "sentence pairs"
+    examples, judging = "sentence pairs", ("metric", "beam", "length_penalty")
     predicts = "one unnormalised score for each token that may come next in the target"
 
     def __init__(

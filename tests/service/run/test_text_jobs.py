@@ -9,9 +9,10 @@ from service.commands.compare import report
 from service.errors import InvalidJob
 from service.job.folder import read_events, read_json
 from service.job.given_data import on_other_data
-from service.job.loading import job_of
+from service.job.job import to_dict
+from service.job.loading import job_of, load_job
 from service.job.outcomes_file import read_breakdown, read_outcomes
-from service.job.preparation import prepare_folder
+from service.job.preparation import prepare_folder, saved_job, supernet_differences
 from service.report.job_report import summary_lines
 from service.run.run import run
 from service.run.stages.plan import Plan
@@ -127,6 +128,33 @@ def test_a_teacher_with_other_tokens_is_refused(place, translated, tmp_path):
     job = job_of(fields(place, "translators", vocabulary=300), [*SETTINGS, f"train.teacher={translated}"])
     with pytest.raises(InvalidJob, match=r"train\.teacher: .*bleu was trained with another tokenizer\.json"):
         run(prepare_folder(job, tmp_path / "taught"), job, lambda event: None, Plan())
+
+
+def test_a_trained_supernet_is_searched_by_another_metric(place, translated):
+    described = fields(place, "translators")
+    by_loss = job_of(described, [*SETTINGS, "task.options.metric=perplexity", "task.options.beam=1"])
+    assert supernet_differences(by_loss, saved_job(translated)) == []
+    other = job_of(fields(place, "translators", longest=60), SETTINGS)
+    assert supernet_differences(other, saved_job(translated)) == ["data.options.longest: 64 there, 60 now"]
+
+
+def test_files_of_a_job_may_be_moved(place, tmp_path):
+    for name in ("en", "de"):
+        corpus.write(tmp_path / f"a.{name}", corpus.lines(name, 40))
+    described = fields(place, "translators")
+    described["data"] |= {"path": "a.en", "options": {"target_path": "a.de", "vocabulary": 320, "longest": 64}}
+    (tmp_path / "job.json").write_text(json.dumps(described))
+    job = load_job(tmp_path / "job.json", SETTINGS)
+    assert job.data.options["target_path"] == str(tmp_path / "a.de")
+    (tmp_path / "there").mkdir()
+    for name in ("en", "de"):
+        (tmp_path / f"a.{name}").rename(tmp_path / "there" / f"a.{name}")
+    described["data"] |= {
+        "path": "there/a.en",
+        "options": {**described["data"]["options"], "target_path": "there/a.de"},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(described))
+    assert supernet_differences(load_job(tmp_path / "job.json", SETTINGS), to_dict(job)) == []
 
 
 def test_a_job_on_text_takes_other_text(place, tmp_path):

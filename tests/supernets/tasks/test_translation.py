@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from search_spaces.errors import FieldError
+from search_spaces.families.hat import small_hat
+from supernets import Supernet
 from supernets.tasks import Translation
 from supernets.tasks.beam_search import Beam, Writer, beam_search
 from supernets.tasks.bleu import bleu_of, bleu_scores, sentence_counts
@@ -50,6 +52,18 @@ def test_a_network_that_remembers_nothing_writes_the_same():
     assert isinstance(network, Writer)
     assert not isinstance(Forgetful(network), Writer)
     assert beam_search(network, source, Beam()) == beam_search(Forgetful(network), source, Beam())
+
+
+def test_translators_of_a_space_write_with_their_cache_what_they_write_without():
+    sizes = {"embeds": (8, 16), "hidden": (8, 16), "heads": (1, 2), "width": 8, "encoder_layers": 2, "depths": (1, 2)}
+    space = small_hat(source_vocabulary=12, target_vocabulary=12, longest=40, **sizes)
+    torch.manual_seed(3)
+    supernet, source = Supernet(space), pairs()[0]
+    for architecture in (space.smallest(), space.largest()):
+        network = supernet.extract(architecture).eval()
+        assert isinstance(network, Writer)
+        beam = Beam(size=3, longest=12)
+        assert beam_search(network, source, beam) == beam_search(Forgetful(network), source, beam)
 
 
 def test_more_beams_find_targets_that_are_at_least_as_likely():
