@@ -190,12 +190,11 @@ def _learned_from(task: Mapping[str, Any]) -> dict[str, Any]:
     """Return the section `task` of a job without options that only change how networks are judged."""
     from supernets.tasks.task import Task
 
-    options, made = dict(task["options"]), None
+    made: Any = None
     with suppress(ValueError):  # a task that is not there any more
         made = catalogue.resolve("task", task["name"])
-    if isinstance(made, type) and Task in made.__mro__:
-        options = {name: value for name, value in options.items() if name not in made.judging}
-    return {**task, "options": options}
+    judging = made.judging if isinstance(made, type) and Task in made.__mro__ else ()  # type: ignore[attr-defined]
+    return {**task, "options": {name: value for name, value in task["options"].items() if name not in judging}}
 
 
 def saved_job(folder: Path) -> dict[str, Any]:
@@ -256,7 +255,7 @@ def _remember_places(job: Job, folder: Path) -> None:
     content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     there = content["job"].get("data", {})
     options = {name: job.data.options[name] for name in _TARGETS if name in job.data.options}
-    moved = {"path": job.data.path, "test_path": job.data.test_path}
+    moved: dict[str, Any] = {"path": job.data.path, "test_path": job.data.test_path}
     moved |= {"options": {**there.get("options", {}), **options}} if options else {}
     content["job"]["data"] = {**there, **moved}
     content[places.BESIDE] = places.beside(to_dict(job), folder)
