@@ -211,7 +211,7 @@ def figure(rows: Sequence[Mapping[str, Any]]) -> bytes:
         for operation in of_it[0] if of_it else ():
             means = np.mean([row[operation] for row in of_it], axis=0)
             curves[f"{title}/{operation}"] = [(float(epoch), float(mean)) for epoch, mean in enumerate(means, 1)]
-    return decisions_png("Operations on NAS-Bench-201, mean over edges", curves)
+    return decisions_png("NAS-Bench-201", curves)
 
 
 def show(rows: Sequence[Mapping[str, Any]], percent: np.ndarray) -> None:
