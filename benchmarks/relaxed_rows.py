@@ -6,6 +6,8 @@ again only what they change. An interrupted training goes on from its checkpoint
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -37,8 +39,14 @@ def few_images(path: Path, train_images: int, image_size: int, output: Path) -> 
         output: Folder that the images are copied into.
     """
     count, folder = train_images + _VALIDATION, output.resolve() / f"data-{train_images}"
-    part_of(path, count, folder / "train.npz")
-    part_of(path.with_name(path.name.replace("train", "test")), _TEST, folder / "test.npz")
+    if not folder.exists():  # written aside: other processes may begin at the same time
+        aside = folder.with_name(f"{folder.name}-{os.getpid()}")
+        part_of(path, count, aside / "train.npz")
+        part_of(path.with_name(path.name.replace("train", "test")), _TEST, aside / "test.npz")
+        try:
+            aside.rename(folder)
+        except OSError:  # another one was faster
+            shutil.rmtree(aside)
     config = DataConfig(
         source="npz", path=str(folder), image_size=image_size, validation_fraction=_VALIDATION / count, flip=True
     )
