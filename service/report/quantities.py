@@ -66,7 +66,7 @@ _FORMS = {
         meaning=_BALANCED,
     ),
     "bleu": Form(noun="BLEU", digits=".2f", table_digits=".2f", error_digits=".1f", meaning=_BLEU),
-    "perplexity": Form(noun="perplexity", error_digits=".3g", meaning=_PERPLEXITY),
+    "perplexity": Form(noun="perplexity", digits=".2f", table_digits=".2f", meaning=_PERPLEXITY),
     "latency_ms": Form(noun="latency", digits=".3f", table_digits=".3f", meaning=_LATENCY),
     "macs": Form(noun="MACs", table_digits=".2f", is_count=True, meaning="multiplications in one pass"),
     "params": Form(noun="parameters", table_digits=".1f", is_count=True),

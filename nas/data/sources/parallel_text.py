@@ -41,8 +41,9 @@ def open_parallel_text(
         FieldError: A field or an option has a value that does not fit.
     """
     config.refuse_all_but("path", "test_path", "validation_fraction", "test_fraction", "on_error")
-    config.require("path")
-    path = Path(config.path or "").expanduser()
+    if not config.path:
+        raise FieldError("path", f"must name a file of lines or a folder of such files, got {config.path!r}")
+    path = Path(config.path).expanduser()
     if path.is_dir():
         _refuse(target_path=target_path, test_target_path=test_target_path, test_path=config.test_path)
         names = _two(languages, path)

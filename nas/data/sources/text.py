@@ -38,10 +38,11 @@ def open_text(
         FieldError: A field or an option has a value that does not fit.
     """
     config.refuse_all_but("path", "test_path", "validation_fraction", "test_fraction", "on_error")
-    config.require("path")
+    if not config.path:
+        raise FieldError("path", f"must name a file of lines or a folder of such files, got {config.path!r}")
     check_vocabulary(vocabulary)
     form: Form = Masked(masked, vocabulary) if masked else Continued()
-    path = Path(config.path or "").expanduser()
+    path = Path(config.path).expanduser()
     if path.is_dir():
         if config.test_path is not None:
             raise FieldError("test_path", f"must be left out where path is a folder, got {config.test_path!r}")

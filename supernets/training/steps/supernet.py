@@ -191,7 +191,7 @@ class SupernetStep(Step):
         """Add up the gradients of the losses of all architectures of a step; return the mean loss."""
         weights = None if self.examples is None else self.examples.weights(moment.epoch, moment.batch)
         losses, errors = torch.zeros((), device=self.device), []
-        for part in batch_parts(batch, weights, self.config.accumulate, self.task):
+        for part in batch_parts(batch, weights, self.config.accumulate, self.task, self.processes):
             loss, error = self._backward_part(architectures, part, moment)
             losses += loss
             errors.append(error)

@@ -9,8 +9,13 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from nas.data.text.forms import Continued
+from nas.data.text.text_data import TextData
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import Supernet, TrainConfig, phases, processes, train
+from supernets.tasks import Language
+from tests.nas.data.text.test_token_batches import in_order, rows
+from tests.service.run.text_spaces import readers
 from tests.supernets.helpers import Images
 
 pytestmark = pytest.mark.integration
@@ -28,12 +33,20 @@ SETTINGS = {
         "subnets_per_step": 2,
         "epochs": 5,
     },
+    "text": {"sampler": "sandwich", "accumulate": 2, "epochs": 3},
+    "text by importance": {"examples": "importance", "example_weights": True, "epochs": 3},
 }
 
 
 def train_once(siblings, settings: str, folder: Path | None = None) -> Supernet:
     torch.manual_seed(0)
     config = TrainConfig(batch_size=24, lr=0.02, momentum=0.0, clip_norm=None, **SETTINGS[settings])
+    if settings.startswith("text"):
+        space, text = readers(vocabulary=90), TextData(in_order(rows(121)), Continued(), CPU)
+        supernet = Supernet(space).double()
+        return train(
+            supernet, phases(space, config), text, config, task=Language(), seed=1, folder=folder, processes=siblings
+        )
     images = Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
     return train(
@@ -71,8 +84,9 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
     with processes(CPU) as alone:
         whole = train_once(alone, settings).state_dict()
     torch.manual_seed(0)
-    initial = Supernet(SPACE).state_dict()
+    initial = Supernet(readers(vocabulary=90) if settings.startswith("text") else SPACE).state_dict()
     for name, tensor in whole.items():
         assert torch.equal(first[name], second[name]), f"{name} differs between the processes"
         assert torch.allclose(first[name], tensor, rtol=1e-7, atol=1e-9), name
-    assert sum(not torch.allclose(tensor, initial[name].double()) for name, tensor in whole.items()) > 20
+    changed = sum(not torch.allclose(tensor, initial[name].double()) for name, tensor in whole.items())
+    assert changed > (len(whole) - 1 if settings.startswith("text") else 20)

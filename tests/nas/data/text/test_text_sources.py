@@ -210,3 +210,10 @@ def test_changed_lines_are_refused_or_keep_their_split(tmp_path):
         corpus.write(place / f"train.{language}.gz", [*corpus.lines(language, 60), "Neu hier"])
     with pytest.raises(InvalidJob, match="1 added"):
         job_data(job(place), kept)
+
+
+@pytest.mark.parametrize("path", [None, "", "no/such/place"])
+@pytest.mark.parametrize("source", ["text", "parallel_text"])
+def test_a_path_is_needed(source, path):
+    with pytest.raises(ValueError, match=r"must name a file of lines|no such folder or file of lines"):
+        check_data(DataConfig(source=source, path=path))
