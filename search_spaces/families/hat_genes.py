@@ -41,6 +41,7 @@ FEATURES = (
 )
 """Columns of the released tables of latencies, in the order of the published predictor."""
 _GENE_LAYERS = 6
+_SIDES = ("encoder", "decoder")
 _READS: Mapping[Choice, int] = {-1: 1, 1: 2, 2: 3}
 
 
@@ -99,6 +100,20 @@ def features(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.stack([row.astype(float) for row in rows], axis=1)
 
 
+def features_of(decisions: Sequence[Decision], encodings: np.ndarray) -> np.ndarray:
+    """Return the ten published features [N, 10] of encodings [N, D] of a space with these decisions.
+
+    Raises:
+        ValueError: The space is none of HAT's.
+    """
+    names = {decision.name for decision in decisions}
+    if not {"encoder.embed", "decoder.embed", "decoder.depth"} <= names:
+        raise ValueError(
+            f"features of HAT are those of encoders and decoders; there are {', '.join(sorted(names)[:3])}"
+        )
+    return features({one.name: np.array(one.choices)[encodings[:, i]] for i, one in enumerate(decisions)})
+
+
 def scaled_features(decisions: Sequence[Decision], columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the ten features [N, 10] divided by what is largest in a space.
 
@@ -106,16 +121,8 @@ def scaled_features(decisions: Sequence[Decision], columns: Mapping[str, np.ndar
         decisions: Decisions of the space.
         columns: Values [N] of every decision.
     """
-    most = {one.name: np.array([max(one.choices, key=_as_read if one.name.endswith("reads") else float)])
-            for one in decisions}  # fmt: skip
-    return features(columns) / features(most)
-
-
-_SIDES = ("encoder", "decoder")
-
-
-def _as_read(choice: Choice) -> float:
-    return _READS[choice]
+    largest = np.array([[len(decision.choices) - 1 for decision in decisions]])
+    return features(columns) / features_of(decisions, largest)
 
 
 def _read(column: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from search_spaces import FieldError, InvalidArchitecture
 from search_spaces.families.hat import hat, small_hat
-from search_spaces.families.hat_genes import RELEASED, features, parse_gene
+from search_spaces.families.hat_genes import RELEASED, features_of, parse_gene
 from search_spaces.relaxing import relaxing
 from supernets import Supernet
 from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, drawn
@@ -106,7 +106,7 @@ def test_features_are_means_over_the_layers_that_run():
     space = hat()
     row = released(208.1)
     encodings = space.encode(space.read_row(row))[None]
-    found = features(space._encodings.columns(encodings))[0]
+    found = features_of(space.decisions, encodings)[0]
     assert found.tolist() == pytest.approx([512, 6, 3072, 40 / 6, 512, 5, 13312 / 5, 36 / 5, 36 / 5, 8 / 5])
     scaled = space.traits_of(space.sample_encodings(200, np.random.default_rng(0)))
     assert scaled.shape == (200, 10)
@@ -119,7 +119,7 @@ def test_features_of_the_released_table_lie_where_ours_do():
     with gzip.open(TABLE, "rt") as file:
         rows = [row for row in csv.DictReader(file) if row["task"].startswith("wmt14")]
     space = hat()
-    ours = features(space._encodings.columns(space.sample_encodings(2000, np.random.default_rng(0))))
+    ours = features_of(space.decisions, space.sample_encodings(2000, np.random.default_rng(0)))
     names = list(rows[0])[2:12]
     theirs = np.array([[float(row[name]) for name in names] for row in rows])
     assert (theirs.max(0) <= ours.max(0) + 1).all()
