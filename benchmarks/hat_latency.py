@@ -11,6 +11,7 @@ boosted trees on logarithms, with an interval from rows of the training part tha
 import argparse
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def perceptron(measured: HatLatencies, part: str, train: np.ndarray, held_out: n
     x = torch.from_numpy(measured.features / np.array(PUBLISHED_SCALES)).float()
     y = torch.from_numpy(truth / scale).float()
     sizes = [x.shape[1], *[HIDDEN] * 4]
-    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), nn.ReLU())]
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(HIDDEN, 1))
     optimizer, rows = torch.optim.Adam(model.parameters(), lr=RATE), torch.from_numpy(train)
     for _ in range(STEPS):

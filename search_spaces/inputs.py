@@ -21,12 +21,14 @@ class Input:
         dtype: Name of the type, as torch calls it.
         follows: Decision -> dimensions of `shape` that its value overrides.
         values: Number of values of whole numbers: 0 to `values` - 1.
+        lengths: Dimensions of `shape` that may differ from batch to batch -> names of their lengths.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     follows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     values: int = 2
+    lengths: Mapping[int, str] = field(default_factory=dict)
 
     def shape_for(self, architecture: Mapping[str, Choice]) -> tuple[int, ...]:
         """Return the shape without the batch, for one architecture."""

@@ -73,8 +73,22 @@ class Deployable:
 
     @cached_property
     def onnx(self) -> bytes:
-        """The network as ONNX with any batch size."""
-        return onnx_bytes(self.network, batch_of(self.examples, 2), dynamic_batch=True)
+        """The network as ONNX with any batch size, and any length where the space says so."""
+        return onnx_bytes(self.network, batch_of(self.examples, 2), dynamic_batch=True, lengths=self.lengths)
+
+    @property
+    def lengths(self) -> list[Mapping[int, str]]:
+        """Dimensions of each input, behind the batch, that may have any length -> names of the lengths."""
+        return [one.lengths for one in self.space.inputs] or [{} for _ in self.examples]
+
+    @cached_property
+    def shorter(self) -> tuple[Example, Tensor] | None:
+        """The examples cut to half of their lengths, and the output for them; None where all lengths are fixed."""
+        if not any(self.lengths):
+            return None
+        cut = tuple(_halved(one, lengths) for one, lengths in zip(self.examples, self.lengths, strict=True))
+        with torch.inference_mode():
+            return cut, self.network(*cut).clone()
 
     def outputs(self, run: Callable[..., Tensor], size: int) -> Tensor:
         """Return the output of the written file for a batch of the examples, repeated up to `size`.
@@ -87,11 +101,12 @@ class Deployable:
             raise ValueError(f"a batch of {size} gives an output of shape {list(found.shape)}")
         return found.detach()
 
-    def agreement(self, run: Callable[..., Tensor]) -> dict[str, Any]:
+    def agreement(self, run: Callable[..., Tensor], *, any_length: bool = False) -> dict[str, Any]:
         """Return how far the output of a written file is from that of the network, over several batch sizes.
 
         Args:
             run: Inputs [B, ...] -> output [B, ...], by what was written.
+            any_length: Whether the file takes any length where the space says so; another one is then compared, too.
 
         Raises:
             ValueError: They differ by more than `TOLERANCE`.
@@ -99,17 +114,41 @@ class Deployable:
         largest = 0.0
         for size in BATCH_SIZES:
             (expected,) = batch_of((self.expected,), size)
-            difference = (self.outputs(run, size) - expected).abs()
-            largest = max(largest, float(difference.nan_to_num(nan=torch.inf).max()))
+            largest = max(largest, _difference(self.outputs(run, size), expected))
+        if self.shorter is not None and any_length:
+            inputs, expected = self.shorter
+            largest = max(largest, _difference(run(*inputs), expected))
         relative = largest / max(float(self.expected.abs().max()), torch.finfo(torch.float32).tiny)
         if not relative <= TOLERANCE:
             raise ValueError(f"its output differs from that of the network by {relative:.2g}, more than {TOLERANCE:g}")
         return {"batch_sizes": list(BATCH_SIZES), "tolerance": TOLERANCE, "relative_difference": relative}
 
 
-def describe(names: Sequence[str], tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """Return what a card says of inputs or outputs: their names, shapes with any batch size, and types."""
-    return [
-        {"name": name, "shape": ["batch", *tensor.shape[1:]], "dtype": str(tensor.dtype).removeprefix("torch.")}
-        for name, tensor in zip(names, tensors, strict=True)
-    ]
+def _halved(tensor: Tensor, lengths: Iterable[int]) -> Tensor:
+    """Return the first half of these dimensions, which count without the batch."""
+    for place in lengths:
+        tensor = tensor.narrow(place + 1, 0, max(1, tensor.shape[place + 1] // 2))
+    return tensor.contiguous()
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        raise ValueError(f"its output has shape {list(found.shape)}, that of the network {list(expected.shape)}")
+    return float((found - expected).abs().nan_to_num(nan=torch.inf).max())
+
+
+def describe(
+    names: Sequence[str], tensors: Sequence[Tensor], lengths: Sequence[Mapping[int, str]] = ()
+) -> list[dict[str, Any]]:
+    """Return what a card says of inputs or outputs: their names, shapes with any batch size, and types.
+
+    Args:
+        names: Names.
+        tensors: Examples of them.
+        lengths: For each of them, dimensions behind the batch that may have any length -> names of the lengths.
+    """
+    described = []
+    for name, tensor, named in zip(names, tensors, lengths or [{} for _ in tensors], strict=True):
+        shape = [named.get(place, size) for place, size in enumerate(tensor.shape[1:])]
+        described.append({"name": name, "shape": ["batch", *shape], "dtype": str(tensor.dtype).removeprefix("torch.")})
+    return described

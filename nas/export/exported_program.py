@@ -14,12 +14,14 @@ from nas.hardware.examples import batch_of
 def write_exported_program(deployable: Deployable, path: Path) -> dict[str, Any]:
     """Write the network as a `.pt2` of any batch size, its card inside as `card.json`, and run the file.
 
+    Lengths may be any, too, where the space says so.
+
     Raises:
         ValueError: The file gives another output than the network.
     """
     example = batch_of(deployable.examples, 2)  # a batch of one would become a constant
     batch = Dim("batch")
-    shapes = tuple({0: batch} for _ in example)
+    shapes = tuple({0: batch, **{place + 1: Dim.AUTO for place in lengths}} for lengths in deployable.lengths)
     with torch.no_grad():
         program = torch.export.export(deployable.network, example, dynamic_shapes=shapes, strict=False)
     for module in program.graph_module.modules():
@@ -28,4 +30,4 @@ def write_exported_program(deployable: Deployable, path: Path) -> dict[str, Any]
     torch.export.save(program, path, extra_files={"card.json": json.dumps(deployable.card)})
     loaded = torch.export.load(path).module()
     with torch.no_grad():
-        return {"torch": torch.__version__, **deployable.agreement(loaded)}
+        return {"torch": torch.__version__, **deployable.agreement(loaded, any_length=True)}

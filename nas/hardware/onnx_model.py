@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ NEEDS = ("onnx", "onnxscript")
 INSTALL = "pip install 'espalier-nas[onnx]'"
 
 
-def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = False) -> bytes:
+def onnx_bytes(
+    model: nn.Module, example: Example, *, dynamic_batch: bool = False, lengths: Sequence[Mapping[int, str]] = ()
+) -> bytes:
     """Return the network in evaluation mode as the bytes of an ONNX file, with one `output`.
 
     Its one input is called `input`; several are `input1`, `input2` and so on.
@@ -23,6 +26,7 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
         model: A plain network; its mode is restored.
         example: What it is called with; whole numbers of it are kept in the file, to time it on.
         dynamic_batch: Any batch size instead of that of the example.
+        lengths: With it, for each input: dimensions behind the batch that may have any length -> names of the lengths.
 
     Raises:
         ImportError: The exporter is not installed; the message says how to install it.
@@ -44,7 +48,7 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
             dynamo=True,
             input_names=input_names(len(given)),
             output_names=["output"],
-            dynamic_shapes=tuple({0: "batch"} for _ in given) if dynamic_batch else None,
+            dynamic_shapes=any_shapes(len(given), lengths) if dynamic_batch else None,
             verbose=False,
         )
     finally:
@@ -54,6 +58,12 @@ def onnx_bytes(model: nn.Module, example: Example, *, dynamic_batch: bool = Fals
     if not dynamic_batch:
         _keep_whole_numbers(file, example)
     return file.SerializeToString()
+
+
+def any_shapes(inputs: int, lengths: Sequence[Mapping[int, str]] = ()) -> tuple[dict[int, Any], ...]:
+    """Return the dimensions of each input that may have any size, by name."""
+    named = [{place + 1: name for place, name in of.items()} for of in lengths] or [{}] * inputs
+    return tuple({0: "batch", **own} for own in named)
 
 
 def _require_exporter() -> None:

@@ -90,16 +90,16 @@ class Hat:
     @property
     def source(self) -> TokenBlocks:
         """The vectors of what is read."""
-        return self._tokens(self.source_vocabulary)
+        return self._tokens(self.source_vocabulary, "source_length")
 
     @property
     def target(self) -> TokenBlocks:
         """The vectors of what is written."""
-        return self._tokens(self.target_vocabulary)
+        return self._tokens(self.target_vocabulary, "target_length")
 
-    def _tokens(self, tokens: int) -> TokenBlocks:
+    def _tokens(self, tokens: int, called: str) -> TokenBlocks:
         ends = (self.length, self.longest)
-        return TokenBlocks(tokens, *ends, scaled=True, learned=False, dropout=self.dropout)
+        return TokenBlocks(tokens, *ends, scaled=True, learned=False, dropout=self.dropout, called=called)
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return those of the encoder, then those of the decoder."""

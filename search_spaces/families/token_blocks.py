@@ -28,6 +28,7 @@ class TokenBlocks:
         scaled: Whether vectors are multiplied by the root of the number of features.
         learned: Whether vectors of positions are weights; otherwise they are sinusoids.
         dropout: Dropout behind the vectors.
+        called: Name of the length in files of networks.
     """
 
     tokens: int
@@ -36,11 +37,12 @@ class TokenBlocks:
     scaled: bool
     learned: bool
     dropout: float
+    called: str = "length"
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """What the networks read."""
-        return (Input((self.length,), "int64", values=self.tokens),)
+        return (Input((self.length,), "int64", values=self.tokens, lengths={0: self.called}),)
 
     def build(self, size: AnySize) -> TokenInput:
         """Return the elastic module."""

@@ -100,7 +100,8 @@ def _placeless(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inputs(subject: Subject) -> dict[str, Any]:
     """Return the one `input` with the preparation of raw values, or several `inputs`."""
-    described = describe(input_names(len(subject.inputs)), subject.inputs)
+    lengths = [one.lengths for one in subject.space.inputs]
+    described = describe(input_names(len(subject.inputs)), subject.inputs, lengths)
     preprocessing = dict(subject.data.preprocessing)
     if "image_size" in subject.data.facts:
         own = {layer.size for layer in subject.network.modules() if isinstance(layer, Resize)}
