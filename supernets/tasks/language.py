@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from search_spaces.errors import FieldError
+from supernets.tasks.task import Batch
 from supernets.tasks.token_task import TokenTask
 
 
@@ -19,6 +20,10 @@ class Language(TokenTask):
     def plain(self) -> Language:
         """Return the same without label smoothing."""
         return replace(self, label_smoothing=0.0)
+
+    def _lines(self, batch: Batch) -> list[str]:
+        """Return the text of each row."""
+        return [] if self.texts is None else [self.texts(row) for row in batch[-1].tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

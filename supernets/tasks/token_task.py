@@ -116,9 +116,17 @@ class TokenTask(Task):
         import numpy as np
         import torch
 
-        parts = [(losses, count) for _, losses, count in self._judged(model, batches)]
+        parts, lines = [], []
+        for batch, losses, count in self._judged(model, batches):
+            parts.append((losses, count))
+            lines += self._lines(batch)
         lost, tokens = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-        return Outcomes(perplexity_scores(lost, tokens), {"loss": lost, "tokens": tokens.astype(np.int32)})
+        text = {"text": np.array(lines)} if lines else {}
+        return Outcomes(perplexity_scores(lost, tokens), {"loss": lost, "tokens": tokens.astype(np.int32), **text})
+
+    def _lines(self, batch: Batch) -> list[str]:
+        """Return the text of each example of a batch; nothing where it cannot be told, which is the default."""
+        return []
 
     def _judged(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Yield each batch with the loss of its examples, float64 [B], and their numbers of tokens [B].
@@ -162,8 +170,10 @@ class TokenTask(Task):
         import numpy as np
 
         each = outcomes.columns["loss"] / outcomes.columns["tokens"]
+        text = outcomes.columns.get("text")
         worst = np.argsort(-each, kind="stable")[:most]
-        return [Mistake(int(i), f"perplexity {math.exp(min(700.0, float(each[i]))):.3g}") for i in worst]
+        said = {int(i): f"perplexity {perplexity(float(each[i]), 1):.3g}" for i in worst}
+        return [Mistake(i, one if text is None else f'{one}: "{text[i]}"') for i, one in said.items()]
 
 
 def mean_loss(outcomes: Outcomes) -> float:

@@ -11,7 +11,7 @@ from search_spaces.errors import FieldError
 from supernets.tasks import Language, MaskedLanguage
 from supernets.tasks.token_ids import PADDING
 from supernets.tasks.token_task import perplexity_scores
-from tests.supernets.tasks.writers import VOCABULARY, pairs
+from tests.supernets.tasks.writers import VOCABULARY, pairs, texts
 
 
 def batch():
@@ -110,6 +110,10 @@ def test_the_worst_lines_have_the_highest_loss_of_a_token():
     outcomes = Language().outcomes(net, [(before, target)])
     means = [np.mean(row) for row in by_hand(net(before), target.tolist())]
     assert [one.example for one in Language().mistakes(outcomes, most=3)] == np.argsort(means)[::-1][:3].tolist()
+    told = Language(texts=texts)
+    for one in told.mistakes(told.outcomes(net, [(before, target)]), most=3):
+        line = texts(target[one.example].tolist())
+        assert one.text == f'perplexity {math.exp(means[one.example]):.3g}: "{line}"'
     assert Language().breakdown(outcomes).numbers["loss"][0] == pytest.approx(
         math.log(float(outcomes.scores.mean())), rel=1e-6
     )
