@@ -111,11 +111,11 @@ class TicketStep(SupernetStep):
         if self.tickets.start is not None or done >= epochs:  # what follows the last epoch is in `end_phase`
             return {}
         until = round(self.tickets.search_until * epochs)
+        sparsity = self.tickets.sparsity_after(done, epochs)
         changes: dict[str, Any] = {}
         if done <= until and (done % self.tickets.removal_interval == 0 or done == until):
-            last = done == until
-            changes |= self._remove(any_macs=last, average_only=last, reuse_mask=self.tickets.reuse_mask)
-        sparsity = self.tickets.sparsity_after(done, epochs)
+            last, again = done == until, sparsity is not None  # all masks are made anew then, whatever they were
+            changes |= self._remove(any_macs=last, average_only=last, reuse_mask=self.tickets.reuse_mask or again)
         if sparsity is not None:
             changes |= self._prune(sparsity)
         resets = sparsity is not None and self.tickets.reset_mask

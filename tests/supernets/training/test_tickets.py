@@ -370,13 +370,16 @@ def test_masks_return_between_prunings_where_they_are_reset():
 @pytest.mark.parametrize("reuse_mask", [True, False])
 def test_a_removal_makes_connections_live_again_unless_masks_are_reused(reuse_mask):
     tickets = replace(
-        TICKETS, reuse_mask=reuse_mask, sparsity=0.5, prune_step=0.5, prune_interval=1, removal_interval=2
+        TICKETS, reuse_mask=reuse_mask, sparsity=0.5, prune_step=0.5, prune_interval=2, removal_interval=3
     )
     events: list[dict[str, Any]] = []
-    trained(replace(CONFIG, tickets=tickets, epochs=3), observer=events.append)
-    back = [event.get("reactivated_by_removal", 0) for event in events if event["event"] == "ticket"]
-    assert back[0] == 0
-    assert (back[1] > 0) == (not reuse_mask)
+    trained(replace(CONFIG, tickets=tickets), observer=events.append)
+    pruned, removed, last = (event for event in events if event["event"] == "ticket")
+    assert (pruned["epoch"], removed["epoch"], last["epoch"]) == (2, 3, 4)
+    assert removed["removed_channels"] > 0
+    assert (removed["reactivated_by_removal"] > 0) == (not reuse_mask)
+    assert (removed["sparsity"] < 0.2) == (not reuse_mask)
+    assert last["sparsity"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_search_can_end_before_prunings_begin():
