@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search_spaces import Space
 from supernets.training.ticket_config import TicketConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SUPERNET = "supernet.safetensors"
 
@@ -19,7 +23,8 @@ def mistakes(config: TicketConfig | None, space: Space | None, searcher: str) ->
     """
     if config is None:
         return
-    if space is not None and not _can_shrink(space):
+    network = None if space is None or not space.is_elastic else _without_storage(space)
+    if space is not None and (network is None or not _can_shrink(network)):
         yield f"train.tickets: must be null: networks of {space.name} have no paths and masks, hr_multibranch has"
     if searcher != "derived":
         yield f"search.searcher: must be derived with train.tickets, which leaves one architecture, got {searcher!r}"
@@ -29,11 +34,14 @@ def mistakes(config: TicketConfig | None, space: Space | None, searcher: str) ->
     if not file.is_file():
         yield f"train.tickets.start: must be the folder of a finished job or the file of a supernet, there is no {file}"
         return
-    from supernets.transforms.take_ticket import read_ticket
+    from supernets.transforms.take_ticket import check_ticket, read_ticket
 
     try:
-        read_ticket(file)
-    except ValueError as error:
+        if space is None or network is None:
+            read_ticket(file)
+        else:
+            check_ticket(space, network, file)
+    except (ValueError, OSError) as error:
         yield f"train.tickets.start: {error}"
 
 
@@ -43,13 +51,16 @@ def supernet_file(start: str) -> Path:
     return path / _SUPERNET if path.is_dir() else path
 
 
-def _can_shrink(space: Space) -> bool:
-    """Return whether networks of a space have paths that can be removed; they are made without storage."""
+def _without_storage(space: Space) -> "nn.Module":
+    """Return the network of a space on the meta device."""
     import torch
 
+    with torch.device("meta"):
+        return space.build()
+
+
+def _can_shrink(network: "nn.Module") -> bool:
+    """Return whether a network has paths that can be removed."""
     from search_spaces.elastic import ElasticBranches
 
-    if not space.is_elastic:
-        return False
-    with torch.device("meta"):
-        return any(isinstance(module, ElasticBranches) for module in space.build().modules())
+    return any(isinstance(module, ElasticBranches) for module in network.modules())

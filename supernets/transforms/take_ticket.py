@@ -6,13 +6,14 @@ Differs: nothing known.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import nn
 
-from search_spaces import InvalidArchitecture
+from search_spaces import Architecture, InvalidArchitecture, Space
 from supernets.supernet import Supernet, read_metadata
 from supernets.ticket import Ticket
 from supernets.transforms.dead_channels import paths, reorder
@@ -21,6 +22,7 @@ from supernets.whole_file import InvalidFile
 HEAD = "head."
 """What the names of decisions and tensors begin with that belong to a task: the child `head` of a network."""
 _MASK = ".mask"
+T = TypeVar("T")
 
 
 def read_ticket(path: Path) -> Ticket:
@@ -51,17 +53,9 @@ def take_ticket(supernet: Supernet, path: Path, *, fresh: bool = False) -> Super
     Raises:
         InvalidFile: The file holds no ticket, or one with other features; nothing was changed.
     """
-    ticket, theirs = read_ticket(path), _features(load_file(path))
-    ours = _features(supernet.network.state_dict())
-    for name in sorted(ours.keys() | theirs.keys()):
-        if name not in theirs or name not in ours or theirs[name].shape != ours[name].shape:
-            raise InvalidFile(f"{path} holds a ticket with other features: {name} is {_told(theirs, ours, name)}")
-    values = {name: value for name, value in ticket.architecture.items() if not name.startswith(HEAD)}
-    largest = {name: value for name, value in supernet.space.largest().items() if name.startswith(HEAD)}
-    try:
-        architecture = supernet.space.architecture({**values, **largest})
-    except InvalidArchitecture as error:
-        raise InvalidFile(f"{path} holds a ticket with other features: {error}") from error
+    ticket = read_ticket(path)
+    architecture = _architecture(ticket, supernet.space, supernet.network, path)
+    theirs, ours = _features(load_file(path)), _features(supernet.network.state_dict())
     orders = {name: order for name, order in ticket.orders.items() if not name.startswith(HEAD)}
     if fresh:
         for one in paths(supernet.network, architecture):
@@ -75,15 +69,42 @@ def take_ticket(supernet: Supernet, path: Path, *, fresh: bool = False) -> Super
     return supernet
 
 
-def _features(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the network that do not belong to its head."""
+def check_ticket(space: Space, network: nn.Module, path: Path) -> None:
+    """Refuse a file that `take_ticket` refuses; a network on the meta device will do.
+
+    Args:
+        space: Space of the supernet that would take the ticket.
+        network: Network that the space has built.
+        path: File of the supernet whose training found the ticket.
+
+    Raises:
+        InvalidFile: The file holds no ticket, or one with other features.
+    """
+    _architecture(read_ticket(path), space, network, path)
+
+
+def _architecture(ticket: Ticket, space: Space, network: nn.Module, path: Path) -> Architecture:
+    """Return the architecture with the features of a ticket and the largest head.
+
+    Raises:
+        InvalidFile: The space has other features.
+    """
+    with safe_open(path, framework="pt") as file:
+        theirs = _features({name: list(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+    ours = _features({name: list(tensor.shape) for name, tensor in network.state_dict().items()})
+    for name in sorted(ours.keys() | theirs.keys()):
+        if theirs.get(name) != ours.get(name):
+            there, here = (of.get(name, "not there") for of in (theirs, ours))
+            shapes = f"{name} is {there} in the file, {here} in this supernet"
+            raise InvalidFile(f"{path} holds a ticket with other features: {shapes}")
+    values = {name: value for name, value in ticket.architecture.items() if not name.startswith(HEAD)}
+    largest = {name: value for name, value in space.largest().items() if name.startswith(HEAD)}
+    try:
+        return space.architecture({**values, **largest})
+    except InvalidArchitecture as error:
+        raise InvalidFile(f"{path} holds a ticket with other features: {error}") from error
+
+
+def _features(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Return what does not belong to the head, of the tensors of a network."""
     return {name: tensor for name, tensor in tensors.items() if ":" not in name and not name.startswith(HEAD)}
-
-
-def _told(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> str:
-    """Return the shapes of a tensor in a file and in a supernet."""
-
-    def shape(tensors: Mapping[str, Any]) -> str:
-        return str(list(tensors[name].shape)) if name in tensors else "not there"
-
-    return f"{shape(theirs)} in the file, {shape(ours)} in this supernet"

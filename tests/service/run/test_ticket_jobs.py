@@ -87,10 +87,14 @@ def test_what_was_found_is_in_the_log_in_metrics_and_in_the_report(found):
 def test_exported_networks_have_exact_zeros(found):
     last = json.loads((found / TICKET).read_text())["history"][-1]
     keys, job = [m["key"] for m in json.loads((found / "front.json").read_text())["members"]], load_job(str(found), [])
-    (entry,) = export(ExportRequest(folder=found, job=job, members=keys, formats=("safetensors",)), lambda event: None)
+    formats = ("safetensors", "onnx")
+    (entry,) = export(ExportRequest(folder=found, job=job, members=keys, formats=formats), lambda event: None)
     tensors = load_file(next(entry.place.glob("*.safetensors")))
     zeros = sum(int((tensor == 0).sum()) for tensor in tensors.values() if tensor.dim() > 1)
     assert zeros == last["masked_weights"]
+    onnx = pytest.importorskip("onnx")
+    written = [onnx.numpy_helper.to_array(one) for one in onnx.load(entry.place / "model.onnx").graph.initializer]
+    assert sum(int((one == 0).sum()) for one in written if one.ndim > 1) == zeros
 
 
 def test_fine_tuning_keeps_the_zeros(found):
@@ -107,6 +111,17 @@ def test_fine_tuning_keeps_the_zeros(found):
             assert torch.equal(tensor == 0, inherited[name] == 0), name
             changed += int((tensor != inherited[name]).any())
     assert changed > 10
+
+
+def test_a_start_with_other_features_is_refused_before_any_work(found, tmp_path):
+    wider = SPACE.replace("[4, 6]", "[4, 7]")
+    with pytest.raises(
+        InvalidJob, match=r"train.tickets.start: .*supernet.safetensors holds a ticket with other features"
+    ):
+        load_job("quickstart", [*TINY, *START, wider, f"train.tickets={{start: {found}}}"])
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InvalidJob, match=r"train.tickets.start: .*broken.safetensors is not a supernet written by"):
+        load_job("quickstart", [*TINY, *START, f"train.tickets={{start: {tmp_path / 'broken.safetensors'}}}"])
 
 
 def test_another_job_starts_from_the_ticket(found, tmp_path):
