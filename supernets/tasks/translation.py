@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
 from supernets.tasks import bleu
+from supernets.tasks.beam import Beam
 from supernets.tasks.outcomes import Breakdown, Mistake, Outcomes, Table
 from supernets.tasks.task import Batch, Metric
 from supernets.tasks.token_task import PERPLEXITY, Texts, TokenTask, mean_loss, perplexity, perplexity_scores
@@ -16,8 +17,6 @@ from supernets.tasks.token_task import PERPLEXITY, Texts, TokenTask, mean_loss, 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
-
-    from supernets.tasks.beam_search import Beam
 
 METRICS = {"bleu": Metric("bleu", "", maximise=True, low=0.0, high=100.0), "perplexity": PERPLEXITY}
 _SAMPLES = 10
@@ -55,8 +54,6 @@ class Translation(TokenTask):
         longest: int = 256,
         texts: Texts | None = None,
     ) -> None:
-        from supernets.tasks.beam_search import Beam
-
         if metric not in METRICS:
             raise FieldError("metric", f"must be one of {', '.join(METRICS)}, got {metric!r}")
         if metric == "bleu" and texts is None:

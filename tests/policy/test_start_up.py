@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service import catalogue
+from tests.nas.data.text import corpus
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "sklearn", "timm", "mlflow", "optuna", "onnx", "onnxruntime")
@@ -48,6 +49,14 @@ def test_fields_and_names_are_explained_without_torch(names: list[str]) -> None:
         f"from typer.testing import CliRunner; from service.cli import app; CliRunner().invoke(app, ['show', *{names}])"
     )
     assert imported_by(code) == set()
+
+
+@pytest.mark.parametrize(("source", "space"), [("parallel_text", "small_hat"), ("text", "language")])
+def test_jobs_on_text_are_checked_without_torch(tmp_path: Path, source: str, space: str) -> None:
+    options = {"vocabulary": 300, **({"languages": ["en", "de"]} if source == "parallel_text" else {"language": "en"})}
+    data = {"source": source, "path": str(corpus.folder(tmp_path / "text")), "options": options}
+    fields = {"name": "text", "data": data, "space": {"name": space}}
+    assert imported_by(f"from service.job.loading import job_of\njob_of({fields})") == set()
 
 
 @pytest.mark.parametrize("space", catalogue.SPACES)

@@ -10,7 +10,8 @@ from search_spaces.errors import FieldError
 from search_spaces.families.hat import small_hat
 from supernets import Supernet
 from supernets.tasks import Translation
-from supernets.tasks.beam_search import Beam, Writer, beam_search
+from supernets.tasks.beam import Beam
+from supernets.tasks.beam_search import Writer, beam_search
 from supernets.tasks.bleu import bleu_of, bleu_scores, sentence_counts
 from tests.supernets.tasks.writers import Forgetful, Recurrent, pairs, texts
 
