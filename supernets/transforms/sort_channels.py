@@ -14,7 +14,7 @@ import torch
 
 from search_spaces import Choice
 from search_spaces.blocks import HiddenChannels
-from search_spaces.elastic import Size
+from search_spaces.elastic import JointSize, Size
 from supernets.supernet import Supernet
 
 
@@ -38,11 +38,15 @@ def sort_channels(supernet: Supernet, trained: Collection[Choice] = ()) -> None:
 def _sort(hidden: HiddenChannels, trained: Collection[Choice]) -> None:
     weight = hidden.reader.weight
     importance = weight.abs().sum([d for d in range(weight.dim()) if d != 1]).double().cpu().numpy()
-    size = hidden.reader.in_size
-    widths = (
-        sorted({size.values[choice] for choice in trained if choice in size.values}) if isinstance(size, Size) else []
-    )
+    widths = sorted(_trained_widths(hidden.reader.in_size, trained))
     group = np.searchsorted(widths, np.arange(len(importance)), side="right")
     order = torch.from_numpy(np.lexsort((-importance, group))).to(weight.device)
     for tensor, dimension in hidden.carriers:
         tensor.copy_(tensor.index_select(dimension, order))
+
+
+def _trained_widths(size: object, trained: Collection[Choice]) -> set[int]:
+    """Return the widths of the choices that subnets were trained with."""
+    if isinstance(size, JointSize):
+        return {width for choices, width in size.values.items() if any(choice in trained for choice in choices)}
+    return {size.values[choice] for choice in trained if choice in size.values} if isinstance(size, Size) else set()

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from search_spaces import Architecture, Space
+from search_spaces import Architecture, Choice, Space
 from search_spaces.elastic import Elastic
 from search_spaces.relaxing import relaxing
-from supernets import Supernet
+from supernets import Supernet, sort_channels
 from tests.search_spaces.counting import counted_products
 from tests.supernets.helpers import scrambled
 
@@ -72,3 +72,21 @@ def check_mixtures(space: Space, number: int) -> None:
     supernet.relax(vectors.relaxation(mixed))
     supernet(*inputs).square().sum().backward()
     assert all(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves.values())
+
+
+def check_sorting(space: Space, trained: tuple[Choice, ...]) -> None:
+    """Sorting hidden units changes neither the largest network nor those of trained choices, but the others."""
+    torch.manual_seed(0)
+    supernet = scrambled(Supernet(space)).eval()
+    inputs, largest, kept = space.example(batch=2), space.largest(), []
+    name = next(d.name for d in space.decisions if set(trained) <= set(d.choices))
+    for choice in trained:
+        others = {d: choice for d in largest if d.endswith(name.rpartition(".")[2])}
+        kept.append(space.architecture(dict(largest) | others))
+    with torch.no_grad():
+        before = [supernet.extract(one)(*inputs) for one in (largest, *kept, space.smallest())]
+        sort_channels(supernet, trained)
+        after = [supernet.extract(one)(*inputs) for one in (largest, *kept, space.smallest())]
+    *same, other = (torch.allclose(*pair, atol=1e-5) for pair in zip(before, after))
+    assert all(same)
+    assert not other

@@ -4,7 +4,7 @@ import pytest
 
 from search_spaces import FieldError, InvalidArchitecture
 from search_spaces.families.autoformer import VARIANTS, autoformer, small_autoformer
-from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures
+from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, check_sorting
 
 PUBLISHED = {
     "tiny": (
@@ -107,3 +107,7 @@ def test_gradients_are_zero_outside_the_active_part():
 
 def test_mixtures_of_one_architecture_are_that_architecture():
     check_mixtures(small(), 3)
+
+
+def test_sorting_hidden_units_keeps_what_was_trained():
+    check_sorting(small(), (3.0,))

@@ -13,7 +13,7 @@ from search_spaces.families.hat import hat, small_hat
 from search_spaces.families.hat_genes import RELEASED, features_of, parse_gene
 from search_spaces.relaxing import relaxing
 from supernets import Supernet
-from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, drawn
+from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, check_sorting, drawn
 from tests.supernets.helpers import scrambled
 
 TABLE = Path("/work/shared/data/hat/hat_transformer_latency.csv.gz")
@@ -189,3 +189,7 @@ def test_sentences_that_are_too_long_are_refused():
     network = small().subnet(small().smallest())
     with pytest.raises(ValueError, match="a sequence of 13 tokens is longer than the limit of 12"):
         network(torch.ones(1, 13, dtype=torch.long), torch.ones(1, 5, dtype=torch.long))
+
+
+def test_sorting_hidden_units_keeps_what_was_trained():
+    check_sorting(small(), (16,))

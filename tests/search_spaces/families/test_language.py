@@ -6,7 +6,7 @@ import torch
 from search_spaces import FieldError, InvalidArchitecture
 from search_spaces.families.language import language
 from supernets import Supernet
-from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures
+from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, check_sorting
 from tests.supernets.helpers import scrambled
 
 
@@ -79,3 +79,7 @@ def test_rows_name_one_ratio_and_number_of_heads_for_each_layer():
 def test_options_that_make_no_network_are_refused(options, message):
     with pytest.raises(FieldError, match=message):
         small(**options)
+
+
+def test_sorting_hidden_units_keeps_what_was_trained():
+    check_sorting(small(), (2.0,))
