@@ -166,12 +166,14 @@ class AutoFormer:
         return costs.on_sequence(linear, self.length) + attention + tables + costs.norm(embed) + costs.norm(embed)
 
     def _head_block(self, embed: int) -> Block:
-        from search_spaces.networks.autoformer_network import AutoFormerHead
+        def build() -> nn.Module:
+            from search_spaces.networks.autoformer_network import AutoFormerHead
+
+            return _plain(AutoFormerHead, embed, self.classes)
 
         def count() -> Counter[str]:
             return costs.norm(embed) + costs.linear(embed, self.classes)
 
-        build = partial(_plain, AutoFormerHead, embed, self.classes)
         return Block(f"head {embed}-{self.classes}", (self.length, embed), build, count)
 
     # ---- tables ---------------------------------------------------------------------------------------------------
