@@ -106,6 +106,7 @@ class _Loop:
         self.number = self.phase_index = self.rollbacks = 0
         self.lr, self.lr_scale = 0.0, 1.0
         self.usual_loss: float | None = None
+        self.begins_anew = False  # losses before the next look say nothing of those behind it
         self.first_loss = self.go.first_loss
         self.opening_loss: torch.Tensor | None = None
         self.snapshot: dict[str, Any] = {}
@@ -189,6 +190,7 @@ class _Loop:
         progress = self.schedule[self.phase_index].progress(begun / self._phase_steps)
         event = self.step.end_epoch(epoch - 1, progress)
         if event:
+            self.begins_anew = self.begins_anew or bool(event.pop("network_changed", False))
             self._tell(event["event"], phase=self._phase_name, step=self.number, epoch=epoch, **_without_name(event))
 
     @property
@@ -206,11 +208,13 @@ class _Loop:
         steps = self.number - self.snapshot["step"]
         loss = float(self.go.processes.mean(self.losses)) / steps
         self.losses.zero_()
-        if not isfinite(loss) or loss > self._highest():
+        if not isfinite(loss) or (loss > self._highest() and not self.begins_anew):
             self._roll_back(loss)
             return False
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.usual_loss = loss if self.usual_loss is None else 0.9 * self.usual_loss + 0.1 * loss
+        if self.begins_anew:
+            self.usual_loss, self.begins_anew = None, False
         self._report(loss, steps)
         crossed_epoch = self.number // self.epoch_steps > self.snapshot["step"] // self.epoch_steps
         if crossed_epoch or self.number == self.starts[-1]:
@@ -286,6 +290,7 @@ class _Loop:
         self.usual_loss, self.first_loss = snapshot["usual_loss"], snapshot["first_loss"]
         self.step.load_state_dict(snapshot["state"])
         self.losses.zero_()
+        self.begins_anew = False
 
     def _save(self) -> None:
         self.last_save = time.monotonic()

@@ -77,7 +77,8 @@ class Step(Protocol):
             progress: Progress when it began, see `Moment`.
 
         Returns:
-            An event for the observer, with its name as `event`; none where it is empty.
+            An event for the observer, with its name as `event`; none where it is empty. With `network_changed`, which
+            is taken out of it, the guard judges later losses without those before.
         """
         return {}
 

@@ -124,7 +124,8 @@ class TicketStep(SupernetStep):
         event = self._told(done, changes)
         if resets:
             unmask(self.supernet.network)
-        return {name: value for name, value in event.items() if name != "epoch"}  # the loop adds it
+        event.pop("epoch", None)  # the loop adds it
+        return {**event, "network_changed": True} if event else {}
 
     def end_phase(self) -> dict[str, Any]:
         """Make averaged weights those of the supernet, remove what is dead in them, and meet the sparsity."""

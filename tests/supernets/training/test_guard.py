@@ -9,12 +9,18 @@ from tests.supernets.helpers import Rows
 
 
 class Scripted(Step):
-    """Has these losses, one for each look at the loss; the second time a look comes round it is the one before."""
+    """Has these losses, one for each look at the loss; the second time a look comes round it is the one before.
+
+    After the epoch `changes_after` the network is another one.
+    """
 
     device = torch.device("cpu")
 
-    def __init__(self, losses):
-        self.losses, self.seen = losses, set()
+    def __init__(self, losses, changes_after=None):
+        self.losses, self.seen, self.changes_after = losses, set(), changes_after
+
+    def end_epoch(self, epoch, progress):
+        return {"event": "change", "network_changed": True} if epoch == self.changes_after else {}
 
     def __call__(self, batch, moment):
         look = moment.step // CHECK_EVERY
@@ -29,12 +35,14 @@ class Scripted(Step):
         pass
 
 
-def rolled_back(losses, **run) -> list[int]:
+def rolled_back(losses, changes_after=None, **run) -> list[int]:
     """The steps that a training with these losses goes back to."""
     events = []
     schedule = [Stretch(name="s", epochs=len(losses), lr=0.1, warmup_fraction=0.0)]
     data = Rows(torch.zeros(2 * CHECK_EVERY))
-    train_steps(Scripted(losses), schedule, data, LoopConfig(batch_size=2), Run(observer=events.append, **run))
+    train_steps(
+        Scripted(losses, changes_after), schedule, data, LoopConfig(batch_size=2), Run(observer=events.append, **run)
+    )
     return [event["step"] // CHECK_EVERY for event in events if event["event"] == "rollback"]
 
 
@@ -59,3 +67,10 @@ def test_a_training_that_goes_on_from_trained_weights_is_told_the_scale():
 
 def test_a_loss_that_is_no_number_is_rolled_back():
     assert rolled_back([1.0, 1.0, float("inf"), 1.0]) == [2]
+
+
+def test_a_network_that_has_changed_is_judged_by_its_own_losses():
+    before = [1.0, *[0.1] * 40]
+    assert rolled_back([*before, 3.0, 0.1]) == [41]
+    assert rolled_back([*before, 3.0, 0.1], changes_after=40) == []
+    assert rolled_back([*before, 3.0, 2.0, 20.0, 1.0], changes_after=40) == [43]
