@@ -66,6 +66,8 @@ class TableRequest:
             space = catalogue.make("space", self.space, options=options)
         except (ValueError, TypeError, IndexError) as error:
             raise InvalidJob([f"--option: {error}"]) from error
+        if not space.inputs or len(space.inputs[0].shape) != 3:
+            raise InvalidJob([f"--space: {self.space} does not read images; give a job with its data instead"])
         data = {"source": "noise", "image_size": space.inputs[0].shape[-1]}
         fields = {"name": "profile", "data": data, "space": {"name": self.space}}
         return job_of(fields, self.sets), space, options

@@ -175,6 +175,7 @@ def test_a_journal_of_other_settings_is_refused(built, tmp_path):
         (["--space", "nasbench201", "--option", "width", "--table", "t.json"], "must be path=value"),
         (["--space", "nasbench201", "--option", "image_size=3", "--table", "t.json"], "multiple of 4"),
         (["--space", "nasbench101", "--table", "t.json"], "does not tell what blocks"),
+        (["--space", "small_hat", "--table", "t.json"], "small_hat does not read images; give a job"),
         (["--space", "nasbench201", "--table", "t.json", "--minutes", "0"], "--minutes: must be more than 0"),
         (
             [
