@@ -77,11 +77,14 @@ def ticket_png(title: str, folder: Path) -> bytes | None:
     }
 
     def draw(axes: Sequence[Any]) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         for panel, (label, curves) in zip(axes, panels.items()):
             for colour, (name, values) in zip(COLOURS, curves.items()):
                 panel.plot(epochs, values, marker=".", linewidth=1.6, color=colour, label=name)
             panel.set(xlabel="epoch", ylabel=label)
             panel.set_ylim(bottom=0)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             if len(curves) > 1:
                 panel.legend(fontsize=9, frameon=False)
         axes[0].set_title(f"{title}: ticket", loc="left", fontsize=13, pad=12)

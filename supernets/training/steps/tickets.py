@@ -8,6 +8,7 @@ met once more by the averaged weights behind it; released are weights whose last
 checkpoint before that. The reported loss leaves out the pull. Learning rates and optimizers are those of `TrainConfig`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,7 @@ class TicketStep(SupernetStep):
         done, epochs = epoch + 1, self.config.epochs
         if self.tickets.start is not None or done >= epochs:  # what follows the last epoch is in `end_phase`
             return {}
-        until = round(self.tickets.search_until * epochs)
+        until = round(self.tickets.search_until * epochs) if self.tickets.search_until < 1 else math.inf
         sparsity = self.tickets.sparsity_after(done, epochs)
         changes: dict[str, Any] = {}
         if done <= until and (done % self.tickets.removal_interval == 0 or done == until):
@@ -177,7 +178,7 @@ class TicketStep(SupernetStep):
         space, architecture = self.supernet.space, self._ticket.architecture
         left = paths(self.supernet.network, architecture)
         known = counted(self.supernet.network)
-        plain = self.supernet.extract(architecture)
+        plain = self.supernet.extract(architecture).float()
         example = tuple(tensor.to(self.device) for tensor in space.example(architecture))
         return {
             "channels": sum(path.channels for path in left),

@@ -11,12 +11,16 @@ import torch.multiprocessing as mp
 
 from nas.data.text.forms import Continued
 from nas.data.text.text_data import TextData
+from search_spaces import Space
+from search_spaces.families.hr_multibranch import hr_multibranch
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from supernets import Supernet, TrainConfig, phases, processes, train
+from supernets import Supernet, TicketConfig, TrainConfig, phases, processes, train
 from supernets.tasks import Language
 from tests.nas.data.text.test_token_batches import in_order, rows
 from tests.service.run.text_spaces import readers
 from tests.supernets.helpers import Images
+from tests.supernets.training.test_tickets import without_dropout
+from tests.supernets.transforms.test_tickets import TINY
 
 pytestmark = pytest.mark.integration
 
@@ -33,25 +37,38 @@ SETTINGS = {
         "subnets_per_step": 2,
         "epochs": 5,
     },
+    "tickets": {
+        "tickets": TicketConfig(
+            **{"sparsity": 0.5, "prune_step": 0.25, "prune_interval": 1, "removal_interval": 2, "least_macs": 0},
+            **{"rho": 0.6, "rho_epochs": 1, "threshold": 0.95},
+        ),
+        "epochs": 4,
+        "ema_decay": 0.5,
+    },
     "text": {"sampler": "sandwich", "accumulate": 2, "epochs": 3},
     "text by importance": {"examples": "importance", "example_weights": True, "epochs": 3},
 }
+
+
+def space_of(settings: str) -> Space:
+    if settings == "tickets":
+        return hr_multibranch(**TINY)
+    return readers(vocabulary=90) if settings.startswith("text") else SPACE
 
 
 def train_once(siblings, settings: str, folder: Path | None = None) -> Supernet:
     torch.manual_seed(0)
     config = TrainConfig(batch_size=24, lr=0.02, momentum=0.0, clip_norm=None, **SETTINGS[settings])
     if settings.startswith("text"):
-        space, text = readers(vocabulary=90), TextData(in_order(rows(121)), Continued(), CPU)
+        space, text = space_of(settings), TextData(in_order(rows(121)), Continued(), CPU)
         supernet = Supernet(space).double()
         return train(
             supernet, phases(space, config), text, config, task=Language(), seed=1, folder=folder, processes=siblings
         )
-    images = Images()
+    space, images = space_of(settings), Images()
     images.images = images.images.double()  # so that nothing but rounding in the last digits is left to differ
-    return train(
-        Supernet(SPACE).double(), phases(SPACE, config), images, config, seed=1, folder=folder, processes=siblings
-    )
+    supernet = without_dropout(Supernet(space).double())
+    return train(supernet, phases(space, config), images, config, seed=1, folder=folder, processes=siblings)
 
 
 def worker(rank: int, port: int, folder: str, settings: str) -> None:
@@ -84,9 +101,9 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path, settings):
     with processes(CPU) as alone:
         whole = train_once(alone, settings).state_dict()
     torch.manual_seed(0)
-    initial = Supernet(readers(vocabulary=90) if settings.startswith("text") else SPACE).state_dict()
+    initial = Supernet(space_of(settings)).state_dict()
     for name, tensor in whole.items():
         assert torch.equal(first[name], second[name]), f"{name} differs between the processes"
         assert torch.allclose(first[name], tensor, rtol=1e-7, atol=1e-9), name
-    changed = sum(not torch.allclose(tensor, initial[name].double()) for name, tensor in whole.items())
+    changed = sum(not torch.allclose(tensor.double(), initial[name].double()) for name, tensor in whole.items())
     assert changed > (len(whole) - 1 if settings.startswith("text") else 20)
