@@ -12,6 +12,8 @@ from nas.hardware.examples import Example, batch_of
 from nas.hardware.runtimes import EXAMPLE
 
 NEEDS = ("onnx", "onnxscript")
+OLDEST_TORCH = "2.8"
+"""Older exporters fix the batch size of some networks."""
 INSTALL = "pip install 'espalier-nas[onnx]'"
 
 
@@ -70,6 +72,8 @@ def _require_exporter() -> None:
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"{' and '.join(missing)} not installed, needed to export to ONNX: {INSTALL}")
+    if torch.__version__ < OLDEST_TORCH:
+        raise ImportError(f"torch {OLDEST_TORCH} or newer is needed to export to ONNX, this is {torch.__version__}")
 
 
 def _keep_whole_numbers(file: Any, example: Example) -> None:

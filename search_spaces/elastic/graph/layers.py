@@ -78,8 +78,7 @@ def _batch_norm(args: tuple[Any, ...], tensors: Tensors, dimensions: int) -> nn.
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[dimensions]
     size, affine = len(next(iter(tensors.values()))), "weight" in tensors
     tracked = "running_mean" in tensors
-    settings = {"affine": affine, "track_running_stats": tracked, "bias": "bias" in tensors}
-    return kind(size, args[7], args[6], **settings, device="meta")
+    return kind(size, args[7], args[6], affine=affine, track_running_stats=tracked, device="meta")
 
 
 def _layer_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
@@ -87,8 +86,7 @@ def _layer_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
 
 
 def _group_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
-    bias = "bias" in tensors
-    return nn.GroupNorm(args[1], len(tensors["weight"]), eps=_at(args, 4, 1e-5), bias=bias, device="meta")
+    return nn.GroupNorm(args[1], len(tensors["weight"]), eps=_at(args, 4, 1e-5), device="meta")
 
 
 def _rms_norm(args: tuple[Any, ...], tensors: Tensors, _: int) -> nn.Module:
@@ -228,6 +226,8 @@ def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
     """Return a layer, changed in place, that holds these tensors; its batches count as none."""
     for name, tensor in tensors.items():
         setattr(layer, name, tensor)
+    if "bias" not in tensors and "bias" in layer._parameters:
+        layer.register_parameter("bias", None)  # older norms cannot be made without
     if "num_batches_tracked" in layer._buffers and layer._buffers["num_batches_tracked"] is not None:
         device = next(iter(tensors.values())).device
         layer.num_batches_tracked = torch.zeros((), dtype=torch.long, device=device)
