@@ -91,7 +91,7 @@ def check_length(length: int, longest: int) -> None:
     Raises:
         ValueError: It is too long.
     """
-    if not torch.compiler.is_exporting() and length > longest:
+    if not torch.compiler.is_compiling() and length > longest:
         raise ValueError(f"a sequence of {length} tokens is longer than the limit of {longest} (`longest`)")
 
 

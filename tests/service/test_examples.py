@@ -88,6 +88,7 @@ def test_photos_are_read_in_spite_of_their_oddities(photos: Path) -> None:
 
 @pytest.mark.integration
 def test_photos_end_to_end(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     sets = [
         *("data.source=folder", f"data.path={photos}", "data.on_error=skip", "data.image_size=32"),
         *("space.options.strides=[2, 2, 2]", "search.objectives=[accuracy, macs]", *QUICK),

@@ -18,6 +18,8 @@ from service.job.outcomes_file import read_breakdown, read_outcomes
 from service.tracking.sync import sync
 from tests.service.report.test_regression_job import FOREIGN, words_of
 
+pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
