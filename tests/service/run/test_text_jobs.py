@@ -18,6 +18,8 @@ from service.run.run import run
 from service.run.stages.plan import Plan
 from tests.nas.data.text import corpus
 
+pytest.importorskip("tokenizers", reason="needs the extra `text`")
+
 HERE = "tests.service.run.text_spaces"
 SETTINGS = [
     *("train.optimizer=adamw", "train.lr=0.03", "train.lr_schedule=inverse_sqrt", "train.epochs=6"),

@@ -15,6 +15,8 @@ from supernets.tasks.beam_search import Writer, beam_search
 from supernets.tasks.bleu import bleu_of, bleu_scores, sentence_counts
 from tests.supernets.tasks.writers import Forgetful, Recurrent, pairs, texts
 
+pytest.importorskip("sacrebleu", reason="needs the extra `text`")
+
 
 def slow_search(network, source, beam, limit):
     """Return the best target of one source [1, S], one target after the other."""

@@ -12,6 +12,8 @@ from supernets.training import train_few_shot
 from tests.nas.data.text import corpus
 from tests.service.run.text_spaces import readers, translators
 
+pytest.importorskip("tokenizers", reason="needs the extra `text`")
+
 CPU = torch.device("cpu")
 QUICK = {"epochs": 5, "batch_size": 16, "lr": 0.02, "optimizer": "adamw", "warmup_fraction": 0.1}
 

@@ -17,6 +17,8 @@ from service.job.kept_data import job_data
 from supernets.tasks.token_ids import BEGIN, END, PADDING
 from tests.nas.data.text import corpus
 
+pytest.importorskip("tokenizers", reason="needs the extra `text`")
+
 CPU = torch.device("cpu")
 
 
