@@ -123,8 +123,14 @@ def train_from_scratch(
         begin_epoch=alone.begin_epoch,
         balanced=BalancedExamples(groups_of(data, task), seed) if config.examples == "balanced" else None,
     )
-    fraction = config.warmup_fraction
-    stretch = Stretch(name="alone", epochs=config.epochs, lr=config.lr, lr_end=config.lr_end, warmup_fraction=fraction)
+    stretch = Stretch(
+        name="alone",
+        epochs=config.epochs,
+        lr=config.lr,
+        lr_end=config.lr_end,
+        warmup_fraction=config.warmup_fraction,
+        lr_schedule=config.lr_schedule,
+    )
 
     def validated() -> dict[str, float]:
         found = {} if validate is None else validate(network.eval())

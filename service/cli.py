@@ -294,7 +294,8 @@ def retrain(
     with readable_errors():
         if scratch:
             if distil or teacher:
-                raise InvalidJob(["--teacher: must be left out with --scratch, which learns from the targets alone"])
+                given = "teacher" if teacher else "distil"
+                raise InvalidJob([f"--{given}: must be left out with --scratch, which learns from the targets alone"])
             chosen |= {"network": plain_options(network, flag="--network"), "cutout": cutout}
         elif network or cutout is not None:
             raise InvalidJob([f"--{'network' if network else 'cutout'}: must be left out without --scratch"])

@@ -76,7 +76,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], 
     Raises:
         ValueError: No batch was given, and there are batch norms.
     """
-    norms: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms: list[Any] = list(_with_statistics(model).values())
     if not norms:
         return model.eval()
     statistics = [NormStatistics() for _ in norms]
@@ -135,10 +135,16 @@ def require_calibrated(model: nn.Module) -> None:
     Raises:
         ValueError: A batch norm was neither calibrated nor trained since the subnet was extracted.
     """
-    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    norms = _with_statistics(model)
     if not norms:
         return
     seen = torch.stack([norm.get_buffer("num_batches_tracked") for norm in norms.values()]).tolist()
     for name, batches in zip(norms, seen, strict=True):
         if not batches:
             raise ValueError(f"batch norm {name!r} is not calibrated: call `calibrate` before judging the network")
+
+
+def _with_statistics(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the batch norms that keep running statistics, by name; others always use those of the batch."""
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    return {name: norm for name, norm in norms.items() if norm.running_mean is not None}

@@ -175,7 +175,7 @@ def _try_space(job: Job, data: LookedAt | None) -> tuple[Space | None, list[str]
         return None, [*found, f"space: its sizes are out of reach ({error or type(error).__name__}); make them smaller"]
     except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         return None, [*found, placed(error, "space", _places("space", options, data))]
-    return space, [*found, *_input_mistakes(job, space, data.facts)]
+    return space, [*found, *_input_mistakes(job, space, data)]
 
 
 def _own_space_mistake(space: Space) -> str:
@@ -223,8 +223,17 @@ def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[st
     return given | {option: f"{section}.options.{option}" for option in options}
 
 
-def _input_mistakes(job: Job, space: Space, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield that the networks of a space take images of another shape than the data has, where no option says it."""
+def _input_mistakes(job: Job, space: Space, data: LookedAt) -> Iterator[str]:
+    """Yield that the networks of a space take images of another shape than the data has, where no option says it.
+
+    On text, a task that is not that of the data may take other inputs than rows of tokens.
+    """
+    facts, tokens = data.facts, sum(not one.dtype.startswith("float") for one in space.inputs)
+    rows = sum(name.endswith("vocabulary") for name in facts)  # the data name one for each input
+    of_data = job.task.name in (None, data.task) and rows > 0 and len(space.inputs) > 0
+    if of_data and not rows == tokens == len(space.inputs):
+        has = f"has {len(space.inputs)} inputs, {tokens or 'none'} of tokens"
+        yield f"space: {job.space.name} {has}; the task {data.task} needs {rows} of tokens"
     shape = tuple(facts[name] for name in ("channels", "image_size", "image_size") if name in facts)
     if space.inputs and len(shape) == 3 and space.inputs[0].shape != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.inputs[0].shape, shape))

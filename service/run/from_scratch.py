@@ -176,7 +176,15 @@ def alone_config(train: TrainConfig, space: Space, epochs: float | None, lr: flo
 
 
 _KEPT = (
-    *("batch_size", "optimizer", "momentum", "nesterov", "weight_decay", "decayed", "warmup_fraction", "clip_norm"),
-    *("label_smoothing", "bf16", "own_kernels", "max_rollbacks", "checkpoint_every_s"),
+    *("batch_size", "optimizer", "momentum", "nesterov", "beta2", "weight_decay", "decayed", "clip_norm"),
+    *(
+        "warmup_fraction",
+        "lr_schedule",
+        "label_smoothing",
+        "bf16",
+        "own_kernels",
+        "max_rollbacks",
+        "checkpoint_every_s",
+    ),
 )
 """Settings of the supernet's training that hold for one network, too."""

@@ -76,7 +76,7 @@ def _moments(norm: Any) -> tuple[Tensor, Tensor]:
 def _can_follow(name: str, module: Any, own: Mapping[str, Tensor]) -> bool:
     """Return whether a module is a trained batch norm with scale and shift, and stands in the network as well."""
     shared = own.get(f"{name}.running_mean")
-    if not isinstance(module, _BatchNorm) or module.weight is None or shared is None:
+    if not isinstance(module, _BatchNorm) or module.weight is None or module.bias is None or shared is None:
         return False
     mean, var = module.running_mean, module.running_var
     if mean is None or var is None or mean.shape != shared.shape:

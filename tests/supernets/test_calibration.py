@@ -6,7 +6,7 @@ from torch import nn
 
 from nas.objectives import top1_percent
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from supernets import Supernet, calibrate
+from supernets import Supernet, calibrate, require_calibrated
 from tests.supernets.helpers import scrambled
 
 
@@ -80,6 +80,16 @@ def test_a_norm_that_runs_twice_is_weighted_by_all_that_it_saw():
     twice.weight.requires_grad_(False).zero_()
     calibrate(nn.Sequential(twice, twice), batches)
     assert torch.allclose(twice.running_mean, once / 2, atol=1e-6)  # the second time it sees zeros
+
+
+def test_norms_without_running_statistics_need_none():
+    net = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.BatchNorm2d(3))
+    images = torch.randn(8, 3, 4, 4) + 2
+    expected = torch.nn.functional.batch_norm(images, None, None, net[0].weight, net[0].bias, training=True)
+    calibrate(net, [images])
+    require_calibrated(net)
+    assert torch.allclose(net[1].running_mean, expected.mean((0, 2, 3)), atol=1e-6)
+    require_calibrated(calibrate(net[:1], [images]))
 
 
 def test_no_images_is_an_error():

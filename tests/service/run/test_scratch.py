@@ -15,7 +15,7 @@ from service.run.from_scratch import alone_config, larger
 from service.run.run import run
 from service.run.stages.plan import Plan
 from service.run.stages.scratch import Scratch
-from supernets import Supernet
+from supernets import Supernet, TrainConfig
 from tests.service.test_cli import lines_of_failure, nas
 from tests.service.trained_job import keys_of, trained_job
 
@@ -84,6 +84,9 @@ def test_the_network_is_that_of_the_paper_with_the_options_of_the_command() -> N
     assert costs == darts(width=36, cells=8).costs([space.largest()])["params"]
     config = alone_config(job.train, space, 3, 0.1)
     assert (config.epochs, config.lr, config.lr_end, config.relaxation) == (3, 0.1, 0.001, None)
+    given = TrainConfig(optimizer="adamw", beta2=0.98, lr_schedule="inverse_sqrt")
+    config = alone_config(given, space, 3, None)
+    assert (config.optimizer, config.beta2, config.lr_schedule) == ("adamw", 0.98, "inverse_sqrt")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,8 @@ def test_the_network_is_that_of_the_paper_with_the_options_of_the_command() -> N
         (["--scratch", "--epochs", "0"], "epochs must be more than 0"),
         (["--scratch", "--cutout", "-1"], "cutout must be 0 or more pixels"),
         (["--scratch", "--member", "nobody"], "'nobody' is not on the front"),
-        (["--scratch", "--distil"], "--teacher: must be left out with --scratch"),
+        (["--scratch", "--distil"], "--distil: must be left out with --scratch"),
+        (["--scratch", "--teacher", "resnet18"], "--teacher: must be left out with --scratch"),
         (["--network", "stem_width=4"], "--network: must be left out without --scratch"),
         (["--cutout", "4"], "--cutout: must be left out without --scratch"),
         (["--teacher", "no/such"], "--teacher: no/such does not exist"),

@@ -182,3 +182,20 @@ def test_jobs_on_text_that_do_not_fit_are_refused_in_one_line_each(place, tmp_pa
     corpus.write(tmp_path / "train.de", ["eins"])
     with pytest.raises(InvalidJob, match=r"same number of lines, found 2 in .*train\.en, 1 in .*train\.de"):
         job_of(fields(tmp_path, "translators"))
+
+
+@pytest.mark.parametrize(
+    ("space", "source", "message"),
+    [
+        (
+            "conv_macro",
+            "parallel_text",
+            "conv_macro has 1 inputs, none of tokens; the task translation needs 2",
+        ),
+        ("language", "parallel_text", "language has 1 inputs, 1 of tokens; the task translation needs 2"),
+        ("small_hat", "text", "small_hat has 2 inputs, 2 of tokens; the task language needs 1"),
+    ],
+)
+def test_networks_that_take_other_inputs_than_the_text_gives_are_refused(place, space, source, message):
+    with pytest.raises(InvalidJob, match=f"space: {message}"):
+        job_of({**fields(place, "readers", source), "space": {"name": space}})

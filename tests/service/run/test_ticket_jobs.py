@@ -124,6 +124,17 @@ def test_a_start_with_other_features_is_refused_before_any_work(found, tmp_path)
         load_job("quickstart", [*TINY, *START, f"train.tickets={{start: {tmp_path / 'broken.safetensors'}}}"])
 
 
+def test_a_start_is_found_from_any_folder(found, tmp_path, monkeypatch):
+    monkeypatch.chdir(found.parent)
+    job = load_job("quickstart", [*TINY, *START, "train.tickets={start: found}"])
+    assert job.train.tickets is not None
+    assert job.train.tickets.start == str(found)
+    monkeypatch.setenv("HOME", str(found.parent))
+    monkeypatch.chdir(tmp_path)
+    again = load_job("quickstart", [*TINY, *START, "train.tickets={start: ~/found}"])
+    assert again.train.tickets == job.train.tickets
+
+
 def test_another_job_starts_from_the_ticket(found, tmp_path):
     job = load_job("quickstart", [*TINY, *START, "data.image_size=16", f"train.tickets={{start: {found}}}"])
     place = prepare_folder(job, tmp_path / "next")

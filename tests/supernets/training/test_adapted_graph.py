@@ -124,6 +124,21 @@ def test_a_calibrated_subnet_has_the_moments_of_the_whole_network():
             assert torch.allclose(ours, theirs[: len(ours)], rtol=1e-2)  # eps counts where little varies
 
 
+def test_norms_without_shift_or_statistics_stay_as_they_are():
+    norms = [nn.BatchNorm2d(16), nn.BatchNorm2d(16), nn.BatchNorm2d(16, track_running_stats=False)]
+    norms[1].register_parameter("bias", None)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), *norms, nn.Flatten(), nn.Linear(16 * 14**2, 5))
+    for _ in range(20):
+        network.train()(3 + 2 * torch.randn(16, 3, 16, 16))
+    supernet = Supernet(Space.from_module(network.eval(), IMAGES[:1])).eval()
+    before = supernet(IMAGES)
+    found = following_examples(supernet, [(IMAGES,)])
+    assert {name.split(".")[0] for name in found} == {"1"}
+    write(supernet.network, found)
+    assert torch.allclose(supernet(IMAGES), before, atol=1e-5)
+
+
 def test_norms_that_were_never_trained_do_not_follow():
     assert following_examples(Supernet(space()), [(IMAGES,)]) == {}
 
