@@ -125,7 +125,7 @@ class ClassToken(nn.Module):
         nn.init.trunc_normal_(self.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.weight.expand(len(x), 1, -1), x], dim=1)
+        return torch.cat([self.weight.expand(x.shape[0], 1, -1), x], dim=1)
 
 
 class DropPath(nn.Module):
@@ -138,7 +138,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        return x * F.dropout(x.new_ones(len(x), *[1] * (x.dim() - 1)), self.rate)
+        return x * F.dropout(x.new_ones(x.shape[0], *[1] * (x.dim() - 1)), self.rate)
 
     def extra_repr(self) -> str:
         return str(self.rate)

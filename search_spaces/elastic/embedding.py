@@ -129,7 +129,7 @@ class ElasticClassToken(_Vectors):
         nn.init.trunc_normal_(self.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._cut(self.weight).expand(len(x), 1, -1), x], dim=1)
+        return torch.cat([self._cut(self.weight).expand(x.shape[0], 1, -1), x], dim=1)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
