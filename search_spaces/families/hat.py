@@ -44,6 +44,7 @@ _MOST = {
     **dict.fromkeys(("encoder_layers", "depths"), MOST_LAYERS),
     **dict.fromkeys(("source_vocabulary", "target_vocabulary"), 10**6),
     **dict.fromkeys(("length", "longest"), 2**16),
+    "heads": 1024,
 }
 
 
