@@ -124,6 +124,9 @@ def test_job_files_and_pipelines_are_valid(block, tmp_path, monkeypatch):
         place = tmp_path / "photos" / ("cat", "dog")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number, 0, 0)).save(place / f"{number}.png")
+    (tmp_path / "multi30k").mkdir()
+    for language in ("en", "de"):
+        (tmp_path / "multi30k" / f"train.{language}").write_text("one two\n" * 40)
     if "stages" in content:
         assert drafts(content, [], Ticket(name="", directory=str(ROOT)), "study.yaml")
         return
