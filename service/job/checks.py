@@ -237,4 +237,7 @@ def _input_mistakes(job: Job, space: Space, data: LookedAt) -> Iterator[str]:
     shape = tuple(facts[name] for name in ("channels", "image_size", "image_size") if name in facts)
     if space.inputs and len(shape) == 3 and space.inputs[0].shape != shape:
         needs, has = (" x ".join(map(str, one)) for one in (space.inputs[0].shape, shape))
-        yield f"space: {job.space.name} takes images of {needs}, the data gives {has}; set data.image_size"
+        takes, remedy = f"takes images of {needs}", "; set data.image_size"
+        if tokens == len(space.inputs):
+            takes, remedy = "takes rows of tokens", ""
+        yield f"space: {job.space.name} {takes}, the data gives {'' if remedy else 'images of '}{has}{remedy}"

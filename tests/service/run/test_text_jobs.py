@@ -199,3 +199,8 @@ def test_jobs_on_text_that_do_not_fit_are_refused_in_one_line_each(place, tmp_pa
 def test_networks_that_take_other_inputs_than_the_text_gives_are_refused(place, space, source, message):
     with pytest.raises(InvalidJob, match=f"space: {message}"):
         job_of({**fields(place, "readers", source), "space": {"name": space}})
+
+
+def test_images_are_no_text():
+    with pytest.raises(InvalidJob, match="small_hat takes rows of tokens, the data gives images of 1 x 8 x 8"):
+        job_of({"name": "words", "data": {"source": "digits"}, "space": {"name": "small_hat"}})
