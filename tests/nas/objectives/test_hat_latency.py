@@ -14,7 +14,7 @@ from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.hat import hat
 from search_spaces.families.hat_genes import FEATURES, features_of
 
-TABLE = Path("/work/shared/data/hat/hat_transformer_latency.csv.gz")
+TABLE = "hat/hat_transformer_latency.csv.gz"
 MS = ("latency_mean_encoder_ms", "latency_mean_decoder_ms")
 
 
@@ -89,9 +89,8 @@ def test_a_space_without_encoder_and_decoder_is_refused():
         HatLatency(small_autoformer(), made_up(hat()))
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason=f"{TABLE} is not here")
-def test_intervals_hold_on_rows_of_the_published_table_that_were_not_seen():
-    measured = next(one for one in read_hat_latencies(TABLE) if one.device == "cpu_xeon")
+def test_intervals_hold_on_rows_of_the_published_table_that_were_not_seen(shared_data: Path):
+    measured = next(one for one in read_hat_latencies(shared_data / TABLE) if one.device == "cpu_xeon")
     train, rest = np.split(np.random.default_rng(5).permutation(len(measured.features)), [1600])
     seen = HatLatencies(
         **{"task": measured.task, "device": measured.device, "features": measured.features[train]},

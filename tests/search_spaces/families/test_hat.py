@@ -16,7 +16,7 @@ from supernets import Supernet
 from tests.search_spaces.transformers import check_extraction, check_gradients, check_mixtures, check_sorting, drawn
 from tests.supernets.helpers import scrambled
 
-TABLE = Path("/work/shared/data/hat/hat_transformer_latency.csv.gz")
+TABLE = "hat/hat_transformer_latency.csv.gz"
 TITAN = {
     91.2: (512, [3072] * 6, [4, 8, 8, 4, 8, 8], 512, 2, [3072] * 2, [8] * 2, [8] * 2, [-1, 1]),
     126.0: (512, [3072] * 6, [4, 4, 8, 8, 8, 4], 512, 3, [3072] * 3, [8] * 3, [4, 8, 8], [-1, 1, 1]),
@@ -114,9 +114,8 @@ def test_features_are_means_over_the_layers_that_run():
     assert space.traits_of(space.encode(space.largest())[None]).tolist() == [[1.0] * 10]
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason=f"{TABLE} is not here")
-def test_features_of_the_released_table_lie_where_ours_do():
-    with gzip.open(TABLE, "rt") as file:
+def test_features_of_the_released_table_lie_where_ours_do(shared_data: Path):
+    with gzip.open(shared_data / TABLE, "rt") as file:
         rows = [row for row in csv.DictReader(file) if row["task"].startswith("wmt14")]
     space = hat()
     ours = features_of(space.decisions, space.sample_encodings(2000, np.random.default_rng(0)))
