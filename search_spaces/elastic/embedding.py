@@ -10,36 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Setting
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import channel_factors, refuse_mixtures
-from search_spaces.sizes import LayerSize, Mixture, largest, mixtures, resolve
+from search_spaces.elastic.sized import Sized
+from search_spaces.sizes import LayerSize, Mixture
 from search_spaces.transformer import ClassToken, Positions, TokenEmbedding, check_length, sinusoids
 
 
-class _Vectors(Elastic):
+class _Vectors(Sized):
     """Vectors whose width follows an architecture."""
 
     weight: Tensor
-
-    def __init__(self, size: LayerSize) -> None:
-        super().__init__()
-        self.size = size
-        self.active_size = largest(size)
-        self._mixed: dict[str, Mixture] = {}
-
-    @property
-    def is_fixed(self) -> bool:
-        return isinstance(self.size, int)
-
-    def activate(self, setting: Setting) -> None:
-        size = resolve(self.size, setting)
-        if isinstance(size, int):
-            self.active_size = size
-            if self._mixed:
-                self._mixed = {}
-        elif size is not None:
-            self.active_size, self._mixed = largest(size), mixtures(size=size)
 
     def _cut(self, vectors: Tensor) -> Tensor:
         """Return the active features [..., d] of vectors [..., D]."""

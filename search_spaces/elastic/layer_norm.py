@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Setting
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import refuse_mixtures
-from search_spaces.sizes import LayerSize, Mixture, largest, mixtures, resolve
+from search_spaces.elastic.sized import Sized
+from search_spaces.sizes import LayerSize
 
 
-class ElasticLayerNorm(Elastic):
+class ElasticLayerNorm(Sized):
     """Layer norm over as many features as arrive, [..., D] -> [..., D].
 
     Args:
@@ -25,25 +24,10 @@ class ElasticLayerNorm(Elastic):
     """
 
     def __init__(self, size: LayerSize, *, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.size, self.eps = size, eps
-        self.active_size = largest(size)
+        super().__init__(size)
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(self.active_size))
         self.bias = nn.Parameter(torch.zeros(self.active_size))
-        self._mixed: dict[str, Mixture] = {}
-
-    @property
-    def is_fixed(self) -> bool:
-        return isinstance(self.size, int)
-
-    def activate(self, setting: Setting) -> None:
-        size = resolve(self.size, setting)
-        if isinstance(size, int):
-            self.active_size = size
-            if self._mixed:
-                self._mixed = {}
-        elif size is not None:
-            self.active_size, self._mixed = largest(size), mixtures(size=size)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._mixed:

@@ -7,10 +7,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Setting
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import channel_factors, refuse_mixtures
-from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
+from search_spaces.elastic.sized import Sized
+from search_spaces.sizes import AnySize
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -60,7 +59,7 @@ def normalised_together(
     return normalised.to(x.dtype)
 
 
-class ElasticBatchNorm2d(Elastic):
+class ElasticBatchNorm2d(Sized):
     """Batch norm over as many channels as arrive.
 
     All widths share the running statistics, so these fit no single subnet: an extracted layer carries them along
@@ -81,28 +80,13 @@ class ElasticBatchNorm2d(Elastic):
     running_var: Tensor
 
     def __init__(self, size: AnySize, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
-        super().__init__()
-        self.size, self.eps, self.momentum = size, eps, momentum
-        self.active_size = largest(size)
+        super().__init__(size)
+        self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(self.active_size)) if affine else None
         self.bias = nn.Parameter(torch.zeros(self.active_size)) if affine else None
         self.register_buffer("running_mean", torch.zeros(self.active_size))
         self.register_buffer("running_var", torch.ones(self.active_size))
         self.synchronised = False
-        self._mixed: dict[str, Mixture] = {}
-
-    @property
-    def is_fixed(self) -> bool:
-        return isinstance(self.size, int)
-
-    def activate(self, setting: Setting) -> None:
-        size = resolve(self.size, setting)
-        if isinstance(size, int):
-            self.active_size = size
-            if self._mixed:
-                self._mixed = {}
-        elif size is not None:
-            self.active_size, self._mixed = largest(size), mixtures(size=size)
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
