@@ -1,6 +1,6 @@
 """Sizes beyond which nothing can be made or measured, so that they are refused before it is tried."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from search_spaces.errors import FieldError
@@ -47,6 +47,11 @@ def check_fields(config: object, limits: Iterable[tuple[str, bool, str]]) -> Non
     for name, holds, allowed in limits:
         if not holds:
             raise FieldError(name, f"must be {allowed}, got {getattr(config, name)!r}")
+
+
+def rise(numbers: Sequence[int]) -> bool:
+    """Return whether there are numbers, from 1, each larger than the one before."""
+    return bool(numbers) and min(numbers) >= 1 and list(numbers) == sorted(set(numbers))
 
 
 def option_mistake(name: str, value: object) -> str | None:

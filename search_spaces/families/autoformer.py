@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Literal
 from search_spaces import costs
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
 from search_spaces.errors import FieldError
+from search_spaces.families.transformer_decisions import transformer_decisions
 from search_spaces.inputs import images
-from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_fields, check_most
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, MOST_OF_IMAGES, check_fields, check_most, rise
 from search_spaces.places import Block, Place
 from search_spaces.sizes import AnySize, JointSize, LayerSize, Size
 from search_spaces.space import Space
@@ -61,7 +62,7 @@ class AutoFormer:
     def __post_init__(self) -> None:
         check_most(self, _MOST)
         limits = [
-            *((name, _rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "heads", "depths")),
+            *((name, rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "heads", "depths")),
             ("ratios", bool(self.ratios) and min(self.ratios) > 0, "numbers above 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in ("head_width", "patch", "channels")),
             ("image_size", self._fits_patches, f"a multiple of patch = {self.patch}"),
@@ -86,13 +87,7 @@ class AutoFormer:
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return width and depth, then ratio and heads of every layer."""
-        decisions = [Decision("embed", self.embeds), Decision("depth", self.depths)]
-        for layer in range(1, max(self.depths) + 1):
-            deep = tuple(depth for depth in self.depths if depth >= layer)
-            parent, when = ("depth", deep) if len(deep) < len(self.depths) else (None, ())
-            decisions.append(Decision(f"layer{layer}.ratio", self.ratios, parent, when))
-            decisions.append(Decision(f"layer{layer}.heads", self.heads, parent, when))
-        return tuple(decisions)
+        return transformer_decisions(self.embeds, self.ratios, self.heads, self.depths)
 
     def hidden(self, embed: int, ratio: Choice) -> int:
         """Return the hidden units of a feed-forward."""
@@ -197,10 +192,6 @@ def _plain(build: Callable[..., nn.Module], *sizes: int) -> nn.Module:
     from search_spaces.plain import plain
 
     return plain(partial(build, *sizes))
-
-
-def _rise(numbers: Sequence[int]) -> bool:
-    return bool(numbers) and min(numbers) >= 1 and list(numbers) == sorted(set(numbers))
 
 
 def _numbers(field: str, text: str, length: int) -> list[float]:

@@ -21,7 +21,7 @@ from search_spaces.errors import FieldError
 from search_spaces.families.hat_genes import GENE, RELEASED, parse_gene, parse_released, scaled_features
 from search_spaces.families.token_blocks import TokenBlocks
 from search_spaces.inputs import Input
-from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most, rise
 from search_spaces.places import Block, Place
 from search_spaces.sizes import Size
 from search_spaces.space import Space
@@ -66,12 +66,12 @@ class Hat:
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)
-        rising = ((name, _rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "hidden"))
+        rising = ((name, rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "hidden"))
         least = (("encoder_layers", 1), ("source_vocabulary", 2), ("target_vocabulary", 2), ("length", 1))
         limits = [
             *rising,
-            ("depths", _rise(self.depths), "numbers from 1 that rise"),
-            ("heads", _rise(self.heads) and not any(self.width % n for n in self.heads), f"parts of {self.width}"),
+            ("depths", rise(self.depths), "numbers from 1 that rise"),
+            ("heads", rise(self.heads) and not any(self.width % n for n in self.heads), f"parts of {self.width}"),
             *((name, getattr(self, name) >= most, f"at least {most}") for name, most in least),
             ("longest", self.longest >= self.length, f"at least length = {self.length}"),
             ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
@@ -224,10 +224,6 @@ class Hat:
 
 def _size(decision: str, numbers: Sequence[int]) -> Size:
     return Size(decision, {number: number for number in numbers})
-
-
-def _rise(numbers: Sequence[int]) -> bool:
-    return bool(numbers) and min(numbers) >= 1 and list(numbers) == sorted(set(numbers))
 
 
 def _space(name: str, config: Hat) -> Space:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from search_spaces import costs
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
 from search_spaces.families.token_blocks import TokenBlocks
-from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most
+from search_spaces.families.transformer_decisions import transformer_decisions
+from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most, rise
 from search_spaces.places import Block, Place
 from search_spaces.sizes import AnySize, JointSize, LayerSize, Size
 from search_spaces.space import Space
@@ -50,7 +51,7 @@ class Language:
     def __post_init__(self) -> None:
         check_most(self, _MOST)
         limits = [
-            *((name, _rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "heads", "depths")),
+            *((name, rise(getattr(self, name)), "numbers from 1 that rise") for name in ("embeds", "heads", "depths")),
             ("ratios", bool(self.ratios) and min(self.ratios) > 0, "numbers above 0"),
             ("head_width", self.head_width >= 1, "at least 1"),
             ("vocabulary", self.vocabulary >= 2, "at least 2"),
@@ -68,13 +69,7 @@ class Language:
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return width and depth, then ratio and heads of every layer."""
-        decisions = [Decision("embed", self.embeds), Decision("depth", self.depths)]
-        for layer in range(1, max(self.depths) + 1):
-            deep = tuple(depth for depth in self.depths if depth >= layer)
-            parent, when = ("depth", deep) if len(deep) < len(self.depths) else (None, ())
-            decisions.append(Decision(f"layer{layer}.ratio", self.ratios, parent, when))
-            decisions.append(Decision(f"layer{layer}.heads", self.heads, parent, when))
-        return tuple(decisions)
+        return transformer_decisions(self.embeds, self.ratios, self.heads, self.depths)
 
     # ---- the network ----------------------------------------------------------------------------------------------
 
@@ -157,10 +152,6 @@ class Language:
         for layer, (ratio, number) in enumerate(zip(every, numbers), start=1):
             values |= {f"layer{layer}.ratio": ratio, f"layer{layer}.heads": number}
         return values
-
-
-def _rise(numbers: Sequence[int]) -> bool:
-    return bool(numbers) and min(numbers) >= 1 and list(numbers) == sorted(set(numbers))
 
 
 def language(
