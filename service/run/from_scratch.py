@@ -13,19 +13,15 @@ from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
 from service.errors import InvalidJob
 from service.job.building import build_space
-from service.job.folder import read_json, write_json
 from service.job.job import Job
-from service.run.stages.outputs import RESULT
+from service.run.retraining import begin
 from service.run.weights import save_weights
 from supernets import TrainConfig
 from supernets.device import judging
-from supernets.training.checkpoint import CHECKPOINT
 from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
     from service.run.context import JobContext
-
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +73,7 @@ class FromScratch:
             progress: Entries added to the events of the training.
         """
         context = self.context
-        self._begin(place)
+        begin(place, self._settings)
         task, tell, metric = context.task, context.events.tell, context.task.metric
         architecture = context.space.architecture(member["architecture"])
 
@@ -112,15 +108,6 @@ class FromScratch:
             "network": dict(self.network),
             "cutout": self.cutout,
         }
-
-    def _begin(self, place: Path) -> None:
-        """Prepare the folder of a member: what was trained there with other settings is removed."""
-        place.mkdir(parents=True, exist_ok=True)
-        begun = read_json(place / _SETTINGS)
-        if (place / RESULT).exists() or begun not in (None, self._settings):
-            for old in (RESULT, "curve.jsonl", CHECKPOINT):
-                (place / old).unlink(missing_ok=True)
-        write_json(place / _SETTINGS, self._settings)
 
     def _record(self, member: Mapping[str, Any], architecture: Architecture, network: nn.Module) -> dict[str, Any]:
         """Return what a member was worth with inherited weights, and what it is worth now."""

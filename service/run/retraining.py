@@ -86,7 +86,7 @@ class Retraining:
             place: Folder of the member.
             progress: Entries added to the events of the training.
         """
-        self._begin(place)
+        begin(place, self._settings)
         architecture = self.supernet.space.architecture(member["architecture"])
         metric = self.task.metric.name
 
@@ -124,15 +124,6 @@ class Retraining:
         """What decides the result, beside the member and the data."""
         named = {} if self.teacher is None else {"teacher": self.teacher[0]}
         return {"epochs": self.config.epochs, "lr": self.config.lr, **named}
-
-    def _begin(self, place: Path) -> None:
-        """Prepare the folder of a member: what was trained there with other settings is removed, once for all."""
-        place.mkdir(parents=True, exist_ok=True)
-        begun = read_json(place / _SETTINGS)
-        if (place / RESULT).exists() or begun not in (None, self._settings):
-            for old in (RESULT, "curve.jsonl", CHECKPOINT):
-                (place / old).unlink(missing_ok=True)
-        write_json(place / _SETTINGS, self._settings)
 
     def _record(self, member: Mapping[str, Any], architecture: Architecture, subnet: nn.Module) -> dict[str, Any]:
         """Return what a member was worth before and after."""
@@ -180,6 +171,16 @@ def chosen_teacher(context: "JobContext", teacher: str | None) -> tuple[str, nn.
     except FieldError as error:
         place = f"--{error.field}" if teacher is not None else f"train.{error.field}"
         raise InvalidJob([f"{place}: {error.text}"]) from error
+
+
+def begin(place: Path, settings: Mapping[str, Any]) -> None:
+    """Prepare the folder of a member: what was trained there with other settings is removed, once for all."""
+    place.mkdir(parents=True, exist_ok=True)
+    begun = read_json(place / _SETTINGS)
+    if (place / RESULT).exists() or begun not in (None, settings):
+        for old in (RESULT, "curve.jsonl", CHECKPOINT):
+            (place / old).unlink(missing_ok=True)
+    write_json(place / _SETTINGS, settings)
 
 
 def _append(path: Path, event: Mapping[str, Any]) -> None:
