@@ -37,7 +37,11 @@ def require_supernet_space(job: Job) -> Space:
 
 
 def deep_mistakes(
-    checked: Checked[Job], look: Callable[[DataConfig], LookedAt], warn: Callable[[str], None] = lambda line: None
+    checked: Checked[Job],
+    look: Callable[[DataConfig], LookedAt],
+    warn: Callable[[str], None] = lambda line: None,
+    *,
+    trained: bool = False,
 ) -> Iterator[str]:
     """Yield mistakes that appear only once single fields are right; wrong fields have their defaults here.
 
@@ -45,6 +49,7 @@ def deep_mistakes(
         checked: The job, as far as its fields are right.
         look: Function that looks at the data.
         warn: Receives a line for each thing that is allowed but probably not meant.
+        trained: Whether its training is over: what it began with is not needed again.
     """
     job = checked.tree
     if job is None:
@@ -68,9 +73,10 @@ def deep_mistakes(
     if checked.sound("train"):
         yield from samplers.mistakes(job.train, space)
         yield from splits.mistakes(job.train, space)
-        yield from teachers.mistakes(job.train, {} if data is None else data.facts)
+        if not trained:
+            yield from teachers.mistakes(job.train, {} if data is None else data.facts)
         yield from relaxations.mistakes(job.train, space, has_table=bool(job.latency.table))
-        yield from tickets.mistakes(job.train.tickets, space, job.search.searcher)
+        yield from tickets.mistakes(job.train.tickets, space, job.search.searcher, started=trained)
         _warn_of_given_weights(job, space, warn)
     learns = job.train.tickets is not None or (job.train.relaxation is not None and job.train.relaxation.learns)
     yield from searchers.mistakes(job.search, space, learns=learns or not checked.sound("train"))

@@ -46,7 +46,13 @@ def load_job(
         fields = read_fields(job_file(source))
     except ValueError as error:
         raise InvalidJob([str(error)]) from error
-    return job_of(fields if data is None else on_other_data(fields, data), sets, warn=warn)
+    given = fields if data is None else on_other_data(fields, data)
+    return job_of(given, sets, warn=warn, trained=_is_trained(Path(source)))
+
+
+def _is_trained(folder: Path) -> bool:
+    """Return whether the training of a job is over, so that it may have lost what it began with."""
+    return any((folder / name).is_file() for name in ("supernet.safetensors", "front.json"))
 
 
 def job_of(
@@ -55,6 +61,7 @@ def job_of(
     *,
     look: Callable[[DataConfig], LookedAt] = look_at,
     warn: Callable[[str], None] = lambda line: None,
+    trained: bool = False,
 ) -> Job:
     """Return the job with these fields, as nested mappings, and settings on top of them.
 
@@ -63,6 +70,7 @@ def job_of(
         sets: Settings such as ``train.epochs=5``; values are YAML.
         look: Function that looks at the data; callers that check many jobs on the same data may remember its answer.
         warn: Receives a line for each thing that is allowed but probably not meant.
+        trained: Whether its training is over: networks that it learned from or began with are not looked for again.
 
     Raises:
         InvalidJob: There are mistakes; it lists all of them at once.
@@ -73,7 +81,7 @@ def job_of(
     if checked.tree is not None and checked.sound("data") and checked.sound("space"):
         checked.tree = with_wanted_data(checked.tree)
     order = list(Job.__dataclass_fields__)
-    found = [*checked.mistakes.values(), *places.mistakes(data), *deep_mistakes(checked, look, warn)]
+    found = [*checked.mistakes.values(), *places.mistakes(data), *deep_mistakes(checked, look, warn, trained=trained)]
     mistakes += sorted(found, key=lambda line: _place(line, order))
     if mistakes or checked.tree is None:
         raise InvalidJob(mistakes)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 _SUPERNET = "supernet.safetensors"
 
 
-def mistakes(config: TicketConfig | None, space: Space | None, searcher: str) -> Iterator[str]:
+def mistakes(
+    config: TicketConfig | None, space: Space | None, searcher: str, *, started: bool = False
+) -> Iterator[str]:
     """Yield why a training cannot find a ticket, or cannot start from the one that it names.
 
     Args:
         config: Config of the tickets; None where the training has none.
         space: Space that is trained, as far as it is known.
         searcher: Name of the searcher of the job.
+        started: Whether the training has begun, so that the ticket that it started from is not looked for.
     """
     if config is None:
         return
@@ -28,7 +31,7 @@ def mistakes(config: TicketConfig | None, space: Space | None, searcher: str) ->
         yield f"train.tickets: must be null: networks of {space.name} have no paths and masks, hr_multibranch has"
     if searcher != "derived":
         yield f"search.searcher: must be derived with train.tickets, which leaves one architecture, got {searcher!r}"
-    if config.start is None:
+    if config.start is None or started:
         return
     file = supernet_file(config.start)
     if not file.is_file():

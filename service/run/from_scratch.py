@@ -168,6 +168,7 @@ _KEPT = (
         "warmup_fraction",
         "lr_schedule",
         "label_smoothing",
+        "accumulate",
         "bf16",
         "own_kernels",
         "max_rollbacks",

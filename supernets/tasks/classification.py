@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from search_spaces.errors import FieldError
+from search_spaces.errors import FieldError, WrongResult
 from supernets.estimate import Estimate
 from supernets.tasks.confusion import balanced_scores, classification_breakdown, resolution_of_accuracy
 from supernets.tasks.outcomes import Breakdown, Mistake, Outcomes
@@ -83,9 +83,13 @@ class Classification(Task):
 
         Raises:
             ValueError: The network has another number of classes.
+            WrongResult: It gives something else than a number for each class.
         """
         import torch.nn.functional as F
 
+        if output.dim() != 2:
+            given = " x ".join(map(str, output.shape[1:]))
+            raise WrongResult(f"task: classification needs networks that give a number for each class, not {given}")
         if self.classes is not None and output.shape[1] != self.classes:
             raise ValueError(f"classes: the network gives {output.shape[1]} of them, the task has {self.classes}")
         if self.class_weights is not None:

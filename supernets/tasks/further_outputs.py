@@ -52,6 +52,9 @@ class FurtherOutputs(Task):
             total = total + self.weight * self.task.loss(one, batch, teacher=teacher, weights=weights)
         return total
 
+    def terms(self, batch: Batch) -> Tensor | int:
+        return self.task.terms(batch)
+
     def groups(self, batch: Batch) -> Tensor | None:
         return self.task.groups(batch)
 

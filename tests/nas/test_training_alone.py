@@ -115,6 +115,22 @@ def test_a_step_follows_the_gradient_of_both_classifiers():
         assert torch.allclose(one, before[name] - 0.1 * gradient, atol=1e-5), name
 
 
+def test_a_batch_in_parts_is_the_same_step():
+    """The network has no batch norm, whose statistics are those of a part."""
+    steps = {}
+    for parts in (1, 3):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10)).double()
+        network(IMAGES.images[:1].double())
+        config = TrainConfig(epochs=4, batch_size=8, lr=0.1, accumulate=parts)
+        step = AloneStep(network=network, config=config, task=FurtherOutputs(Classification(label_smoothing=0.1)))
+        moment = Moment(step=0, epoch=0, batch=0, lr=0.1, progress=0.0, generator=np.random.default_rng(0))
+        loss = step((IMAGES.images[:8].double(), IMAGES.labels[:8]), moment)
+        steps[parts] = [loss.double(), *network.parameters()]
+    for whole, parted in zip(steps[1], steps[3], strict=True):
+        assert torch.allclose(whole, parted, atol=1e-6)
+
+
 # ---- the training ---------------------------------------------------------------------------------------------------
 
 

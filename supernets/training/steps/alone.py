@@ -14,6 +14,7 @@ from supernets.device import in_bf16
 from supernets.tasks.further_outputs import FurtherOutputs
 from supernets.tasks.task import Batch
 from supernets.training.balanced_examples import BalancedExamples
+from supernets.training.batch_parts import batch_parts
 from supernets.training.config import TrainConfig
 from supernets.training.optimization import make_optimizer
 from supernets.training.steps.step import Moment, Step
@@ -25,7 +26,7 @@ class AloneStep(Step):
 
     Args:
         network: Trained in place, on its device; in training it may give further outputs.
-        config: Epochs, optimizer and clipping.
+        config: Epochs, optimizer, clipping, and the parts in which a batch is computed.
         task: What it is trained for, and what further outputs count.
         begin_epoch: Told the network and which part of the training is over when an epoch begins.
         balanced: Order of the examples in which every class is shown as often, if any.
@@ -54,16 +55,19 @@ class AloneStep(Step):
             self.begin_epoch(self.network, min(1.0, moment.epoch / self.config.epochs))
         for group in self.optimizer.param_groups:
             group["lr"] = moment.lr
-        with in_bf16(self.device, self.config.bf16):
-            output = self.network(*self.task.inputs(batch))
-        outputs = tuple(one.to(self.dtype) for one in (output if isinstance(output, tuple) else (output,)))
-        loss = self.task.loss(outputs, batch)
-        loss.backward()
+        losses = torch.zeros((), device=self.device)
+        for part in batch_parts(batch, None, self.config.accumulate, self.task):
+            with in_bf16(self.device, self.config.bf16):
+                output = self.network(*self.task.inputs(part.batch))
+            outputs = tuple(one.to(self.dtype) for one in (output if isinstance(output, tuple) else (output,)))
+            loss = part.scaled(self.task.loss(outputs, part.batch))
+            loss.backward()
+            losses += loss.detach()
         if self.config.largest_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.weights, self.config.largest_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return losses
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights and the state of the optimizer."""

@@ -84,9 +84,10 @@ def test_the_network_is_that_of_the_paper_with_the_options_of_the_command() -> N
     assert costs == darts(width=36, cells=8).costs([space.largest()])["params"]
     config = alone_config(job.train, space, 3, 0.1)
     assert (config.epochs, config.lr, config.lr_end, config.relaxation) == (3, 0.1, 0.001, None)
-    given = TrainConfig(optimizer="adamw", beta2=0.98, lr_schedule="inverse_sqrt")
+    given = TrainConfig(optimizer="adamw", beta2=0.98, lr_schedule="inverse_sqrt", accumulate=4)
     config = alone_config(given, space, 3, None)
     assert (config.optimizer, config.beta2, config.lr_schedule) == ("adamw", 0.98, "inverse_sqrt")
+    assert config.accumulate == 4
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,21 @@ def test_another_job_starts_from_the_ticket(found, tmp_path):
     names = [name for name in masks[0] if name.endswith(".mask") and not name.startswith("head.")]
     assert all(torch.equal(masks[0][name], masks[1][name]) for name in names)
     assert 0 < second["history"][-1]["sparsity"] < 0.5  # the new head has no masks
+    moved = found.rename(found.with_name("moved"))
+    try:  # what a training has started from is not needed once it is over
+        assert load_job(place) == job
+        assert load_job(place, ["search.evaluations=7"]).train == job.train
+        (place / SUPERNET).rename(place / "aside"), (place / "front.json").unlink()
+        with pytest.raises(InvalidJob, match=r"train.tickets.start: must be the folder of a finished job"):
+            load_job(place)
+    finally:
+        moved.rename(found)
+
+
+def test_a_head_of_another_task_is_named_in_one_line(tmp_path):
+    job = load_job("quickstart", [*TINY, "space.options.head=dense"])
+    with pytest.raises(InvalidJob, match="classification needs networks that give a number for each class, not 10 x"):
+        run(prepare_folder(job, tmp_path / "dense"), job, lambda event: None, Plan())
 
 
 @pytest.mark.parametrize(
