@@ -62,6 +62,9 @@ SAMPLERS = {
     "prior": Entry("supernets.samplers:Prior", "a control: prefers choices with weights, by a fixed prior"),
     "sorted": Entry("supernets.samplers:Sorted", "SortedNet: nested subnets, from the smallest to the whole network"),
     "shift": Entry("supernets.samplers:Shift", "ShiftNAS, experimental: prefers the costs that are least trained"),
+    "budget_balanced": Entry(
+        "supernets.samplers:BudgetBalanced", "LLM-QFA: a mean budget that falls and rises, from largest to smallest"
+    ),
 }
 SEARCHERS = {
     "surrogate": Entry(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
+    from supernets.samplers.budget_balanced import BudgetBalanced
     from supernets.samplers.by_name import named
     from supernets.samplers.fair import Fair
     from supernets.samplers.fixed import Fixed
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from supernets.samplers.uniform import Uniform
 
 __all__ = [
+    "BudgetBalanced",
     "Fair",
     "Fixed",
     "MakeSampler",

@@ -19,7 +19,7 @@ SPACES = {
         image_size=8, channels=1, classes=4, stage_widths=(8, 16), strides=(1, 2), depths=(1, 2)
     ),
 }
-OPTIONS = {"shift": {"pool": 100, "warmup": 0.0}}
+OPTIONS = {"shift": {"pool": 100, "warmup": 0.0}, "budget_balanced": {"period": 40}}
 
 
 @pytest.fixture(params=SPACES)
@@ -82,7 +82,8 @@ def test_draws_follow_from_the_generator_alone(name, space):
     steps = drawn(made(name, space))
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
-    assert len({tuple(step) for step in steps}) > 1
+    if name != "budget_balanced":  # its first step has the largest subnet
+        assert len({tuple(step) for step in steps}) > 1
 
 
 def test_a_step_has_as_many_subnets_as_asked_for(name, space):
