@@ -2,12 +2,13 @@
 
 Paper: GM-NAS, arXiv 2203.15207. As in the released code, the gradients of the weights in cells are compared; those of
 stem, last norm and classifier are not.
-Differs: in networks without cells, the parts in which a layer follows a decision are compared. Weights without a
-gradient count as zeros; the released code leaves them out, which compares different weights
-with each other where choices use different ones. Nothing of the supernet changes; the released code lets running
-statistics drift. The decision with the largest cut is split, as the paper says; the code released for DARTS and
-ProxylessNAS splits the one with the least distance inside groups (`least_within`). Weights without per-choice logits
-have no softmax to relax with: relaxed means equal weights of all choices.
+Differs: in networks without cells, the parts in which a layer follows a decision are compared. Where all weights follow
+a decision, such as the width of a transformer, those that run with every choice are compared. Weights without a
+gradient count as zeros; the released code leaves them out, which compares different weights with each other where
+choices use different ones. Nothing of the supernet changes; the released code lets running statistics drift. The
+decision with the largest cut is split, as the paper says; the code released for DARTS and ProxylessNAS splits the one
+with the least distance inside groups (`least_within`). Weights without per-choice logits have no softmax to relax with:
+relaxed means equal weights of all choices.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +47,8 @@ def compared_parameters(network: nn.Module, decision: str) -> list[nn.Parameter]
     """Return the weights whose gradients are compared: those of the cells that all choices of a decision share.
 
     Cells are the outermost parts of a network in which something follows a decision, with all that is inside them:
-    neither stem nor head. Where they hold nothing but weights of the decision, all other weights are compared.
+    neither stem nor head. Where they hold nothing but weights of the decision, all other weights are compared. Where
+    there are none, those of layers that run with every choice are, of which a choice uses a part.
     """
     own = {id(parameter) for parameter in parameters_of(network, decision)}
     cells = [part for part in network.children() if next(governed(part), None) is not None]
@@ -55,7 +57,19 @@ def compared_parameters(network: nn.Module, decision: str) -> list[nn.Parameter]
         shared = [parameter for parameter in found if id(parameter) not in own and parameter.requires_grad]
         if shared:
             return shared
-    return []
+    return [parameter for parameter in _with_every_choice(network, decision) if parameter.requires_grad]
+
+
+def _with_every_choice(network: nn.Module, decision: str) -> list[nn.Parameter]:
+    """Return the weights of the layers that run with every choice of a decision."""
+    choices: dict[nn.Module, set[Choice]] = {}
+    every: set[Choice] = set()
+    for name, choice, module in governed(network):
+        if name == decision:
+            every.add(choice)
+            choices.setdefault(module, set()).add(choice)
+    sized = [module for module, found in choices.items() if found == every]
+    return list(dict.fromkeys(parameter for module in sized for parameter in module.parameters()))
 
 
 def distances(

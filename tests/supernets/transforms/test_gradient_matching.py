@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from search_spaces import Architecture, Decision, Input, Space
-from search_spaces.elastic import ElasticChoice, with_shared_norms
+from search_spaces.elastic import ElasticChoice, ElasticLinear, Size, with_shared_norms
 from search_spaces.families.darts import darts
 from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import is_connected
@@ -134,6 +134,29 @@ def test_where_cells_hold_nothing_else_all_other_weights_are_compared():
     network = one_decision().build()
     assert {name for name, p in network.named_parameters() if any(p is q for q in compared_parameters(network, "op"))} \
         == {"0.weight", "0.bias", "2.weight", "2.bias", "5.weight", "5.bias"}  # fmt: skip
+
+
+def test_where_all_weights_follow_a_decision_those_that_run_with_every_choice_are_compared():
+    """Against gradients of all weights, zeros where the smaller width does not reach."""
+    size = Size("width", {2: 2, 4: 4})
+    space = Space(
+        name="widths",
+        decisions=(Decision("width", (2, 4)),),
+        build=lambda: nn.Sequential(ElasticLinear(3, size), nn.Tanh(), ElasticLinear(size, 2)),
+    )
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+    assert compared_parameters(supernet.network, "width") == list(supernet.parameters())
+    batch = torch.randn(8, 3), torch.randint(0, 2, (8,))
+    vectors = []
+    for width in (2, 4):
+        supernet.activate(space.architecture({"width": width}))
+        gradients = torch.autograd.grad(F.cross_entropy(supernet(batch[0]), batch[1]), list(supernet.parameters()))
+        vectors.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    given = {"task": Classification(), "repeats": 1, "generator": np.random.default_rng(0)}
+    matrix = distances(supernet, "width", [batch], **given)
+    expected = 1 - vectors[0] @ vectors[1] / (vectors[0].norm() * vectors[1].norm() + 1e-6)
+    assert matrix[0, 1] == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_scoring_leaves_no_trace():
