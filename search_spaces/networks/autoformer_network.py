@@ -1,8 +1,10 @@
 """The network of the AutoFormer family."""
 
+import math
 from collections.abc import Iterable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from search_spaces.elastic import (
@@ -26,7 +28,7 @@ class PatchEmbedding(nn.Module):
     Args:
         channels: Channels of an image.
         patch: Pixels of one side of a patch.
-        length: Number of patches.
+        length: Number of patches, a square.
         size: Features.
     """
 
@@ -36,7 +38,12 @@ class PatchEmbedding(nn.Module):
         self.class_token = ElasticClassToken(size)
         self.positions = ElasticPositions(1 + length, size, learned=True)
 
+        self.side = math.isqrt(length) * patch
+
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and x.shape[-2:] != (self.side, self.side):
+            height, width = x.shape[-2:]
+            raise ValueError(f"positions are those of {self.side} x {self.side} pixels, got {height} x {width}")
         return self.positions(self.class_token(self.project(self.patches(x))))
 
 

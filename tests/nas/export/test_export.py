@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nas.export import Deployable, load_network, write_exported_program, write_int8, write_onnx, write_safetensors
 from search_spaces import Architecture, Decision, Space
+from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.mobilenet_v3 import ofa_mobilenet_v3, small_mobilenet_v3
 from search_spaces.families.nasbench201 import nasbench201
 from search_spaces.families.nasbench201_cell import parse
@@ -62,6 +63,12 @@ SPACES: dict[str, tuple[str, dict, Callable[[Space], Architecture], tuple[int, i
         lambda space: space.sample(np.random.default_rng(0)),
         (8, 8),
     ),
+    "small_autoformer": (
+        "search_spaces.families.autoformer:small_autoformer",
+        {"image_size": 8, "embeds": (16, 24), "heads": (1, 2), "depths": (1, 2), "head_width": 8},
+        lambda space: space.sample(np.random.default_rng(0)),
+        (8, 8),
+    ),
     # read off models of timm; the files must not need it
     "timm": (
         "search_spaces.families.timm_elastic:timm",
@@ -76,7 +83,8 @@ SPACES: dict[str, tuple[str, dict, Callable[[Space], Architecture], tuple[int, i
         (64, 64),
     ),
 }
-MAKERS = {f.__name__: f for f in (ofa_mobilenet_v3, small_mobilenet_v3, nasbench201, nasbench_macro, proxyless, timm)}
+_LISTED = (ofa_mobilenet_v3, small_mobilenet_v3, nasbench201, nasbench_macro, proxyless, small_autoformer, timm)
+MAKERS = {function.__name__: function for function in _LISTED}
 FILES = {"model.onnx": write_onnx, "model.pt2": write_exported_program, "model.safetensors": write_safetensors}
 OURS = ("nas", "service", "search_spaces", "supernets", "proxies", "timm", "torchvision", "safetensors", "mlflow")
 BLOCK = """

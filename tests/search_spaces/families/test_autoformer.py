@@ -1,6 +1,7 @@
 """AutoFormer: the published spaces, and networks of the small one."""
 
 import pytest
+import torch
 
 from search_spaces import FieldError, InvalidArchitecture
 from search_spaces.families.autoformer import VARIANTS, autoformer, small_autoformer
@@ -95,6 +96,12 @@ def test_rows_that_name_no_architecture_are_refused(texts, message):
 def test_options_that_make_no_network_are_refused(options, message):
     with pytest.raises(FieldError, match=message):
         autoformer(**options)
+
+
+def test_images_of_another_size_are_refused_in_words():
+    network = small().subnet(small().smallest())
+    with pytest.raises(ValueError, match="positions are those of 16 x 16 pixels, got 32 x 8"):
+        network(torch.zeros(1, 3, 32, 8))
 
 
 def test_extracted_networks_are_the_active_ones():
