@@ -6,6 +6,7 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.calibration import calibrate, require_calibrated
+    from supernets.experts import ExpertsConfig, with_experts
     from supernets.loading import load_supernet
     from supernets.mixture import Mixture
     from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Classification",
+    "ExpertsConfig",
     "Fair",
     "LoopConfig",
     "Metric",
@@ -65,6 +67,7 @@ __all__ = [
     "train",
     "train_few_shot",
     "train_steps",
+    "with_experts",
 ]
 
 __getattr__ = lazy(__name__, __file__)

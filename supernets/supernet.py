@@ -14,11 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces import Architecture, Relaxation, Space
 from search_spaces.elastic import extracted, following_layers
+from supernets.experts import experts_of
 from supernets.learned import METHOD, Learned
 from supernets.ticket import ENTRY, Ticket
 from supernets.whole_file import InvalidFile, written_whole
 
 _OWN_STATISTICS = "own_statistics"
+EXPERTS = "experts"
+"""The entry of the metadata that says which experts feed-forward layers have."""
 
 
 class Supernet(nn.Module):
@@ -106,8 +109,8 @@ class Supernet(nn.Module):
         """Take the weights that `save` wrote.
 
         Raises:
-            InvalidFile: The file is not a supernet, or it is of another space or split in another way; nothing was
-                changed.
+            InvalidFile: The file is not a supernet, or it is of another space, split in another way or with other
+                experts; nothing was changed.
         """
         saved, ours = read_metadata(path), self._metadata()
         theirs = _named(saved.get("space"))
@@ -118,6 +121,9 @@ class Supernet(nn.Module):
             raise InvalidFile(other_space)
         if any(saved.get(entry) != ours.get(entry) for entry in ("tree", "mixture")):
             raise InvalidFile(f"{path} holds a supernet of {self.space.name} that is split otherwise than this one")
+        if saved.get(EXPERTS) != ours.get(EXPERTS):
+            there, here = (_experts_told(entry.get(EXPERTS)) for entry in (saved, ours))
+            raise InvalidFile(f"{path} holds a supernet of {self.space.name} with {there}; this one has {here}")
         tensors = load_file(path)
         beside = {name: tensors.pop(name) for name in list(tensors) if ":" in name}
         if not self._fits(tensors):
@@ -145,9 +151,10 @@ class Supernet(nn.Module):
 
     def _metadata(self) -> dict[str, str]:
         """Return what is saved beside the weights."""
-        own = self.own_statistics
+        own, experts = self.own_statistics, experts_of(self.space)
         return {
             "space": _signature(self.space),
+            **({} if experts is None else {EXPERTS: experts.structure()}),
             **({} if own is None else {_OWN_STATISTICS: json.dumps(own.to_json())}),
             **({} if self.learned is None else {METHOD: self.learned.method}),
             **({} if self.ticket is None else {ENTRY: json.dumps(self.ticket.to_json())}),
@@ -196,6 +203,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _signature(space: Space) -> str:
     decisions = {decision.name: decision.choices for decision in space.decisions}
     return json.dumps({"name": space.name, "decisions": decisions, "inputs": [one.shape for one in space.inputs]})
+
+
+def _experts_told(saved: str | None) -> str:
+    """Return the settings of experts as words."""
+    return "no experts" if saved is None else saved.strip("{}").replace('"', "")
 
 
 def _named(saved: str | None) -> str:

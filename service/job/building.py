@@ -8,6 +8,7 @@ from search_spaces import Space
 from search_spaces.counted_costs import with_counted_costs
 from service import catalogue
 from service.job.job import Job
+from supernets.experts import with_experts
 
 if TYPE_CHECKING:
     from supernets.tasks.task import Task
@@ -96,7 +97,7 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     """Return the search space of a job, which is given the facts of the data that its options do not set.
 
-    Costs that the space does not state are counted on its networks.
+    Costs that the space does not state are counted on its networks. Its supernets have the experts that the job wants.
 
     Args:
         job: Job whose space is meant.
@@ -109,7 +110,7 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     made = catalogue.make("space", job.space.name, offered=offered, options=job.space.options)
     if not isinstance(made, Space):
         raise ValueError(f"{job.space.name} is not a space: it returned {type(made).__name__}, not search_spaces.Space")
-    return with_counted_costs(made)
+    return with_experts(with_counted_costs(made), job.supernet.mixture)
 
 
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

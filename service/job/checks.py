@@ -9,7 +9,7 @@ from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue, own_code
 from service.errors import InvalidJob
-from service.job import latency_checks, objectives, relaxations, samplers, searchers, splits, teachers, tickets
+from service.job import experts, latency_checks, objectives, relaxations, samplers, searchers, splits, teachers, tickets
 from service.job import proxies as job_proxies
 from service.job.building import LookedAt, build_space, build_task
 from service.job.device import cuda_devices, device_type
@@ -76,6 +76,8 @@ def deep_mistakes(
         if not trained:
             yield from teachers.mistakes(job.train, {} if data is None else data.facts)
         yield from relaxations.mistakes(job.train, space, has_table=bool(job.latency.table))
+        if checked.sound("supernet"):
+            yield from experts.mistakes(job.supernet.mixture, space, job.train)
         yield from tickets.mistakes(job.train.tickets, space, job.search.searcher, started=trained)
         _warn_of_given_weights(job, space, warn)
     learns = job.train.tickets is not None or (job.train.relaxation is not None and job.train.relaxation.learns)

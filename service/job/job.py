@@ -15,6 +15,7 @@ from nas.search.config import SearchConfig
 from search_spaces.errors import FieldError
 from service.job.latency import LatencySection
 from service.job.tracking import TrackingConfig
+from supernets.experts import ExpertsConfig
 from supernets.training.config import TrainConfig
 
 
@@ -45,6 +46,19 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SupernetConfig:
+    """What the supernet is made of, beside the space.
+
+    Args:
+        mixture: Experts of which each feed-forward layer of a transformer is blended, for each architecture in another
+            way (mixture of supernets); `null` for weights that all architectures share as they are. It is one supernet;
+            `train.mixture` trains several whole ones.
+    """
+
+    mixture: ExpertsConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One run from data to a measured Pareto front.
 
@@ -55,6 +69,7 @@ class Job:
         data: Data to learn from.
         task: What networks are trained for and judged by.
         space: Search space: the networks that can be built.
+        supernet: What the supernet is made of, beside the space.
         train: Training of the supernet.
         search: Search of the supernet.
         proxies: Scores without training, as objectives or filters of the search.
@@ -70,6 +85,7 @@ class Job:
     data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     space: SpaceConfig
+    supernet: SupernetConfig = field(default_factory=SupernetConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     proxies: ProxyConfig = field(default_factory=ProxyConfig)

@@ -177,7 +177,7 @@ def supernet_differences(job: Job, theirs: Mapping[str, Any]) -> list[str]:
         ours["task"], task = (one | {"name": one["name"] or by_default} for one in (ours["task"], task))
     ours["task"], task = (_learned_from(one) for one in (ours["task"], task))
     theirs = {**theirs, "task": task}
-    for name in ("space", "data", "task"):
+    for name in ("space", "supernet", "data", "task"):
         wanted = _SAME_DATA if name == "data" else None
         for line in differences(theirs.get(name, {}), ours[name], (name,)):
             field = line.split(":")[0]

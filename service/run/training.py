@@ -24,6 +24,7 @@ from supernets import Processes, Supernet, Task, phases, take_ticket, train, tra
 from supernets.calibration import calibrated_subnet
 from supernets.device import judging
 from supernets.estimate import checked
+from supernets.experts import experts_of, experts_told
 from supernets.training.checkpoint import finished_training, has_begun
 from supernets.training.relaxation_config import LATENCY
 
@@ -83,13 +84,19 @@ def train_supernet(
 
 
 def _begin(supernet: Supernet, folder: Path, events: Observer, processes: Processes) -> None:
-    """Put the weights that the space was given, if any, into a supernet whose training does not go on."""
-    weights = supernet.space.weights
-    if weights is None or processes.first_says(has_begun(folder)):
+    """Put the weights that the space was given, if any, into a supernet whose training does not go on; tell of them."""
+    weights, experts = supernet.space.weights, experts_of(supernet.space)
+    if (weights is None and experts is None) or processes.first_says(has_begun(folder)):
         return
-    taken(weights, supernet.network)
+    lines = []
+    if weights is not None:
+        taken(weights, supernet.network)
     if isinstance(weights, FoundWeights):
-        events({"event": "space", "time": time.time(), "lines": [f"weights: {weights.describe()}"]})
+        lines.append(f"weights: {weights.describe()}")
+    if experts is not None:
+        lines.append(f"supernet: {experts_told(supernet.network)}")
+    if lines:
+        events({"event": "space", "time": time.time(), "lines": lines})
 
 
 def _start(supernet: Supernet, start: str, folder: Path, *, fresh: bool, processes: Processes) -> None:

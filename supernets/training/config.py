@@ -51,7 +51,8 @@ class TrainConfig:
         relaxation: How the architecture is learned with the weights (DARTS, GDAS, DrNAS, on entangled weights
             TangleNAS): all choices run as a mixture, and no sampler draws; `null` for sampled subnets.
         mixture: How several supernets are trained, each for the architectures that suit it best, in spaces that are
-            small enough to be listed; `null` for one supernet.
+            small enough to be listed; `null` for one supernet. `supernet.mixture` is another method: one supernet whose
+            layers are blended of experts.
         tickets: How the largest network is trained alone, and loses channels, paths and single weights meanwhile
             (SuperTickets), in spaces with layers for that, such as `hr_multibranch`; `null` to remove nothing.
         epochs: Passes over the training data in all, shared out among the phases of the schedule, and among all

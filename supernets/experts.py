@@ -1,0 +1,190 @@
+"""A space whose supernet blends its feed-forward layers of several experts, for each architecture in another way.
+
+Paper: Jawahar et al., Mixture-of-Supernets, Findings of ACL 2024; the layers are in `search_spaces.elastic.experts`.
+Differs: further experts begin as noisy copies of the first, or with weights of their own. Exact copies, as the released
+script for BERT makes them, give the routers no gradient at first.
+
+This is one supernet, for spaces of any size. `supernets.mixture` is another method of a similar name: several whole
+supernets, of which each architecture runs in one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+
+from search_spaces import Architecture, Space
+from search_spaces.errors import FieldError
+from search_spaces.limits import check_fields, check_most
+from search_spaces.scaled_features import ScaledFeatures
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.elastic import ElasticLinear
+    from search_spaces.transformer import FeedForward
+
+_MOST = {"experts": 64, "hidden": 2**14, "noise": 100.0}
+_STRUCTURE = ("experts", "routing", "hidden", "input")
+"""Settings that decide which weights there are and what they compute."""
+_CONSTANT = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsConfig:
+    """Settings of a mixture of supernets.
+
+    Args:
+        experts: Number of experts of each feed-forward layer; 1 is plain sharing.
+        routing: `layer`, one blend for all neurons of a feed-forward layer, or `neuron`, one for each neuron, with
+            larger routers.
+        hidden: Hidden units of a router.
+        start: What further experts begin with: `copies` of the first with noise, or `independent` weights.
+        noise: Standard deviation of the noise on copies, as a part of that of the weights. With 0, experts are equal
+            at first and routers learn nothing until they differ.
+        input: What routers read: the `architecture`, or a `constant`, so that all architectures have one blend (a
+            control).
+    """
+
+    experts: int = 2
+    routing: Literal["layer", "neuron"] = "layer"
+    hidden: int = 128
+    start: Literal["copies", "independent"] = "copies"
+    noise: float = 0.1
+    input: Literal["architecture", "constant"] = "architecture"
+
+    def __post_init__(self) -> None:
+        check_most(self, _MOST)
+        check_fields(
+            self,
+            [
+                ("experts", self.experts >= 1, "at least 1"),
+                ("routing", self.routing in ("layer", "neuron"), "layer or neuron"),
+                ("hidden", self.hidden >= 1, "at least 1"),
+                ("start", self.start in ("copies", "independent"), "copies or independent"),
+                ("noise", self.noise >= 0, "0 or more"),
+                ("input", self.input in ("architecture", "constant"), "architecture or constant"),
+            ],
+        )
+
+    def structure(self) -> str:
+        """Return the settings that decide what weights mean, as JSON, which the file of a supernet has."""
+        return json.dumps({name: getattr(self, name) for name in _STRUCTURE})
+
+
+def with_experts(space: Space, config: ExpertsConfig | None) -> Space:
+    """Return the space with supernets that have experts; the networks of single architectures stay plain.
+
+    Args:
+        space: Space whose networks have feed-forward layers.
+        config: Settings; None returns the space as it is, and so do spaces without supernets.
+    """
+    if config is None or not space.is_elastic:
+        return space
+    return replace(space, build=_Build(space, config), network=space.network or space.subnet)
+
+
+def experts_of(space: Space) -> ExpertsConfig | None:
+    """Return the settings of the experts of a space; None where it has none."""
+    return space.build.config if isinstance(space.build, _Build) else None
+
+
+def experts_told(network: nn.Module) -> str:
+    """Return how many layers of a network have experts, and how many weights these add, as words."""
+    from search_spaces.elastic.experts import BlendedFeedForward
+
+    layers = [module for module in network.modules() if isinstance(module, BlendedFeedForward)]
+    firsts = [linear.layers[0] for layer in layers for linear in layer.linears]
+    whole, blended, shared = (_weights(parts) for parts in ([network], layers, firsts))
+    without = f"{whole + shared - blended:,} without further experts and routers"
+    return (
+        f"{len(layers)} feed-forward layers of {len(layers[0].linears[0].layers)} experts; {whole:,} weights, {without}"
+    )
+
+
+def _weights(parts: Sequence[nn.Module]) -> int:
+    return sum(weight.numel() for part in parts for weight in part.parameters())
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The `build` of a space with experts.
+
+    Args:
+        space: The space without them.
+        config: Settings.
+    """
+
+    space: Space
+    config: ExpertsConfig
+
+    def __call__(self) -> nn.Module:
+        """Return an elastic network with experts; the weights of the first are those that it has without others.
+
+        Raises:
+            FieldError: It has no feed-forward layers.
+        """
+        network = self.space.build()
+        if not any(True for _ in _feed_forwards(network)):
+            raise FieldError("mixture", f"must be null: networks of {self.space.name} have no feed-forward layers")
+        sources = [network if self.config.start == "copies" else self.space.build() for _ in range(self._further)]
+        self._blend(network, sources)
+        return network
+
+    @property
+    def _further(self) -> int:
+        return self.config.experts - 1
+
+    def _blend(self, network: nn.Module, sources: Sequence[nn.Module]) -> None:
+        """Replace the feed-forward layers of a network; sources have those of the further experts."""
+        from search_spaces.elastic.experts import BlendedFeedForward, Routing
+
+        encode = ScaledFeatures(self.space)
+        how = Routing(
+            encode=encode if self.config.input == "architecture" else partial(_constant, encode.number),
+            features=encode.number,
+            hidden=self.config.hidden,
+            by_neuron=self.config.routing == "neuron",
+        )
+        further = [dict(_feed_forwards(source)) for source in sources]
+        for name, layer in list(_feed_forwards(network)):
+            others = [of[name] for of in further]
+            expand, contract = (self._experts(layer, others, part) for part in ("expand", "contract"))
+            network.set_submodule(name, BlendedFeedForward(expand, layer.activation, contract, how))
+
+    def _experts(self, layer: FeedForward, others: Sequence[FeedForward], part: str) -> list[ElasticLinear]:
+        """Return the experts of one linear layer, the one that there is first."""
+        first, *further = (cast("ElasticLinear", getattr(one, part)) for one in (layer, *others))
+        if self.config.start == "copies":
+            further = [_noisy(first, self.config.noise) for _ in further]
+        return [first, *further]
+
+
+def _feed_forwards(network: nn.Module) -> Iterator[tuple[str, FeedForward]]:
+    """Yield the feed-forward layers of a network whose both layers are elastic, with their names."""
+    from search_spaces.elastic import ElasticLinear
+    from search_spaces.transformer import FeedForward
+
+    for name, module in network.named_modules():
+        if type(module) is FeedForward and all(type(one) is ElasticLinear for one in (module.expand, module.contract)):
+            yield name, module
+
+
+def _noisy(layer: ElasticLinear, noise: float) -> ElasticLinear:
+    """Return a copy with noise on the weight."""
+    import torch
+
+    copy = deepcopy(layer)
+    with torch.no_grad():
+        copy.weight.add_(torch.randn_like(copy.weight) * (noise * layer.weight.std()))
+    return copy
+
+
+def _constant(number: int, architecture: Architecture) -> np.ndarray:
+    return np.full(number, _CONSTANT, dtype=np.float32)
