@@ -29,6 +29,8 @@ class LatencyConfig:
         repeats: Timed repeats of each network.
         warmup_s: Longest warm-up of each network in seconds; it ends earlier once the times have settled.
         min_time_ms: Least time of a group of forward passes that is timed as one.
+        decode: Tokens that a translator writes while it is timed: the encoder runs once and the decoder once for each
+            token, with a cache; always the most likely token. `null` for one pass over a source and a target.
         backend: What runs the networks: a catalogue name (`nas list backend`), or `package.module:object`.
         precision: Precision of weights and activations; `int8` quantises weights once and activations at every pass.
         device: `here` for this machine, or `ssh://user@host[:port]` for another one: its processor, or its CUDA device
@@ -45,6 +47,7 @@ class LatencyConfig:
     repeats: int = 25
     warmup_s: float = 0.5
     min_time_ms: float = 2.0
+    decode: int | None = None
     backend: str = "torch"
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     device: str = "here"
@@ -64,6 +67,8 @@ class LatencyConfig:
             raise FieldError("timeout_s", f"must be more than 0, got {self.timeout_s:g}")
         if self.max_interval is not None and self.max_interval <= 0:
             raise FieldError("max_interval", f"must be more than 0, got {self.max_interval:g}")
+        if self.decode is not None and self.decode < 1:
+            raise FieldError("decode", f"must be at least 1, or null, got {self.decode}")
         if self.device != "here":
             ssh_address(self.device)
         if not self.python.strip():
@@ -120,6 +125,7 @@ class Conditions:
         threads: CPU threads of one forward pass.
         input_shape: Shape of the input without the batch, such as [C, H, W]; a list of shapes where there are several
             inputs.
+        decode: Tokens that were written one by one; None for one forward pass.
     """
 
     device: str
@@ -128,7 +134,9 @@ class Conditions:
     precision: str
     threads: int
     input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...]
+    decode: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON keeps it."""
-        return {**asdict(self), "input_shape": list(self.input_shape)}
+        """Return the configuration as JSON keeps it; what has no meaning is left out."""
+        given = {**asdict(self), "input_shape": list(self.input_shape)}
+        return {name: value for name, value in given.items() if name != "decode" or value is not None}

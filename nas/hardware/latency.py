@@ -119,6 +119,7 @@ class Meter:
             precision=self.config.precision,
             threads=self.config.threads,
             input_shape=shape_of(example),
+            decode=self.config.decode,
         )
 
     def measure(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces import costs
 from search_spaces.architecture import Choice, Decision
+from search_spaces.decoding import DecodingSpace
 from search_spaces.errors import FieldError
 from search_spaces.families.hat_genes import GENE, RELEASED, parse_gene, parse_released, scaled_features
 from search_spaces.families.token_blocks import TokenBlocks
@@ -24,7 +25,6 @@ from search_spaces.inputs import Input
 from search_spaces.limits import MOST_CHANNELS, MOST_LAYERS, check_fields, check_most, rise
 from search_spaces.places import Block, Place
 from search_spaces.sizes import Size
-from search_spaces.space import Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,11 @@ _MOST = {
 
 @dataclass(frozen=True, kw_only=True)
 class Hat:
-    """The numbers of one HAT family."""
+    """The numbers of one HAT family.
+
+    Attributes:
+        written: Tokens that networks write one by one for a source; None for one pass over a source and a target.
+    """
 
     embeds: tuple[int, ...]
     hidden: tuple[int, ...]
@@ -63,6 +67,7 @@ class Hat:
     length: int
     longest: int
     dropout: float
+    written: int | None = None
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)
@@ -77,6 +82,11 @@ class Hat:
             ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
         ]
         check_fields(self, limits)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the networks read."""
+        return self.source.inputs if self.written is not None else (*self.source.inputs, *self.target.inputs)
 
     @property
     def spans(self) -> dict[Choice, int]:
@@ -126,10 +136,11 @@ class Hat:
     def build(self) -> nn.Module:
         """Return the network of the largest architecture, with elastic leaves and fresh weights."""
         from search_spaces.elastic import ElasticStack
+        from search_spaces.networks.decoding import Decoding
         from search_spaces.networks.hat_network import HatNetwork
 
         encoder, decoder = (_size(f"{side}.embed", self.embeds) for side in ("encoder", "decoder"))
-        return HatNetwork(
+        network = HatNetwork(
             self.source.build(encoder),
             self.target.build(decoder),
             [self._encoder_layer(self._sizes(f"encoder.layer{i + 1}", encoder)) for i in range(self.encoder_layers)],
@@ -139,6 +150,7 @@ class Hat:
             ),
             self.most_spans,
         )
+        return network if self.written is None else Decoding(network, self.written)
 
     def _sizes(self, name: str, size: Size) -> LayerSizes:
         from search_spaces.networks.hat_network import LayerSizes
@@ -170,12 +182,16 @@ class Hat:
         for layer in range(1, self.encoder_layers + 1):
             names = ("encoder.embed", f"encoder.layer{layer}.hidden", f"encoder.layer{layer}.heads")
             places.append(Place(names, self._encoder_block))
-        places.append(Place(("decoder.embed",), partial(self.target.enters, name="target")))
+        enters, leaves = partial(self.target.enters, name="target"), self.target.leaves
+        if self.written is not None:
+            enters = partial(self.target.enters_singly, length=self.written)
+            leaves = partial(self.target.leaves_singly, length=self.written)
+        places.append(Place(("decoder.embed",), enters))
         for layer in range(1, max(self.depths) + 1):
             own = [f"decoder.layer{layer}.{name}" for name in ("hidden", "heads", "cross_heads", "reads")]
             followed = ("encoder.embed", "decoder.embed", "decoder.depth", *own)
             places.append(Place(followed, partial(self._decoder_block, layer)))
-        return [*places, Place(("decoder.embed",), self.target.leaves)]
+        return [*places, Place(("decoder.embed",), leaves)]
 
     def _encoder_block(self, size: int, hidden: int, heads: int) -> Block:
         def build() -> nn.Module:
@@ -188,10 +204,12 @@ class Hat:
         return Block(name, (self.length, size), build, partial(self._count_encoder, size, hidden))
 
     def _count_encoder(self, size: int, hidden: int) -> Counter[str]:
+        return self._count_layer(size, hidden, self.length) + costs.attention(self.length, self.length, self.width)
+
+    def _count_layer(self, size: int, hidden: int, length: int) -> Counter[str]:
         linear = costs.linear(size, 3 * self.width) + costs.linear(self.width, size)
         linear += costs.linear(size, hidden) + costs.linear(hidden, size)
-        attention = costs.attention(self.length, self.length, self.width)
-        return costs.on_sequence(linear, self.length) + attention + Counter(params=4 * size)
+        return costs.on_sequence(linear, length) + Counter(params=4 * size)
 
     def _decoder_block(self, layer: int, *values: Any) -> Block | None:
         """Return what stands in a layer of the decoder, by the decisions of its place."""
@@ -200,25 +218,31 @@ class Hat:
             return None
         span = self.spans[reads]
         keys = span * self.length
-        inputs = (Input((self.length, size)), Input((keys, encoder)), Input((1, 1, keys), "bool"))
+        rows = self.length if self.written is None else 1
+        inputs = (Input((rows, size)), Input((keys, encoder)), Input((1, 1, keys), "bool"))
 
         def build() -> nn.Module:
+            from search_spaces.networks.decoding import DecodingLayer
             from search_spaces.networks.hat_network import CrossSizes, LayerSizes
             from search_spaces.plain import plain
 
             sizes = LayerSizes(size, hidden, heads, self.width)
-            return plain(lambda: self._decoder_layer(sizes, CrossSizes(encoder, cross, 1, 1)))
+            made = plain(lambda: self._decoder_layer(sizes, CrossSizes(encoder, cross, 1, 1)))
+            return made if self.written is None else DecodingLayer(made, self.written)
 
         name = f"decoder layer {size} ffn {hidden} heads {heads} reads {span}x{encoder} heads {cross}"
+        name += "" if self.written is None else " one by one"
         count = partial(self._count_decoder, encoder, size, hidden, span)
-        return Block(name, (self.length, size), build, count, inputs)
+        return Block(name, (self.written or self.length, size), build, count, inputs)
 
     def _count_decoder(self, encoder: int, size: int, hidden: int, span: int) -> Counter[str]:
-        keys = span * self.length
+        length, keys = self.written or self.length, span * self.length
         cross = costs.linear(size, self.width) + costs.linear(self.width, size)
         read = costs.linear(encoder, 2 * self.width)
-        total = self._count_encoder(size, hidden) + costs.on_sequence(cross, self.length)
-        total += costs.on_sequence(read, keys) + costs.attention(self.length, keys, self.width)
+        total = self._count_layer(size, hidden, length) + costs.on_sequence(cross, length)
+        total += costs.on_sequence(read, keys) + costs.attention(length, keys, self.width)
+        pairs = length**2 if self.written is None else length * (length + 1) // 2  # those of it and what was written
+        total += costs.attention(1, pairs, self.width)
         return total + Counter(params=2 * size)
 
 
@@ -226,16 +250,23 @@ def _size(decision: str, numbers: Sequence[int]) -> Size:
     return Size(decision, {number: number for number in numbers})
 
 
-def _space(name: str, config: Hat) -> Space:
-    return Space(
+def _space(name: str, config: Hat) -> DecodingSpace:
+    return DecodingSpace(
         name=name,
         decisions=config.decisions(),
-        inputs=(*config.source.inputs, *config.target.inputs),
+        inputs=config.inputs,
         build=config.build,
         places=config.places,
         formats={RELEASED: parse_released, (GENE,): parse_gene},
         traits=partial(scaled_features, config.decisions()),
+        decoding=partial(_decoding, name, config),
     )
+
+
+def _decoding(name: str, config: Hat, length: int) -> DecodingSpace:
+    if not 1 <= length <= config.longest:
+        raise FieldError("decode", f"must be from 1 to longest, which is {config.longest}, got {length}")
+    return _space(name, replace(config, written=length))
 
 
 def hat(
@@ -246,7 +277,7 @@ def hat(
     length: int = 30,
     longest: int = 1024,
     dropout: float = 0.3,
-) -> Space:
+) -> DecodingSpace:
     """Return one of the published spaces: an encoder of 6 layers and a decoder of 1 to 6.
 
     Rows of tables name an architecture by the keys of the released files, by a `gene` of 40 numbers, or as JSON.
@@ -291,7 +322,7 @@ def small_hat(
     encoder_layers: int = 3,
     depths: Sequence[int] = (1, 2, 3),
     dropout: float = 0.2,
-) -> Space:
+) -> DecodingSpace:
     """Return HAT for one processor: the published network with other numbers.
 
     Args:

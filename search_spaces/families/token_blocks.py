@@ -59,14 +59,25 @@ class TokenBlocks:
 
     def leaves(self, size: int) -> Block:
         """Return the block of the scores; its weights are those of the vectors."""
-        build, count = partial(_scores, size, self.tokens), partial(self._count_scores, size)
+        build, count = partial(_scores, size, self.tokens), partial(self._count_scores, size, self.length)
         return Block(f"scores {size}-{self.tokens}", (self.length, size), build, count)
+
+    def enters_singly(self, size: int, *, length: int) -> Block:
+        """Return the block of the vectors of so many tokens that come one by one."""
+        build, count = partial(_decoding_input, self, size), partial(self._count_vectors, size)
+        inputs = (Input((length,), "int64", values=self.tokens),)
+        return Block(f"tokens {self.tokens}-{size} one by one", (length,), build, count, inputs)
+
+    def leaves_singly(self, size: int, *, length: int) -> Block:
+        """Return the block of the scores of so many tokens that are written one by one."""
+        build, count = partial(_decoding_scores, size, self.tokens), partial(self._count_scores, size, length)
+        return Block(f"scores {size}-{self.tokens} one by one", (length, size), build, count)
 
     def _count_vectors(self, size: int) -> Counter[str]:
         return Counter(params=(self.tokens + (self.longest if self.learned else 0)) * size)
 
-    def _count_scores(self, size: int) -> Counter[str]:
-        return Counter(macs=self.tokens * size * self.length)
+    def _count_scores(self, size: int, length: int) -> Counter[str]:
+        return Counter(macs=self.tokens * size * length)
 
 
 def _plain(blocks: TokenBlocks, size: int) -> nn.Module:
@@ -79,3 +90,15 @@ def _scores(size: int, tokens: int) -> nn.Module:
     from torch import nn
 
     return nn.Linear(size, tokens, bias=False)
+
+
+def _decoding_input(blocks: TokenBlocks, size: int) -> nn.Module:
+    from search_spaces.networks.decoding import DecodingInput
+
+    return DecodingInput(_plain(blocks, size))
+
+
+def _decoding_scores(size: int, tokens: int) -> nn.Module:
+    from search_spaces.networks.decoding import DecodingScores
+
+    return DecodingScores(size, tokens)

@@ -18,6 +18,7 @@ from nas.hardware.examples import Example
 from nas.hardware.onnx_model import input_names
 from search_spaces import Architecture, Space
 from search_spaces.blocks import Resize
+from search_spaces.decoding import as_timed
 from service import catalogue
 from service.export.card_file import EXAMPLE
 from service.job.environment import version
@@ -145,8 +146,10 @@ def _measured(subject: Subject, architecture: Architecture) -> dict[str, Any]:
     if subject.origin == "scratch":
         return {}  # the network that was measured had the sizes of the search
     member, front = subject.member, read_front_file(subject.folder) or {}
-    shapes = [list(one.shape_for(architecture)) for one in subject.space.inputs]
-    conditions = {**(front.get("latency") or {}), "input_shape": shapes[0] if len(shapes) == 1 else shapes}
+    measured = front.get("latency") or {}
+    timed = as_timed(subject.space, measured.get("decode"))
+    shapes = [list(one.shape_for(architecture)) for one in timed.inputs]
+    conditions = {**measured, "input_shape": shapes[0] if len(shapes) == 1 else shapes}
     found = {}
     for quantity in member_quantities(front):
         value = finite(member["values"].get(quantity.name))

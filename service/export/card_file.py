@@ -10,7 +10,7 @@ from service.job.folder import read_object
 CARD = "card.json"
 EXAMPLE = "example.npz"
 _EARLIER_METRIC = {"name": "accuracy", "unit": "%"}
-_CONDITIONS = ("device", "backend", "batch_size", "threads", "precision", "input_shape")
+_CONDITIONS = ("device", "backend", "batch_size", "threads", "precision", "input_shape", "decode")
 
 
 def plain(value: Any) -> Any:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from math import prod
 
 from search_spaces import Space
+from search_spaces.decoding import as_timed
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.catalogue import OBJECTIVES
 from service.job.job import Job
+from supernets.training.relaxation_config import LATENCY
 
 _MOST_VALUES = 2**30  # bytes of one batch of inputs: 4 GiB
 
@@ -25,7 +28,15 @@ def mistakes(job: Job, space: Space | None) -> Iterator[str]:
             yield f"latency.analytic.device: {error}"
     if space is None:
         return
-    values = sum(prod(one.shape) for one in space.inputs) * job.latency.batch_size
+    try:
+        timed = as_timed(space, job.latency.decode)
+    except FieldError as error:
+        yield f"latency.{error.field}: {error.text}"
+        return
+    relaxation = job.train.relaxation
+    if job.latency.decode is not None and relaxation is not None and relaxation.cost == LATENCY:
+        yield f"latency.decode: must be null with train.relaxation.cost {LATENCY}, got {job.latency.decode}"
+    values = sum(prod(one.shape) for one in timed.inputs) * job.latency.batch_size
     if values > _MOST_VALUES:
         most = max(1, _MOST_VALUES * job.latency.batch_size // values)
         yield f"latency.batch_size: must be at most {most:,} for inputs of this size, got {job.latency.batch_size:,}"

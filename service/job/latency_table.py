@@ -10,6 +10,7 @@ import numpy as np
 from nas.hardware import DeviceUnreachable, Meter
 from nas.hardware.latency_table import LatencyTable
 from search_spaces import Space
+from search_spaces.decoding import as_timed
 from service.errors import InvalidJob
 from service.job.damage import shape_mistake
 from service.job.device import torch_device
@@ -28,13 +29,13 @@ def read_table(job: Job, space: Space) -> LatencyTable:
     found = list(mistakes(job, space))
     if found:
         raise InvalidJob(found)
-    return LatencyTable.from_json(table_content(Path(job.latency.table)), space)
+    return LatencyTable.from_json(table_content(Path(job.latency.table)), as_timed(space, job.latency.decode))
 
 
 def mistakes(job: Job, space: Space) -> Iterator[str]:
     """Yield why the table that a job names cannot predict its latencies; one line at most."""
     assert job.latency.table is not None
-    path = Path(job.latency.table)
+    path, space = Path(job.latency.table), as_timed(space, job.latency.decode)
     if space.places is None:
         yield f"latency.table: {no_blocks(space)}"
         return

@@ -8,7 +8,7 @@ from service.job.certainty_keys import CERTAINTY, LETTERS, TEST, TEST_INTERVAL
 from service.job.folder import finite
 from service.report.fronts import Front
 from service.report.quantities import Axis, test_axis
-from service.report.text import duration, shape_text
+from service.report.text import duration, shape_text, written_text
 
 _GRID = 3  # dimensions of an example that is seen as a whole, such as an image
 _CONDITIONS = ("device", "backend", "precision", "batch_size", "threads", "input_shape")
@@ -106,6 +106,8 @@ def _condition(name: str, value: Any, examples: str) -> str:
     if name == "input_shape":
         is_grid = len(value) == _GRID and all(isinstance(size, int) for size in value)
         return f"{examples if is_grid else 'inputs'} of {shape_text(value)}"
+    if name == "decode":
+        return written_text(value)
     if name == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
     return f"{name.replace('_size', '').replace('_', ' ')} {value}"

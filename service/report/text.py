@@ -39,6 +39,11 @@ def shape_text(shape: Sequence[Any]) -> str:
     return " x ".join(map(str, shape))
 
 
+def written_text(tokens: int) -> str:
+    """Return how many tokens were written while a latency was measured."""
+    return f"{tokens} token{'s' if tokens != 1 else ''} written"
+
+
 def conditions_line(conditions: Mapping[str, Any]) -> str:
     """Return the conditions of a latency in one line."""
     threads = conditions.get("threads")
@@ -49,5 +54,6 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
         f"batch {conditions.get('batch_size', '?')}",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
         f"input {shape_text(conditions['input_shape'])}" if conditions.get("input_shape") else None,
+        written_text(conditions["decode"]) if conditions.get("decode") else None,
     ]
     return ", ".join(str(part) for part in parts if part)

@@ -17,7 +17,9 @@ from nas.objectives import Latency
 from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
+from search_spaces.decoding import as_timed
 from search_spaces.kernels.conv2d import set_own_kernels
+from search_spaces.networks.decoding import Decoding
 from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.building import build_space, build_task
@@ -155,6 +157,7 @@ class JobContext:
                 "batches": lambda: self.batches.validation,
                 "bf16": lambda: self.job.search.bf16,
                 "timed_subnet": lambda: self._timed_subnet,
+                "timed_space": lambda: self.timed_space,
                 "latency": lambda: self.job.latency,
                 "alone": lambda: self._alone,
                 "table": lambda: self.table,
@@ -174,7 +177,12 @@ class JobContext:
     @cached_property
     def latency(self) -> Latency:
         """Measures latency, also where the search goes by predictions."""
-        return Latency(self._timed_subnet, self.space.example, self.job.latency, alone=self._alone)
+        return Latency(self._timed_subnet, self.timed_space.example, self.job.latency, alone=self._alone)
+
+    @cached_property
+    def timed_space(self) -> Space:
+        """The space whose networks do what is timed: one pass, or the writing of a target."""
+        return as_timed(self.space, self.job.latency.decode)
 
     def _alone(self) -> AbstractContextManager[None]:
         """Return the lock that is held while something is measured, so that no evaluation on this machine
@@ -185,5 +193,8 @@ class JobContext:
     def _timed_subnet(self, architecture: Architecture) -> nn.Module:
         """Return the subnet that quality is read of, or, where that happens elsewhere, one without calibration."""
         if self.workers == 1:
-            return self.subnets(architecture)
-        return self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
+            network = self.subnets(architecture)
+        else:
+            network = self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
+        decode = self.job.latency.decode
+        return network if decode is None else Decoding(network, decode).eval()

@@ -16,6 +16,7 @@ from nas.hardware.latency_table import LatencyTable, space_digest
 from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
 from nas.search.journal import Records
 from search_spaces import Space
+from search_spaces.decoding import as_timed
 from service import catalogue
 from service.errors import InvalidJob
 from service.job.building import build_space, space_options
@@ -103,7 +104,7 @@ def build_table(
     """
     if space.places is None:
         raise InvalidJob([f"--table: {no_blocks(space)}"])
-    device = torch_device(job.device)
+    device, space = torch_device(job.device), as_timed(space, job.latency.decode)
     try:
         with Meter(job.latency) as meter:
             conditions = meter.conditions(device, space.example()).to_dict()

@@ -76,7 +76,7 @@ def _objective(name: str, offered: Mapping[str, Any]) -> Objective:
 def latency_objective(
     *,
     timed_subnet: Callable[[Architecture], nn.Module],
-    space: Space,
+    timed_space: Space,
     latency: LatencySection,
     alone: Callable[[], AbstractContextManager[None]],
     table: LatencyTable | None,
@@ -85,19 +85,21 @@ def latency_objective(
 
     Args:
         timed_subnet: Returns the network of an architecture, for timing only.
-        space: Space that gives example inputs.
+        timed_space: Space that gives example inputs.
         latency: Settings of the measurement.
         alone: Lock that is held while something is measured.
         table: Table that predicts it.
     """
-    return Latency(timed_subnet, space.example, latency, alone=alone) if table is None else PredictedLatency(table)
+    if table is not None:
+        return PredictedLatency(table)
+    return Latency(timed_subnet, timed_space.example, latency, alone=alone)
 
 
-def roofline_objective(*, space: Space, latency: LatencySection) -> Roofline:
+def roofline_objective(*, timed_space: Space, latency: LatencySection) -> Roofline:
     """Return the time that the analytic device of a job would take.
 
     Args:
-        space: Space that is searched.
+        timed_space: Space that is searched; its blocks do what is timed.
         latency: Section that names the device.
 
     Raises:
@@ -105,4 +107,4 @@ def roofline_objective(*, space: Space, latency: LatencySection) -> Roofline:
     """
     if latency.analytic is None:
         raise ValueError("latency.analytic: missing; it names the device that roofline_ms is computed for")
-    return Roofline(space, latency.analytic.resolve(), latency.batch_size)
+    return Roofline(timed_space, latency.analytic.resolve(), latency.batch_size)

@@ -9,6 +9,7 @@ import torch
 
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from search_spaces import Architecture, Space
+from search_spaces.decoding import as_timed
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.device import torch_device
@@ -61,8 +62,9 @@ def measure_architectures(
     Raises:
         InvalidJob: The measuring machine cannot be reached.
     """
-    subnets = [space.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
-    examples = [space.example(architecture) for architecture in architectures]
+    timed = as_timed(space, job.latency.decode)
+    subnets = [timed.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
+    examples = [timed.example(architecture) for architecture in architectures]
     try:
         with Meter(job.latency) as meter:
             return meter.measure(subnets, examples, rounds=rounds)

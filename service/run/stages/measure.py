@@ -41,7 +41,7 @@ class Measure(Stage):
             most=most,
         )
         kept, dropped = final.settle(evaluations)
-        conditions = context.latency.meter.conditions(context.device, context.space.example())
+        conditions = context.latency.meter.conditions(context.device, context.timed_space.example())
         front = {
             "task": described_task(context.task_name, context.task),
             **described_front(context.problem, context.space, kept, dropped),
