@@ -40,7 +40,11 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
         yield f"latency.table: {no_blocks(space)}"
         return
     try:
-        table = LatencyTable.from_json(table_content(path), space)
+        content = table_content(path)
+        if wrote := differing_conditions(*({"decode": one} for one in (_decode(content), job.latency.decode))):
+            yield _other_conditions(path, wrote)  # its blocks are others, too
+            return
+        table = LatencyTable.from_json(content, space)
         table.correction  # noqa: B018 - has its own opinion of how many networks it needs
     except ValueError as error:
         yield f"latency.table: {path}: {error}"
@@ -51,7 +55,7 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
     except (DeviceUnreachable, ValueError):
         return  # reported elsewhere
     if differing := differing_conditions(table.conditions, here):
-        yield f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
+        yield _other_conditions(path, differing)
 
 
 def least_limit(table: LatencyTable) -> float:
@@ -81,6 +85,16 @@ def differing_conditions(there: Mapping[str, Any], here: Mapping[str, Any]) -> s
     here = json.loads(json.dumps(here))
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     return ", ".join(f"{name} {json.dumps(there.get(name))} (here {json.dumps(here.get(name))})" for name in names)
+
+
+def _decode(content: Mapping[str, Any]) -> Any:
+    """Return how many tokens were written while a table was measured."""
+    conditions = content.get("conditions")
+    return conditions.get("decode") if isinstance(conditions, Mapping) else None
+
+
+def _other_conditions(path: Path, differing: str) -> str:
+    return f"latency.table: {path} was measured with {differing}; build one for this job with: nas profile --table"
 
 
 def no_blocks(space: Space) -> str:

@@ -1,5 +1,7 @@
 """HAT as it writes token by token, for latency: networks, costs and blocks."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_a_longer_target_costs_more_and_the_encoder_does_not():
     space = small()
     largest = space.largest()
     macs = [int(space.decoding(length).costs([largest])["macs"][0]) for length in (1, 2, 3, 4)]
-    steps = [later - earlier for earlier, later in zip(macs, macs[1:])]
+    steps = [later - earlier for earlier, later in pairwise(macs)]
     assert steps[1] - steps[0] == steps[2] - steps[1] > 0  # one more key for each token that was written
 
 
