@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces import costs
 from search_spaces.architecture import Choice, Decision
-from search_spaces.decoding import DecodingSpace
+from search_spaces.decoding_space import DecodingSpace
 from search_spaces.errors import FieldError
 from search_spaces.families.hat_genes import GENE, RELEASED, parse_gene, parse_released, scaled_features
 from search_spaces.families.token_blocks import TokenBlocks

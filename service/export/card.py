@@ -18,7 +18,7 @@ from nas.hardware.examples import Example
 from nas.hardware.onnx_model import input_names
 from search_spaces import Architecture, Space
 from search_spaces.blocks import Resize
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from service import catalogue
 from service.export.card_file import EXAMPLE
 from service.job.environment import version

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 
 from search_spaces import Space
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from search_spaces.errors import FieldError
 from service import catalogue
 from service.catalogue import OBJECTIVES

@@ -10,7 +10,7 @@ import numpy as np
 from nas.hardware import DeviceUnreachable, Meter
 from nas.hardware.latency_table import LatencyTable
 from search_spaces import Space
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from service.errors import InvalidJob
 from service.job.damage import shape_mistake
 from service.job.device import torch_device

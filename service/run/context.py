@@ -17,7 +17,7 @@ from nas.objectives import Latency
 from nas.search.problem import Problem
 from nas.subnets import Subnets
 from search_spaces import Architecture, Space
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from search_spaces.kernels.conv2d import set_own_kernels
 from search_spaces.networks.decoding import Decoding
 from service.errors import InvalidJob

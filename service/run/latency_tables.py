@@ -16,7 +16,7 @@ from nas.hardware.latency_table import LatencyTable, space_digest
 from nas.hardware.latency_table_building import TableBuilder, TableConfig, TableFailed
 from nas.search.journal import Records
 from search_spaces import Space
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from service import catalogue
 from service.errors import InvalidJob
 from service.job.building import build_space, space_options

@@ -9,7 +9,7 @@ import torch
 
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from search_spaces import Architecture, Space
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.device import torch_device

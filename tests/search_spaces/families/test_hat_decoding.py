@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search_spaces import FieldError
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from search_spaces.families.conv_macro import conv_macro
 from search_spaces.networks.decoding import Decoding
 from tests.search_spaces.families.test_hat import small

@@ -9,7 +9,7 @@ import torch
 from nas.hardware import LatencyConfig, Measurement, MeasurementFailed
 from nas.hardware.latency_table_building import TableConfig
 from nas.hardware.runtimes import open_exported_program
-from search_spaces.decoding import as_timed
+from search_spaces.decoding_space import as_timed
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.folder import read_json
