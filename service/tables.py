@@ -51,10 +51,16 @@ SPACES = {
         "search_spaces.families.conv_macro:conv_macro",
         "TangleNAS: widths and kernels of four convolutions, 6,561 architectures",
     ),
+    "split": Entry(
+        "search_spaces.families.split:split", "split computing: a network that is cut between a device and a server"
+    ),
 }
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),
     "sandwich": Entry("supernets.samplers:Sandwich", "the largest subnet teaches random ones and the smallest"),
+    "part_sandwich": Entry(
+        "supernets.samplers:PartSandwich", "the largest subnet, and a sandwich in one part of the space, such as a cut"
+    ),
     "fair": Entry("supernets.samplers:Fair", "FairNAS: trains every choice once in every step"),
     "path_adaptive": Entry(
         "supernets.samplers:PathAdaptive", "PA&DA: draws choices by the gradient norms of their weights"
@@ -217,5 +223,5 @@ STAGES = {
         "service.run.stages.scratch:Scratch", "trains members of the front from fresh weights; not part of a whole job"
     ),
 }
-WANTED_DATA = {"timm": "search_spaces.weights.images:wanted_images"}
+WANTED_DATA = dict.fromkeys(("timm", "split"), "search_spaces.weights.images:wanted_images")
 """Space -> function of its options that returns settings of `data` which its weights ask for."""

@@ -4,6 +4,8 @@ import numpy as np
 
 from nas.objectives.objective import Computed, Role
 from search_spaces import Architecture, Space
+from search_spaces.costs import UNITS
+from search_spaces.listing import can_be_listed, listed
 from supernets.estimate import Estimate
 
 
@@ -19,9 +21,11 @@ class Cost(Computed):
     role: Role = "cost"
 
     def __init__(self, space: Space, name: str) -> None:
-        ends = space.costs([space.smallest(), space.largest()])
-        self.space, self.name, self.unit = space, name, ends.units[name]
-        self.low, self.high = map(float, ends[name])
+        known = space.costs([space.smallest(), space.largest()])
+        if set(space.cost_names) - set(UNITS) and can_be_listed(space):  # little of one cost may be much of another
+            known = space.costs(listed(space))
+        self.space, self.name, self.unit = space, name, known.units[name]
+        self.low, self.high = float(known[name].min()), float(known[name].max())
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(self.evaluate_encodings(self.space.encode(architecture)[None])[0].item())

@@ -131,6 +131,10 @@ def with_shared_norms(network: nn.Module, *, affine: bool = True) -> nn.Module:
         norm = ElasticBatchNorm2d(
             network.num_features, eps=network.eps, momentum=network.momentum, affine=affine and network.affine
         )
+        with torch.no_grad():
+            for shared, own in ((norm.weight, network.weight), (norm.bias, network.bias)):
+                if shared is not None:
+                    shared.copy_(own)
         return norm.train(network.training)
     for name, child in network.named_children():
         setattr(network, name, with_shared_norms(child, affine=affine))

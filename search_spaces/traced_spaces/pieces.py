@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import fx
 
 from search_spaces.traced_spaces.stages import Stages
@@ -40,14 +42,13 @@ def pieces_of(traced: Traced, follows: Callable[[Iterable[str]], frozenset[str]]
     Returns:
         The pieces; none where the network has several inputs. Where nothing cuts it, it is one piece.
     """
-    inputs = list(traced.graph.find_nodes(op="placeholder"))
-    if len(inputs) != 1:
+    inputs, parts = list(traced.graph.find_nodes(op="placeholder")), smallest_parts(traced)
+    if not parts:
         return ()
-    order = [node for node in traced.graph.nodes if node.op == "call_function"]
-    live = _live(inputs[0], order)
+    live = _live_in(traced)
     stages = Stages(traced)
     enters, found = inputs[0].name, list[Piece]()
-    for part in _parts(traced, inputs[0], [node for node in order if node in live]):
+    for part in parts:
         nodes = tuple(node.name for node in _with_constants(part, live))
         piece = Piece(_block_of(stages, part), enters, part[-1].name, nodes)
         if found and _joins(found[-1], piece, follows):
@@ -57,6 +58,72 @@ def pieces_of(traced: Traced, follows: Callable[[Iterable[str]], frozenset[str]]
         found.append(piece)
         enters = part[-1].name
     return tuple(found)
+
+
+def smallest_parts(traced: Traced) -> list[list[fx.Node]]:
+    """Return the smallest parts with one value between two of them, in order; none where there are several inputs."""
+    inputs = list(traced.graph.find_nodes(op="placeholder"))
+    if len(inputs) != 1:
+        return []
+    order = [node for node in traced.graph.nodes if node.op == "call_function"]
+    live = _live_in(traced)
+    return list(_parts(traced, inputs[0], [node for node in order if node in live]))
+
+
+def pieces_behind(traced: Traced, ends: Sequence[str]) -> tuple[Piece, ...]:
+    """Return the pieces that a network is cut into behind some values that everything passes through.
+
+    Args:
+        traced: What is known of the network, which has one input.
+        ends: Nodes that are the last of their smallest parts, in the order of the network.
+    """
+    live = _live_in(traced)
+    enters, found, nodes = next(iter(traced.graph.find_nodes(op="placeholder"))).name, list[Piece](), list[fx.Node]()
+    parts = smallest_parts(traced)
+    for number, part in enumerate(parts, start=1):
+        nodes += part
+        if part[-1].name in ends or number == len(parts):
+            names = tuple(node.name for node in _with_constants(nodes, live))
+            found.append(Piece("", enters, part[-1].name, names))
+            enters, nodes = part[-1].name, []
+    return tuple(found)
+
+
+def part_of(
+    traced: Traced,
+    piece: Piece,
+    *,
+    literals: Mapping[str, tuple[Any, ...]] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Traced:
+    """Return what is known of a piece of a network, as of a network of its own.
+
+    Args:
+        traced: What is known of the network.
+        piece: The piece.
+        literals: Node -> arguments that differ from those of the graph, for images of another size.
+        shapes: Shapes of all values for images of that size.
+    """
+    nodes = {node.name: node for node in traced.graph.nodes}
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    enters = nodes[piece.enters]
+    copies[enters] = graph.placeholder(enters.name)
+    copies[enters].meta = {"dtype": torch.float32, "device": torch.device("cpu"), "scope": "", "call": ""}
+    for name in piece.nodes:
+        node = nodes[name]
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+        if literals and name in literals:
+            copies[node].args = fx.map_arg(literals[name], copies.__getitem__)
+    graph.output(copies[nodes[piece.leaves]])
+    inside = set(piece.nodes)
+    return replace(
+        traced,
+        graph=graph,
+        shapes=traced.shapes if shapes is None else shapes,
+        blocks=tuple(block for block in traced.blocks if block.leaves in inside),
+        kernels=tuple(kernel for kernel in traced.kernels if kernel.node in inside),
+        literals={},
+    )
 
 
 def _block_of(stages: Stages, part: list[fx.Node]) -> str:
@@ -73,11 +140,11 @@ def _joins(before: Piece, after: Piece, follows: Callable[[Iterable[str]], froze
     return first <= second or second <= first
 
 
-def _live(start: fx.Node, order: list[fx.Node]) -> set[fx.Node]:
-    """Return the operations that follow from the input; the others compute constants from weights."""
-    live = {start}
-    for node in order:
-        if not live.isdisjoint(node.all_input_nodes):
+def _live_in(traced: Traced) -> set[fx.Node]:
+    """Return the input and the operations that follow from it; the others compute constants from weights."""
+    live = set(traced.graph.find_nodes(op="placeholder"))
+    for node in traced.graph.nodes:
+        if node.op == "call_function" and not live.isdisjoint(node.all_input_nodes):
             live.add(node)
     return live
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from hashlib import blake2b
 from math import prod
@@ -16,7 +16,7 @@ from torch import fx
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.places import UNSEEN, Block, Place
 from search_spaces.traced_spaces.multiplications import products_of
-from search_spaces.traced_spaces.pieces import Piece, pieces_of
+from search_spaces.traced_spaces.pieces import Piece, part_of, pieces_of
 from search_spaces.traced_spaces.traced_costs import Counting, Shapes
 from search_spaces.traced_spaces.traced_decisions import RESOLUTION, Plan
 from search_spaces.tracing import BATCH, Traced
@@ -58,25 +58,7 @@ class Network:
     def part(self, piece: Piece, side: Choice | None) -> Traced:
         """Return what is known of a piece of the network, as of a network of its own."""
         literals = {} if side is None else self.traced.literals[int(side)]
-        graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-        enters = self.nodes[piece.enters]
-        copies[enters] = graph.placeholder(enters.name)
-        copies[enters].meta = {"dtype": torch.float32, "device": torch.device("cpu"), "scope": "", "call": ""}
-        for name in piece.nodes:
-            node = self.nodes[name]
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-            if name in literals:
-                copies[node].args = fx.map_arg(literals[name], copies.__getitem__)
-        graph.output(copies[self.nodes[piece.leaves]])
-        inside = set(piece.nodes)
-        return replace(
-            self.traced,
-            graph=graph,
-            shapes=self.shapes_at(side),
-            blocks=tuple(block for block in self.traced.blocks if block.leaves in inside),
-            kernels=tuple(kernel for kernel in self.traced.kernels if kernel.node in inside),
-            literals={},
-        )
+        return part_of(self.traced, piece, literals=literals, shapes=self.shapes_at(side))
 
 
 def places_of(network: Network) -> tuple[Place, ...]:

@@ -67,9 +67,17 @@ class GivenWeights(FoundWeights):
 
     def __call__(self, network: nn.Module) -> None:
         """Copy all weights but those of a new head; see `FoundWeights`."""
+        self.put(network.state_dict())
+
+    def put(self, own: Mapping[str, Tensor]) -> None:
+        """Copy all weights but those of a new head into tensors with the names of the model.
+
+        Raises:
+            FieldError: As a call.
+        """
         import torch
 
-        own, given = network.state_dict(), self._tensors()
+        given = self._tensors()
         with torch.no_grad():
             for name, tensor in given.items():
                 own[name].copy_(tensor)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from supernets.samplers.by_name import named
     from supernets.samplers.fair import Fair
     from supernets.samplers.fixed import Fixed
+    from supernets.samplers.part_sandwich import PartSandwich
     from supernets.samplers.path_adaptive import PathAdaptive
     from supernets.samplers.prior import Prior
     from supernets.samplers.sampler import MakeSampler, Sampler, exact_cost, offered
@@ -27,6 +28,7 @@ __all__ = [
     "Fair",
     "Fixed",
     "MakeSampler",
+    "PartSandwich",
     "PathAdaptive",
     "Prior",
     "Sampler",

@@ -25,6 +25,7 @@ _CLIP_NORM = 5.0
 _WEIGHTS_NEED = "false unless examples is importance"
 
 _MOST = {"epochs": 10.0**6, "batch_size": 10**6, "lr": 1e9, "weight_decay": 1e6, "clip_norm": 1e12, "kd_weight": 1e6}
+_MOST |= {"feature_weight": 1e6}
 _MOST |= {"capture_gb": 1e6, "lr_end": 1e9, "subnets_per_step": 1000, "max_rollbacks": 1000, "checkpoint_every_s": 1e9}
 
 
@@ -82,6 +83,8 @@ class TrainConfig:
         subnets_per_step: Architectures that a step trains; `null` for the sampler's own number, which is 4 for
             `sandwich` and `sorted`, else 1. `fair` and progressive shrinking always have their own.
         kd_weight: Weight of the distillation loss.
+        feature_weight: Weight of the loss by which parts of networks learn what the parts give that they stand for, in
+            spaces that have such parts, as `split`; it is relative to the size of what they give. 0 for none.
         teacher: A trained network that teaches beside the targets: a model of timm, such as `resnet50.a1_in1k`, with
             the classes of the data; the folder of a finished job, for its best network; a file of weights in such a
             folder; or `package.module:function` that returns a network. `null` for none; a `schedule` may make its own.
@@ -127,6 +130,7 @@ class TrainConfig:
     ema_decay: float | None = None
     subnets_per_step: int | None = None
     kd_weight: float = 1.0
+    feature_weight: float = 0.0
     teacher: str | None = None
     teacher_checkpoint: str | None = None
     bf16: bool = True
@@ -161,6 +165,7 @@ class TrainConfig:
             ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null"),
             ("subnets_per_step", self.subnets_per_step is None or self.subnets_per_step >= 1, "at least 1, or null"),
             ("kd_weight", self.kd_weight >= 0, "0 or more"),
+            ("feature_weight", self.feature_weight >= 0, "0 or more"),
             ("teacher", self.teacher is None or (bool(self.teacher) and self.split is None), _TEACHER_NEEDS),
             ("teacher_checkpoint", self.teacher_checkpoint is None or self.teacher is not None, _CHECKPOINT_NEEDS),
             ("capture", self.capture in _CAPTURE, "auto, on or off"),
@@ -189,6 +194,7 @@ class TrainConfig:
     def _check_alone(self, kind: str, **more: object) -> None:
         """Refuse settings that have no meaning beside a relaxation, a mixture or tickets."""
         plain = {"schedule": "whole", **more, "examples": "uniform", "split": None, "accumulate": 1}
+        plain["feature_weight"] = 0.0
         for name, only in plain.items():
             if (value := getattr(self, name)) != only:
                 shown = "null" if only is None else only

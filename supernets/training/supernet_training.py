@@ -25,6 +25,7 @@ from supernets.training.halves import Halves
 from supernets.training.loop import LoopConfig, Observer, Run, train_steps
 from supernets.training.phases import Phase
 from supernets.training.steps.bilevel import BilevelStep
+from supernets.training.steps.features import FeatureStep
 from supernets.training.steps.mixture import MixtureStep
 from supernets.training.steps.step import Step
 from supernets.training.steps.supernet import SupernetStep
@@ -90,7 +91,8 @@ def train(
     elif config.tickets is not None:
         step = TicketStep(**what, processes=processes, epoch_steps=data.steps(config.batch_size))
     else:
-        step = SupernetStep(
+        kind = FeatureStep if config.feature_weight else SupernetStep
+        step = kind(
             **what,
             processes=processes,
             examples=_example_importance(supernet, data, config, seed, processes),
@@ -99,7 +101,9 @@ def train(
             adaptation=Adaptation(
                 config=config, data=data, task=task, seed=seed, processes=processes, observer=observer, judge=validated
             ),
-            capturing=capturing(supernet, config, observer) if processes.world_size == 1 else None,
+            capturing=capturing(supernet, config, observer)
+            if kind is SupernetStep and processes.world_size == 1
+            else None,
         )
     looks = None if validate is None else validated
     run = Run(seed=seed, folder=folder, observer=observer, validate=looks, processes=processes, first_loss=first_loss)

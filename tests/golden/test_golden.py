@@ -135,6 +135,14 @@ SPACES = {
         (1_971_776, 124_256_256),
         "own: counted by torch on the built networks (tests/conformance/test_spaces.py); guards refactorings",
     ),
+    "split": (
+        {},
+        2 * 4 * 6 * 4 + 2,
+        (448_506, 14_916_608),
+        (340_874, 3_498_496),
+        "own: the largest is that of small_mobilenet_v3, the rest counted on the built networks "
+        "(tests/conformance/test_spaces.py); guards refactorings",
+    ),
     "conv_macro": (
         {},
         3**8,

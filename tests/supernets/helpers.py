@@ -27,6 +27,8 @@ def scrambled(supernet: Supernet, seed: int = 0) -> Supernet:
             if isinstance(module, ElasticBatchNorm2d):
                 module.running_mean.normal_(0, 0.1, generator=generator)
                 module.running_var.uniform_(0.5, 1.5, generator=generator)
+                if module.weight is None or module.bias is None:
+                    continue
                 module.weight.uniform_(0.5, 1.5, generator=generator)
                 module.bias.normal_(0, 0.2, generator=generator)
             if isinstance(module, ElasticLayerNorm):
