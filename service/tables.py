@@ -54,6 +54,9 @@ SPACES = {
     "split": Entry(
         "search_spaces.families.split:split", "split computing: a network that is cut between a device and a server"
     ),
+    "gnn": Entry(
+        "search_spaces.families.gnn:gnn", "Auto-GNN, GraphNAS: layers of message passing, 12,644,352 architectures"
+    ),
 }
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),
@@ -199,6 +202,8 @@ TASKS = {
     ),
     "language": Entry("supernets.tasks.language:Language", "text from left to right, judged by perplexity"),
     "masked_language": Entry("supernets.tasks.language:MaskedLanguage", "text with gaps, judged by perplexity"),
+    "nodes": Entry("supernets.tasks.nodes:Nodes", "a class for each node of a graph, judged by accuracy"),
+    "node_labels": Entry("supernets.tasks.nodes:NodeLabels", "several labels for each node, judged by micro-F1"),
 }
 DATA = {
     "digits": Entry("nas.data.sources.digits:open_digits", "8x8 digits of scikit-learn; nothing to download"),
@@ -210,6 +215,7 @@ DATA = {
         "nas.data.sources.parallel_text:open_parallel_text", "sentences and their translations, line by line"
     ),
     "text": Entry("nas.data.sources.text:open_text", "lines of text, to be continued or with gaps"),
+    "planetoid": Entry("nas.data.sources.planetoid:open_planetoid", "a graph with labels at its nodes"),
 }
 STAGES = {
     "train": Entry("service.run.stages.train:Train", "trains the supernet, by all processes of a job"),

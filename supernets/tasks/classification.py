@@ -124,7 +124,7 @@ class Classification(Task):
 
     def plain(self) -> Classification:
         """Return the same without label smoothing."""
-        return Classification(self.classes, metric=self._metric_name, class_weights=self.class_weights)
+        return type(self)(self.classes, metric=self._metric_name, class_weights=self.class_weights)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Estimate:
         """Return the accuracy or the balanced accuracy in percent, over the classes that have examples.

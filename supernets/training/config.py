@@ -68,9 +68,9 @@ class TrainConfig:
             for a warm-up of W steps, as transformers are trained.
         lr_end: Rate at which the cosine ends, and below which the inverse square root does not fall; a phase of
             progressive shrinking ends at its fraction of it.
-        optimizer: `sgd` or `adamw`.
-        momentum: Momentum of SGD, and of AdamW (its first beta).
-        beta2: Decay of the mean square of gradients in AdamW; transformers are trained with 0.98.
+        optimizer: `sgd`, `adamw`, or `adam`, whose weight decay is part of the gradient, as for graph networks.
+        momentum: Momentum of SGD, and of Adam (its first beta).
+        beta2: Decay of the mean square of gradients in Adam; transformers are trained with 0.98.
         nesterov: Whether the momentum is Nesterov's.
         weight_decay: Weight decay of the weights that `decayed` names.
         decayed: `weights` of convolutions and linear layers, or `all` parameters, those of norms and biases too.
@@ -118,7 +118,7 @@ class TrainConfig:
     lr: float = 0.1
     lr_schedule: LrSchedule = "cosine"
     lr_end: float = 0.0
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = 0.9
     beta2: float = 0.999
     nesterov: bool = True

@@ -7,15 +7,16 @@ from supernets.training.config import TrainConfig
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return SGD with momentum or AdamW; norms and biases have no weight decay unless all parameters have it."""
+    """Return SGD with momentum, Adam or AdamW; norms and biases have no weight decay unless all parameters have it."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     plain = config.weight_decay if config.decayed == "all" else 0.0
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": plain},
     ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, config.beta2), foreach=True)
+    adam = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.get(config.optimizer)
+    if adam is not None:
+        return adam(groups, lr=config.lr, betas=(config.momentum, config.beta2), foreach=True)
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, foreach=True)
 

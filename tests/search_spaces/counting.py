@@ -33,3 +33,40 @@ def counted_products(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tu
         network.eval()(*inputs)
     network.train(was_training)
     return sum(p.numel() for p in network.parameters()), flops.get_total_flops() // 2
+
+
+def counted_messages(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of a network for graphs, by what its parts get and give.
+
+    A layer on features without zeros multiplies each of these with each of its outputs. Einstein sums multiply each
+    row with each weight. A message is multiplied by its weight, and compared projections by each other.
+    """
+    from search_spaces.message_passing import Projection
+    from search_spaces.networks.gnn_parts import Aggregate, Attention, Combine
+
+    macs = 0
+
+    def count(part: nn.Module, given: tuple, output: torch.Tensor) -> None:
+        nonlocal macs
+        sizes = {name: weight.numel() for name, weight in part.named_parameters()}
+        if isinstance(part, Projection):
+            macs += given[0].numel() * part.out_features
+        elif isinstance(part, Attention):
+            nodes, messages = given[0].features.shape[0], output.shape[0]
+            macs += nodes * (sizes.get("left", 0) + sizes.get("right", 0))
+            macs += messages * output.shape[1] * 64 * (part.kind in ("cos", "generalized_linear"))
+        elif isinstance(part, Aggregate):
+            weights, features = given[0].weights, given[0].features
+            macs += weights.numel() * features.shape[2] + len(weights) * sizes.get("weight", 0)
+        else:
+            macs += len(given[0].own) * sizes.get("weight", 0)
+
+    kinds = (Projection, Attention, Aggregate, Combine)
+    hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, kinds)]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(*inputs)
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return sum(p.numel() for p in network.parameters()), macs
