@@ -91,7 +91,7 @@ class Entries(NamedTuple):
         columns: Which feature each is, int64 [X].
         starts: Where the row of each node starts, int64 [N].
         order: The features column after column, as places among the values, int64 [X].
-        rows: Whose feature each of these is, int64 [X].
+        rows: Node that each of these belongs to, int64 [X].
         column_starts: Where each column starts there, int64 [F].
     """
 

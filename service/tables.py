@@ -93,6 +93,9 @@ SEARCHERS = {
     "regularized_evolution": Entry(
         "nas.searchers.regularized_evolution:RegularizedEvolution", "mutates the best of a sample and drops the oldest"
     ),
+    "conservative": Entry(
+        "nas.searchers.conservative:Conservative", "Auto-GNN: changes one class of decisions of the best at a time"
+    ),
     "derived": Entry("nas.searchers.derived:Derived", "DARTS, TangleNAS: the most probable choices that were learned"),
     "optuna_tpe": Entry("nas.searchers.optuna_samplers:OptunaTPE", "Parzen estimators by Optuna"),
     "optuna_gp": Entry("nas.searchers.optuna_samplers:OptunaGP", "Gaussian process by Optuna"),

@@ -10,6 +10,7 @@ from search_spaces.lazy import lazy
 if TYPE_CHECKING:
     from nas.searchers.age_moea import AgeMoea
     from nas.searchers.auto_score import AutoScore, cost_scores
+    from nas.searchers.conservative import Conservative
     from nas.searchers.derived import Derived
     from nas.searchers.filtered import Filtered, Score
     from nas.searchers.linas import Linas
@@ -26,6 +27,7 @@ __all__ = [
     "NSGA3",
     "AgeMoea",
     "AutoScore",
+    "Conservative",
     "Derived",
     "Filtered",
     "Linas",

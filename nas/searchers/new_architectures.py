@@ -45,6 +45,10 @@ class NewArchitectures:
         """Return which canonical encodings [N, D] are known, as booleans [N]."""
         return np.array([key(row) in self._told for row in encodings], dtype=bool)
 
+    def is_known(self, encoding: np.ndarray) -> bool:
+        """Return whether a canonical encoding [D] was told, or taken since."""
+        return key(encoding) in self._told or key(encoding) in self._asked
+
     def random(self, n: int) -> np.ndarray:
         """Return up to `n` random encodings [n, D], as `take`."""
         return self.take(initial_encodings(self.space, n, self.generator, self.violation, extremes=False), n)

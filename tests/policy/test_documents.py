@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -127,6 +128,10 @@ def test_job_files_and_pipelines_are_valid(block, tmp_path, monkeypatch):
     (tmp_path / "multi30k").mkdir()
     for language in ("en", "de"):
         (tmp_path / "multi30k" / f"train.{language}").write_text("one two\n" * 40)
+    nodes = np.arange(40)
+    np.savez(tmp_path / "cora.npz", x=np.eye(40), edges=np.stack([nodes[1:], nodes[:-1]], 1), labels=nodes % 4)
+    (tmp_path / "people.csv").write_text("age,label\n" + "".join(f"{node},{node % 4}\n" for node in nodes))
+    (tmp_path / "friends.txt").write_text("0 1\n1 2\n")
     if "stages" in content:
         assert drafts(content, [], Ticket(name="", directory=str(ROOT)), "study.yaml")
         return
