@@ -1,7 +1,6 @@
 """Train one architecture alone: from the weights that it inherits from its supernet, or from fresh ones."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 from search_spaces import Architecture, Space
 from supernets import Phase, Supernet, Task, TrainConfig, train
 from supernets.device import computing
+from supernets.folding import folded
 from supernets.samplers import Fixed
 from supernets.tasks.further_outputs import FurtherOutputs
 from supernets.training import TrainingData
@@ -38,7 +38,8 @@ def retrain(
     """Train a copy of the supernet with this architecture alone, and return the copy with it active.
 
     The loop is that of supernets, so checkpoints, resume and the divergence guard are the same. The given supernet
-    does not change. `Supernet.extract` and `calibrate` make the result a plain network.
+    does not change. Where it has experts, the copy has the plain layers that they are for this architecture.
+    `Supernet.extract` and `calibrate` make the result a plain network.
 
     Args:
         supernet: Trained supernet, from whose weights the architecture starts.
@@ -52,7 +53,7 @@ def retrain(
         validate: Called with the copy at the end of every epoch.
         teacher: A trained network that teaches beside the targets.
     """
-    copy, config = deepcopy(supernet), replace(config, tickets=None)  # masks of a ticket stay as they are
+    copy, config = folded(supernet, architecture), replace(config, tickets=None)  # masks of a ticket stay as they are
     phase = Phase(
         name=f"retrain {architecture.key}",
         sampler=Fixed(architecture=architecture),

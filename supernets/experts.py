@@ -90,6 +90,12 @@ def with_experts(space: Space, config: ExpertsConfig | None) -> Space:
     return replace(space, build=_Build(space, config), network=space.network or space.subnet)
 
 
+def without_experts(space: Space) -> Space:
+    """Return the space, or part of one, without the experts that it was given."""
+    build = space.build
+    return replace(space, build=build.space.build, network=build.space.network) if isinstance(build, _Build) else space
+
+
 def experts_of(space: Space) -> ExpertsConfig | None:
     """Return the settings of the experts of a space; None where it has none."""
     return space.build.config if isinstance(space.build, _Build) else None

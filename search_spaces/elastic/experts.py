@@ -184,6 +184,20 @@ class BlendedFeedForward(FeedForward, Elastic):
         plain = [plain_linear(*layer.blended(routing)) for layer, routing in zip(self.linears, self.routing())]
         return FeedForward(plain[0], deepcopy(self.activation), plain[1]).train(self.training)
 
+    @torch.no_grad()
+    def folded(self) -> FeedForward:
+        """Return elastic layers without experts that compute what this one does for the active architecture.
+
+        Weights that this architecture does not use are those of the first expert.
+        """
+        layers = [deepcopy(linear.layers[0]) for linear in self.linears]
+        for layer, linear, routing in zip(layers, self.linears, self.routing()):
+            weight, bias = linear.blended(routing)
+            layer.weight[: weight.shape[0], : weight.shape[1]] = weight
+            if bias is not None and layer.bias is not None:
+                layer.bias[: len(bias)] = bias
+        return FeedForward(layers[0], deepcopy(self.activation), layers[1]).train(self.training)
+
     def hidden_channels(self) -> list[HiddenChannels]:
         """Return the hidden units, which all experts have in the same order."""
         expand, contract = self.linears

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from search_spaces.elastic import Elastic
+from search_spaces.elastic.experts import BlendedFeedForward
 from search_spaces.errors import FieldError
 from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.bert import small_bert
@@ -16,6 +17,7 @@ from search_spaces.families.language import language
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from supernets import ExpertsConfig, Supernet, load_supernet, sort_channels, with_experts
 from supernets.experts import experts_of, experts_told
+from supernets.folding import folded
 from supernets.transforms.split import WHOLE, Partition, divided
 from supernets.transforms.units import reorder, unit_groups
 from supernets.whole_file import InvalidFile
@@ -170,6 +172,23 @@ def test_a_copy_runs_by_itself():
     supernet.activate(supernet.space.smallest())
     assert same(copy, supernet)
     assert torch.equal(copy(*inputs), supernet.extract(supernet.space.largest())(*inputs))
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+@pytest.mark.parametrize("parts", [False, True], ids=["whole", "split"])
+def test_a_network_that_is_trained_further_has_no_experts(routing, parts):
+    space = with_experts(tiny(), ExpertsConfig(routing=routing, start="independent"))
+    torch.manual_seed(0)
+    supernet = Partition(space, divided(WHOLE, 0, "embed", [[8], [16]])) if parts else Supernet(space)
+    inputs = space.example(batch=2)
+    for architecture in drawn(space, 2):
+        alone = folded(supernet.eval(), architecture)
+        assert experts_of(alone.space) is None
+        assert not any(isinstance(module, BlendedFeedForward) for module in alone.modules())
+        expected = supernet.extract(architecture)(*inputs)
+        assert torch.allclose(alone(*inputs), expected, atol=1e-6)
+        assert torch.equal(alone(*inputs), alone.extract(architecture)(*inputs))
+    assert same(folded(fresh(tiny()), architecture), fresh(tiny()))
 
 
 def test_a_space_with_experts_can_be_sent_to_another_process():

@@ -13,8 +13,9 @@ from nas.data.text.forms import Continued
 from nas.data.text.text_data import TextData
 from search_spaces import Space
 from search_spaces.families.hr_multibranch import hr_multibranch
+from search_spaces.families.language import language
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
-from supernets import Supernet, TicketConfig, TrainConfig, phases, processes, train
+from supernets import ExpertsConfig, Supernet, TicketConfig, TrainConfig, phases, processes, train, with_experts
 from supernets.tasks import Language
 from tests.nas.data.text.test_token_batches import in_order, rows
 from tests.service.run.text_spaces import readers
@@ -46,6 +47,7 @@ SETTINGS = {
         "ema_decay": 0.5,
     },
     "text": {"sampler": "sandwich", "accumulate": 2, "epochs": 3},
+    "text with experts": {"sampler": "sandwich", "epochs": 3},
     "text by importance": {"examples": "importance", "example_weights": True, "epochs": 3},
 }
 
@@ -53,6 +55,10 @@ SETTINGS = {
 def space_of(settings: str) -> Space:
     if settings == "tickets":
         return hr_multibranch(**TINY)
+    if settings == "text with experts":
+        sizes = {"embeds": (4, 8), "ratios": (1, 2), "heads": (1, 2), "head_width": 4, "depths": (1, 2), "longest": 32}
+        plain = language(vocabulary=90, length=6, dropout=0.0, **sizes)
+        return with_experts(plain, ExpertsConfig(routing="neuron", hidden=4))
     return readers(vocabulary=90) if settings.startswith("text") else SPACE
 
 

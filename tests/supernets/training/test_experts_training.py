@@ -8,6 +8,7 @@ import torch
 
 from nas.data.text.forms import Continued
 from nas.data.text.text_data import TextData
+from nas.retraining import retrain
 from search_spaces.errors import FieldError
 from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.language import language
@@ -148,6 +149,21 @@ def test_supernets_of_a_balanced_mixture_may_have_experts():
     train(supernet, phases(images, config), Images(n=48), config, seed=1)
     assert len(before) > 40
     assert not [name for name, tensor in before.items() if torch.equal(tensor, weights(supernet)[name])]
+
+
+def test_a_network_is_trained_further_without_experts():
+    supernet, data = trained(SETTINGS["sandwich"]).eval(), text()
+    architecture = supernet.space.smallest()
+    before, kept = (
+        supernet.extract(architecture),
+        weights(supernet)["layers.blocks.0.feed_forward.routers.0.enter.weight"],
+    )
+    tuned = retrain(supernet, architecture, data, TrainConfig(**QUICK), task=Language(), seed=1)
+    assert not [name for name in weights(tuned) if "routers" in name or "experts" in name]
+    assert torch.equal(kept, weights(supernet)["layers.blocks.0.feed_forward.routers.0.enter.weight"])
+    batch = next(data.sequential(121))
+    losses = [float(Language().loss(one.eval()(batch[0]), batch).detach()) for one in (before, tuned)]
+    assert losses[1] < losses[0]
 
 
 def test_a_mixture_of_choices_is_refused_before_training():
