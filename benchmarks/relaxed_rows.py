@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.pretrained import Processor, part_of
 from nas.data import Data, DataConfig, load_data
 from search_spaces import Space
-from supernets import Supernet, TrainConfig, phases, train
+from supernets import Supernet, Task, TrainConfig, phases, train
 from supernets.tasks import Batch
 from supernets.training import TrainingData
 
@@ -91,7 +91,13 @@ class Row:
         return found
 
     def trained(
-        self, make: Callable[[], Supernet], config: TrainConfig, data: TrainingData, spent: Processor
+        self,
+        make: Callable[[], Supernet],
+        config: TrainConfig,
+        data: TrainingData,
+        spent: Processor,
+        *,
+        task: Task | None = None,
     ) -> Supernet:
         """Return the supernet, trained or read; what it tells after every epoch is kept in `epochs.jsonl`."""
         torch.manual_seed(self.seed)
@@ -107,7 +113,8 @@ class Row:
                     file.write(json.dumps(event) + "\n")
 
         made = phases(supernet.space, config)
-        train(supernet, made, data, config, seed=self.seed, folder=self.folder / "train", observer=observe)
+        common = {"task": task, "seed": self.seed, "folder": self.folder / "train", "observer": observe}
+        train(supernet, made, data, config, **common)
         supernet.save(path)
         return supernet
 
