@@ -93,7 +93,9 @@ def _carriers(layer: Any, dimension: int = 0) -> list[tuple[Tensor, int]]:
     if dimension == 1:
         return [(layer.weight, 1)]
     names = ("weight", "bias", "running_mean", "running_var")
-    return [(getattr(layer, name), 0) for name in names if getattr(layer, name, None) is not None]
+    found = [(getattr(layer, name), 0) for name in names if getattr(layer, name, None) is not None]
+    quantizer = getattr(layer, "quantizer", None)
+    return found if quantizer is None else found + [(vector, 0) for vector in quantizer.vectors()]
 
 
 class SqueezeExcite(nn.Module):

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from search_spaces.graph import Graph
     from search_spaces.plain import ElasticOnMeta
+    from search_spaces.simulated import Simulated
     from search_spaces.vectors import Vectors
 
-_DRAWS_PER_MEMBER = 1000
-_EXTREME_DRAWS = 1000
+_DRAWS_PER_MEMBER, _EXTREME_DRAWS = 1000, 1000
 
 Columns = Mapping[str, np.ndarray]
 
@@ -70,6 +70,7 @@ class Space:
         weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
         origin: The network that it was read off, where it was.
         alone: How its paper trains one architecture from fresh weights.
+        simulated: What its networks only simulate; None where they are what they will be.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Space:
     weights: Callable[[nn.Module], None] | None = None
     origin: Origin | None = None
     alone: Alone = field(default_factory=Alone)
+    simulated: Simulated | None = None
 
     def __post_init__(self) -> None:
         check_order(self.decisions, self.name)
@@ -212,9 +214,7 @@ class Space:
         The weights come from torch's global generator. Only those of this network are drawn.
         """
         checked = self.architecture(architecture)
-        if self.network is not None:
-            return self.network(checked)
-        return self._elastic.subnet(checked)
+        return self._elastic.subnet(checked) if self.network is None else self.network(checked)
 
     def example(self, architecture: Mapping[str, Choice] | None = None, batch: int = 1) -> tuple[Tensor, ...]:
         """Return example inputs of the network of an architecture: a tensor [batch, ...] for each, on the CPU.

@@ -18,6 +18,7 @@ from torch import nn
 from nas.export.deployable import Deployable
 from search_spaces import Architecture, Space
 from search_spaces.plain import ElasticOnMeta
+from search_spaces.precision import PrecisionConfig, with_precision
 from supernets.whole_file import InvalidFile
 
 WEIGHTS = "model.safetensors"
@@ -77,4 +78,8 @@ def _published(described: dict[str, Any]) -> Space:
     made = getattr(importlib.import_module(module), function, None) if module.startswith("search_spaces.") else None
     if not inspect.isfunction(made) or made.__module__ != module:
         raise ValueError(f"the space {described['function']!r} is none of search_spaces: give it as `space`")
-    return made(**described["options"])
+    space = made(**described["options"])
+    if (precision := described.get("precision")) is None:
+        return space
+    lists = {name: tuple(value) for name, value in precision.items() if isinstance(value, list)}
+    return with_precision(space, PrecisionConfig(**{**precision, **lists}))

@@ -21,6 +21,7 @@ from nas.hardware.latency_table import LatencyTable, MeasuredNetwork, Part, work
 from nas.search.journal import Records
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
+from search_spaces.simulated import measurable
 from supernets import calibrate
 from supernets.estimate import Estimate
 
@@ -164,7 +165,8 @@ class TableBuilder:
     def _network(self, architecture: Architecture) -> tuple[nn.Module, Example]:
         """Return a network with norms that fit its weights: very small numbers are slow to compute."""
         example = self.space.example(architecture, _CALIBRATION_BATCH)
-        return calibrate(self.space.subnet(architecture), [example]).eval(), example
+        network = measurable(self.space.simulated, self.space.subnet(architecture))
+        return calibrate(network, [example]).eval(), example
 
     def _keep(self, record: dict[str, Any]) -> None:
         self.journal.append(record)

@@ -36,7 +36,7 @@ class ElasticChunkedLinear(ElasticLinear):
         parts = parts[:, : self.active_out, :, : inputs // self.in_chunks]
         weight = parts.flatten(2).flatten(0, 1)
         if bias is not None:
-            bias = bias.unflatten(0, (self.out_chunks, -1))[:, : self.active_out].flatten()
+            bias = self.kept(bias, len(weight))
         return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,9 +47,12 @@ class ElasticChunkedLinear(ElasticLinear):
         if (mixture := self._mixed.get("outputs")) is not None:
             factors = channel_factors(mixture, self.active_out, weight).repeat(self.out_chunks)
             weight, bias = weight * factors[:, None], None if bias is None else bias * factors
-        return F.linear(x, weight, bias)
+        return F.linear(*self.rounded(x, weight), bias)
+
+    def kept(self, vector: Tensor, outputs: int) -> Tensor:
+        return vector.unflatten(0, (self.out_chunks, -1))[:, : self.active_out].flatten()
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
         refuse_mixtures(self._mixed)
-        return plain_linear(*self.active_weights(self.active_in * self.in_chunks)).train(self.training)
+        return self.extracted_as(plain_linear(*self.active_weights(self.active_in * self.in_chunks)))

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import mixed_kernel, mixed_weights, refuse_mixtures
+from search_spaces.elastic.product import CONVOLUTION
+from search_spaces.elastic.quantized import Weighted
 from search_spaces.kernels.conv2d import conv2d
 from search_spaces.sizes import AnySize, Mixture, Size, largest, mixtures, resolve
 
@@ -73,7 +74,7 @@ def plain_conv2d(
     return conv
 
 
-class ElasticConv2d(Elastic):
+class ElasticConv2d(Weighted):
     """Convolution with "same" padding whose channels and kernel size follow an architecture.
 
     A mixture of sizes mixes weights, not outputs, see `search_spaces.elastic.mixing`.
@@ -85,6 +86,8 @@ class ElasticConv2d(Elastic):
         depthwise: Whether each channel has a kernel of its own.
         bias: Whether a bias is added.
     """
+
+    kind = CONVOLUTION
 
     def __init__(
         self,
@@ -107,10 +110,6 @@ class ElasticConv2d(Elastic):
         self.transforms = KernelTransforms(list(kernels)) if len(kernels) > 1 else None
         self._mixed: dict[str, Mixture] = {}
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
-
-    def full_weight(self) -> Tensor:
-        """Weight of the largest setting [O, I, K, K]; a layer that generates its weights overrides this."""
-        return self.weight
 
     def active_weight(self, channels: int) -> Tensor:
         """Weight [out, channels, k, k] of the active setting, for inputs with this many channels."""
@@ -147,6 +146,7 @@ class ElasticConv2d(Elastic):
         if self._mixed:
             weight, bias = mixed_channels(self._mixed, weight, bias, depthwise=self.depthwise)
         groups = channels if self.depthwise else 1
+        x, weight = self.rounded(x, weight)
         return conv2d(x, weight, bias, self.stride, self.active_kernel // 2, 1, groups)
 
     @torch.no_grad()
@@ -159,4 +159,4 @@ class ElasticConv2d(Elastic):
             padding=self.active_kernel // 2,
             groups=self.active_in if self.depthwise else 1,
         )
-        return conv.train(self.training)
+        return self.extracted_as(conv)

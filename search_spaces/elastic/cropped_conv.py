@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
 from search_spaces.elastic.conv import mixed_channels, plain_conv2d
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import centre_factors, refuse_mixtures
+from search_spaces.elastic.product import CONVOLUTION
+from search_spaces.elastic.quantized import Weighted
 from search_spaces.kernels.conv2d import conv2d
 from search_spaces.sizes import AnySize, Mixture, largest, mixtures, resolve
 
 
-class CroppedConv2d(Elastic):
+class CroppedConv2d(Weighted):
     """A plain convolution made elastic; its weights, stride, dilation and padding are taken over.
 
     A smaller kernel has as much less padding, so that the output keeps its size. A mixture of sizes mixes weights: one
@@ -30,6 +31,8 @@ class CroppedConv2d(Elastic):
         in_size, out_size: Channels where they follow a decision; those of `plain` by default.
         kernel: Kernel size where it follows a decision.
     """
+
+    kind = CONVOLUTION
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class CroppedConv2d(Elastic):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self._active_weights(x.shape[1])
         groups = x.shape[1] if self.depthwise else 1
+        x, weight = self.rounded(x, weight)
         return conv2d(x, weight, bias, self.stride, self._active_padding(), self.dilation, groups)
 
     @torch.no_grad()
@@ -100,4 +104,4 @@ class CroppedConv2d(Elastic):
             dilation=self.dilation,
             groups=self.active_in if self.depthwise else 1,
         )
-        return conv.train(self.training)
+        return self.extracted_as(conv)

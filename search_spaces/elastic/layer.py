@@ -1,12 +1,13 @@
 """The base of the layers whose setting follows an architecture, and how to find them in a network."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 
 from torch import nn
 
 from search_spaces.architecture import Choice, Setting
+from search_spaces.elastic.product import Product
 from search_spaces.sizes import JointSize, Size
 
 
@@ -30,6 +31,14 @@ class Elastic(nn.Module):
     def extract(self) -> nn.Module | None:
         """Return a plain layer with a copy of the active weights, in the same training mode; None for no layer."""
 
+    def beside(self) -> Sequence["Elastic"]:
+        """Return layers inside this one that follow an architecture by themselves, such as quantizers."""
+        return ()
+
+    def products(self) -> Iterable[Product] | None:
+        """Return the convolutions and linear layers inside this one; None where they are found among its children."""
+        return None
+
     def governed(self) -> Iterator[tuple[str, Choice, nn.Module]]:
         """Yield every decision, every choice of it, and each module of this layer that runs with this choice.
 
@@ -46,10 +55,21 @@ class Elastic(nn.Module):
                     yield decision, choice, self
 
 
+def followed(layer: nn.Module) -> dict[str, tuple[Choice, ...]]:
+    """Return the decisions that the sizes of a layer follow, with their choices."""
+    choices: dict[str, tuple[Choice, ...]] = {}
+    for size in vars(layer).values():
+        if isinstance(size, Size):
+            choices[size.decision] = tuple(size.values)
+        elif isinstance(size, JointSize):
+            choices |= size.choices()
+    return choices
+
+
 def elastic_layers(network: nn.Module) -> list[Elastic]:
-    """Return the outermost elastic layers of a network: those not inside another elastic layer."""
+    """Return the outermost elastic layers of a network: those not inside another elastic layer, or beside it."""
     if isinstance(network, Elastic):
-        return [network]
+        return [network, *network.beside()]
     return [layer for child in network.children() for layer in elastic_layers(child)]
 
 

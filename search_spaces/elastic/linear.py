@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
-from search_spaces.elastic.layer import Elastic
 from search_spaces.elastic.mixing import mixed_weights, refuse_mixtures
+from search_spaces.elastic.product import LINEAR
+from search_spaces.elastic.quantized import Weighted
 from search_spaces.sizes import LayerSize, Mixture, largest, mixtures, resolve
 
 
@@ -22,8 +23,10 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return linear
 
 
-class ElasticLinear(Elastic):
+class ElasticLinear(Weighted):
     """Linear layer whose input and output features follow an architecture; a mixture of sizes mixes weights."""
+
+    kind = LINEAR
 
     def __init__(self, in_size: LayerSize, out_size: LayerSize, *, bias: bool = True) -> None:
         super().__init__()
@@ -33,10 +36,6 @@ class ElasticLinear(Elastic):
         self.weight = nn.Parameter(torch.empty(self.active_out, self.active_in).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(self.active_out)) if bias else None
         self._mixed: dict[str, Mixture] = {}
-
-    def full_weight(self) -> Tensor:
-        """Weight of the largest setting [O, I]; a layer that generates its weights overrides this."""
-        return self.weight
 
     def full_bias(self) -> Tensor | None:
         """Return the bias of the largest setting [O]; a layer that generates its weights may override this, too."""
@@ -61,9 +60,9 @@ class ElasticLinear(Elastic):
         weight, bias = self.active_weights(x.shape[-1])
         if self._mixed:
             weight, bias = mixed_weights(self._mixed, weight, bias)
-        return F.linear(x, weight, bias)
+        return F.linear(*self.rounded(x, weight), bias)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
         refuse_mixtures(self._mixed)
-        return plain_linear(*self.active_weights(self.active_in)).train(self.training)
+        return self.extracted_as(plain_linear(*self.active_weights(self.active_in)))

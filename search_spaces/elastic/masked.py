@@ -63,7 +63,8 @@ class MaskedConv2d(ElasticConv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.groups == 1:
             return super().forward(x)
-        return conv2d(x, self.full_weight(), self.bias, self.stride, self.active_kernel // 2, 1, self.groups)
+        x, weight = self.rounded(x, self.full_weight())
+        return conv2d(x, weight, self.bias, self.stride, self.active_kernel // 2, 1, self.groups)
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
@@ -71,7 +72,7 @@ class MaskedConv2d(ElasticConv2d):
             return super().extract()
         padding = self.active_kernel // 2
         plain = plain_conv2d(self.full_weight(), self.bias, stride=self.stride, padding=padding, groups=self.groups)
-        return plain.train(self.training)
+        return self.extracted_as(plain)
 
 
 class MaskedLinear(ElasticLinear):

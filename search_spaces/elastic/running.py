@@ -16,13 +16,12 @@ from search_spaces.elastic.cropped_conv import CroppedConv2d
 from search_spaces.elastic.depth import ElasticDepth, ElasticStack
 from search_spaces.elastic.embedding import ElasticClassToken, ElasticEmbedding, ElasticPositions
 from search_spaces.elastic.heads import ElasticAttend
-from search_spaces.elastic.layer import Elastic
+from search_spaces.elastic.layer import Elastic, followed
 from search_spaces.elastic.layer_norm import ElasticLayerNorm
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.norm import ElasticBatchNorm2d
 from search_spaces.elastic.resize import ElasticResize
 from search_spaces.elastic.span import ElasticSpan
-from search_spaces.sizes import JointSize, Size
 
 _LEAVES: Mapping[type, Callable[[Any], Hashable]] = {
     ElasticConv2d: lambda layer: (layer.active_out, layer.active_kernel),
@@ -56,12 +55,7 @@ def elastic_parts(module: nn.Module) -> list[Elastic]:
 
 def settings(module: nn.Module) -> int:
     """Return how many settings the sizes of the elastic layers of a module have together."""
-    choices: dict[str, int] = {}
-    for size in (value for part in elastic_parts(module) for value in vars(part).values()):
-        if isinstance(size, Size):
-            choices[size.decision] = len(size.values)
-        elif isinstance(size, JointSize):
-            choices |= {decision: len(of) for decision, of in size.choices().items()}
+    choices = {decision: len(of) for part in elastic_parts(module) for decision, of in followed(part).items()}
     return prod(choices.values())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from torch import Tensor, fx, nn
@@ -12,16 +13,19 @@ from search_spaces.elastic.conv import KernelTransforms
 from search_spaces.elastic.graph.active import Active, Source
 from search_spaces.elastic.graph.extraction import extracted_graph
 from search_spaces.elastic.graph.kept import Layout
+from search_spaces.elastic.graph.literals import aten
 from search_spaces.elastic.graph.modes import Joining
 from search_spaces.elastic.graph.orders import Use, reorder, uses
 from search_spaces.elastic.graph.plan import Following, Runs
 from search_spaces.elastic.graph.program import Parts, Program
-from search_spaces.elastic.graph.tensors import Constants, Held, mangled
+from search_spaces.elastic.graph.tensors import Constants, Held, mangled, weight_of
 from search_spaces.elastic.layer import Elastic
+from search_spaces.elastic.product import CONVOLUTION, LINEAR, Product
+from search_spaces.elastic.quantizer import Quantizer
 from search_spaces.sizes import AnySize, Size
 from search_spaces.tracing.traced import Traced
 
-_TRANSFORMS, _CONSTANTS = "kernel_transforms", "traced_constants"
+_TRANSFORMS, _CONSTANTS, _QUANTIZERS = "kernel_transforms", "traced_constants", "layer_quantizers"
 
 
 class ElasticGraph(Elastic):
@@ -89,7 +93,9 @@ class ElasticGraph(Elastic):
         }
         transforms: Any = self._modules.get(_TRANSFORMS, {})
         named = {one.weight: transforms[key] for one in traced.kernels if (key := mangled(one.weight)) in transforms}
-        program = Program(self._source, Parts(held, self._module, named, Joining()))
+        quantizers: Any = self._modules.get(_QUANTIZERS, {})
+        rounded = {name: quantizers[key] for name in held if (key := mangled(name)) in quantizers}
+        program = Program(self._source, Parts(held, self._module, named, Joining(), rounded))
         program.set(self._plan)
         return program
 
@@ -172,6 +178,57 @@ class ElasticGraph(Elastic):
             if isinstance(follows, Size):
                 yield follows.decision, follows.values, self._module(kernel.weight.rpartition(".")[0])
 
+    # ---- layers with weights --------------------------------------------------------------------------------------
+
+    def beside(self) -> list[Elastic]:
+        return [bank for quantizer in self._program.parts.quantizers.values() for bank in quantizer.banks()]
+
+    def products(self) -> Iterator[Product]:
+        """Yield the convolutions and linear layers that read a weight of their own."""
+        for node in self._source.traced.graph.nodes:
+            name = weight_of(node)
+            if name is None or name not in self._program.parts.tensors:
+                continue
+            path = name.rpartition(".")[0]
+            yield Product(
+                name=path,
+                kind=LINEAR if node.target is aten.linear.default else CONVOLUTION,
+                module=self._module(path),
+                outputs=self._program.parts.tensors[name].tensor.shape[0],
+                choices=self._followed_by(name),
+                shape=partial(self._shape, name),
+                attach=partial(self._attach, name),
+            )
+
+    def _followed_by(self, name: str) -> dict[str, tuple[Choice, ...]]:
+        """Return the decisions that the shape of a weight follows, with their choices."""
+        following, found = self._following, {}
+        groups = list(following.groups.values())
+        axes = [axis for axis in self._source.layout.tensors.get(name, ()) if axis is not None]
+        sizes = [groups[group] for axis in axes for group in axis.groups]
+        kernel = self._source.kernel_weights.get(name)
+        sizes += [] if kernel is None or kernel.node not in following.kernels else [following.kernels[kernel.node]]
+        for size in sizes:
+            if isinstance(size, Size):
+                found[size.decision] = tuple(size.values)
+        return found
+
+    def _shape(self, name: str, setting: Setting) -> tuple[int, ...]:
+        """Return the shape of a weight under a setting, which may name the decisions that it follows alone."""
+        active = Active(self._source, self._following.plan(setting, self._following.largest()))
+        shape = list(self._program.parts.tensors[name].tensor.shape)
+        for dimension, kept in active.cut(name):
+            shape[dimension] = kept.count
+        size = active.kernel(name)
+        return tuple(shape if size is None else [*shape[:2], size, size])
+
+    def _attach(self, name: str, quantizer: Quantizer) -> None:
+        """Let a quantizer round a weight and its inputs."""
+        if _QUANTIZERS not in self._modules:
+            self.add_module(_QUANTIZERS, nn.ModuleDict())
+        self.get_submodule(_QUANTIZERS).add_module(mangled(name), quantizer)
+        self._program = self._compiled()
+
     # ---- the order of units ---------------------------------------------------------------------------------------
 
     def uses(self, group: str) -> list[Use]:
@@ -192,4 +249,5 @@ class ElasticGraph(Elastic):
         tensors = self.state_dict(keep_vars=True) | {
             name: held.tensor for name, held in self._program.parts.tensors.items()
         }
-        reorder(self._source.traced, orders, tensors)
+        rounded = self._program.parts.quantizers
+        reorder(self._source.traced, orders, tensors, {name: one.vectors() for name, one in rounded.items()})

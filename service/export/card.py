@@ -4,7 +4,7 @@ It lies as `card.json` beside the files, and inside those that can hold text. It
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ def card_of(subject: Subject) -> dict[str, Any]:
             "name": space.name,
             "function": _function(subject.job.space.name),
             "options": _placeless(subject.options),
+            **_precision(subject.job),
         },
         **_inputs(subject),
         "output": {**describe(["output"], [subject.output])[0], **data.targets},
@@ -91,6 +92,12 @@ def card_of(subject: Subject) -> dict[str, Any]:
 def _function(name: str) -> str:
     """Return the place of the function of a space, as ``module:function``."""
     return catalogue.SPACES[name].target if name in catalogue.SPACES else name
+
+
+def _precision(job: Job) -> dict[str, Any]:
+    """Return how the bits of the space were decided; nothing where it has none."""
+    config = job.space.precision
+    return {} if config is None else {"precision": asdict(replace(config, start=None))}
 
 
 def _placeless(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -228,6 +228,7 @@ class _Source:
             member["architecture"],
             self.request.job.space.name,
             self.options(self.job(member)),
+            *([] if (precision := self.request.job.space.precision) is None else [asdict(precision)]),
         ]
         content = json.dumps(described, sort_keys=True, default=str).encode() + weights.read_bytes()
         return hashlib.sha256(content).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """The task and the search space of a job, fitted to its data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.data import DataConfig, DataSource
@@ -8,6 +9,7 @@ from search_spaces import Space
 from search_spaces.counted_costs import with_counted_costs
 from service import catalogue
 from service.job.job import Job
+from service.job.tickets import supernet_file
 from supernets.experts import with_experts
 
 if TYPE_CHECKING:
@@ -110,7 +112,14 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     made = catalogue.make("space", job.space.name, offered=offered, options=job.space.options)
     if not isinstance(made, Space):
         raise ValueError(f"{job.space.name} is not a space: it returned {type(made).__name__}, not search_spaces.Space")
-    return with_experts(with_counted_costs(made), job.supernet.mixture)
+    found = with_experts(with_counted_costs(made), job.supernet.mixture)
+    precision = job.space.precision
+    if precision is None:
+        return found
+    from search_spaces.precision import with_precision
+
+    start = None if precision.start is None else str(supernet_file(precision.start))
+    return with_precision(found, replace(precision, start=start))
 
 
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def deep_mistakes(
     yield from searchers.mistakes(job.search, space, learns=learns or not checked.sound("train"))
     yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):
-        yield from latency_checks.mistakes(job, space)
+        yield from latency_checks.mistakes(job, space, warn)
 
 
 def _warn_of_given_weights(job: Job, space: Space | None, warn: Callable[[str], None]) -> None:
@@ -228,7 +228,8 @@ def _fitting(options: Mapping[str, Any], data: LookedAt, path: str) -> tuple[dic
 def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[str, str]:
     """Return the place of the arguments of a space or task in a job."""
     given = {fact: f"data.{fact}" for fact in data.facts if fact in DataConfig.__dataclass_fields__}
-    return given | {option: f"{section}.options.{option}" for option in options}
+    decided = {name: f"space.{name}" for name in ("precision", "precision.kinds", "precision.start")}
+    return given | decided | {option: f"{section}.options.{option}" for option in options}
 
 
 def _input_mistakes(job: Job, space: Space, data: LookedAt) -> Iterator[str]:

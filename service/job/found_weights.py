@@ -54,6 +54,7 @@ def taken(use: Callable[..., Any], *arguments: Any) -> None:
     try:
         use(*arguments)
     except FieldError as error:
-        raise InvalidJob([f"space.options.{error.field}: {error.text}"]) from error
+        section = "space" if error.field.startswith("precision.") else "space.options"
+        raise InvalidJob([f"{section}.{error.field}: {error.text}"]) from error
     except ValueError as error:
         raise InvalidJob([f"space: {error}"]) from error

@@ -13,6 +13,7 @@ from nas.data import DataConfig
 from nas.scoring_config import ProxyConfig
 from nas.search.config import SearchConfig
 from search_spaces.errors import FieldError
+from search_spaces.precision.precision_config import PrecisionConfig
 from service.job.latency import LatencySection
 from service.job.tracking import TrackingConfig
 from supernets.experts import ExpertsConfig
@@ -26,10 +27,12 @@ class SpaceConfig:
     Args:
         name: Catalogue name, or `package.module:function`.
         options: Keyword arguments of that function. Image size, channels and classes come from the data.
+        precision: Bits of weights and inputs as decisions of the space; `null` for networks that do not round.
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    precision: PrecisionConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Mistakes in the prediction of latency in a job."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 from search_spaces import Space
@@ -11,11 +11,12 @@ from service.catalogue import OBJECTIVES
 from service.job.job import Job
 from supernets.training.relaxation_config import LATENCY
 
+_MEASURED = ("latency_ms", "roofline_ms")
 _MOST_VALUES = 2**30  # bytes of one batch of inputs: 4 GiB
 
 
-def mistakes(job: Job, space: Space | None) -> Iterator[str]:
-    """Yield what is wrong with the prediction of latency, one line each."""
+def mistakes(job: Job, space: Space | None, warn: Callable[[str], None] = lambda line: None) -> Iterator[str]:
+    """Yield what is wrong with the prediction of latency, one line each, and warn of what is only simulated."""
     named = [*job.search.objectives, *job.search.constraints]
     analytic = job.latency.analytic
     on_paper = [name for name in named if name in OBJECTIVES and OBJECTIVES[name].needs_device_on_paper]
@@ -28,6 +29,8 @@ def mistakes(job: Job, space: Space | None) -> Iterator[str]:
             yield f"latency.analytic.device: {error}"
     if space is None:
         return
+    if space.simulated is not None and (measured := [name for name in named if name in _MEASURED]):
+        warn(f"search: {measured[0]}: {space.simulated.what}; costs that follow bits are bytes and bit_operations")
     try:
         timed = as_timed(space, job.latency.decode)
     except FieldError as error:

@@ -22,7 +22,9 @@ def mistakes(config: TrainConfig, space: Space | None, *, has_table: bool) -> It
         return
     if config.mixture is not None and not can_be_listed(space):
         yield f"train.mixture: must be null: {space.name} has too many architectures to be listed"
-    if config.relaxation is not None:
+    if config.relaxation is not None and space.simulated is not None:
+        yield "train.relaxation: must be null with space.precision: bits cannot be mixed"
+    elif config.relaxation is not None:
         try:
             relaxing(space)
         except FieldError as error:

@@ -101,7 +101,7 @@ def conditions_text(conditions: Mapping[str, Any], examples: str) -> str:
 
 
 def _condition(name: str, value: Any, examples: str) -> str:
-    if name in ("device", "backend", "precision"):
+    if name in ("device", "backend", "precision", "simulated"):
         return str(value)
     if name == "input_shape":
         is_grid = len(value) == _GRID and all(isinstance(size, int) for size in value)

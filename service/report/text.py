@@ -55,5 +55,6 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
         f"input {shape_text(conditions['input_shape'])}" if conditions.get("input_shape") else None,
         written_text(conditions["decode"]) if conditions.get("decode") else None,
+        conditions.get("simulated"),
     ]
     return ", ".join(str(part) for part in parts if part)

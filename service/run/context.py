@@ -20,6 +20,7 @@ from search_spaces import Architecture, Space
 from search_spaces.decoding_space import as_timed
 from search_spaces.kernels.conv2d import set_own_kernels
 from search_spaces.networks.decoding import Decoding
+from search_spaces.simulated import measurable
 from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.building import build_space, build_task
@@ -196,5 +197,5 @@ class JobContext:
             network = self.subnets(architecture)
         else:
             network = self.supernet.extract(architecture).to(memory_format=torch.channels_last).eval()
-        decode = self.job.latency.decode
+        network, decode = measurable(self.space.simulated, network), self.job.latency.decode
         return network if decode is None else Decoding(network, decode).eval()

@@ -10,6 +10,7 @@ import torch
 from nas.hardware import DeviceUnreachable, Measurement, MeasurementFailed, Meter
 from search_spaces import Architecture, Space
 from search_spaces.decoding_space import as_timed
+from search_spaces.simulated import measurable, simulation_of
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.device import torch_device
@@ -63,7 +64,8 @@ def measure_architectures(
         InvalidJob: The measuring machine cannot be reached.
     """
     timed = as_timed(space, job.latency.decode)
-    subnets = [timed.subnet(a).to(device).to(memory_format=torch.channels_last) for a in architectures]
+    fresh = [measurable(space.simulated, timed.subnet(architecture)) for architecture in architectures]
+    subnets = [network.to(device).to(memory_format=torch.channels_last) for network in fresh]
     examples = [timed.example(architecture) for architecture in architectures]
     try:
         with Meter(job.latency) as meter:
@@ -87,5 +89,5 @@ def _profile_row(
         "throughput_per_s": measured.throughput_per_s,
         "memory_mb": measured.memory_mb,
         "energy_mj": measured.energy_mj,
-        "conditions": measured.conditions.to_dict(),
+        "conditions": {**measured.conditions.to_dict(), **simulation_of(space.simulated)},
     }

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from search_spaces.elastic.graph.literals import Batch, Call, aten
+from search_spaces.elastic.quantizer import Kept, Quantizer
 from search_spaces.kernels.conv2d import conv2d
 
 Registers = list[Any]
@@ -124,6 +125,27 @@ def _wide(value: Any) -> Any:
         return [_wide(one) for one in value]
     narrow = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
     return value.float() if narrow else value
+
+
+class Rounded:
+    """A function of inputs and a weight that rounds both first.
+
+    Args:
+        function: The function.
+        quantizer: Rounds them.
+        whole: Gives the weight of all channels.
+        kept: Picks the numbers of the active output channels.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], quantizer: Quantizer, whole: Callable[[], Tensor], kept: Kept
+    ) -> None:
+        self.function = _IN_A_SUPERNET.get(function) or function_of(function)
+        self.quantizer, self.whole, self.kept = quantizer, whole, kept
+
+    def __call__(self, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Any:
+        """Return what the function gives."""
+        return self.function(*self.quantizer(x, weight, self.whole, self.kept), *rest, **kwargs)
 
 
 def region_of(node: fx.Node) -> Region | None:

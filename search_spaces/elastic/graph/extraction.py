@@ -27,7 +27,8 @@ from search_spaces.elastic.graph.literals import Batch, Call, aten
 from search_spaces.elastic.graph.modes import drops_paths, follows_mode
 from search_spaces.elastic.graph.plain_graph import Part, PlainGraph, paths_around, put_together
 from search_spaces.elastic.graph.program import Parts
-from search_spaces.elastic.graph.tensors import cut_to, kernel_transform
+from search_spaces.elastic.graph.tensors import cut_to, kept_of, kernel_transform, weight_of
+from search_spaces.elastic.quantized import quantized
 
 RESIZE = "resize_input"
 
@@ -157,7 +158,11 @@ class Extraction:
         tensors: Tensors = {name: self.tensor(full) for name, full in use.names.items()}
         assert isinstance(call.args[0], fx.Node)
         dimensions = len(self.active.look.shape(call.args[0]))
-        return filled(kind.make(call.args, tensors, dimensions), tensors)
+        layer, name = filled(kind.make(call.args, tensors, dimensions), tensors), weight_of(node)
+        quantizer = None if name is None else self.parts.quantizers.get(name)
+        if name is None or quantizer is None:
+            return layer
+        return quantized(layer, quantizer.fixed(len(tensors["weight"]), kept_of(self.active.cut(name))))
 
     # ---- the graph ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Where the units of a group stand in the tensors of a network, and how they are put in another order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,13 +26,19 @@ def uses(traced: Traced, group: Group) -> Iterator[Use]:
 
 
 @torch.no_grad()
-def reorder(traced: Traced, orders: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+def reorder(
+    traced: Traced,
+    orders: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    beside: Mapping[str, Sequence[Tensor]] | None = None,
+) -> None:
     """Put the units of groups in another order, in place.
 
     Args:
         traced: The trace.
         orders: Group -> for every new position the former position of its unit.
         tensors: The tensors of the network by name.
+        beside: Name of a tensor -> vectors with one number for each index of its first dimension.
 
     Raises:
         ValueError: An order does not name every unit once.
@@ -48,4 +54,7 @@ def reorder(traced: Traced, orders: Mapping[str, Tensor], tensors: Mapping[str, 
                 done.add((id(tensor), dimension))
                 indices = np.arange(tensor.shape[dimension])
                 indices[places.ravel()] = places[numbers].ravel()
-                tensor.copy_(tensor.index_select(dimension, torch.from_numpy(indices).to(tensor.device)))
+                picked = torch.from_numpy(indices).to(tensor.device)
+                tensor.copy_(tensor.index_select(dimension, picked))
+                for vector in (beside or {}).get(tensor_name, ()) if dimension == 0 else ():
+                    vector.copy_(vector[picked])

@@ -14,6 +14,7 @@ from search_spaces.elastic.graph.calls import (
     DEVICE_SLOT,
     FIRST_SLOT,
     InRegion,
+    Rounded,
     Run,
     compiled,
     function_of,
@@ -23,7 +24,8 @@ from search_spaces.elastic.graph.calls import (
 from search_spaces.elastic.graph.literals import Call
 from search_spaces.elastic.graph.modes import BATCH_NORM, Joining, NormRun, dropout_run, follows_mode, mode_run
 from search_spaces.elastic.graph.plan import Plan
-from search_spaces.elastic.graph.tensors import Held, kernel_transform, loaded, written_back
+from search_spaces.elastic.graph.tensors import Held, kept_of, kernel_transform, loaded, weight_of, written_back
+from search_spaces.elastic.quantizer import Quantizer
 
 _REMEMBERED = 256
 
@@ -60,12 +62,14 @@ class Parts:
         modules: Module by the names of its running means, and by scope.
         transforms: Learned transforms of kernels, by the name of the weight.
         joining: Whether batch norms use the statistics of all processes together.
+        quantizers: What rounds a weight and its inputs, by the name of the weight.
     """
 
     tensors: Mapping[str, Held]
     modules: Callable[[str], nn.Module]
     transforms: Mapping[str, KernelTransforms]
     joining: Joining
+    quantizers: Mapping[str, Quantizer]
 
 
 class Program:
@@ -152,11 +156,20 @@ class Program:
             return self._norm(node, active)
         if follows_mode(node):
             return dropout_run(node, self._owner(node), (slots(node.all_input_nodes[0]), out))
-        call, region = active.call(node), region_of(node)
+        call, region = self._rounded(node, active), region_of(node)
         if region is not None:
             call = Call(InRegion(function_of(call.function), region), call.args, call.kwargs, call.crop)
         in_training, run = active.call_in_training(node, call), compiled(call, out, slots)
         return run if in_training is None else mode_run(self._owner(node), run, compiled(in_training, out, slots))
+
+    def _rounded(self, node: fx.Node, active: Active) -> Call:
+        """Return an operation, which rounds its weight and its input where these have a quantizer."""
+        call, name = active.call(node), weight_of(node)
+        if name is None or name not in self.parts.quantizers:
+            return call
+        held, cut = self.parts.tensors[name], active.cut(name)
+        rounded = Rounded(call.function, self.parts.quantizers[name], lambda: held.tensor, kept_of(cut))
+        return Call(rounded, call.args, call.kwargs, call.crop)
 
     def _owner(self, node: fx.Node) -> nn.Module:
         """Return the module whose mode an operation follows."""

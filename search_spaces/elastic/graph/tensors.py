@@ -4,13 +4,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.elastic.conv import KernelTransforms
 from search_spaces.elastic.graph.calls import Registers, Run
-from search_spaces.elastic.graph.kept import Kept
+from search_spaces.elastic.graph.kept import Kept as KeptIndices
+from search_spaces.elastic.graph.literals import aten
+from search_spaces.elastic.quantizer import Kept
 
-Cut = tuple[tuple[int, Kept], ...]
+_WITH_WEIGHT = {
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv1d.padding,
+    aten.conv2d.padding,
+    aten.linear.default,
+}
+Cut = tuple[tuple[int, KeptIndices], ...]
 """Dimensions of a tensor of which not everything is kept, and what is."""
 
 
@@ -48,6 +57,30 @@ def cut_to(tensor: Tensor, cut: Cut) -> Tensor:
         else:
             tensor = tensor.index_select(dimension, kept.on(tensor.device))
     return tensor
+
+
+def kept_of(cut: Cut) -> Kept:
+    """Return what picks the numbers of the active output channels, where a weight has this cut.
+
+    Args:
+        cut: The dimensions of the weight of which not everything is kept.
+    """
+    outputs = tuple((dimension, kept) for dimension, kept in cut if dimension == 0)
+    return lambda vector, _: cut_to(vector, outputs)
+
+
+def weight_of(node: fx.Node) -> str | None:
+    """Return the name of the weight of a convolution or linear layer; None for others, and for weights that are
+    computed or that several operations read."""
+    if node.target not in _WITH_WEIGHT or node.kwargs:
+        return None
+    weight = node.args[1]
+    if not isinstance(weight, fx.Node) or weight.op != "get_attr" or len(weight.users) > 1:
+        return None
+    name = str(weight.target)
+    bias = node.args[2] if len(node.args) > 2 else None
+    usual = not isinstance(bias, fx.Node) or str(bias.target) == f"{name.removesuffix('weight')}bias"
+    return name if name.endswith(".weight") and usual else None
 
 
 def loaded(held: Held, out: int, cut: Cut, transform: Callable[[Tensor], Tensor] | None) -> Run:

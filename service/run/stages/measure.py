@@ -26,6 +26,7 @@ class Measure(Stage):
 
     def run(self, context: "JobContext") -> None:
         from nas.search.journal import read_evaluations
+        from search_spaces.simulated import simulation_of
         from service.job.folder import write_json
         from service.job.front_file import described_task
         from service.run.front import FinalFront, described_front, measured_again
@@ -45,7 +46,7 @@ class Measure(Stage):
         front = {
             "task": described_task(context.task_name, context.task),
             **described_front(context.problem, context.space, kept, dropped),
-            "latency": conditions.to_dict(),
+            "latency": {**conditions.to_dict(), **simulation_of(context.space.simulated)},
             **described_original(context),
         }
         write_json(context.folder / FRONT, front)
