@@ -9,8 +9,7 @@ from search_spaces.errors import FieldError
 from search_spaces.limits import check_fields, rise
 
 FEWEST_BITS, MOST_BITS = 2, 8
-Kind = Literal["convolution", "linear"]
-KINDS: tuple[Kind, ...] = ("convolution", "linear")
+KINDS = ("convolution", "linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class PrecisionConfig:
     symmetry: Literal["symmetric", "asymmetric", "both"] = "symmetric"
     per: Literal["layer", "stage"] = "layer"
     edges: int = 8
-    kinds: tuple[Kind, ...] = KINDS
+    kinds: tuple[str, ...] = KINDS
     networks: Literal["all", "largest"] = "all"
     start: str | None = None
 
