@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nas.data import DataConfig, DataSource
 from search_spaces import Space
 from search_spaces.counted_costs import with_counted_costs
+from search_spaces.errors import FieldError
 from service import catalogue
 from service.job.job import Job
 from service.job.tickets import supernet_file
@@ -116,6 +117,8 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     precision = job.space.precision
     if precision is None:
         return found
+    if job.supernet.mixture is not None:
+        raise FieldError("precision", "must be null with supernet.mixture, whose layers are blends of several")
     from search_spaces.precision import with_precision
 
     start = None if precision.start is None else str(supernet_file(precision.start))
