@@ -93,6 +93,7 @@ def train_from_scratch(
     folder: Path | None = None,
     observer: Callable[[dict[str, Any]], None] = lambda event: None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    start: Callable[[nn.Module], None] = lambda network: None,
 ) -> nn.Module:
     """Train one architecture alone from fresh weights, as the paper of its space does; return the plain network.
 
@@ -110,12 +111,13 @@ def train_from_scratch(
         folder: Folder for checkpoints; an interrupted training goes on from them.
         observer: Receives the events of the loop.
         validate: Called with the network, in evaluation mode, at the end of every epoch.
+        start: Called with the fresh network, whose weights it may replace.
     """
     architecture, alone = space.architecture(architecture), space.alone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = space.subnet(architecture) if alone.network is None else alone.network(architecture)
-    network.to(device or torch.device("cpu"))
+    start(network.to(device or torch.device("cpu")))
     task = task or default_task(config)
     step = AloneStep(
         network=network,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Choice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,9 @@ class Alone:
         network: Makes the network of an architecture with what only this training has, such as a further classifier,
             whose output it then gives behind the first one; None for the plain network.
         further: Weight of the losses of further outputs.
+        sharing: Gives the keys of parts of the network of an architecture, by the names of their modules: a part may
+            begin with the weights of a part of another architecture that has the same name, key and shapes; None
+            where nothing is handed on.
         begin_epoch: Told the network, and which part of its training is over, from 0 to 1; None where nothing in a
             network changes meanwhile.
     """
@@ -31,4 +34,5 @@ class Alone:
     options: Mapping[str, Any] = field(default_factory=dict)
     network: Callable[[Architecture], nn.Module] | None = None
     further: float = 0.0
+    sharing: Callable[[Mapping[str, Choice]], Mapping[str, str]] | None = None
     begin_epoch: Callable[[nn.Module, float], None] | None = None

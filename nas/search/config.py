@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nas.search.alone_config import AloneConfig
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
 
@@ -33,6 +34,9 @@ class SearchConfig:
             have kept off the front. The front itself is always measured again.
         warm_start: Job folder or journal of an earlier search of the same space, on another device or of another
             training. Its front is evaluated first, and a model learns from the rest.
+        alone: How each candidate is trained for itself before it is judged, for spaces where that takes seconds; `null`
+            for candidates with the weights of the supernet. The supernet is trained only where candidates begin with
+            its weights.
         hours: Hours after which the search ends, those of interrupted runs included.
     """
 
@@ -49,6 +53,7 @@ class SearchConfig:
     stop_gain: float = 0.0
     hours: float | None = None
     warm_start: str | None = None
+    alone: AloneConfig | None = None
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)

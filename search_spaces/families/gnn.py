@@ -169,6 +169,18 @@ class GraphNetworks:
     def _part(self, part: str, last: bool, kind: str, heads: int, width: int = 0) -> Block | None:
         return self.sizes.part_block(self.graph, part, kind, heads, self.classes if last else width)
 
+    def sharing(self, architecture: Mapping[str, Choice]) -> dict[str, str]:
+        """Return the keys of the layers: those of one key have the same shapes, attention and activation."""
+        keys, inputs = {}, str(self.graph.features)
+        for layer in range(1, self.layers + 1):
+            own = {kind: architecture.get(f"layer{layer}.{kind}", self.classes) for kind in KINDS}
+            if layer == self.layers:
+                own["width"] = self.classes
+            parts = (inputs, own["heads"], own["width"], own["attention"], own["activation"])
+            keys[f"layers.{layer - 1}"] = " ".join(map(str, parts))
+            inputs = f"{own['heads']}x{own['width']}"
+        return keys
+
     # ---- tokens -----------------------------------------------------------------------------------------------------
 
     def parse(self, tokens: str) -> dict[str, Choice]:
@@ -275,5 +287,5 @@ def gnn(
         build=config.build,
         places=config.places,
         formats={("tokens",): config.parse},
-        alone=Alone(epochs=300),
+        alone=Alone(epochs=300, sharing=config.sharing),
     )

@@ -96,6 +96,8 @@ def mistakes(config: SearchConfig, space: Space | None, *, learns: bool = True) 
             yield f"search.warm_start: {error}"
         if config.per_leaf:
             yield "search.warm_start: must be left out with search.per_leaf"
+    if config.alone is not None and config.alone.weights == "shared" and space.alone.sharing is None:
+        yield f"search.alone.weights: must be fresh or supernet, space {space.name} does not say what layers can share"
     if made.derives and not learns:
         needs = "train.relaxation with a method that learns, not one_hot, or train.tickets"
         yield f"search.searcher: {config.searcher} needs {needs}"

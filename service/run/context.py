@@ -1,7 +1,7 @@
 """The parts that the stages of a job share, each made when a stage first asks for it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from service.job.folder import write_whole
 from service.job.job import Job
 from service.job.kept_data import JobData, job_data
 from service.run.batches import EvaluationBatches, undisturbed
+from service.run.candidates import trained_candidates
 from service.run.events import Events
 from service.run.offered import Offered
 from service.run.problem import build_problem
@@ -141,7 +142,25 @@ class JobContext:
         return EvaluationBatches(lambda: self.data, self.task.inputs, between, fit)
 
     @cached_property
-    def subnets(self) -> Subnets:
+    def subnets(self) -> Callable[[Architecture], nn.Module]:
+        """Gives the network of an architecture that is judged."""
+        if self.job.search.alone is None:
+            return self._inherited
+        return trained_candidates(
+            self.job,
+            self.space,
+            self.task,
+            data=lambda: self.data,
+            inherited=self._inherited,
+            folder=self.folder,
+            device=self.device,
+        )
+
+    def _inherited(self, architecture: Architecture) -> nn.Module:
+        return self._calibrated(architecture)
+
+    @cached_property
+    def _calibrated(self) -> Subnets:
         examples = self.job.search.calibration_examples
         return Subnets(self.supernet, lambda: self.batches.calibration(examples), bf16=self.job.search.bf16)
 

@@ -14,6 +14,7 @@ from search_spaces.errors import FieldError
 from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.job import Job
+from service.run.candidates import alone_config
 from service.run.retraining import begin
 from service.run.weights import save_weights
 from supernets import TrainConfig
@@ -149,30 +150,3 @@ def larger(job: Job, network: Mapping[str, Any], cutout: int | None) -> tuple[Jo
     except (ValueError, TypeError) as error:
         raise InvalidJob([f"scratch: {error}"]) from error
     return changed, space
-
-
-def alone_config(train: TrainConfig, space: Space, epochs: float | None, lr: float | None) -> TrainConfig:
-    """Return the settings of a training alone: the optimizer is that of the supernet."""
-    return TrainConfig(
-        epochs=epochs or space.alone.epochs or train.epochs,
-        lr=lr or train.lr,
-        lr_end=min(train.lr_end, lr or train.lr),
-        examples="balanced" if train.examples == "balanced" else "uniform",
-        **{name: getattr(train, name) for name in _KEPT},
-    )
-
-
-_KEPT = (
-    *("batch_size", "optimizer", "momentum", "nesterov", "beta2", "weight_decay", "decayed", "clip_norm"),
-    *(
-        "warmup_fraction",
-        "lr_schedule",
-        "label_smoothing",
-        "accumulate",
-        "bf16",
-        "own_kernels",
-        "max_rollbacks",
-        "checkpoint_every_s",
-    ),
-)
-"""Settings of the supernet's training that hold for one network, too."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,7 @@ class _Search:
             "seed": self.context.job.seed,
             **({"per_leaf": config.per_leaf} if config.per_leaf else {}),
             **({"bf16": True} if config.bf16 else {}),
+            **({"alone": asdict(config.alone)} if config.alone is not None else {}),
         }
         if self.context.table:
             header["latency_table"] = self.context.table.fingerprint

@@ -27,6 +27,12 @@ class Train(Stage):
         from service.job.folder import write_json
         from service.run.training import adapted_supernet, train_supernet
 
+        alone = context.job.search.alone
+        if alone is not None and not alone.needs_supernet:  # candidates are trained one by one, by the search
+            if context.processes.is_first:
+                context.supernet.save(context.folder / SUPERNET)
+            return
+
         trained = train_supernet(
             context.job,
             context.supernet,
