@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import prod
+from typing import TypeVar
 
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture, Relaxation, Weight
+
+_T = TypeVar("_T")
 
 
 def check_order(decisions: Sequence[Decision], space: str) -> None:
@@ -116,3 +119,8 @@ def relaxed(decisions: Sequence[Decision], values: Mapping[str, Choice | Mapping
         else:
             checked[decision.name] = chosen(decision, value)
     return Relaxation(checked)
+
+
+def values_within(name: str, values: Mapping[str, _T]) -> dict[str, _T]:
+    """Return the values of decisions that begin with a name and a dot, by the rest of their names."""
+    return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}

@@ -175,6 +175,13 @@ class Blocks:
         rows = [(int(lookup.rows[lookup.at(encoding[None])[0]]), lookup.repeats) for lookup in self._lookups]
         return [(row, repeats) for row, repeats in rows if row >= 0]
 
+    def rows_of(self, encodings: np.ndarray) -> np.ndarray:
+        """Return the index among the distinct blocks [N, R] of every block of encodings [N, D], in order, each as often
+        as it runs; -1 where nothing does.
+        """
+        columns = [lookup.rows[lookup.at(encodings)] for lookup in self._lookups for _ in range(lookup.repeats)]
+        return np.stack(columns, axis=1) if columns else np.empty((len(encodings), 0), dtype=np.int64)
+
     def standing(self, encoding: np.ndarray) -> list[tuple[Place, Block | None]]:
         """Return every place, and the block that one architecture [D] has there; None where nothing runs."""
         rows = [int(lookup.rows[lookup.at(encoding[None])[0]]) for lookup in self._lookups]

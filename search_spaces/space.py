@@ -66,7 +66,9 @@ class Space:
             Where no architecture is known to be the dearest, the last of the costs says which is.
         graphs: Gives the graphs that an architecture is looked at as, where pieces in a row do not show what it is.
         vectors: Vectors of weights that it is relaxed by, where its decisions do not have one each.
+        unordered: Costs that do not rise with the choices: no architecture is known to have the least or the most.
         units: Units of costs other than `params` and `macs`, by name.
+        parts: Spaces of networks that it joins, by name.
         weights: Puts given weights, such as pretrained ones, into what `build` made, once, when its training begins.
         origin: The network that it was read off, where it was.
         alone: How its paper trains one architecture from fresh weights.
@@ -87,7 +89,9 @@ class Space:
     cost: Callable[[Columns], Mapping[str, np.ndarray]] | None = None
     graphs: Callable[[Mapping[str, Choice]], Sequence[Graph]] | None = None
     vectors: Vectors | None = None
+    unordered: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Space] = field(default_factory=dict)
     weights: Callable[[nn.Module], None] | None = None
     origin: Origin | None = None
     alone: Alone = field(default_factory=Alone)
@@ -132,8 +136,7 @@ class Space:
             InvalidArchitecture: A name or a value is unknown, an active decision has no value, or the values together
                 are no member of the space.
         """
-        unknown = [name for name in values if name not in self._by_name]
-        if unknown:
+        if unknown := [name for name in values if name not in self._by_name]:
             raise self._unknown(unknown[0])
         active = active_choices(self.decisions, values, may_lack=self.fold is not None)
         if self.fold is not None:
@@ -155,12 +158,9 @@ class Space:
         return relaxed(self.decisions, values)
 
     def __contains__(self, architecture: object) -> bool:
-        if not isinstance(architecture, Mapping):
-            return False
-        try:
-            return self.architecture(architecture) == architecture
-        except InvalidArchitecture:
-            return False
+        with suppress(InvalidArchitecture):
+            return isinstance(architecture, Mapping) and self.architecture(architecture) == architecture
+        return False
 
     def largest(self) -> Architecture:
         """Return the architecture with the dearest choices, or the dearest known one where that is not a member."""

@@ -55,7 +55,7 @@ KINDS: dict[str, Mapping[str, Listed]] = {
     "queue": EXECUTORS,
 }
 
-GIVEN_TO_SPACES = ("call_own", "graph")
+GIVEN_TO_SPACES = ("call_own", "graph", "make_space")
 """Arguments of spaces that a job gives by itself; they are no options."""
 
 

@@ -57,6 +57,9 @@ SPACES = {
     "gnn": Entry(
         "search_spaces.families.gnn:gnn", "Auto-GNN, GraphNAS: layers of message passing, 12,644,352 architectures"
     ),
+    "joined": Entry(
+        "search_spaces.families.joined:joined", "NASAIC: several networks and the sub-accelerators that run them"
+    ),
 }
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),

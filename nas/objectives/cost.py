@@ -1,5 +1,7 @@
 """Exactly computable costs of an architecture."""
 
+from math import inf
+
 import numpy as np
 
 from nas.objectives.objective import Computed, Role
@@ -22,10 +24,13 @@ class Cost(Computed):
 
     def __init__(self, space: Space, name: str) -> None:
         known = space.costs([space.smallest(), space.largest()])
-        if set(space.cost_names) - set(UNITS) and can_be_listed(space):  # little of one cost may be much of another
+        if set(space.cost_names) - {*UNITS, *space.unordered} and can_be_listed(
+            space
+        ):  # little of one cost may be much of another
             known = space.costs(listed(space))
         self.space, self.name, self.unit = space, name, known.units[name]
-        self.low, self.high = float(known[name].min()), float(known[name].max())
+        ends = known[name]
+        self.low, self.high = (0.0, inf) if name in space.unordered else (float(ends.min()), float(ends.max()))
 
     def evaluate(self, architecture: Architecture, fidelity: float = 1.0) -> Estimate:
         return Estimate(self.evaluate_encodings(self.space.encode(architecture)[None])[0].item())

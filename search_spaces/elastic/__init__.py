@@ -17,6 +17,7 @@ from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.masked import Masked, MaskedConv2d, MaskedLinear, masked_layers
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
 from search_spaces.elastic.resize import ElasticResize
+from search_spaces.elastic.side_by_side import ElasticSideBySide, SideBySide
 from search_spaces.elastic.span import ElasticSpan
 from search_spaces.sizes import AnySize, JointSize, LayerSize, Size, largest, resolve
 
@@ -39,6 +40,7 @@ __all__ = [
     "ElasticLinear",
     "ElasticPositions",
     "ElasticResize",
+    "ElasticSideBySide",
     "ElasticSpan",
     "ElasticStack",
     "JointSize",
@@ -47,6 +49,7 @@ __all__ = [
     "Masked",
     "MaskedConv2d",
     "MaskedLinear",
+    "SideBySide",
     "Size",
     "elastic_layers",
     "extracted",

@@ -16,7 +16,12 @@ class Elastic(nn.Module):
 
     Call order: `activate`, then any number of `forward` and `extract`. A layer whose decision is inactive keeps its
     former setting; the network does not run it.
+
+    Attributes:
+        speaks_for_inner: Whether `governed` says what the elastic layers inside it follow, by other names than theirs.
     """
+
+    speaks_for_inner = False
 
     @property
     def is_fixed(self) -> bool:
@@ -85,6 +90,9 @@ def extracted(network: nn.Module) -> nn.Module:
 
 def governed(network: nn.Module) -> Iterator[tuple[str, Choice, nn.Module]]:
     """Yield what `Elastic.governed` gives for every elastic layer of a network, those inside others included."""
+    answered: set[int] = set()
     for module in network.modules():
-        if isinstance(module, Elastic):
+        if isinstance(module, Elastic) and id(module) not in answered:
             yield from module.governed()
+            if module.speaks_for_inner:
+                answered.update(map(id, module.modules()))

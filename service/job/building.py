@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.data import DataConfig, DataSource
+from nas.objectives.limits import parse_bound
 from search_spaces import Space
+from search_spaces.accelerators.evaluation import CYCLES
 from search_spaces.counted_costs import with_counted_costs
 from search_spaces.errors import FieldError
 from service import catalogue
-from service.job.job import Job
+from service.job.job import Job, SpaceConfig
 from service.job.tickets import supernet_file
 from supernets.experts import with_experts
 
@@ -109,7 +112,7 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     Raises:
         ValueError: The space does not exist, or refuses its options.
     """
-    offered = {**_offered(job, facts), "call_own": catalogue.call_own}
+    offered = {**_offered(job, facts), "call_own": catalogue.call_own, "make_space": partial(_part, job, facts)}
     made = catalogue.make("space", job.space.name, offered=offered, options=job.space.options)
     if not isinstance(made, Space):
         raise ValueError(f"{job.space.name} is not a space: it returned {type(made).__name__}, not search_spaces.Space")
@@ -125,6 +128,11 @@ def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:
     return with_precision(found, replace(precision, start=start))
 
 
+def _part(job: Job, facts: Mapping[str, Any] | None, name: str, options: Mapping[str, Any]) -> Space:
+    """Return a space that the space of a job is made of, on the same data."""
+    return build_space(replace(job, space=SpaceConfig(name=name, options=dict(options))), facts)
+
+
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the options of a job's space, with those that follow from its data."""
     taken = catalogue.parameters("space", job.space.name)
@@ -132,6 +140,15 @@ def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def _offered(job: Job, facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the facts of the data, and what a space may choose from unless its options say more."""
+    """Return the facts of the data, and what a space may choose from, or keep within, unless its options say more."""
     facts = data_facts(job.data) if facts is None else facts
-    return {**facts, **({"resolutions": (facts["image_size"],)} if "image_size" in facts else {})}
+    sizes = {"resolutions": (facts["image_size"],)} if "image_size" in facts else {}
+    return {**facts, **sizes, "deadline_cycles": _deadline(job)}
+
+
+def _deadline(job: Job) -> float | None:
+    """Return the most cycles that a job allows; None where it does not limit them."""
+    try:
+        return parse_bound(job.search.constraints.get(CYCLES, ""), unit=CYCLES, maximise=False).high
+    except ValueError:  # no limit, or one that is refused where limits are checked
+        return None

@@ -166,7 +166,7 @@ def _limit_mistakes(
             warn(f"{path}: {doubt}")
         if name in known and known[name].computed is not None:
             computed[name] = bound
-    if space is not None and len(computed) > 1:
+    if space is not None and (len(computed) > 1 or not {*space.unordered}.isdisjoint(computed)):
         yield from _contradiction(job, space, known, computed)
 
 
@@ -208,5 +208,5 @@ def _contradiction(job: Job, space: Space, known: Mapping[str, Known], bounds: "
         place, best = found
         name = list(bounds)[place]
         others = " and ".join(f"{n} {job.search.constraints[n]}" for n in bounds if n != name)
-        text = job.search.constraints[name]
-        yield f"search.constraints.{name}: {show(text)} is impossible with {others}; the best reachable is {best:,.0f}"
+        text, beside = job.search.constraints[name], f" with {others}" if others else ""
+        yield f"search.constraints.{name}: {show(text)} is impossible{beside}; the best reachable is {best:,.0f}"

@@ -5,6 +5,7 @@ import pytest
 from search_spaces import Space
 from service import catalogue
 
+ALLOCATIONS = 15_552
 # name -> (options, count, params and MACs of the largest, of the smallest, source)
 SPACES = {
     "ofa_mobilenet_v3": (
@@ -157,6 +158,14 @@ SPACES = {
         (5_760, 416_704),
         "GraphNAS, released code: 7 * 4 * 8 * 6 * 7 = 9,408 for a layer and 1,344 for the last one, whose width is the "
         "number of classes; costs: ours, written out in tests/search_spaces/families/test_gnn.py",
+    ),
+    "joined": (
+        {},
+        6_562 * 6_561 // 2 * ALLOCATIONS,
+        (2 * 2_932_586, 2 * 105_660_928),
+        (2 * 387_882, 2 * 7_713_280),
+        "NASAIC, arXiv 2002.04116, with two networks of NAS-Bench-Macro: unordered pairs of them, and of "
+        "sub-accelerators within 4,096 PEs and 64 GB/s (tests/search_spaces/families/test_joined.py)",
     ),
 }
 
