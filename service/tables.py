@@ -64,6 +64,9 @@ SPACES = {
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),
     "sandwich": Entry("supernets.samplers:Sandwich", "the largest subnet teaches random ones and the smallest"),
+    "progressive_guidance": Entry(
+        "supernets.samplers:ProgressiveGuidance", "EQ-Net: the largest subnet teaches random ones, these the smallest"
+    ),
     "part_sandwich": Entry(
         "supernets.samplers:PartSandwich", "the largest subnet, and a sandwich in one part of the space, such as a cut"
     ),

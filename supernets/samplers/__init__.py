@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from supernets.samplers.part_sandwich import PartSandwich
     from supernets.samplers.path_adaptive import PathAdaptive
     from supernets.samplers.prior import Prior
+    from supernets.samplers.progressive_guidance import ProgressiveGuidance
     from supernets.samplers.sampler import MakeSampler, Sampler, exact_cost, offered
     from supernets.samplers.sandwich import Sandwich
     from supernets.samplers.shift import Shift
@@ -31,6 +32,7 @@ __all__ = [
     "PartSandwich",
     "PathAdaptive",
     "Prior",
+    "ProgressiveGuidance",
     "Sampler",
     "Sandwich",
     "Shift",

@@ -27,13 +27,13 @@ class Sampler(Protocol):
 
     Attributes:
         distillation: What the architectures of a step learn from: the targets (`none`), or the output of the first
-            architecture, for all but the first (`in_place`).
+            architecture, for all but the first (`in_place`), or that of the architecture before (`progressive`).
         average_losses: Whether the losses of a step are averaged instead of added up.
         draws_from_parts: Whether the sampler can draw from the parts of a space that a schedule such as progressive
             shrinking opens; False where the sampler itself says which sizes are trained together.
     """
 
-    distillation: Literal["none", "in_place"] = "none"
+    distillation: Literal["none", "in_place", "progressive"] = "none"
     average_losses: bool = False
     draws_from_parts: bool = True
 

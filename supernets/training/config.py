@@ -12,6 +12,7 @@ from supernets.training.relaxation_config import RelaxationConfig
 from supernets.training.schedule import LR_SCHEDULES, LrSchedule
 from supernets.training.split_config import SplitConfig
 from supernets.training.ticket_config import TicketConfig
+from supernets.training.weight_shape import WeightShapeConfig
 
 Schedule = Literal["whole", "progressive_shrinking", "adapted"]
 _SCHEDULES = ("whole", "progressive_shrinking", "adapted")
@@ -85,6 +86,8 @@ class TrainConfig:
         kd_weight: Weight of the distillation loss.
         feature_weight: Weight of the loss by which parts of networks learn what the parts give that they stand for, in
             spaces that have such parts, as `split`; it is relative to the size of what they give. 0 for none.
+        weight_shape: How much the loss prefers weights with a flat and even distribution, which lose less where they
+            are rounded to few bits (EQ-Net); `null` for no preference.
         teacher: A trained network that teaches beside the targets: a model of timm, such as `resnet50.a1_in1k`, with
             the classes of the data; the folder of a finished job, for its best network; a file of weights in such a
             folder; or `package.module:function` that returns a network. `null` for none; a `schedule` may make its own.
@@ -131,6 +134,7 @@ class TrainConfig:
     subnets_per_step: int | None = None
     kd_weight: float = 1.0
     feature_weight: float = 0.0
+    weight_shape: WeightShapeConfig | None = None
     teacher: str | None = None
     teacher_checkpoint: str | None = None
     bf16: bool = True
@@ -194,11 +198,12 @@ class TrainConfig:
     def _check_alone(self, kind: str, **more: object) -> None:
         """Refuse settings that have no meaning beside a relaxation, a mixture or tickets."""
         plain = {"schedule": "whole", **more, "examples": "uniform", "split": None, "accumulate": 1}
-        plain["feature_weight"] = 0.0
+        plain |= {"feature_weight": 0.0, "weight_shape": None}
         for name, only in plain.items():
             if (value := getattr(self, name)) != only:
                 shown = "null" if only is None else only
-                got = f"a {name}" if name in ("split", "mixture", "relaxation") else repr(value)
+                sections = ("split", "mixture", "relaxation", "weight_shape")
+                got = f"a {name}" if name in sections else repr(value)
                 raise FieldError(name, f"must be {shown} (the default) with train.{kind}, got {got}")
 
     def _check_halves(self, kind: str, share: float) -> None:

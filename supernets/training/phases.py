@@ -19,7 +19,7 @@ from supernets.samplers.uniform import Uniform
 from supernets.training.config import TrainConfig
 from supernets.training.schedule import Stretch
 
-Distillation = Literal["none", "teacher", "in_place", "teacher_in_place"]
+Distillation = Literal["none", "teacher", "in_place", "teacher_in_place", "progressive", "teacher_progressive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class Phase(Stretch):
     Args:
         sampler: Draws the architectures of each step.
         distillation: `teacher`: from the network as it was when the first phase ended, beside the targets;
-            `in_place`: from the first architecture of the step, instead of the targets; `teacher_in_place`: the first
-            one from the teacher beside the targets, the others from the first; or `none`. What the sampler asks for
-            by default.
+            `in_place`: from the first architecture of the step, instead of the targets; `progressive`: from the one
+            before it, in the same way; `teacher_in_place` and `teacher_progressive`: the first one from the teacher
+            beside the targets, the others so; or `none`. What the sampler asks for by default.
         adapts: Whether the one architecture that is trained keeps batch-norm statistics of its own, and units are
             ordered when the phase ends, see `supernets.training.adaptation`.
         sort: Whether hidden channels are sorted by importance before the phase.
@@ -69,6 +69,8 @@ _WITH_TEACHER: dict[Distillation, Distillation] = {
     "teacher": "teacher",
     "in_place": "teacher_in_place",
     "teacher_in_place": "teacher_in_place",
+    "progressive": "teacher_progressive",
+    "teacher_progressive": "teacher_progressive",
 }
 
 

@@ -64,7 +64,8 @@ def test_library_and_catalogue_have_the_same_samplers(name, space):
 def test_every_sampler_says_what_it_wants(name, space):
     sampler = made(name, space)
     assert isinstance(sampler, Sampler)
-    assert sampler.distillation == ("in_place" if name in ("sandwich", "part_sandwich") else "none")
+    in_place = {"sandwich": "in_place", "part_sandwich": "in_place", "progressive_guidance": "progressive"}
+    assert sampler.distillation == in_place.get(name, "none")
     assert sampler.average_losses == (name == "sorted")
     assert sampler.draws_from_parts == (name in ("uniform", "path_adaptive", "prior"))
 

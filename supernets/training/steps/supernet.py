@@ -32,6 +32,7 @@ from supernets.training.example_importance import ExampleImportance
 from supernets.training.optimization import WeightAverage, make_optimizer
 from supernets.training.phases import Phase
 from supernets.training.steps.step import Moment, Step
+from supernets.training.weight_shape import shape_loss, shaped_weights
 from supernets.transforms import sort_channels
 
 
@@ -72,6 +73,7 @@ class SupernetStep(Step):
         self.supernet.to(memory_format=torch.channels_last).train()  # this says nothing about weights of other shapes
         self.processes.join_batch_norm(self.supernet)
         self.weights = list(self.supernet.parameters())  # once: in a large choice space it takes milliseconds
+        self.shaped = [] if self.config.weight_shape is None else shaped_weights(self.supernet.network)
         self.optimizer = make_optimizer(self.supernet, self.config)
         self.average: WeightAverage | None = None
         self.teacher: Supernet | None = None
@@ -122,7 +124,7 @@ class SupernetStep(Step):
     @property
     def _is_taught(self) -> bool:
         """Whether the phase learns from a network that is not trained itself."""
-        return self.phase.distillation in ("teacher", "teacher_in_place")
+        return self.phase.distillation in ("teacher", "teacher_in_place", "teacher_progressive")
 
     def order(self, epoch: int) -> Tensor | None:
         """Return the order by importance or by classes, if any; else that of the data."""
@@ -177,6 +179,7 @@ class SupernetStep(Step):
             name, kind = type(self.phase.sampler).__name__, type(architectures).__name__
             raise WrongResult(f"{name}.draw must return a list of Architectures, got {kind}")
         loss = self._backward(architectures, batch, moment)
+        self._shape_weights(1 if self.phase.average_losses else len(architectures))
         self.processes.average_gradients(self.weights)
         if self.config.largest_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.weights, self.config.largest_norm)
@@ -186,6 +189,11 @@ class SupernetStep(Step):
         if self.average is not None:
             self.average.update()
         return loss
+
+    def _shape_weights(self, losses: int) -> None:
+        """Add the gradient of what the distributions of weights add to each of so many losses."""
+        if self.config.weight_shape is not None:
+            (losses * shape_loss(self.shaped, self.config.weight_shape)).backward()
 
     def _backward(self, architectures: list[Architecture], batch: Batch, moment: Moment) -> Tensor:
         """Add up the gradients of the losses of all architectures of a step; return the mean loss."""
@@ -219,9 +227,14 @@ class SupernetStep(Step):
             loss = part.scaled(self._loss(output, batch, teacher, part.weights, in_place=in_place))
             (loss / len(architectures) if self.phase.average_losses else loss).backward()
             losses += loss.detach() / len(architectures)
-            if self.phase.distillation in ("in_place", "teacher_in_place") and position == 0:
+            if self._teaches(position):
                 teacher, in_place = output.detach(), True
         return losses, errors
+
+    def _teaches(self, position: int) -> bool:
+        """Return whether the architecture at a position of the step teaches those behind it."""
+        first_teaches = self.phase.distillation in ("in_place", "teacher_in_place") and position == 0
+        return first_teaches or self.phase.distillation in ("progressive", "teacher_progressive")
 
     def _activate(self, architecture: Architecture, moment: Moment) -> None:
         """Let the supernet run an architecture in this step."""
