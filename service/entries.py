@@ -22,6 +22,7 @@ class ObjectiveEntry(NamedTuple):
         unit: Unit of its values; for a quality, that of the metric.
         low: Least possible value.
         needs_device_on_paper: Whether a job must say `latency.analytic`.
+        needs_link: Whether a job must say `latency.link`, and have networks in two halves.
     """
 
     target: str
@@ -31,6 +32,7 @@ class ObjectiveEntry(NamedTuple):
     unit: str = ""
     low: float = -inf
     needs_device_on_paper: bool = False
+    needs_link: bool = False
 
 
 class Aggregate(NamedTuple):

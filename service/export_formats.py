@@ -25,6 +25,23 @@ EXPORT_FORMATS = {
         "model.safetensors",
         opened_by="nas.export.load_network('card.json') gives the module; needs torch and this package",
     ),
+    "halves": ExportFormat(
+        "nas.export.two_halves:write_halves",
+        "split computing: weights of the halves on device and server",
+        "halves.json",
+        opened_by="nas.export.load_halves('halves.json') gives both halves; needs torch and this package",
+        companions=(".device.safetensors", ".server.safetensors"),
+    ),
+    "halves_onnx": ExportFormat(
+        "nas.export.two_halves:write_halves_onnx",
+        "split computing: ONNX of the halves on device and server",
+        "halves_onnx.json",
+        _ONNX,
+        "onnxruntime.InferenceSession('halves_onnx.device.onnx') on the device, 'halves_onnx.server.onnx' on the "
+        "server; the manifest says what is sent between them",
+        _ONNX_INSTALL,
+        companions=(".device.onnx", ".server.onnx"),
+    ),
     "int8": ExportFormat(
         "nas.export.quantised:write_int8",
         "ONNX in 8 bits, calibrated on training examples",

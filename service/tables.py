@@ -128,6 +128,12 @@ OBJECTIVES = {
         *("cost", "computed", "ms", _ANY_TIME_MS),
         needs_device_on_paper=True,
     ),
+    "end_to_end_ms": ObjectiveEntry(
+        "service.run.problem:end_to_end_objective",
+        "split computing: milliseconds of device, link and server, minimised",
+        *("cost", "measured", "ms", _ANY_TIME_MS),
+        needs_link=True,
+    ),
 }
 DEVICES = {
     "v100": Entry("nas.hardware.devices:v100", "analytic: NVIDIA V100 SXM2, 15.7 TFLOP/s fp32, 900 GB/s"),

@@ -69,11 +69,16 @@ def load_network(card: Path, *, space: Space | None = None) -> nn.Module:
         FileNotFoundError: There is no card, or there are no weights beside it.
     """
     facts = json.loads(Path(card).read_text(encoding="utf-8"))
-    space = space or _published(facts["space"])
+    space = space or published_space(facts["space"])
     return restored(space, Architecture.from_json(facts["architecture"]), Path(card).parent / WEIGHTS)
 
 
-def _published(described: dict[str, Any]) -> Space:
+def published_space(described: dict[str, Any]) -> Space:
+    """Return the space that a card names.
+
+    Raises:
+        ValueError: It is not in `search_spaces`.
+    """
     module, _, function = str(described["function"]).partition(":")
     made = getattr(importlib.import_module(module), function, None) if module.startswith("search_spaces.") else None
     if not inspect.isfunction(made) or made.__module__ != module:

@@ -6,6 +6,7 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from nas.objectives.cost import Cost, costs_of
+    from nas.objectives.end_to_end import EndToEnd
     from nas.objectives.latency import Latency
     from nas.objectives.limits import parse_bound
     from nas.objectives.objective import Bound, Computed, Objective, Predicted, Role, Source, describe
@@ -19,6 +20,7 @@ __all__ = [
     "Bound",
     "Computed",
     "Cost",
+    "EndToEnd",
     "Estimate",
     "Latency",
     "Objective",

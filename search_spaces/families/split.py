@@ -34,8 +34,15 @@ INPUT, NONE = "input", "none"
 """Choices of the cut at the ends: the image is sent, and nothing is."""
 _BITS = (1, 2, 3, 4, 5, 6, 7, 8, 32)
 _IMAGE_BITS = 8
-_UNITS = {"device_params": "weights", "device_macs": "MACs", "server_params": "weights", "server_macs": "MACs"}
+_UNITS = {
+    "sent_bytes": "bytes",
+    "device_params": "weights",
+    "device_macs": "MACs",
+    "server_params": "weights",
+    "server_macs": "MACs",
+}
 _MOST = {"bottlenecks": MOST_CHANNELS, "encoder_width": MOST_CHANNELS, "encoder_depth": 64, "members": 256}
+_MOST |= {"widths": 1, "bits": 32}
 CallOwn = Callable[..., object]
 Kind = Literal["slimmable", "ensemble"]
 
@@ -170,7 +177,7 @@ class SplitNetworks:
     def _layers_block(self, cut: str, width: Choice) -> Block | None:
         side, channels = self.chain.source.image_size, self.chain.source.channels
         if cut == INPUT:
-            counted = Counter(bytes=sent_bytes(channels * side**2, _IMAGE_BITS))
+            counted = Counter(sent_bytes=sent_bytes(channels * side**2, _IMAGE_BITS))
             return Block("image", (channels, side, side), _nothing, lambda: counted)
         if cut == NONE:
             return None
@@ -184,7 +191,7 @@ class SplitNetworks:
         if cut not in self._cuts:
             return None
         sizes, side = self._encoder(cut, width, bottleneck=bottleneck, bits=bits), self._cuts[cut][1].shape[1]
-        counted = _on("device", sizes.count_bottleneck(side), bytes=sent_bytes(bottleneck * side**2, bits))
+        counted = _on("device", sizes.count_bottleneck(side), sent_bytes=sent_bytes(bottleneck * side**2, bits))
         name = f"device bottleneck {sizes.width}-{bottleneck} in {bits} bits"
         return Block(name, (int(str(sizes.width)), side, side), partial(_plain, "bottleneck", sizes), counted)
 
@@ -261,7 +268,7 @@ def split(
     """Return the space of a network that is cut between a device and a server.
 
     The decision `cut` says behind which module; `input` sends the image, `none` sends nothing. Costs are those of both
-    halves together, of each half, and the `bytes` that are sent for one image.
+    halves together, of each half, and the `sent_bytes` for one image.
 
     Args:
         model: The network: `small_mobilenet_v3` (its largest one), a name of timm, such as `resnet18`, or

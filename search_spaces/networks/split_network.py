@@ -155,7 +155,8 @@ class ServerHalf(nn.Module):
         self.train(encoder.training)
 
     def forward(self, codes: Tensor) -> Tensor:
-        return self.tail(self.decoder(self.wire.values(codes)))
+        values = self.wire.values(codes).to(next(self.decoder.parameters()).dtype)  # a measurement may take half of it
+        return self.tail(self.decoder(values))
 
 
 def _wire(encoder: Encoder) -> Wire:

@@ -127,12 +127,14 @@ def _device_mistakes(device: str) -> Iterator[str]:
 
 def _backend_mistakes(job: Job, device_is_known: bool) -> Iterator[str]:
     """Yield why a backend cannot be had: it does not exist, is not installed, or cannot do what is asked."""
-    unknown = list(_catalogue_mistakes("backend", "latency.backend", [job.latency.backend]))
-    yield from unknown
-    if not unknown and device_is_known:
-        from nas.hardware.checks import mistakes as hardware_mistakes
+    places = {"latency": job.latency, **({} if job.latency.server is None else {"latency.server": job.latency.server})}
+    for path, config in places.items():
+        unknown = list(_catalogue_mistakes("backend", f"{path}.backend", [config.backend]))
+        yield from unknown
+        if not unknown and device_is_known:
+            from nas.hardware.checks import mistakes as hardware_mistakes
 
-        yield from (f"latency.{line}" for line in hardware_mistakes(job.latency, device_type(job.device)))
+            yield from (f"{path}.{line}" for line in hardware_mistakes(config, device_type(job.device)))
 
 
 def _catalogue_mistakes(kind: str, path: str, names: Sequence[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nas.hardware.config import LatencyConfig
+from nas.offload.link import Link
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_most
 from service import catalogue
@@ -66,10 +67,20 @@ class LatencySection(LatencyConfig):
         table: File that `nas profile --table` wrote for this space, device and settings. The search then predicts
             `latency_ms` from it, keeps a limit by the upper end of the 95% interval, and measures only the front.
         analytic: Device that the objective `roofline_ms` is computed for, by its data sheet.
+        link: The link between device and server, for the objective `end_to_end_ms` of networks in two halves: the half
+            on the device is measured as the rest of this section says.
+        server: How the half on the server is measured, and where; `null` for the settings of the device.
     """
 
     table: str | None = None
     analytic: AnalyticConfig | None = None
+    link: Link | None = None
+    server: LatencyConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.server is not None and self.server.decode is not None:
+            raise FieldError("server.decode", f"must be null for half of a network, got {self.server.decode}")
 
     def make_backend(self) -> Any:
         """Return the backend of the catalogue, or the user's own.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from math import prod
 
+from nas.offload.link import SENT
 from search_spaces import Space
 from search_spaces.decoding_space import as_timed
 from search_spaces.errors import FieldError
@@ -22,6 +23,11 @@ def mistakes(job: Job, space: Space | None, warn: Callable[[str], None] = lambda
     on_paper = [name for name in named if name in OBJECTIVES and OBJECTIVES[name].needs_device_on_paper]
     if on_paper and analytic is None:
         yield f"latency.analytic: must be given for {on_paper[0]}, such as {{device: a100}}; see: nas list device"
+    linked = [name for name in named if name in OBJECTIVES and OBJECTIVES[name].needs_link]
+    if linked and job.latency.link is None:
+        yield f"latency.link: must be given for {linked[0]}, such as {{rate_mbit_s: 10, round_trip_ms: 20}}"
+    if linked and space is not None and SENT not in space.cost_names:
+        yield f"search: {linked[0]} needs networks in two halves, as the space split has; {space.name} has none"
     if analytic is not None and analytic.device is not None:
         try:
             catalogue.check("device", analytic.device)

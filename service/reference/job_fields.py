@@ -20,6 +20,7 @@ NAMES = {
     "search.objectives": "objective",
     "proxies.names": "proxy",
     "latency.backend": "backend",
+    "latency.server.backend": "backend",
     "latency.analytic.device": "device",
 }
 """Field -> the kind of the catalogue whose names it takes."""

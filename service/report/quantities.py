@@ -49,6 +49,8 @@ perfect. It depends on the vocabulary: compare it within one job.</li><li>The <b
 text by which the search chose; the <b>test</b> value was read once, at the end."""
 _LATENCY = """<b>Latency</b> is the time of one pass through the network, measured, not estimated: all networks
 of a front in turns on the same machine, many times; the median is shown, with its 95 % interval."""
+_END_TO_END = """<b>Time from device to answer</b> is that of the half on the device and of the half on the server, both
+measured, and of the link between them, computed from its rate and the bytes that are sent."""
 _FORMS = {
     "accuracy": Form(
         noun="accuracy",
@@ -68,8 +70,11 @@ _FORMS = {
     "bleu": Form(noun="BLEU", digits=".2f", table_digits=".2f", error_digits=".1f", meaning=_BLEU),
     "perplexity": Form(noun="perplexity", digits=".2f", table_digits=".2f", meaning=_PERPLEXITY),
     "latency_ms": Form(noun="latency", digits=".3f", table_digits=".3f", meaning=_LATENCY),
+    "end_to_end_ms": Form(noun="time from device to answer", digits=".3f", table_digits=".3f", meaning=_END_TO_END),
     "macs": Form(noun="MACs", table_digits=".2f", is_count=True, meaning="multiplications in one pass"),
     "params": Form(noun="parameters", table_digits=".1f", is_count=True),
+    "device_macs": Form(noun="MACs on the device", table_digits=".2f", is_count=True),
+    "sent_bytes": Form(noun="bytes sent", digits=",.0f", table_digits=",.0f"),
 }
 """Quantities that are called otherwise than their names, in the order in which costs are shown."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from nas.hardware.latency_table import LatencyTable
-from nas.objectives import Bound, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
+from nas.objectives import Bound, EndToEnd, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
 from nas.search.problem import Problem
 from search_spaces import Architecture, Space
 from service import catalogue
@@ -108,3 +108,26 @@ def roofline_objective(*, timed_space: Space, latency: LatencySection) -> Roofli
     if latency.analytic is None:
         raise ValueError("latency.analytic: missing; it names the device that roofline_ms is computed for")
     return Roofline(timed_space, latency.analytic.resolve(), latency.batch_size)
+
+
+def end_to_end_objective(
+    *,
+    timed_subnet: Callable[[Architecture], nn.Module],
+    space: Space,
+    latency: LatencySection,
+    alone: Callable[[], AbstractContextManager[None]],
+) -> EndToEnd:
+    """Return the time over device, link and server.
+
+    Args:
+        timed_subnet: Returns the network of an architecture, for timing only.
+        space: Space that counts what is sent.
+        latency: Section that says link and server.
+        alone: Lock that is held while something is measured.
+
+    Raises:
+        ValueError: It names no link.
+    """
+    if latency.link is None:
+        raise ValueError("latency.link: missing; it says how fast the link between device and server is")
+    return EndToEnd(timed_subnet, space, latency.link, latency, server=latency.server, alone=alone)

@@ -134,11 +134,11 @@ def test_bytes_are_counted_without_gaps():
 def test_a_space_counts_the_bytes_of_its_bottleneck_of_the_image_and_of_nothing(space):
     wanted = {"layer1": 8 * 8, "layer2": 4 * 4}
     for cut, bottleneck, bits in product(wanted, (1, 3), (2, 8, 32)):
-        found = space.costs([member(space, cut, bottleneck=bottleneck, bits=bits)])["bytes"][0]
+        found = space.costs([member(space, cut, bottleneck=bottleneck, bits=bits)])["sent_bytes"][0]
         assert found == bottleneck * wanted[cut] * bits / 8
     ends = [space.architecture({"cut": cut}) for cut in ("input", "none")]
-    assert space.costs(ends)["bytes"].tolist() == [16 * 16, 0]
-    assert space.costs(ends).units["bytes"] == "bytes"
+    assert space.costs(ends)["sent_bytes"].tolist() == [16 * 16, 0]
+    assert space.costs(ends).units["sent_bytes"] == "bytes"
 
 
 def test_costs_of_the_halves_are_those_of_the_modules(space):
@@ -154,7 +154,7 @@ def test_costs_of_the_halves_are_those_of_the_modules(space):
 
 def test_limits_on_a_cost_that_the_largest_network_does_not_have_are_possible():
     of = {cost.name: cost for cost in costs_of(residual_space())}
-    assert (of["bytes"].low, of["bytes"].high) == (0, 3 * 8 * 8 * 4)
+    assert (of["sent_bytes"].low, of["sent_bytes"].high) == (0, 3 * 8 * 8 * 4)
     assert (of["device_macs"].low, of["server_macs"].low) == (0, 0)
 
 
