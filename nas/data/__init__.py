@@ -6,7 +6,7 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from nas.data.config import DataConfig, InvalidData, InvalidExamples
-    from nas.data.data import Data, DataSource, Split, WatchedSource
+    from nas.data.data import CheckedSource, Data, DataSource, Split, WatchedSource
     from nas.data.images.device_images import DeviceImages
     from nas.data.images.image_data import ImageData
     from nas.data.images.preprocessing import Preprocessing
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "CheckedSource",
     "Data",
     "DataConfig",
     "DataSource",

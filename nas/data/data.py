@@ -147,6 +147,19 @@ class WatchedSource(DataSource, Protocol):
 
 
 @runtime_checkable
+class CheckedSource(DataSource, Protocol):
+    """A source that can look at every example without loading them: a job does so before it makes its folder."""
+
+    def check(self) -> None:
+        """Refuse examples that cannot be used.
+
+        Raises:
+            InvalidExamples: There are some, and the configuration does not allow to leave them out.
+        """
+        ...
+
+
+@runtime_checkable
 class DividedSource(DataSource, Protocol):
     """A source that can tell its examples apart, so that a job keeps their split even when the data change."""
 

@@ -94,7 +94,8 @@ class Skeleton:
         check_fields(self, limits)
         resolutions = len(self.stages[-1][0])
         if len(self.head_widths) != resolutions or min(self.head_widths) < 1:
-            raise FieldError("head_widths", f"must be {resolutions} numbers of channels, got {self.head_widths}")
+            numbers = "1 number" if resolutions == 1 else f"{resolutions} numbers"
+            raise FieldError("head_widths", f"must be {numbers} of channels, got {self.head_widths}")
         least = self.stride * 2 ** (resolutions - 1)
         if self.image_size < least or self.image_size % self.stride:
             allowed = f"at least {least} and divisible by {self.stride}"

@@ -103,11 +103,26 @@ def _check_inputs(job: "Job", plan: "Plan", place: Path | None) -> None:
 
 def _check_data(job: "Job", plan: "Plan", place: Path | None) -> None:
     """Refuse data that are not those that the networks of the job were trained on, before any work."""
+    if "train" in plan.made() and (place is None or not (place / "job.json").exists()):
+        _check_examples(job)
     if (place is None and not plan.inputs) or (place is not None and not plan.pending(place)):
         return
     from service.job.kept_data import job_data
 
     job_data(job, Path() / "runs" / job.name if place is None else place, plan.inputs.values())
+
+
+def _check_examples(job: "Job") -> None:
+    """Refuse examples that cannot be used, where that is known without loading them."""
+    from nas.data import CheckedSource, InvalidExamples
+    from service.job.building import data_source
+
+    source = data_source(job.data)
+    if isinstance(source, CheckedSource):
+        try:
+            source.check()
+        except InvalidExamples as error:
+            raise InvalidJob([f"data: {line}" for line in str(error).splitlines()]) from error
 
 
 def _check_weights(space: "Space", plan: "Plan", place: Path | None) -> None:

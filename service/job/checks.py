@@ -243,7 +243,8 @@ def _input_mistakes(job: Job, space: Space, data: LookedAt) -> Iterator[str]:
     rows = sum(name.endswith("vocabulary") for name in facts)  # the data name one for each input
     of_data = job.task.name in (None, data.task) and rows > 0 and len(space.inputs) > 0
     if of_data and not rows == tokens == len(space.inputs):
-        has = f"has {len(space.inputs)} inputs, {tokens or 'none'} of tokens"
+        inputs = len(space.inputs)
+        has = f"has {inputs} input{'s' if inputs != 1 else ''}, {tokens or 'none'} of tokens"
         yield f"space: {job.space.name} {has}; the task {data.task} needs {rows} of tokens"
     shape = tuple(facts[name] for name in ("channels", "image_size", "image_size") if name in facts)
     if space.inputs and len(shape) == 3 and space.inputs[0].shape != shape:

@@ -14,6 +14,7 @@ from nas.data.changes import Changes, changes
 from nas.data.data import DividedSource
 from nas.data.kept_split import KeptSplit, kept_split
 from nas.data.members import Division
+from search_spaces.errors import FieldError
 from service.errors import InvalidJob
 from service.job.building import LookedAt, data_source, look_into
 from service.job.folder import write_whole
@@ -129,7 +130,7 @@ def job_data(job: Job, folder: Path, inputs: Iterable[Path] = ()) -> JobData:
         inputs: Folders of jobs that it takes its networks from.
 
     Raises:
-        InvalidJob: The data have changed since the job began.
+        InvalidJob: The data have changed since the job began, or are read otherwise.
         InvalidData: The data are missing, damaged, too small or not of the expected form.
     """
     source = data_source(job.data)
@@ -148,7 +149,10 @@ def job_data(job: Job, folder: Path, inputs: Iterable[Path] = ()) -> JobData:
     seen = changes(kept, source.division())
     if not seen.same and (job.data.changed != "keep" or seen.obstacle):
         raise InvalidJob([_refusal(place, seen.describe(), may_keep=not seen.obstacle)])
-    divided = source.with_split(kept, seen.positions)
+    try:
+        divided = source.with_split(kept, seen.positions)
+    except FieldError as error:
+        raise InvalidJob([f"data.{error.field}: {error.text}"]) from error
     looked_at = look_into(job.data, divided)
     return JobData(folder=folder, source=divided, looked_at=looked_at, place=place, kept=kept, changes=seen, own=own)
 

@@ -17,7 +17,7 @@ from service.job.job import Job
 from service.run.candidates import alone_config
 from service.run.retraining import begin
 from service.run.weights import save_weights
-from supernets import TrainConfig
+from supernets import Task, TrainConfig
 from supernets.device import judging
 from supernets.whole_file import append_line
 
@@ -75,13 +75,13 @@ class FromScratch:
         """
         context = self.context
         begin(place, self._settings)
-        task, tell, metric = context.task, context.events.tell, context.task.metric
+        task, tell, quick = context.task, context.events.tell, context.task.quick()
         architecture = context.space.architecture(member["architecture"])
 
         def observe(event: dict[str, Any]) -> None:
             if event["event"] == "validate":
                 append_line(place / "curve.jsonl", json.dumps(event))
-                tell({**event, "unit": metric.unit})
+                tell({**event, "unit": quick.metric.unit})
             else:
                 tell({**event, **progress, "event": "scratch"} if event["event"] == "train" else event)
 
@@ -95,7 +95,7 @@ class FromScratch:
             seed=context.job.seed,
             folder=place,
             observer=observe,
-            validate=lambda network: {metric.name: self._quality(network, "validation")},
+            validate=lambda network: {quick.metric.name: self._quality(network, "validation", quick)},
         )
         save_weights(trained, place / "weights.safetensors")
         return self._record(member, architecture, trained)
@@ -118,15 +118,15 @@ class FromScratch:
             "costs": {name: column[0].item() for name, column in costs.items()},
             **self._settings,
             "inherited_quality": member["values"].get(self.context.task.metric.name),
-            "retrained_quality": self._quality(network, "validation"),
+            "retrained_quality": self._quality(network, "validation", self.context.task),
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": self._quality(network, "test"),
+            "retrained_test_quality": self._quality(network, "test", self.context.task),
         }
 
-    def _quality(self, network: nn.Module, split: str) -> float:
+    def _quality(self, network: nn.Module, split: str, task: Task) -> float:
         batches = self.context.batches.validation() if split == "validation" else self.context.batches.test()
         with judging(network):
-            return self.context.task.evaluate(network, batches).value
+            return task.evaluate(network, batches).value
 
 
 def larger(job: Job, network: Mapping[str, Any], cutout: int | None) -> tuple[Job, Space]:

@@ -88,18 +88,18 @@ class Retraining:
         """
         begin(place, self._settings)
         architecture = self.supernet.space.architecture(member["architecture"])
-        metric = self.task.metric.name
+        quick = self.task.quick()
 
         def calibrated(supernet: Supernet) -> nn.Module:
             return calibrate(supernet.extract(architecture), self.batches.calibration(self.calibration))
 
         def validate(supernet: Supernet) -> dict[str, float]:
-            return {metric: self._quality(calibrated(supernet), self.batches.validation())}
+            return {quick.metric.name: _quality(quick, calibrated(supernet), self.batches.validation())}
 
         def observe(event: dict[str, Any]) -> None:
             if event["event"] == "validate":
                 _append(place / "curve.jsonl", event)
-                self.tell({**event, "unit": self.task.metric.unit})
+                self.tell({**event, "unit": quick.metric.unit})
             else:
                 self.tell({**event, **progress, "event": "retrain"} if event["event"] == "train" else event)
 
@@ -117,7 +117,7 @@ class Retraining:
         )
         subnet = calibrated(tuned)
         save_weights(subnet, place / "weights.safetensors")
-        return self._record(member, architecture, subnet) | {"curve": _curve(place / "curve.jsonl", metric)}
+        return self._record(member, architecture, subnet) | {"curve": _curve(place / "curve.jsonl", quick.metric.name)}
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -132,18 +132,19 @@ class Retraining:
             "costs": self._costs(architecture),
             **self._settings,
             "inherited_quality": member["values"].get(self.task.metric.name),
-            "retrained_quality": self._quality(subnet, self.batches.validation()),
+            "retrained_quality": _quality(self.task, subnet, self.batches.validation()),
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": self._quality(subnet, self.batches.test()),
+            "retrained_test_quality": _quality(self.task, subnet, self.batches.test()),
         }
-
-    def _quality(self, network: nn.Module, batches: Iterable[Batch]) -> float:
-        with judging(network):
-            return self.task.evaluate(network, batches).value
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
         """Return what is computed of an architecture, by name."""
         return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
+
+
+def _quality(task: Task, network: nn.Module, batches: Iterable[Batch]) -> float:
+    with judging(network):
+        return task.evaluate(network, batches).value
 
 
 def chosen_teacher(context: "JobContext", teacher: str | None) -> tuple[str, nn.Module]:

@@ -14,6 +14,7 @@ from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
 from nas.data.images.tree import Folder, has_images, read_folder
 from nas.data.members import as_text
+from nas.data.text.text_files import text_advice
 
 _NAMED = 3
 
@@ -76,7 +77,8 @@ class _Found:
                 others += folder.folders[name].all_others()
         if not paths:
             there = f"{len(folder.images)} images and no folders of classes" if folder.images else "no images found"
-            raise InvalidData(f"{folder.path}: {there}; expected CLASS/ folders with images in them{_advice(others)}")
+            advice = text_advice(folder.path) or _advice(others)
+            raise InvalidData(f"{folder.path}: {there}; expected CLASS/ folders with images in them{advice}")
         return cls(folder, paths, labels, others)
 
     def samples(self) -> FileSamples:

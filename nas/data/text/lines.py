@@ -114,7 +114,8 @@ def without_empty(part: Lines, *, skip: bool) -> tuple[Lines, list[str]]:
     if not told:
         return part, []
     if not skip:
-        count = f"{len(told):,} of {len(part):,} examples have an empty line"
+        have = "has" if len(told) == 1 else "have"
+        count = f"{len(told):,} of {len(part):,} examples {have} an empty line"
         raise InvalidExamples(f"{part.files[0]}: {count}; remove them, or set data.on_error to skip", told)
     left = part.without(part.empty())
     if not len(left):

@@ -52,6 +52,17 @@ def two_endings(folder: Path) -> list[str]:
     return sorted(found - {""})
 
 
+def text_advice(folder: Path) -> str:
+    """Return how a job reads the lines of a folder, to follow a message; empty where it holds no such files."""
+    endings = two_endings(folder)
+    if not endings:
+        return ""
+    if len(endings) == 1:
+        return f"; its text is read with data.source: text and data.options.language: {endings[0]}"
+    listed = ", ".join(endings[:2] if len(endings) == 2 else ["SOURCE", "TARGET"])
+    return f"; its text is read with data.source: parallel_text and data.options.languages: [{listed}]"
+
+
 def _by_name(folder: Path, endings: Sequence[str]) -> dict[str, dict[str, Path]]:
     """Return name -> ending -> file; a plain file comes before a compressed one."""
     found: dict[str, dict[str, Path]] = {}

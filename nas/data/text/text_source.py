@@ -187,6 +187,25 @@ class TextSource:
             **splits,
         )
 
+    def check(self) -> None:
+        """Refuse lines that are too long.
+
+        Raises:
+            InvalidExamples: There are such lines, and the configuration does not allow to leave them out.
+        """
+        if self.config.on_error == "skip":
+            return
+        suspects = {name: part.without(self._surely_fit(part)) for name, part in self.parts.items()}
+        suspects = {name: part for name, part in suspects.items() if len(part)}
+        if suspects:
+            encoded = {name: tuple(map(self.tokens.encode, part.columns)) for name, part in suspects.items()}
+            replace(self, parts={**self.parts, **suspects}, _made=self._made)._that_fit(encoded)
+
+    def _surely_fit(self, part: Lines) -> np.ndarray:
+        """Return the examples that are short enough in any vocabulary: a token has a byte or more."""
+        bytes_ = np.array([[len(line.encode()) for line in column] for column in part.columns])
+        return np.flatnonzero(bytes_.max(axis=0) + 2 <= self.longest)  # and there are the first space and the end
+
     def _that_fit(self, encoded: Mapping[str, tuple[Rows, ...]]) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the examples of each part that are short enough, and a sentence for each of the others."""
         told, kept = [], {}
@@ -197,7 +216,8 @@ class TextSource:
                 column = int(lengths[:, i].argmax())
                 told.append(f"{self.parts[name].name(int(i), column)}: {lengths[column, i]:,} tokens")
         if told and self.config.on_error == "refuse":
-            count = f"{len(told):,} examples have a line of more than {self.longest:,} tokens"
+            some = "1 example has" if len(told) == 1 else f"{len(told):,} examples have"
+            count = f"{some} a line of more than {self.longest:,} tokens"
             ways = "shorten them, raise data.options.longest, or set data.on_error to skip"
             raise InvalidExamples(f"{self.name}: {count}; {ways}", told)
         return kept, told

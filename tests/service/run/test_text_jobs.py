@@ -115,6 +115,21 @@ def test_a_job_goes_on_as_if_it_had_never_stopped(place, tmp_path):
     assert {"bleu", "loss"} == first[0]["test_numbers"].keys()
 
 
+@pytest.mark.parametrize("stage", ["retrain", "scratch"])
+def test_members_that_are_trained_further_are_followed_by_perplexity_and_judged_by_bleu(translated, stage):
+    front = read_json(translated / "front.json")
+    member = front["members"][0]
+    told: list = []
+    options = {stage: {"members": [member["key"]], "epochs": 1}}
+    run(translated, load_job(translated), told.append, Plan(stages=(stage,), options=options))
+    curve = read_events(translated / stage / member["key"] / "curve.jsonl")[0]
+    assert all("perplexity" in event and "bleu" not in event for event in curve)
+    assert len(curve) == 1
+    record = read_json(translated / stage / member["key"] / "result.json")
+    assert record["inherited_quality"] == member["values"]["bleu"]
+    assert 0 < record["retrained_quality"] <= 100
+
+
 @pytest.mark.parametrize("masked", [0.0, 0.2])
 def test_language_is_judged_by_perplexity(place, tmp_path, masked):
     folder = ran(tmp_path / "job", fields(place, "readers", source="text", masked=masked))
@@ -190,9 +205,9 @@ def test_jobs_on_text_that_do_not_fit_are_refused_in_one_line_each(place, tmp_pa
         (
             "conv_macro",
             "parallel_text",
-            "conv_macro has 1 inputs, none of tokens; the task translation needs 2",
+            "conv_macro has 1 input, none of tokens; the task translation needs 2",
         ),
-        ("language", "parallel_text", "language has 1 inputs, 1 of tokens; the task translation needs 2"),
+        ("language", "parallel_text", "language has 1 input, 1 of tokens; the task translation needs 2"),
         ("small_hat", "text", "small_hat has 2 inputs, 2 of tokens; the task language needs 1"),
     ],
 )

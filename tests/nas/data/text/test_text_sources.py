@@ -150,7 +150,7 @@ def test_empty_and_long_lines_are_named_or_left_out(tmp_path):
     corpus.write(place / "train.de.gz", [*train[:16], "", *train[17:]])
     long = corpus.lines("en", 12, seed=1)
     corpus.write(place / "val.en.gz", [*long[:4], "so very long " * 30, *long[5:]])
-    with pytest.raises(InvalidExamples, match=r"1 of 60 examples have an empty line.*\n.*train.de.gz: line 17: empty"):
+    with pytest.raises(InvalidExamples, match=r"1 of 60 examples has an empty line.*\n.*train.de.gz: line 17: empty"):
         check_data(corpus.pairs(place))
     skipped = load_data(corpus.pairs(place, on_error="skip"), device=CPU)
     assert skipped.sizes == {"train": 59, "validation": 11, "test": 10}
@@ -158,7 +158,7 @@ def test_empty_and_long_lines_are_named_or_left_out(tmp_path):
     corpus.write(place / "train.de.gz", train)
     with pytest.raises(
         InvalidExamples,
-        match=r"1 examples have a line of more than 64 tokens.*longest.*\n.*val.en.gz: line 5: \d+ tokens",
+        match=r"1 example has a line of more than 64 tokens.*longest.*\n.*val.en.gz: line 5: \d+ tokens",
     ):
         load_data(corpus.pairs(place), device=CPU)
 
@@ -190,7 +190,7 @@ def test_a_job_goes_on_with_the_vocabulary_that_it_kept(place, tmp_path):
 def test_another_vocabulary_is_refused(place, tmp_path):
     first = job_data(job(place), tmp_path)
     first.keep(first.load(CPU))
-    with pytest.raises(FieldError, match=r"vocabulary must be 320, as the networks of this job .* got 300"):
+    with pytest.raises(InvalidJob, match=r"data\.options\.vocabulary: must be 320, as the networks .* got 300"):
         job_data(job(place, vocabulary=300), tmp_path)
     kept = (tmp_path / "tokenizer.json").read_bytes()
     (tmp_path / "tokenizer.json").write_bytes(kept.replace(b"<mask>", b"<gap>"))
