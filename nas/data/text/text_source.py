@@ -201,10 +201,10 @@ class TextSource:
             encoded = {name: tuple(map(self.tokens.encode, part.columns)) for name, part in suspects.items()}
             replace(self, parts={**self.parts, **suspects}, _made=self._made)._that_fit(encoded)
 
-    def _surely_fit(self, part: Lines) -> np.ndarray:
+    def _surely_fit(self, part: Lines) -> list[int]:
         """Return the examples that are short enough in any vocabulary: a token has a byte or more."""
-        bytes_ = np.array([[len(line.encode()) for line in column] for column in part.columns])
-        return np.flatnonzero(bytes_.max(axis=0) + 2 <= self.longest)  # and there are the first space and the end
+        longest = [max(len(line.encode()) for line in lines) for lines in zip(*part.columns)]
+        return [i for i, count in enumerate(longest) if count + 2 <= self.longest]  # a first space, and the end
 
     def _that_fit(self, encoded: Mapping[str, tuple[Rows, ...]]) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the examples of each part that are short enough, and a sentence for each of the others."""
