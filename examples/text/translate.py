@@ -6,6 +6,7 @@ The folder is one that `nas export` wrote. Each step takes the most likely token
 slower than the beam search that judged the network, which keeps keys and values, but one file is enough.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,8 +18,9 @@ BEGIN, END, SPECIAL = 1, 2, 4  # the first four tokens are padding, begin, end a
 NEVER = [0, 1, 3]
 
 
-def translate(folder: Path, lines: list[str], longest: int = 128) -> list[str]:
+def translate(folder: Path, lines: list[str]) -> list[str]:
     """Return the translation of each line."""
+    longest = json.loads((folder / "card.json").read_text())["preprocessing"]["longest"]
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     network = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     rows = [[*tokenizer.encode(line, add_special_tokens=False).ids, END] for line in lines]
@@ -26,7 +28,7 @@ def translate(folder: Path, lines: list[str], longest: int = 128) -> list[str]:
     for row, tokens in zip(source, rows):
         row[: len(tokens)] = tokens
     written = np.full((len(rows), 1), BEGIN)
-    while written.shape[1] <= min(longest, 2 * source.shape[1] + 8) and not (written == END).any(1).all():
+    while written.shape[1] < min(longest, 2 * source.shape[1] + 8) and not (written == END).any(1).all():
         (scores,) = network.run(None, {"input1": source, "input2": written})
         scores[:, -1, NEVER] = -np.inf
         written = np.concatenate([written, scores[:, -1:].argmax(-1)], 1)

@@ -25,6 +25,7 @@ class HatLatency(Predicted):
         space: Space of transformers with encoder and decoder.
         measured: Networks that were measured.
         part: What takes the time: `encoder`, `decoder`, or `both`.
+        name: Name of the objective; by default that of the part, such as `decoder_ms`.
         predictor: Learns the logarithm of the latency from the features; boosted trees by default.
         seed: Seed of which rows are held out for the interval.
 
@@ -42,10 +43,11 @@ class HatLatency(Predicted):
         measured: HatLatencies,
         *,
         part: Part = "decoder",
+        name: str | None = None,
         predictor: Predictor | None = None,
         seed: int = 0,
     ) -> None:
-        self.space, self.name = space, f"{part}_ms"
+        self.space, self.name = space, name or f"{part}_ms"
         features_of(space.decisions, space.encode(space.smallest())[None])
         order = np.random.default_rng(seed).permutation(len(measured.features))
         rest, fitted = np.split(order, [max(1, int(_HELD_OUT * len(order)))])

@@ -1,7 +1,7 @@
 """The section `latency` of a job: how latency is measured, or predicted."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nas.hardware.config import LatencyConfig
 from nas.offload.link import Link
@@ -60,6 +60,24 @@ class AnalyticConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """Latencies that others measured and described by HAT's ten features, for the objective `published_ms`.
+
+    Args:
+        table: File of comma-separated values, or the same with gzip: columns `task`, `device`, the features, and the
+            milliseconds of encoder and decoder.
+        task: Task of the networks, such as `wmt14ende`; `null` where the table has one.
+        device: Device, such as `cpu_raspberrypi`; `null` where the table has one.
+        part: What takes the time: `decoder`, token by token; `encoder`; or `both`.
+    """
+
+    table: str
+    task: str | None = None
+    device: str | None = None
+    part: Literal["encoder", "decoder", "both"] = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatencySection(LatencyConfig):
     """How latency is measured, and how the search predicts it, if it does.
 
@@ -67,6 +85,7 @@ class LatencySection(LatencyConfig):
         table: File that `nas profile --table` wrote for this space, device and settings. The search then predicts
             `latency_ms` from it, keeps a limit by the upper end of the 95% interval, and measures only the front.
         analytic: Device that the objective `roofline_ms` is computed for, by its data sheet.
+        published: Published latencies that the objective `published_ms` is predicted from; for spaces of HAT.
         link: The link between device and server, for the objective `end_to_end_ms` of networks in two halves: the half
             on the device is measured as the rest of this section says.
         server: How the half on the server is measured, and where; `null` for the settings of the device.
@@ -74,6 +93,7 @@ class LatencySection(LatencyConfig):
 
     table: str | None = None
     analytic: AnalyticConfig | None = None
+    published: PublishedConfig | None = None
     link: Link | None = None
     server: LatencyConfig | None = None
 

@@ -9,6 +9,7 @@ from search_spaces.decoding_space import as_timed
 from search_spaces.errors import FieldError
 from service import catalogue
 from service.catalogue import OBJECTIVES
+from service.job import published_latency
 from service.job.job import Job
 from supernets.training.relaxation_config import LATENCY
 
@@ -49,6 +50,7 @@ def mistakes(job: Job, space: Space | None, warn: Callable[[str], None] = lambda
     if values > _MOST_VALUES:
         most = max(1, _MOST_VALUES * job.latency.batch_size // values)
         yield f"latency.batch_size: must be at most {most:,} for inputs of this size, got {job.latency.batch_size:,}"
+    yield from published_latency.mistakes(job, space)
     if on_paper and space.places is None:
         yield f"search: {on_paper[0]} needs the blocks of networks, which space {space.name} does not tell"
     if job.latency.table is not None:

@@ -14,7 +14,7 @@ FIELDS = (
     *(("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start")),
     *(("data", "options", "target_path"), ("data", "options", "test_target_path")),
     *(("train", "teacher"), ("train", "teacher_checkpoint"), ("train", "tickets", "start")),
-    *(("space", "options", "checkpoint"), ("space", "precision", "start")),
+    *(("space", "options", "checkpoint"), ("space", "precision", "start"), ("latency", "published", "table")),
 )
 _OR_A_NAME = {("train", "teacher")}
 """Fields that hold a path or a name: a path has a slash."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from nas.hardware.latency_table import LatencyTable
 from nas.objectives import Bound, EndToEnd, Latency, Objective, PredictedLatency, Roofline, costs_of, parse_bound
+from nas.objectives.hat_latency import HatLatency
 from nas.search.problem import Problem
 from search_spaces import Architecture, Space
 from service import catalogue
@@ -15,6 +16,7 @@ from service.errors import InvalidJob
 from service.job.job import Job
 from service.job.latency import LatencySection
 from service.job.objectives import QUALITY
+from service.job.published_latency import published_latency
 from service.run.proxies import SearchProxies
 
 
@@ -93,6 +95,19 @@ def latency_objective(
     if table is not None:
         return PredictedLatency(table)
     return Latency(timed_subnet, timed_space.example, latency, alone=alone)
+
+
+def published_objective(*, space: Space, latency: LatencySection) -> HatLatency:
+    """Return what published latencies say of networks with the same features.
+
+    Args:
+        space: Space that is searched.
+        latency: Section that names the table.
+
+    Raises:
+        InvalidJob: It names none, or the table has no such networks.
+    """
+    return published_latency(latency.published, space)
 
 
 def roofline_objective(*, timed_space: Space, latency: LatencySection) -> Roofline:

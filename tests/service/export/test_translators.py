@@ -70,7 +70,7 @@ def test_a_translator_is_run_by_onnxruntime_and_tokenizers_alone(exported):
     network = load_network(exported / "card.json").eval()
     rows = tokens.encode(LINES)
     source = torch.from_numpy(rows.padded(torch.arange(len(LINES)).numpy()))
-    expected = [tokens.text(row) for row in beam_search(network, source, Beam(size=1, longest=128))]
+    expected = [tokens.text(row) for row in beam_search(network, source, Beam(size=1, longest=64))]
     assert done.stdout.split("\n") == [*expected, ""]
     assert len(set(expected)) == 3
 
