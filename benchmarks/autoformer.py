@@ -2,10 +2,11 @@
 
     python -m benchmarks.autoformer autoprox_autoformer_200.csv cifar10_train_jpeg.npz
 
-The table has 200 architectures of the space `autoformer` (tiny) with accuracies, such as `c100_kd_acc`. Every proxy of
-the catalogue scores them, on 16 images of 64 pixels: a sixteenth of the published 14 x 14 patches, with the published
-weights. The first table says which proxies apply, or why not, and their Spearman correlation with each accuracy. For
-the accuracy of `--accuracy` there is a 95 % interval, by bootstrap over architectures.
+The table has 200 architectures of the space `autoformer` (tiny) with accuracies, such as `c100_kd_acc`; half of them
+lack some. Every proxy of the catalogue scores them, on 16 images of 64 pixels: 4 x 4 patches where 14 x 14 are
+published, in networks of the same weights. The first table has their Spearman correlation with each accuracy; behind it
+stands which proxies do not apply, and why. For the accuracy of `--accuracy` there is a 95 % interval, by bootstrap over
+architectures.
 
 Then `--train` of the architectures are shown to predictors, which rank the others. Ridge and ParZC read the shares of
 layers of grad_norm, snip and synflow. `parzc small` is the published network and training at an eighth of the width,
@@ -49,7 +50,8 @@ SHARES = ("grad_norm", "snip", "synflow")
 """Proxies whose shares of layers predictors read."""
 PREDICTORS = ("ridge", "parzc small", "parzc variant", "parzc published")
 BEST = "best proxy by those shown"
-COLUMNS = ("c100_base_acc", "c100_kd_acc", "flower_base_acc", "flower_kd_acc", "chaoyang_base_acc", "chaoyang_kd_acc")
+COLUMNS = ("c100_kd_acc", "flower_kd_acc", "chaoyang_kd_acc", "imagenet_super_acc")
+COLUMNS += ("c100_base_acc", "flower_base_acc", "chaoyang_base_acc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,11 @@ class Scores:
     values: Mapping[str, np.ndarray]
     reasons: Mapping[str, str]
     layers: Sequence[Mapping[str, Mapping[str, float]]]
+
+    def of(self, chosen: np.ndarray) -> "Scores":
+        """Return the scores of some architectures, by their numbers."""
+        values = {name: column[chosen] for name, column in self.values.items()}
+        return replace(self, values=values, layers=[self.layers[i] for i in chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +91,11 @@ class Trial:
         """The architectures with their accuracies."""
         return rows_of_table(self.arguments.table, build_space(self._job(SHARES)))
 
-    def accuracies(self, name: str) -> np.ndarray:
-        """Return a column of the table."""
-        return np.array([float(value) for value in self.rows.carried[name]])
+    def known(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the architectures that have an accuracy, and these accuracies."""
+        column = np.array([float(value or "nan") for value in self.rows.carried[name]])
+        chosen = np.flatnonzero(np.isfinite(column))
+        return chosen, column[chosen]
 
     def _job(self, names: Sequence[str]) -> Job:
         given = self.arguments
@@ -128,14 +137,18 @@ def _reason(name: str, reasons: Mapping[str, str]) -> str:
 
 def show_proxies(trial: Trial, scores: Scores) -> None:
     """Print which proxies apply, and how they rank."""
-    chosen = trial.arguments.accuracy
-    others = [name for name in COLUMNS if name != chosen]
-    title = f"Spearman correlation over {len(trial.rows.architectures)} architectures"
-    shown = table(title, "proxy", chosen, "95 %", *others)
-    agreements = rank_agreement(scores.values, trial.accuracies(chosen), baselines=())
+    columns = [trial.arguments.accuracy, *(name for name in COLUMNS if name != trial.arguments.accuracy)]
+    known = {name: trial.known(name) for name in columns if name in trial.rows.carried}
+    title = "Spearman correlation of proxies with accuracies, and the number of architectures that have these"
+    headings = [
+        f"{name.removesuffix('_acc').removesuffix('_super')} ({len(chosen)})" for name, (chosen, _) in known.items()
+    ]
+    shown = table(title, "proxy", headings[0], "95 %", *headings[1:])
+    (chosen, accuracies), *others = known.values()
+    agreements = rank_agreement(scores.of(chosen).values, accuracies, baselines=())
     for name, found in sorted(agreements.items(), key=lambda item: -item[1].spearman.value):
-        rho = found.spearman
-        rest = (f"{spearman(scores.values[name], trial.accuracies(other)):.3f}" for other in others)
+        rho, column = found.spearman, scores.values[name]
+        rest = (f"{spearman(column[rows], other):.3f}" for rows, other in others)
         shown.add_row(name, f"{rho.value:.3f}", f"{rho.low:.2f} to {rho.high:.2f}", *rest)
     trial.console.print(shown)
     for name, why in scores.reasons.items():
@@ -213,7 +226,8 @@ class Ranking:
 def show_predictors(trial: Trial, scores: Scores) -> None:
     """Print how well predictors rank the architectures that they were not shown."""
     given = trial.arguments
-    ranking = Ranking(arguments=given, scores=scores, accuracies=trial.accuracies(given.accuracy))
+    chosen, accuracies = trial.known(given.accuracy)
+    ranking = Ranking(arguments=given, scores=scores.of(chosen), accuracies=accuracies)
     made, taus = methods(len(SHARES)), ranking.single()
     for title in PREDICTORS[: None if given.published else -1]:
         taus[title] = ranking.taus(title.replace(" ", "-"), *made[title])
@@ -232,7 +246,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("shares",), help="the proxies that predictors read, and no others")
     parser.add_argument("--accuracy", default="c100_kd_acc", help="column that predictors learn")
     parser.add_argument("--train", type=int, default=100, help="architectures whose accuracy is known")
-    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--published", action="store_true", help="also ParZC of the published width")
     parser.add_argument("--image-size", type=int, default=64, help="a multiple of 16; published are 224")
     parser.add_argument("--batch", type=int, default=16, help="images")

@@ -164,7 +164,10 @@ def _opened(path: Path, job: Job, rows: Rows, fingerprint: str) -> Journal:
         InvalidJob: It is of other scores.
     """
     proxies = {"names": job_proxies.plain_names(job.proxies.names), "options": job.proxies.options}
-    header = {"space": asdict(job.space), "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
+    space = {
+        name: value for name, value in asdict(job.space).items() if value is not None
+    }  # as before it had the field
+    header = {"space": space, "proxies": proxies, "data": fingerprint, "batch": job.proxies.batch}
     header |= {"seed": job.seed, "architectures": _digest(rows.architectures)}
     try:
         return Journal(path, header)

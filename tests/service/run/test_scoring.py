@@ -180,6 +180,8 @@ def test_a_journal_of_other_scores_is_refused(tmp_path: Path) -> None:
     archs = write_cells(tmp_path / "cells.csv")
     common = ["score", "--space", "nasbench201", "--archs", str(archs), "--output", str(tmp_path / "s.csv"), *sets]
     assert nas(*common, "--proxy", "l2_norm").exit_code == 0
+    with command.journal_file(tmp_path / "s.csv").open() as file:
+        assert set(json.loads(file.readline())["space"]) == {"name", "options"}, "as in journals of earlier versions"
     lines = lines_of_failure(nas(*common, "--proxy", "synflow"))
     assert "is the journal of another " in lines[0]
 
