@@ -1,13 +1,14 @@
-"""The anatomy of an architecture for people: its pieces in order, and the graphs of its cells."""
+"""The anatomy of an architecture for people: its pieces in order, graphs of its cells, numbers of its layers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Choice
+from search_spaces.bars import Bars
 from search_spaces.graph import Graph
 from search_spaces.places import UNSEEN
 
@@ -45,16 +46,19 @@ class Anatomy:
     Args:
         pieces: Pieces from input to output; none where a space has graphs instead.
         graphs: Graphs of its cells.
+        bars: Numbers of its layers.
     """
 
     pieces: tuple[Piece, ...] = ()
     graphs: tuple[Graph, ...] = ()
+    bars: tuple[Bars, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the anatomy as JSON has it."""
         return {
             "pieces": [{**vars(piece), "shape": list(piece.shape)} for piece in self.pieces],
             "graphs": [dict(vars(graph)) for graph in self.graphs],
+            **({"bars": [dict(vars(one)) for one in self.bars]} if self.bars else {}),
         }
 
     @classmethod
@@ -65,7 +69,11 @@ class Anatomy:
         for graph in content["graphs"]:
             edges, unused = (tuple((int(s), int(t), str(what)) for s, t, what in graph[k]) for k in ("edges", "unused"))
             graphs.append(Graph(name=graph["name"], nodes=tuple(graph["nodes"]), edges=edges, unused=unused))
-        return cls(pieces=tuple(pieces), graphs=tuple(graphs))
+        bars = []
+        for one in content.get("bars", ()):
+            rows = tuple((str(layer), tuple(int(number) for number in numbers)) for layer, numbers in one["rows"])
+            bars.append(Bars(name=one["name"], series=tuple(one["series"]), most=int(one["most"]), rows=rows))
+        return cls(pieces=tuple(pieces), graphs=tuple(graphs), bars=tuple(bars))
 
 
 def anatomy(space: Space, architecture: Mapping[str, Choice]) -> Anatomy:
@@ -75,11 +83,12 @@ def anatomy(space: Space, architecture: Mapping[str, Choice]) -> Anatomy:
         InvalidArchitecture: The architecture is not of this space.
     """
     values = space.architecture(architecture)
+    bars = () if space.simulated is None else (space.simulated.bars(values),)
     if space.graphs is not None:
-        return Anatomy(graphs=tuple(space.graphs(values)))
+        return Anatomy(graphs=tuple(space.graphs(values)), bars=bars)
     if space.places is None:
-        return decided([decision.name for decision in space.decisions], values)
-    return Anatomy(pieces=tuple(_pieces(space, values)))
+        return replace(decided([decision.name for decision in space.decisions], values), bars=bars)
+    return Anatomy(pieces=tuple(_pieces(space, values)), bars=bars)
 
 
 def decided(names: Sequence[str], architecture: Mapping[str, Choice]) -> Anatomy:

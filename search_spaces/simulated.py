@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from search_spaces.architecture import Choice
+from search_spaces.bars import Bars
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,10 +20,12 @@ class Simulated:
     Args:
         what: What it is, and what is measured instead, for people.
         real: Makes of a plain network the one whose latency is measured.
+        bars: Gives what is simulated in each layer of an architecture.
     """
 
     what: str
     real: Callable[[nn.Module], nn.Module]
+    bars: Callable[[Mapping[str, Choice]], Bars]
 
 
 def measurable(simulated: Simulated | None, network: nn.Module) -> nn.Module:

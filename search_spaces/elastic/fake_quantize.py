@@ -75,6 +75,14 @@ def factor_of(x: Tensor, levels: Levels, *, per_channel: bool) -> float:
     return float(levels.high * x.numel()) ** -0.5
 
 
+def rounded(x: Tensor, scale: Tensor, offset: Tensor | None, levels: Levels) -> Tensor:
+    """Return a fake quantised tensor, with the gradients of scales and offsets that they are trained with."""
+    if torch.is_grad_enabled():
+        factor = factor_of(x, levels, per_channel=scale.dim() > 0)
+        scale, offset = damped(scale, factor), None if offset is None else damped(offset, factor)
+    return fake_quantized(x.float(), scale, offset, levels)
+
+
 def is_signed(x: Tensor) -> bool:
     """Return whether a tensor has numbers below 0."""
     return bool(x.detach().min() < _NOT_NEGATIVE)

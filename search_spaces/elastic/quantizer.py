@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Setting
-from search_spaces.elastic.fake_quantize import Levels, damped, factor_of, fake_quantized, fitted, is_signed
+from search_spaces.elastic.fake_quantize import Levels, fitted, is_signed, rounded
 from search_spaces.elastic.layer import Elastic
 from search_spaces.sizes import AnySize, Size, resolve_number
 
@@ -73,11 +73,7 @@ class Rounding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a rounded tensor."""
-        levels = self._levels or self._begun(x)
-        per_channel = self.scale.dim() > 0
-        factor = factor_of(x, levels, per_channel=per_channel)
-        offset = None if self.offset is None else damped(self.offset, factor)
-        return fake_quantized(x.float(), damped(self.scale, factor), offset, levels)
+        return rounded(x, self.scale, self.offset, self._levels or self._begun(x))
 
     @torch.no_grad()
     def _begun(self, x: Tensor) -> Levels:
@@ -172,14 +168,11 @@ class Bank(Elastic):
         signed = self._is_signed
         if signed is None:
             signed = self._begun(x if whole is None else whole())
-        levels, (_, channel, _), key = Levels.of(self.form[0], signed=signed), self.form, _key(self.form)
-        factor = factor_of(x, levels, per_channel=bool(channel))
+        (bits, channel, _), key = self.form, _key(self.form)
         scale, offset = self.scales[key], self.offsets.get(key)
         if channel:
             scale, offset = kept(scale, len(x)), None if offset is None else kept(offset, len(x))
-        return fake_quantized(
-            x.float(), damped(scale, factor), None if offset is None else damped(offset, factor), levels
-        )
+        return rounded(x, scale, offset, Levels.of(bits, signed=signed))
 
     @torch.no_grad()
     def _begun(self, x: Tensor) -> bool:

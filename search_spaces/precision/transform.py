@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.alone import Alone
 from search_spaces.architecture import Choice, Decision
+from search_spaces.bars import Bars
 from search_spaces.errors import FieldError
-from search_spaces.precision.precision_config import PrecisionConfig
+from search_spaces.precision.precision_config import MOST_BITS, PrecisionConfig
 from search_spaces.precision.start_weights import StartWeights
 from search_spaces.simulated import Simulated
 from search_spaces.sizes import AnySize, Size
@@ -71,7 +72,7 @@ def with_precision(space: Space, config: PrecisionConfig) -> Space:
         units={**base.units, **made.units},
         alone=Alone(epochs=base.alone.epochs, options=base.alone.options, begin_epoch=base.alone.begin_epoch),
         weights=base.weights if config.start is None else StartWeights(file=config.start, build=base.build),
-        simulated=Simulated(what=SIMULATED, real=_without),
+        simulated=Simulated(what=SIMULATED, real=_without, bars=_BitsOfLayers(costs)),
     )
 
 
@@ -233,6 +234,24 @@ class PrecisionBuild:
             )
             one.attach(Quantizer(weight, Bank(layer.activation, has_offset=self.bits.activation_offset)))
         return network
+
+
+@dataclass(frozen=True)
+class _BitsOfLayers:
+    """The bits of the layers that run in an architecture."""
+
+    costs: PrecisionCosts
+
+    def __call__(self, values: Mapping[str, Choice]) -> Bars:
+        def number(size: AnySize) -> int:
+            return size.values[values[size.decision]] if isinstance(size, Size) else size
+
+        rows = tuple(
+            (layer.sizes.name, (number(layer.weight), number(layer.activation)))
+            for layer in self.costs.layers
+            if all(values.get(decision) in allowed for decision, allowed in layer.sizes.runs.items())
+        )
+        return Bars(name="Bits of layers", series=("weights", "inputs"), most=MOST_BITS, rows=rows)
 
 
 @dataclass(frozen=True)

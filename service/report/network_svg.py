@@ -1,4 +1,4 @@
-"""The picture of one network as an SVG image: its pieces from top to bottom, or its graphs.
+"""The picture of one network as an SVG image: its pieces from top to bottom or its graphs, and numbers of layers.
 
 Every line has room of its own, so that nothing overlaps; a picture can be read at its own size, 336 pixels where there
 are no large graphs.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from search_spaces.anatomy import Anatomy, Graph, Piece
+from search_spaces.bars import Bars
 from service.report.markup import text
 from service.report.text import shape_text
 
@@ -19,6 +20,7 @@ _TITLE_LETTERS, _DETAIL_LETTERS = 38, 45
 _COLOURS = ("#bfdbfe", "#fde68a", "#bbf7d0", "#ddd6fe", "#fecdd3", "#a5f3fc", "#fed7aa", "#e2e8f0")
 _INK, _QUIET, _LINE = "#1e293b", "#64748b", "#94a3b8"
 
+_LAYER_LETTERS = 32
 _NODE, _NODE_ROW, _NODE_HEIGHT = 112, 48, 24
 _LETTER, _BARE_COLUMN, _NODE_LETTERS = 6.4, 26, 17
 
@@ -27,6 +29,7 @@ def network_svg(anatomy: Anatomy) -> str:
     """Return the picture of a network; a file of its own, with nothing in it that runs."""
     parts = [_pieces(anatomy.pieces)] if anatomy.pieces else []
     parts += [_graph(graph) for graph in anatomy.graphs]
+    parts += [_bars(bars) for bars in anatomy.bars]
     width, height = max((part.width for part in parts), default=1), sum(part.height for part in parts)
     drawn, top = [f"<rect width='{width}' height='{height}' fill='white'/>"], 0
     for part in parts:
@@ -97,6 +100,37 @@ def _kind(piece: Piece) -> str:
 
 def _cut(words: str, most: int) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
+
+
+# ---- numbers of layers ----------------------------------------------------------------------------------------------
+
+
+def _bars(bars: Bars) -> _Part:
+    """Draw the numbers of layers below each other: a bar for each number, and the numbers behind them."""
+    head, row_height, left, length = 44, 22, 196, 96
+    colours = _COLOURS[: len(bars.series)]
+    drawn = [f"<text x='4' y='16' font-weight='600'>{text(bars.name)}</text>"]
+    for place, (series, colour) in enumerate(zip(bars.series, colours)):
+        x = left + place * 68
+        drawn.append(f"<rect x='{x}' y='26' width='8' height='8' fill='{colour}' stroke='{_LINE}'/>")
+        drawn.append(f"<text x='{x + 12}' y='34' font-size='10.5'>{text(series)}</text>")
+    thick = (row_height - 6) / max(1, len(bars.series))
+    for row, (layer, numbers) in enumerate(bars.rows):
+        top, said = head + row * row_height, ", ".join(map(str, numbers))
+        drawn.append(f"<g><title>{text(f'{layer}: {said}')}</title>")
+        drawn.append(f"<text x='4' y='{top + 14}' font-size='10.5'>{text(_end(layer, _LAYER_LETTERS))}</text>")
+        for place, (number, colour) in enumerate(zip(numbers, colours)):
+            box = (
+                f"x='{left}' y='{top + 3 + place * thick:g}' width='{length * number / bars.most:g}' height='{thick:g}'"
+            )
+            drawn.append(f"<rect {box} fill='{colour}' stroke='{_LINE}'/>")
+        drawn.append(f"<text x='{left + length + 6}' y='{top + 14}' font-size='10.5'>{text(said)}</text></g>")
+    return _Part(_WIDTH, head + len(bars.rows) * row_height + 8, "".join(drawn))
+
+
+def _end(words: str, most: int) -> str:
+    """Return the end of a path, which tells it from others."""
+    return words if len(words) <= most else "…" + words[1 - most :]
 
 
 # ---- graphs ---------------------------------------------------------------------------------------------------------

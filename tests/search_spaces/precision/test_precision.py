@@ -1,5 +1,6 @@
 """Spaces with bits: their networks against rules, their costs against what really runs."""
 
+import json
 import pickle
 from functools import cache
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from search_spaces import FieldError, Space
+from search_spaces.anatomy import Anatomy, anatomy
 from search_spaces.elastic.quantized import quantized_layers
 from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.conv_macro import conv_macro
@@ -246,3 +248,15 @@ def test_relaxations_of_bits_are_refused() -> None:
     mixture = space.relaxation({d.name: dict.fromkeys(d.choices, 0.5) for d in space.decisions})
     with pytest.raises(TypeError, match="cannot be mixed"):
         supernet.relax(mixture)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_anatomy_of_an_architecture_tells_the_bits_of_the_layers_that_run(name: str) -> None:
+    space = space_of(name)
+    architecture = space.sample(np.random.default_rng(2))
+    found = anatomy(space, architecture)
+    (bars,) = found.bars
+    layers = quantized_layers(space.subnet(architecture))
+    bits = sorted((layer.quantizer.weight.bits, layer.quantizer.input.bits) for _, layer in layers)
+    assert sorted(numbers for _, numbers in bars.rows) == bits
+    assert Anatomy.from_json(json.loads(json.dumps(found.to_json()))) == found
