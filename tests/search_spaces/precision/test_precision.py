@@ -3,6 +3,7 @@
 import json
 import pickle
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from search_spaces.inputs import images
 from search_spaces.precision import PrecisionConfig, with_precision
 from search_spaces.precision.transform import stage_of
 from supernets import Supernet
+from supernets.transforms import sort_channels
 from tests.search_spaces.elastic.traced_networks import Convolutional
 
 BOTH = PrecisionConfig(granularity="both", symmetry="both")
@@ -240,6 +242,25 @@ def test_a_space_with_bits_goes_to_other_processes() -> None:
     other = pickle.loads(pickle.dumps(space))
     architecture = space.sample(np.random.default_rng(0))
     assert other.costs([architecture]) == space.costs([architecture])
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "traced"])
+def test_scales_of_channels_change_places_with_their_channels(name: str) -> None:
+    torch.manual_seed(0)
+    space = space_of(name)
+    supernet = Supernet(space).eval()
+    x = space.example(batch=2)
+    before = supernet(*x)
+    scales = {key: t.clone() for key, t in supernet.network.state_dict().items() if key.endswith("bits8_channel")}
+    if name == "mobilenet":
+        sort_channels(supernet)
+    else:
+        graph: Any = supernet.network
+        orders = {group.name: torch.randperm(group.size) for group in graph.traced.groups}
+        graph.reorder(orders)
+    moved = [key for key, t in scales.items() if not torch.equal(supernet.network.state_dict()[key], t)]
+    assert len(moved) >= 4
+    assert torch.allclose(supernet(*x), before, atol=1e-5)
 
 
 def test_relaxations_of_bits_are_refused() -> None:
