@@ -186,7 +186,8 @@ def summary_lines(folder: Path) -> list[str]:
         if front.get(ORIGINAL):
             whole = f"the whole {front[ORIGINAL].get('model', 'network')}, adapted alone"
             lines.append(f"{'original:':<14} {_one_line(front[ORIGINAL], shown)}, {whole}")
-        lines += [*ticket_lines(folder), *breakdown_lines(folder, best_by_quality(front)["key"])]
+        best = str(best_by_quality(front)["key"])
+        lines += [*ticket_lines(folder), *breakdown_lines(folder, best), *_mixed_lines(folder, best)]
     elif front:
         lines += _empty_lines(folder, front)
     lines += proxy_lines(folder)
@@ -198,6 +199,16 @@ def summary_lines(folder: Path) -> list[str]:
     if (folder / "report" / "front.html").exists():
         lines.append(f"report: {folder / 'report' / 'front.html'}")
     return lines
+
+
+def _mixed_lines(folder: Path, key: str) -> list[str]:
+    """Return what to type next where weights were learned in a mixture of all choices; none where they were not."""
+    job = (read_json(folder / "job.json") or {}).get("job") or {}
+    relaxation = (job.get("train") or {}).get("relaxation")
+    if not relaxation or relaxation.get("method") == "one_hot":
+        return []
+    alone = f"nas retrain {folder} --scratch --member {key}"
+    return [f"weights were learned in a mixture of all choices, of which {key} is one; it learns alone with: {alone}"]
 
 
 def _empty_lines(folder: Path, front: Record) -> list[str]:

@@ -19,6 +19,8 @@ def next_steps(folder: Path, key: str) -> Iterator[str]:
     yield "<p>Another network: write its key from the tables in place of this one.</p>"
     steps = (
         ("Train this network further, from the weights that it has:", f"nas retrain {place} --member {member}"),
+        ("Or train it alone from fresh weights, in the larger network that some papers take for that:",
+         f"nas retrain {place} --scratch --member {member}"),
         ("Write it as files for other programs; each file is run and compared with the network:",
          f"nas export {place} --member {member}"),
         ("Run the file, here with ONNX Runtime; <code>card.json</code> beside it says what goes in and what comes out "

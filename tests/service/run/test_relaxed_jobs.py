@@ -9,7 +9,7 @@ from service.errors import InvalidJob
 from service.job.folder import read_events
 from service.job.loading import load_job
 from service.job.preparation import prepare_folder
-from service.report.job_report import write_report
+from service.report.job_report import summary_lines, write_report
 from service.run.run import run
 from service.run.stages.outputs import LEARNED, SUPERNET
 from service.run.stages.plan import Plan
@@ -61,6 +61,14 @@ def test_its_course_is_in_events_and_figure(derived):
     assert told
     assert -1 <= told[0]["gradients"]["cosine"] <= 1
     assert derived / "report" / "probabilities.png" in write_report(derived)
+
+
+def test_the_summary_says_that_its_weights_are_those_of_a_mixture(derived):
+    best = max(
+        json.loads((derived / "front.json").read_text())["members"], key=lambda member: member["values"]["accuracy"]
+    )
+    (line,) = [line for line in summary_lines(derived) if "mixture" in line]
+    assert line.endswith(f"nas retrain {derived} --scratch --member {best['key']}")
 
 
 def test_derived_without_something_learned_is_refused_before_any_work():
