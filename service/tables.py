@@ -60,6 +60,10 @@ SPACES = {
     "joined": Entry(
         "search_spaces.families.joined:joined", "NASAIC: several networks and the sub-accelerators that run them"
     ),
+    "nasbench_graph": Entry(
+        "search_spaces.families.nasbench_graph:nasbench_graph",
+        "four operations on a graph, with published tables; 26,206 architectures",
+    ),
 }
 SAMPLERS = {
     "uniform": Entry("supernets.samplers:Uniform", "random subnets: the single-path baseline"),

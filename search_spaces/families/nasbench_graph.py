@@ -1,21 +1,35 @@
 """NAS-Bench-Graph: four operations on a graph, each fed by the raw input or an earlier one.
 
 Paper: Qin et al., NAS-Bench-Graph, arXiv 2206.09166. Operations that feed no other are concatenated to the output.
-Differs: there is no network and no exact cost here: the space is for its published tables. Members are not listed one
-by one. They are what the four operations compute: skips hand on what they are given, parallel branches have no order,
-and the raw input itself is no output. That gives the 26,206 of the published tables, and their way of writing each.
+Differs: members are not listed one by one. They are what the four operations compute: skips hand on what they are
+given, parallel branches have no order, and the raw input itself is no output. That gives the 26,206 of the published
+tables, and their way of writing each. Networks have the parameters of the tables, weight by weight: each of the four
+places has a batch norm, also one that is skipped, and ARMA has a weight that nothing reads. The order of dropout, norm
+and activation is ours. Multiply-accumulates count what is computed: features that are 0 are not multiplied, and the
+weight that nothing reads is not either.
 """
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import permutations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from search_spaces.architecture import Choice, Decision, InvalidArchitecture
+from search_spaces.alone import Alone
+from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
+from search_spaces.attributed_graph import AttributedGraph, made_up_graph
+from search_spaces.errors import FieldError
 from search_spaces.graph import Graph
+from search_spaces.inputs import Input
 from search_spaces.space import Columns, Space
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 """In the order of the published code; here order says nothing about cost."""
@@ -127,8 +141,91 @@ def path_traits(columns: Columns) -> np.ndarray:
     return np.stack(fields, axis=1).astype(float)
 
 
-def nasbench_graph() -> Space:
-    """Return the published space of 26,206 architectures."""
+def _network(graph: AttributedGraph, width: int, classes: int, dropout: float, architecture: Architecture) -> nn.Module:
+    """Return the network of one architecture with fresh weights."""
+    from search_spaces.networks.nasbench_graph_network import NASBenchGraphNetwork
+
+    nodes = [(node.source, node.operation) for node in _nodes(architecture)]
+    return NASBenchGraphNetwork(graph, nodes, width, classes, dropout)
+
+
+def _cost(graph: AttributedGraph, width: int, classes: int, columns: Columns) -> dict[str, np.ndarray]:
+    """Return exact costs of canonical encodings."""
+    operations = np.stack([columns[f"op{i}"] for i in range(1, NODES + 1)], axis=1)
+    sources = np.stack([np.zeros(len(operations), int), *(columns[f"input{i}"] for i in range(2, NODES + 1))], axis=1)
+    every = np.arange(len(operations))
+    raw, feeds = np.ones((len(operations), NODES + 1), bool), np.zeros((len(operations), NODES + 1), bool)
+    params = np.full(len(operations), NODES * 2 * width, np.int64)
+    macs = np.zeros(len(operations), np.int64)
+    nodes, messages, entries = graph.nodes, len(graph.messages[0]), len(graph.values)
+    for place in range(NODES):
+        from_raw = raw[every, sources[:, place]]
+        feeds[every, sources[:, place]] = True
+        raw[:, place + 1] = from_raw & (operations[:, place] == _SKIP)
+        for operation, (weights, vectors, between, products) in _PARTS.items():
+            chosen = operations[:, place] == operation
+            inputs = np.where(from_raw, graph.features, width)
+            params += chosen * (weights * inputs * width + vectors * width + between * width * width)
+            macs += chosen * (weights * np.where(from_raw, entries, nodes * width) * width)
+            macs += chosen * (products * messages * width + (vectors - 1) * nodes * width)
+    outputs = (~feeds[:, 1:]).sum(axis=1)
+    params += outputs * width * width + width + width * classes + classes
+    macs += nodes * (outputs * width * width + width * classes)
+    return {"params": params, "macs": macs}
+
+
+_PARTS = {
+    "gat": (1, 3, 0, 1),
+    "gcn": (1, 1, 0, 1),
+    "gin": (1, 1, 0, 0),
+    "cheb": (2, 1, 0, 0),
+    "sage": (2, 1, 0, 0),
+    "arma": (2, 1, 1, 0),
+    "graph": (2, 1, 0, 0),
+    "fc": (1, 1, 0, 0),
+}
+"""Operation -> its weights of inputs, its vectors (one is the bias, others are multiplied with each node), whether it
+has a weight between layers, and whether messages are multiplied by weights."""
+
+
+def nasbench_graph(
+    *,
+    graph: AttributedGraph | None = None,
+    nodes: int = 2708,
+    features: int = 1433,
+    links: int = 5278,
+    classes: int = 7,
+    width: int = 256,
+    dropout: float = 0.7,
+) -> Space:
+    """Return the published space of 26,206 architectures, for one graph.
+
+    Args:
+        graph: Graph of the data; without it one of the following sizes is made up, for costs and latency.
+        nodes: Number of nodes.
+        features: Features of a node.
+        links: Number of edges.
+        classes: Number of outputs.
+        width: Features of each operation; published are 256 for Cora and CiteSeer.
+        dropout: Probability of dropout on what enters an operation or a layer.
+    """
+    for name, number, least in (("width", width, 1), ("classes", classes, 2)):
+        if not least <= number <= 2**14:
+            raise FieldError(name, f"must be from {least} to {2**14:,}, got {number:,}")
+    if not 0 <= dropout < 1:
+        raise FieldError("dropout", f"must be from 0 to below 1, got {dropout}")
+    graph = made_up_graph(nodes, features, links) if graph is None else graph
+    return replace(
+        nasbench_graph_tables(),
+        inputs=(Input((), "int64", values=graph.nodes),),
+        network=partial(_network, graph, width, classes, dropout),
+        cost=partial(_cost, graph, width, classes),
+        alone=Alone(epochs=400),
+    )
+
+
+def nasbench_graph_tables() -> Space:
+    """Return the published space for its tables alone: without a graph there are no networks and no costs."""
     inputs = [Decision(f"input{i}", tuple(range(i))) for i in range(2, NODES + 1)]
     operations = [Decision(f"op{i}", OPERATIONS) for i in range(1, NODES + 1)]
     return Space(

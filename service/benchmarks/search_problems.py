@@ -42,7 +42,7 @@ def _nasbench201(device: str) -> Known:
 
 def _graph(data: str) -> Known:
     return Known(
-        space="search_spaces.families.nasbench_graph:nasbench_graph",
+        space="search_spaces.families.nasbench_graph:nasbench_graph_tables",
         file="nasbench_graph/nb_graph_cora_citeseer.csv.gz",
         goals=(Goal("accuracy", f"val_{data}", True), Goal("latency_s", f"latency_{data}", False)),
     )

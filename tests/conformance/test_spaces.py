@@ -51,6 +51,7 @@ OPTIONS = {
     "joined": {
         "parts": {"net": Part(name="net", space=nasbench_macro(width=8, head_width=32, image_size=16), times=2)}
     },
+    "nasbench_graph": {"nodes": 30, "features": 20, "links": 50, "width": 4, "classes": 10},
     "proxyless": {"stage_widths": (24, 32), "depths": (2, 3), "strides": (2, 2), "head_width": 32, "image_size": 32},
 }
 CLASSES = {"proxyless": 1000, "vectors": 1}
@@ -58,9 +59,9 @@ LENGTHS = {"hat": 4, "small_hat": 5, "language": 6, "bert": 4, "small_bert": 5}
 """Spaces whose networks give scores of tokens at every place."""
 TRANSFORMERS = ["autoformer", "small_autoformer", *LENGTHS]
 """Spaces whose networks have sequences instead of feature maps, and products beside those of layers."""
-GRAPHS = {"gnn"}
+GRAPHS = {"gnn", "nasbench_graph"}
 """Spaces whose networks run on all nodes of a graph for any number of them; products of messages are no layers."""
-WITHOUT_RELUS = {"autoformer", "small_autoformer", "language", "bert", "small_bert"}
+WITHOUT_RELUS = {"nasbench_graph", "autoformer", "small_autoformer", "language", "bert", "small_bert"}
 IN_PLACE = {"ofa_mobilenet_v3", "small_mobilenet_v3", "timm", "split"}
 """Spaces whose networks have ReLUs that work in place, which hooks of proxies allow for."""
 JOINED = {"joined"}
@@ -81,7 +82,7 @@ SUPERNETS = [
     "joined",
     *CHOICE_SUPERNETS,
     *TRANSFORMERS,
-    *sorted(GRAPHS),
+    "gnn",
 ]
 
 
@@ -125,7 +126,7 @@ def choice_space(request):
     return made(request.param)
 
 
-FOLDED = {"nasbench101", "pooling", *JOINED}
+FOLDED = {"nasbench101", "nasbench_graph", "pooling", *JOINED}
 """Spaces whose choices have no cost of their own."""
 
 

@@ -151,6 +151,14 @@ SPACES = {
         (3_228_954, 35_062_400),
         "TangleNAS, AutoML-Conf 2024: 3^8 architectures; costs counted by hand from its layers, see its own test",
     ),
+    "nasbench_graph": (
+        {},
+        26_206,
+        (3_464_199, 814_566_400),
+        (436_743, 194_802_688),
+        "NAS-Bench-Graph, arXiv 2206.09166: its tables have 26,206 rows, and parameters as our networks have, see "
+        "tests/search_spaces/families/test_nasbench_graph.py; multiply-accumulates: ours",
+    ),
     "gnn": (
         {},
         9408 * 1344,

@@ -43,6 +43,7 @@ def counted_messages(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tu
     """
     from search_spaces.message_passing import Projection
     from search_spaces.networks.gnn_parts import Aggregate, Attention, Combine
+    from search_spaces.networks.nasbench_graph_network import CONVOLUTIONS, Convolution
 
     macs = 0
 
@@ -58,10 +59,14 @@ def counted_messages(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tu
         elif isinstance(part, Aggregate):
             weights, features = given[0].weights, given[0].features
             macs += weights.numel() * features.shape[2] + len(weights) * sizes.get("weight", 0)
+        elif isinstance(part, Convolution):
+            weighted = type(part) in (CONVOLUTIONS["gat"], CONVOLUTIONS["gcn"])
+            macs += weighted * len(given[1].source) * output.shape[1]
+            macs += (sizes.get("source", 0) + sizes.get("target", 0)) * len(output)
         else:
             macs += len(given[0].own) * sizes.get("weight", 0)
 
-    kinds = (Projection, Attention, Aggregate, Combine)
+    kinds = (Projection, Attention, Aggregate, Combine, Convolution)
     hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, kinds)]
     training = network.training
     with torch.no_grad():

@@ -18,7 +18,7 @@ from service.run.stages.plan import Plan
 SETTINGS = [
     *("train.optimizer=adam", "train.lr=0.05", "train.epochs=12", "train.batch_size=64", "train.label_smoothing=0"),
     *("search.searcher=conservative", "search.evaluations=5", "search.population=3", "tracking.enabled=false"),
-    "search.objectives=[quality, params]",
+    *("search.objectives=[quality, params]", "latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0"),
 ]
 SPACE = {"name": "gnn", "options": {"heads": [1, 2], "widths": [2, 4], "dropout": 0.0}}
 
