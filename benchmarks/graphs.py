@@ -6,14 +6,13 @@
 
 `baselines` trains GCN (16 units) and GAT (8 heads of 8) with ten seeds on the split of the file. The test accuracy is
 that of the epoch with the lowest loss on the validation nodes, as in the released code of GraphNAS; nothing else looks
-at the test nodes. Published are 81.5 and 83.0 % on Cora, 70.9 and 72.5 % on CiteSeer. About 2 minutes of one
-core.
+at the test nodes. Published are 81.5 and 83.0 % on Cora, 70.9 and 72.5 % on CiteSeer. About 2 minutes of one core.
 
 `search` lets `conservative`, `nsga2` and `random` evaluate as many architectures of the space `gnn` each, within a
 limit on multiply-accumulates; an evaluation trains a candidate from fresh weights, and gives its validation accuracy
-at that epoch. The best five are trained again with three seeds, the best of these by validation with ten. `--shared` also
-runs `conservative` with constrained weight sharing and a third of the epochs. By default 200 evaluations of 60 epochs
-and one seed of the search: about 20 minutes of one core for each searcher, and 10 for its answer.
+at that epoch. The best five are trained again with three seeds, the best of these by validation with ten. `--shared`
+also runs `conservative` with constrained weight sharing and a third of the epochs. By default 200 evaluations of 60
+epochs and one seed of the search: about 20 minutes of one core for each searcher, and 10 for its answer.
 
 `ranking` trains 100 random rows of NAS-Bench-Graph with the published settings as far as they are known (SGD, rate 0.1,
 weight decay 5e-4, dropout 0.7), and prints Spearman's rank correlation of the validation and test accuracies with those
