@@ -45,7 +45,7 @@ def test_the_test_accuracy_is_that_of_the_epoch_chosen_by_validation(tmp_path):
     for step in range(4):
         network.step = step
         followed(network)
-    assert followed.row() == {"validation": 100.0, "test": 0.0, "epoch": 2}
+    assert followed.row() == {"validation": 100.0, "test": 0.0, "look": 2}
 
 
 def test_rows_are_made_once_and_answers_follow_validation(tmp_path):
