@@ -8,6 +8,7 @@ from supernets.tasks.outcomes import Breakdown
 
 _MOST_GROUPS = 40
 _MOST_ROWS = 10
+_WORD, _LONG = 40, 300  # characters of a cell that is no sentence, and of one that is not cut
 _FULL_PERCENT = 100.0
 
 
@@ -38,14 +39,17 @@ def sections_html(found: Breakdown, unit: str) -> Iterator[str]:
     shown = {title for title, _ in parts}
     for title, one in found.tables.items():
         if title not in shown:  # bars show the same
-            rows = [[_cell(value) for value in row] for row in one.rows]
-            parts.append((title, table(one.columns, rows[:_MOST_ROWS])))
+            rows = [[_cell(value) for value in row] for row in one.rows[:_MOST_ROWS]]
+            prose = any(len(cell) > _WORD for row in rows for cell in row)
+            parts.append((title, table(one.columns, rows, prose=prose)))
     for title, part in parts:
         yield f"<section><h3>{text(capital(title))}</h3>{part}</section>"
 
 
 def _cell(value: str | float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if len(value) <= _LONG else f"{value[:_LONG]}…"
 
 
 def _groups(groups: Mapping[str, float], unit: str) -> Iterator[str]:

@@ -62,4 +62,5 @@ def _figure(shown: Shown) -> str:
         source = f"data:image/png;base64,{b64encode(shown.picture).decode()}"
         image = f"<img alt='{name}' src='{source}'>"
     caption = f"{text(shown.text)}<br><span class='quiet' title='{text(shown.name)}'>{name}</span>"
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+    kind = "" if image else " class='said'"
+    return f"<figure{kind}>{image}<figcaption>{caption}</figcaption></figure>"

@@ -13,6 +13,7 @@ p,li{max-width:52em;overflow-wrap:anywhere}.lead{font-size:1.15em}.quiet{color:#
 table{border-collapse:collapse;margin:1em 0;font-size:.93em;display:block;overflow-x:auto}
 th,td{padding:.35em .65em;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
 th{color:#475569;font-weight:600}th:first-child,td:first-child{text-align:left}
+.prose{display:table}.prose td,.prose th{white-space:normal;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 code{background:#f1f5f9;padding:.1em .3em}dt{font-weight:600;margin-top:.6em}dd{margin-left:1.2em}
 pre{background:#f1f5f9;padding:.7em .9em;overflow-x:auto;font-size:.93em;margin:.5em 0 1em}
 .row{display:flex;flex-wrap:wrap;gap:1.2em 2.4em;align-items:flex-start}
@@ -22,6 +23,7 @@ pre{background:#f1f5f9;padding:.7em .9em;overflow-x:auto;font-size:.93em;margin:
 .picture{overflow-x:auto}.picture svg{display:block}summary{cursor:pointer;color:#475569}
 .shots{display:flex;flex-wrap:wrap;gap:.9em;margin:1em 0}
 .shots figure{margin:0;width:150px}.shots img{width:96px;height:96px;object-fit:contain;image-rendering:pixelated}
+.shots .said{width:100%;max-width:52em}.said figcaption{font-size:.93em}
 .shots figcaption{font-size:.82em;line-height:1.35;overflow-wrap:anywhere}
 .bars{display:grid;grid-template-columns:max-content minmax(5em,12em) max-content;gap:.25em .8em;font-size:.93em}
 .bars i{display:block;background:#e2e8f0;border-radius:3px}.bars b{display:block;height:1.2em;background:#3b82f6;
@@ -46,11 +48,12 @@ def page_of(title: str, body: Iterable[str]) -> str:
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table of plain texts."""
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, prose: bool = False) -> str:
+    """Return a table of plain texts; lines of prose are broken."""
     head = "".join(f"<th>{text(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    kind = " class='prose'" if prose else ""
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 METRICS = {"bleu": Metric("bleu", "", maximise=True, low=0.0, high=100.0), "perplexity": PERPLEXITY}
 _SAMPLES = 10
+_LONG = 200
 _TEXTS = ("source", "reference", "translation")
 
 
@@ -160,7 +161,12 @@ class Translation(TokenTask):
             return super().mistakes(outcomes, names, most=most)
         worst = _worst(columns["counts"])[:most]
         said = '"{source}" became "{translation}", the reference is "{reference}"'
-        return [Mistake(int(i), said.format(**{name: str(columns[name][i]) for name in _TEXTS})) for i in worst]
+        return [Mistake(int(i), said.format(**{name: _cut(str(columns[name][i])) for name in _TEXTS})) for i in worst]
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a text that is too long for a message."""
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def _worst(counts: np.ndarray) -> np.ndarray:

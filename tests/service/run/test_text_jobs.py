@@ -85,7 +85,7 @@ def test_sample_translations_are_in_the_report(translated):
     test = {tuple(pair) for pair in zip(corpus.lines("en", 30, seed=2), corpus.lines("de", 30, seed=2))}
     assert {tuple(row[:2]) for row in table.rows} <= test
     page = page_of(translated)
-    assert "<h3>Translations</h3>" in page
+    assert "<h3>Translations</h3><table class='prose'>" in page
     assert str(table.rows[-1][0]) in page
     assert "BLEU" in page
     assert any("BLEU" in line for line in summary_lines(translated))
