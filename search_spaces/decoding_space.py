@@ -8,7 +8,7 @@ networks write so many: example inputs, networks and blocks of latency tables ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search_spaces.errors import FieldError
 from search_spaces.space import Space
@@ -41,4 +41,8 @@ def as_timed(space: Space, decode: int | None) -> Space:
     if not isinstance(space, DecodingSpace):
         text = f"must be null: networks of space {space.name} do not write token by token, got {decode}"
         raise FieldError("decode", text)
-    return space.decoding(decode)
+    timed = space.decoding(decode)
+    if [one.name for one in timed.decisions] != [one.name for one in space.decisions]:
+        text = f"must be null: space {space.name} was given decisions that writing networks lack, got {decode}"
+        raise FieldError("decode", text)
+    return replace(timed, decisions=space.decisions)  # a part of the space keeps its choices

@@ -94,8 +94,7 @@ class Skeleton:
         check_fields(self, limits)
         resolutions = len(self.stages[-1][0])
         if len(self.head_widths) != resolutions or min(self.head_widths) < 1:
-            numbers = "1 number" if resolutions == 1 else f"{resolutions} numbers"
-            raise FieldError("head_widths", f"must be {numbers} of channels, got {self.head_widths}")
+            raise FieldError("head_widths", f"must be {_numbers(resolutions)}, got {self.head_widths}")
         least = self.stride * 2 ** (resolutions - 1)
         if self.image_size < least or self.image_size % self.stride:
             allowed = f"at least {least} and divisible by {self.stride}"
@@ -107,7 +106,7 @@ class Skeleton:
 
     @property
     def _stem_needs(self) -> str:
-        return f"{self._stem_layers} numbers of channels where the stride is {self.stride}"
+        return f"{_numbers(self._stem_layers)} where the stride is {self.stride}"
 
     def _stages_fit(self) -> bool:
         before, most = 0, (MOST_LAYERS, MOST_CHANNELS)
@@ -257,6 +256,10 @@ class Skeleton:
             values[block.name] = int(any(int(number) for number in numbers))
             values |= {block.of(kernel): int(number) for kernel, number in zip(self.kernels, numbers)}
         return values
+
+
+def _numbers(count: int) -> str:
+    return "1 number of channels" if count == 1 else f"{count} numbers of channels"
 
 
 def _convolved(in_width: int, width: int, kernel: int, stride: int) -> nn.Module:

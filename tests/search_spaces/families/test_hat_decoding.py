@@ -1,11 +1,12 @@
 """HAT as it writes token by token, for latency: networks, costs and blocks."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from search_spaces import FieldError
+from search_spaces import Decision, FieldError
 from search_spaces.decoding_space import as_timed
 from search_spaces.families.conv_macro import conv_macro
 from search_spaces.networks.decoding import Decoding
@@ -56,6 +57,20 @@ def test_a_longer_target_costs_more_and_the_encoder_does_not():
 def test_what_cannot_be_written_is_refused(length):
     with pytest.raises(FieldError, match=f"decode must be from 1 to longest, which is 12, got {length}"):
         as_timed(small(), length)
+
+
+def test_a_part_of_the_space_keeps_its_choices():
+    part = small().restrict({"*.heads": [2], "decoder.depth": [1, 3]})
+    timed = as_timed(part, 4)
+    assert timed.decisions == part.decisions
+    assert timed.decode(part.encode(part.largest())) == part.largest()
+
+
+def test_a_space_that_was_given_further_decisions_is_refused():
+    space = small()
+    more = replace(space, decisions=(*space.decisions, Decision("bits", (4, 8))))
+    with pytest.raises(FieldError, match="decode must be null: space small_hat was given decisions"):
+        as_timed(more, 4)
 
 
 def test_spaces_of_other_networks_do_not_write():
