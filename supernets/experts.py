@@ -87,13 +87,13 @@ def with_experts(space: Space, config: ExpertsConfig | None) -> Space:
     """
     if config is None or not space.is_elastic:
         return space
-    return replace(space, build=_Build(space, config), network=space.network or space.subnet)
+    return replace(space, build=_Build(space, config))
 
 
 def without_experts(space: Space) -> Space:
     """Return the space, or part of one, without the experts that it was given."""
     build = space.build
-    return replace(space, build=build.space.build, network=build.space.network) if isinstance(build, _Build) else space
+    return replace(space, build=build.space.build) if isinstance(build, _Build) else space
 
 
 def experts_of(space: Space) -> ExpertsConfig | None:

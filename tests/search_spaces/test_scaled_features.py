@@ -18,7 +18,7 @@ DECISIONS = (
     Decision("depth", (1, 2, 5)),
     Decision("kind", ("plain", "wide", "deep")),
     Decision("one", (7,)),
-    Decision("second.ratio", (0.5, 1.0), "depth", (2, 5)),
+    Decision("second.ratio", (1.0, 0.5), "depth", (2, 5)),
 )
 
 

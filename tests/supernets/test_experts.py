@@ -180,6 +180,9 @@ def test_a_network_that_is_trained_further_has_no_experts(routing, parts):
     space = with_experts(tiny(), ExpertsConfig(routing=routing, start="independent"))
     torch.manual_seed(0)
     supernet = Partition(space, divided(WHOLE, 0, "embed", [[8], [16]])) if parts else Supernet(space)
+    with torch.no_grad():
+        for weight in supernet.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.1)
     inputs = space.example(batch=2)
     for architecture in drawn(space, 2):
         alone = folded(supernet.eval(), architecture)
