@@ -82,12 +82,12 @@ def with_experts(space: Space, config: ExpertsConfig | None) -> Space:
     """Return the space with supernets that have experts; the networks of single architectures stay plain.
 
     Args:
-        space: Space whose networks have feed-forward layers.
+        space: Space whose networks have feed-forward layers; experts that it has already are replaced.
         config: Settings; None returns the space as it is, and so do spaces without supernets.
     """
     if config is None or not space.is_elastic:
         return space
-    return replace(space, build=_Build(space, config))
+    return replace(space, build=_Build(without_experts(space), config))
 
 
 def without_experts(space: Space) -> Space:
@@ -108,10 +108,9 @@ def experts_told(network: nn.Module) -> str:
     layers = [module for module in network.modules() if isinstance(module, BlendedFeedForward)]
     firsts = [linear.layers[0] for layer in layers for linear in layer.linears]
     whole, blended, shared = (_weights(parts) for parts in ([network], layers, firsts))
+    number = len(layers[0].linears[0].layers)
     without = f"{whole + shared - blended:,} without further experts and routers"
-    return (
-        f"{len(layers)} feed-forward layers of {len(layers[0].linears[0].layers)} experts; {whole:,} weights, {without}"
-    )
+    return f"{len(layers)} feed-forward layers of {number} experts; {whole:,} weights, {without}"
 
 
 def _weights(parts: Sequence[nn.Module]) -> int:

@@ -13,7 +13,7 @@ def folded(supernet: Supernet, architecture: Architecture) -> Supernet:
     """Return a copy that can be trained further with one architecture; experts become the layers that it runs.
 
     Args:
-        supernet: The supernet; its active architecture changes where it has experts.
+        supernet: The supernet.
         architecture: An architecture of its space.
 
     Returns:
@@ -22,6 +22,7 @@ def folded(supernet: Supernet, architecture: Architecture) -> Supernet:
     """
     if experts_of(supernet.space) is None:
         return deepcopy(supernet)
+    before = supernet.active
     supernet.activate(architecture)
     one = supernet.leaves[supernet.leaf_of(supernet.active)] if isinstance(supernet, SeveralSupernets) else supernet
     blended = [module for module in one.network.modules() if isinstance(module, BlendedFeedForward)]
@@ -29,4 +30,5 @@ def folded(supernet: Supernet, architecture: Architecture) -> Supernet:
     plain = Supernet(without_experts(one.space), network)
     plain.own_statistics = one.own_statistics
     plain.activate(supernet.active)
+    supernet.activate(before)
     return plain.train(supernet.training)

@@ -191,6 +191,9 @@ def test_a_network_that_is_trained_further_has_no_experts(routing, parts):
         expected = supernet.extract(architecture)(*inputs)
         assert torch.allclose(alone(*inputs), expected, atol=1e-6)
         assert torch.equal(alone(*inputs), alone.extract(architecture)(*inputs))
+        supernet.activate(space.largest())
+        folded(supernet, architecture)
+        assert supernet.active == space.largest()
     assert same(folded(fresh(tiny()), architecture), fresh(tiny()))
 
 
@@ -200,6 +203,7 @@ def test_a_space_with_experts_can_be_sent_to_another_process():
     assert experts_of(sent) == ExpertsConfig(experts=3)
     assert same(fresh(sent), fresh(space))
     assert experts_of(space.restrict({"embed": [8]})) == experts_of(space)
+    assert same(fresh(with_experts(with_experts(tiny(), ExpertsConfig()), ExpertsConfig(experts=3))), fresh(space))
 
 
 def test_spaces_without_feed_forward_layers_are_refused():

@@ -21,7 +21,7 @@ from tests.service.run.test_adapted_jobs import context
 
 OPTIONS = "{patch: 2, embeds: [8, 16], ratios: [1, 2], heads: [1, 2], depths: [1, 2], head_width: 4}"
 TINY = [
-    *(f"space={{name: small_autoformer, options: {OPTIONS}}}", "train.epochs=2", "train.sampler=sandwich"),
+    *(f"space={{name: small_autoformer, options: {OPTIONS}}}", "train.epochs=1", "train.sampler=sandwich"),
     *("train.optimizer=adamw", "train.lr=0.003", "search.evaluations=4", "search.population=4"),
     *("search.searcher=random", "search.objectives=[accuracy, macs]", "tracking.enabled=false"),
     *("latency.repeats=5", "latency.warmup_s=0", "latency.min_time_ms=0", "search.calibration_examples=64"),
