@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.pretrained import Processor, part_of
 from nas.data import Data, DataConfig, load_data
@@ -24,21 +24,24 @@ from search_spaces import Space
 from supernets import Supernet, Task, TrainConfig, phases, train
 from supernets.tasks import Batch
 from supernets.training import TrainingData
+from supernets.training.phases import Phase
 
 _VALIDATION = 2000  # images that architectures are judged on, beside those for training
 _TEST = 100  # the test split is never read
 
 
-def few_images(path: Path, train_images: int, image_size: int, output: Path) -> Data:
-    """Return the first images of each class of an npz, so many for training and 2,000 for validation.
+def few_images(path: Path, train_images: int, image_size: int, output: Path, *, validation: int = _VALIDATION) -> Data:
+    """Return the first images of each class of an npz, so many for training, and others for validation.
 
     Args:
         path: Training images, and those for test beside it.
         train_images: Images for training.
         image_size: Pixels of one side.
         output: Folder that the images are copied into.
+        validation: Images for validation.
     """
-    count, folder = train_images + _VALIDATION, output.resolve() / f"data-{train_images}"
+    beside = "" if validation == _VALIDATION else f"-{validation}"
+    count, folder = train_images + validation, output.resolve() / f"data-{train_images}{beside}"
     if not folder.exists():  # written aside: other processes may begin at the same time
         aside = folder.with_name(f"{folder.name}-{os.getpid()}")
         part_of(path, count, aside / "train.npz")
@@ -48,7 +51,7 @@ def few_images(path: Path, train_images: int, image_size: int, output: Path) -> 
         except OSError:  # another one was faster
             shutil.rmtree(aside)
     config = DataConfig(
-        source="npz", path=str(folder), image_size=image_size, validation_fraction=_VALIDATION / count, flip=True
+        source="npz", path=str(folder), image_size=image_size, validation_fraction=validation / count, flip=True
     )
     return load_data(config, device=torch.device("cpu"))
 
@@ -98,8 +101,20 @@ class Row:
         spent: Processor,
         *,
         task: Task | None = None,
+        schedule: Sequence[Phase] | None = None,
+        teacher: nn.Module | None = None,
     ) -> Supernet:
-        """Return the supernet, trained or read; what it tells after every epoch is kept in `epochs.jsonl`."""
+        """Return the supernet, trained or read; what it tells after every epoch is kept in `epochs.jsonl`.
+
+        Args:
+            make: Makes it with the weights that its training begins with.
+            config: How it is trained.
+            data: The training split.
+            spent: Counts the processor time.
+            task: Task that it is trained for; None for that of `train`.
+            schedule: Phases of the training; None for those of the configuration.
+            teacher: Network that teaches, if any.
+        """
         torch.manual_seed(self.seed)
         supernet, path = make(), self.folder / "supernet.safetensors"
         if path.exists():
@@ -112,8 +127,14 @@ class Row:
                 with (self.folder / "epochs.jsonl").open("a") as file:
                     file.write(json.dumps(event) + "\n")
 
-        made = phases(supernet.space, config)
-        common = {"task": task, "seed": self.seed, "folder": self.folder / "train", "observer": observe}
+        made = phases(supernet.space, config) if schedule is None else schedule
+        common = {
+            "task": task,
+            "teacher": teacher,
+            "seed": self.seed,
+            "folder": self.folder / "train",
+            "observer": observe,
+        }
         train(supernet, made, data, config, **common)
         supernet.save(path)
         return supernet

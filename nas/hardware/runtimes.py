@@ -20,6 +20,7 @@ _NUMPY_TYPES = {
     "tensor(double)": "float64",
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
+    "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
 

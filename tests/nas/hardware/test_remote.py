@@ -13,8 +13,11 @@ from torch import nn
 
 from nas.hardware import DeviceUnreachable, LatencyConfig, Measurement, MeasurementFailed, Meter, measure
 from nas.hardware import remote as connection
+from nas.offload import measured_halves
+from supernets import Supernet
 from tests.nas.loopback import Loopback, start_sshd
 from tests.nas.two_inputs import Inverse, masked, sequences
+from tests.search_spaces.split_networks import residual_space
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +58,19 @@ def test_another_machine_measures_networks_of_two_inputs(loopback, backend):
     examples = [sequences(2), (torch.randn(2, 4), torch.tensor([3, 5]))]
     for measured in measure([masked(), Inverse().eval()], examples, loopback.config(sys.executable, backend=backend)):
         assert isinstance(measured, Measurement), measured
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_half_of_a_network_is_measured_on_another_machine(loopback, backend):
+    pytest.importorskip(backend)
+    space = residual_space(bits=(8,))
+    cut = space.architecture({"cut": "layer1", "width": 1.0, "bottleneck": 3, "bits": 8})
+    subnet = Supernet(space).extract(cut).eval()
+    here = LatencyConfig(repeats=5, warmup_s=0.05, min_time_ms=0.2)
+    with Meter(loopback.config(sys.executable, backend=backend)) as there:
+        times = measured_halves(subnet, space.example(cut), Meter(here), there)
+    assert times.device.value > 0
+    assert times.server.value > 0
 
 
 def test_more_threads_than_the_other_machine_has_cores_are_refused(loopback):

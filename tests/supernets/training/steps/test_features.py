@@ -140,3 +140,33 @@ def test_an_adapted_network_teaches_what_stands_for_its_parts():
             return float((one.network.decoder(one.network.encoder(x)) - wanted).square().mean())
 
     assert away(supernet) < 0.5 * away(fresh)
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
+    space = residual_space(bits=(8,))
+    config = TrainConfig(
+        **{"schedule": "adapted", "sampler": "part_sandwich", "epochs": 2, "batch_size": 16, "lr": 0.05},
+        **{"feature_weight": 1.0, "checkpoint_every_s": 0.0},
+    )
+
+    def trained(**how) -> Supernet:
+        torch.manual_seed(0)
+        supernet = Supernet(space)
+        return train(supernet, phases(space, config), Images(n=64, size=16), config, **how)
+
+    whole, interruptions = trained(), 0
+    for events in (1, 2, 3, 100):
+        left = [events]
+
+        def stop(event, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise InterruptedError
+
+        try:
+            resumed = trained(folder=tmp_path, observer=stop)
+        except InterruptedError:
+            interruptions += 1
+    assert interruptions >= 1
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
