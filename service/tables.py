@@ -200,6 +200,7 @@ PREDICTORS = {
     "ridge_or_svr": Entry("nas.predictors.ridge_svr:RidgeOrSVR", "LINAS: linear or radial, by cross-validation"),
     "boosted_trees": Entry("nas.predictors.local_models:BoostedTrees", "small trees, each fitted to what is left"),
     "nearest": Entry("nas.predictors.local_models:NearestRows", "mean of the nearest rows: no model at all"),
+    "cqap": Entry("nas.predictors.cqap:CQAP", "EQ-Net: a deep perceptron on one-hot choices; for many evaluations"),
     "parzc": Entry("nas.predictors.parzc:ParZC", "ParZC: ranks by layer-wise zero-cost scores"),
 }
 EXECUTORS = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
+    from nas.predictors.cqap import CQAP
     from nas.predictors.device_transfer import DeviceTransfer
     from nas.predictors.gaussian_process import GaussianProcess
     from nas.predictors.grouped_gaussian_process import GroupedGaussianProcess
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nas.predictors.ridge_svr import RidgeOrSVR
 
 __all__ = [
+    "CQAP",
     "MLP",
     "DeviceTransfer",
     "GaussianProcess",

@@ -60,7 +60,7 @@ def kind_of(layer: nn.Module) -> str | None:
     """Return what kind of layer can have a quantizer: `convolution` or `linear`; None for other layers."""
     if isinstance(layer, Weighted):
         return layer.kind
-    if type(layer) in _QUANTIZED:
+    if type(layer) in _QUANTIZED or type(layer) in _PLAIN:
         return LINEAR if isinstance(layer, nn.Linear) else CONVOLUTION
     return None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.alone import Alone
 from search_spaces.architecture import Choice, Decision
 from search_spaces.bars import Bars
+from search_spaces.counted_costs import with_counted_costs
 from search_spaces.errors import FieldError
 from search_spaces.precision.precision_config import MOST_BITS, PrecisionConfig
 from search_spaces.precision.start_weights import StartWeights
@@ -53,7 +54,8 @@ def with_precision(space: Space, config: PrecisionConfig) -> Space:
     """
     if not space.is_elastic or not space.inputs:
         raise FieldError("precision", f"must be null: {space.name} has no elastic network whose layers could have bits")
-    base = space if config.networks == "all" else _only_largest(space)
+    counted = with_counted_costs(space)
+    base = counted if config.networks == "all" else _only_largest(counted)
     made = _Made(base, config)
     costs = made.costs()
     return replace(

@@ -11,7 +11,7 @@ from supernets.training.relaxation_config import cost_mistake
 
 
 def mistakes(config: TrainConfig, space: Space | None, *, has_table: bool) -> Iterator[str]:
-    """Yield why a space cannot be relaxed, or its architectures assigned, where the training asks for it.
+    """Yield why a space cannot be relaxed, its architectures assigned or its bits averaged, where a training asks it.
 
     Args:
         config: Config of the training.
@@ -22,6 +22,8 @@ def mistakes(config: TrainConfig, space: Space | None, *, has_table: bool) -> It
         return
     if config.mixture is not None and not can_be_listed(space):
         yield f"train.mixture: must be null: {space.name} has too many architectures to be listed"
+    if config.ema_decay is not None and space.simulated is not None:
+        yield "train.ema_decay: must be null with space.precision: ranges are only known after the first step"
     if config.relaxation is not None and space.simulated is not None:
         yield "train.relaxation: must be null with space.precision: bits cannot be mixed"
     elif config.relaxation is not None:

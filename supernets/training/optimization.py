@@ -32,7 +32,7 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float, *, buffers: bool = False) -> None:
         self.decay = decay
-        self.parameters: list[torch.Tensor] = list(network.parameters())
+        self.parameters: list[torch.Tensor] = [one for one in network.parameters() if one.requires_grad]
         if buffers:
             self.parameters += [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         self.average = [parameter.detach().clone() for parameter in self.parameters]

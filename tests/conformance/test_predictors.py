@@ -9,6 +9,7 @@ import pytest
 from service import catalogue
 
 OPTIONS = {"parzc": {"width": 16, "depth": 1, "epochs": 30, "lr": 3e-3, "scaling": "column"}, "mlp": {"epochs": 30}}
+OPTIONS["cqap"] = {"hidden": (32, 32, 32), "epochs": 30, "lr": 3e-3}
 
 
 @pytest.fixture(params=list(catalogue.PREDICTORS))

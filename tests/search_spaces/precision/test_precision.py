@@ -12,7 +12,7 @@ from torch import nn
 
 from search_spaces import FieldError, Space
 from search_spaces.anatomy import Anatomy, anatomy
-from search_spaces.elastic.quantized import quantized_layers
+from search_spaces.elastic.quantized import products, quantized_layers
 from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.conv_macro import conv_macro
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
@@ -148,6 +148,13 @@ def test_the_space_without_bits_is_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_layers_are_found_whether_they_round_or_not(name: str) -> None:
+    plain, bits = (list(products(space.build())) for space in (plain_space(name), space_of(name)))
+    assert [(one.name, one.kind) for one in bits] == [(one.name, one.kind) for one in plain]
+    assert len(plain) > 3
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_measured_does_not_round(name: str) -> None:
     space = space_of(name)
     network = space.subnet(space.smallest())
@@ -242,6 +249,19 @@ def test_a_space_with_bits_goes_to_other_processes() -> None:
     other = pickle.loads(pickle.dumps(space))
     architecture = space.sample(np.random.default_rng(0))
     assert other.costs([architecture]) == space.costs([architecture])
+
+
+def test_one_hot_features_say_every_choice_of_bits_once() -> None:
+    bits = tuple(range(2, 9))
+    config = PrecisionConfig(weights=bits, activations=bits, granularity="both", symmetry="both", networks="largest")
+    space = with_precision(plain_space("conv_macro"), config)
+    layers = sum(d.name.endswith(".weight_bits") for d in space.decisions)
+    encodings = space.sample_encodings(20, np.random.default_rng(0))
+    sizes = len(plain_space("conv_macro").decisions)  # of one choice each
+    features = space.features(encodings)[:, sizes:]
+    assert features.shape == (20, 6 + 2 * 7 * layers)
+    starts = [0, 2, 4, *range(6, 6 + 2 * 7 * layers, 7)]
+    assert np.array_equal(np.add.reduceat(features, starts, axis=1), np.ones((20, 3 + 2 * layers)))
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "traced"])

@@ -110,6 +110,7 @@ def test_a_training_begins_with_the_weights_of_a_job_without_bits(tmp_path):
             (BITS, "train.sampler=uniform", "train.relaxation={}"),
             "train.relaxation: must be null with space.precision: bits cannot be mixed",
         ),
+        ((BITS, "train.ema_decay=0.9"), "train.ema_decay: must be null with space.precision"),
         (
             ("space={name: nasbench101, precision: {}}", "data.image_size=16"),
             "space.precision: must be null: nasbench101 has no elastic network",
