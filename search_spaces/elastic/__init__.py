@@ -16,6 +16,8 @@ from search_spaces.elastic.layer_norm import ElasticLayerNorm
 from search_spaces.elastic.linear import ElasticLinear
 from search_spaces.elastic.masked import Masked, MaskedConv2d, MaskedLinear, masked_layers
 from search_spaces.elastic.norm import ElasticBatchNorm2d, with_shared_norms
+from search_spaces.elastic.quantized import Weighted, quantized_layers
+from search_spaces.elastic.quantizer import Bank, Quantizer
 from search_spaces.elastic.resize import ElasticResize
 from search_spaces.elastic.side_by_side import ElasticSideBySide, SideBySide
 from search_spaces.elastic.span import ElasticSpan
@@ -23,6 +25,7 @@ from search_spaces.sizes import AnySize, JointSize, LayerSize, Size, largest, re
 
 __all__ = [
     "AnySize",
+    "Bank",
     "Branch",
     "Branches",
     "CroppedConv2d",
@@ -49,14 +52,17 @@ __all__ = [
     "Masked",
     "MaskedConv2d",
     "MaskedLinear",
+    "Quantizer",
     "SideBySide",
     "Size",
+    "Weighted",
     "elastic_layers",
     "extracted",
     "following_layers",
     "governed",
     "largest",
     "masked_layers",
+    "quantized_layers",
     "resolve",
     "with_shared_norms",
 ]
