@@ -18,7 +18,6 @@ from search_spaces.elastic.fake_quantize import Levels, fitted, is_signed, round
 from search_spaces.elastic.layer import Elastic
 from search_spaces.sizes import AnySize, Size, resolve_number
 
-FEWEST_BITS, MOST_BITS = 2, 8
 Form = tuple[int, int, int]
 """Bits, whether every channel has a scale (1 or 0), and whether there are offsets (1 or 0)."""
 Kept = Callable[[Tensor, int], Tensor]
@@ -211,7 +210,7 @@ class Bank(Elastic):
     def extract_kept(self, channels: int, kept: Kept) -> Rounding:
         """Return the fixed rounding of the active form, for so many active output channels."""
         (bits, channel, has_offset), key = self.form, _key(self.form)
-        signed = self.signed if float_or_unknown(self.below_zero) < 0 else bool(self.below_zero)
+        signed = self.signed if _value(self.below_zero) < 0 else bool(self.below_zero)
         like = self.scales[key]
         with like.device:
             rounding = Rounding(
@@ -225,7 +224,7 @@ class Bank(Elastic):
         return rounding.train(self.training)
 
 
-def float_or_unknown(number: Tensor) -> float:
+def _value(number: Tensor) -> float:
     """Return a number, or -1 where it has no value."""
     return -1.0 if number.is_meta else float(number)
 

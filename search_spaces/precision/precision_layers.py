@@ -23,6 +23,7 @@ from search_spaces.errors import FieldError
 from search_spaces.space import Space
 
 _RANDOM = 2
+_MOST_LAYERS = 1000  # reading more takes minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,9 @@ class _Reading:
     def __init__(self, space: Space, network: nn.Module) -> None:
         self.space, self.network = space, network
         self.products: dict[str, Product] = {one.name: one for one in products(network)}
+        if len(self.products) > _MOST_LAYERS:
+            most = f"layers, at most {_MOST_LAYERS:,} can have bits"
+            raise FieldError("precision", f"must be null: supernets of {space.name} have {len(self.products):,} {most}")
         self.runs = _conditions(network, self.products, space)
         self.shared = [d for d in space.decisions if d.name in space.shared_decisions]
         self._device = next(iter(network.parameters())).device

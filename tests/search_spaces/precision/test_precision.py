@@ -15,6 +15,7 @@ from search_spaces.anatomy import Anatomy, anatomy
 from search_spaces.elastic.quantized import products, quantized_layers
 from search_spaces.families.autoformer import small_autoformer
 from search_spaces.families.conv_macro import conv_macro
+from search_spaces.families.darts import darts
 from search_spaces.families.mobilenet_v3 import small_mobilenet_v3
 from search_spaces.families.nasbench101 import nasbench101
 from search_spaces.families.nasbench201 import nasbench201
@@ -237,6 +238,8 @@ def test_bits_and_layers_that_there_are_not_are_refused(field: str, value: objec
 def test_spaces_that_cannot_have_bits_say_why() -> None:
     with pytest.raises(FieldError, match="nasbench101 has no elastic network"):
         with_precision(nasbench101(), PrecisionConfig())
+    with pytest.raises(FieldError, match="supernets of darts have 3,436 layers, at most 1,000 can have bits"):
+        with_precision(darts(), PrecisionConfig())
     with pytest.raises(FieldError, match="multiplies follows decisions of pooling that are not its own"):
         with_precision(pooling(image_size=8, classes=4), PrecisionConfig())
     none = Space(name="vectors", decisions=(), inputs=images(1, 4), build=Vectors)
