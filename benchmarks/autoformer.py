@@ -16,7 +16,7 @@ architectures that are shown; that of the others in hindsight is printed as well
 and of differences are those of Nadeau and Bengio (Machine Learning 52, 2003): wider than Student's by the share that
 is judged.
 
-The first command takes about 15 minutes of one core, 5 with `--only shares`, which computes the three proxies that
+The first command takes about 18 minutes of one core, 8 with `--only shares`, which computes the three proxies that
 predictors read and skips the others. Scores are kept in `--output`; the same command goes on where an earlier one
 stopped.
 """

@@ -46,6 +46,7 @@ from service.job.building import build_space, build_task
 from service.job.job import Job
 from service.job.loading import load_job
 from supernets import TrainConfig, calibrate
+from supernets.training import TrainingData
 
 RECIPE = "vit_cifar10"
 METHODS: Mapping[str, tuple[str, int]] = {
@@ -104,7 +105,7 @@ class Trial:
         return Row(output=self.arguments.output, name=name, seed=seed, settings=settings)
 
     @cached_property
-    def images(self) -> Any:
+    def images(self) -> TrainingData:
         """The training images."""
         count = self.arguments.images
         return self.data.train if count is None else self.data.train.subset(count, seed=0)
