@@ -1,7 +1,7 @@
 """The latency table that a job names, read and checked against the job."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,13 @@ def mistakes(job: Job, space: Space) -> Iterator[str]:
 
 def least_limit(table: LatencyTable) -> float:
     """Return the least limit in ms that a network is predicted to keep, as far as random ones and the smallest tell."""
-    space = table.space
+    return least_of(table.space, table.predict)
+
+
+def least_of(space: Space, predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
+    """Return the same of any prediction, a function of encodings that gives values and both ends of intervals."""
     drawn = space.sample_encodings(_DRAWN, np.random.default_rng(0))
-    _, _, high = table.predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
+    _, _, high = predict(np.concatenate([drawn, space.encode(space.smallest())[None]]))
     return float(high.min())
 
 

@@ -10,6 +10,7 @@ from search_spaces import Space
 from service.errors import InvalidJob
 from service.job import latency_table
 from service.job.job import Job
+from service.job.published_latency import PUBLISHED, published_latency
 from service.run.profiling import measure_architectures
 from service.run.stages.outputs import FRONT, JOURNAL
 
@@ -30,6 +31,7 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     """
     if job.latency.is_remote and not (folder / FRONT).exists():
         _check_other_machine(job, space, device)
+    _check_published(job, space)
     text = job.search.constraints.get(Latency.name)
     high = None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
     if high is None or (folder / JOURNAL).exists():
@@ -46,6 +48,18 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     place = "there" if job.latency.is_remote else "on this machine"
     smallest_is = f"the smallest architecture of {space.name if space.origin is None else space.origin.model}"
     raise InvalidJob([f"search.constraints.{Latency.name}: {text} can't be met: {smallest_is} {why} {place}"])
+
+
+def _check_published(job: Job, space: Space) -> None:
+    """Refuse a limit on published latencies that no network keeps."""
+    text = job.search.constraints.get(PUBLISHED)
+    high = None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
+    if high is None:
+        return
+    predicted = published_latency(job.latency.published, space)
+    if (least := latency_table.least_of(space, predicted.estimate_encodings)) > high:
+        why = f"by latency.published no network is sure to take less than {least:.3g} ms"
+        raise InvalidJob([f"search.constraints.{PUBLISHED}: {text} can't be met: {why}"])
 
 
 def _check_other_machine(job: Job, space: Space, device: torch.device) -> None:

@@ -70,6 +70,15 @@ def test_members_keep_a_limit_on_a_published_latency(fields, table, tmp_path):
         assert member["intervals"]["published_ms"][1] <= 25
 
 
+def test_a_limit_that_no_network_keeps_is_refused_before_any_training(fields, table, tmp_path):
+    published = {"table": str(table), "device": "far", "part": "decoder"}
+    made = job(fields, published=published, constraints={"published_ms": "<= 50"})
+    folder = prepare_folder(made, tmp_path / "job")
+    with pytest.raises(InvalidJob, match=r"published_ms: <= 50 can't be met: by latency\.published no network is sure"):
+        run(folder, made, lambda event: None)
+    assert not (folder / "train").exists()
+
+
 @pytest.mark.parametrize(
     ("published", "said"),
     [
