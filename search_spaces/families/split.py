@@ -3,8 +3,9 @@
 Paper: Assine, da Silva and Valle, Slimmable Encoders for Flexible Split DNNs, arXiv 2306.12691: a light encoder, whose
 width and bottleneck can be switched at run time, stands for the first part of a network.
 Differs: the abstract says no sizes; encoder, decoder and quantizer are ours. Batch norms are calibrated for each
-architecture instead of one for each width. `input` and `none` are members, too: the image is sent, and nothing is. This
-has nothing to do with `train.split`, which splits a supernet into parts, nor with the splits of data.
+architecture instead of one for each width, and the rest of the network is trained together with the encoders. `input`
+and `none` are members, too: the image is sent, and nothing is. This has nothing to do with `train.split`, which splits
+a supernet into parts, nor with the splits of data.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import isclose
 from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.architecture import Choice, Decision
@@ -21,7 +23,7 @@ from search_spaces.families.split_encoder import EncoderSizes, count_decoder, se
 from search_spaces.inputs import images
 from search_spaces.limits import MOST_CHANNELS, MOST_OF_IMAGES, check_fields, check_most
 from search_spaces.places import Block, Place
-from search_spaces.sizes import AnySize, Size
+from search_spaces.sizes import AnySize, Size, largest
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Sizes:
         if self.encoder_width % self.members:
             many = f"a multiple of the {self.members} members of the ensemble"
             raise FieldError("encoder_width", f"must be {many}, got {self.encoder_width}")
-        if wrong := [one for one in self.widths if (one * self.members) % 1]:
+        if wrong := [one for one in self.widths if not isclose(one * self.members, round(one * self.members))]:
             raise FieldError("widths", f"must be whole numbers of {self.members} members, got {wrong[0]}")
 
     def encoder_for(self, cut: Cut, channels: int) -> EncoderSizes:
@@ -155,15 +157,15 @@ class SplitNetworks:
         """Return the network of all architectures."""
         from torch import nn
 
-        from search_spaces.networks.split_network import AsImage, Encoder, OnDevice, decoder, elastic_tail
-        from search_spaces.networks.split_network import split_network as made
+        from search_spaces.networks.split_network import AsImage, Encoder, OnDevice, decoder, split_network
 
-        tail = elastic_tail(self.chain.pieces(), {**{n: k for n, (k, _) in self._cuts.items()}, INPUT: 0, NONE: 0})
+        starts = {**{name: number for name, (number, _) in self._cuts.items()}, INPUT: 0, NONE: 0}
         channels = self.chain.source.channels
         encoders = {name: Encoder.of(self.sizes.encoder_for(cut, channels)) for name, (_, cut) in self._cuts.items()}
         decoders = {name: decoder(self.sizes.bottleneck, cut.shape[0]) for name, (_, cut) in self._cuts.items()}
         whole: dict[Choice, nn.Module] = {INPUT: AsImage(), NONE: OnDevice()}
-        return made({**encoders, **whole}, {**decoders, INPUT: nn.Identity(), NONE: nn.Identity()}, tail)
+        nothing = {INPUT: nn.Identity(), NONE: nn.Identity()}
+        return split_network({**encoders, **whole}, {**decoders, **nothing}, self.chain.pieces(), starts)
 
     def places(self) -> list[Place]:
         """Return the places of the encoder, the bottleneck, the decoder, and of each piece of the network."""
@@ -193,7 +195,7 @@ class SplitNetworks:
         sizes, side = self._encoder(cut, width, bottleneck=bottleneck, bits=bits), self._cuts[cut][1].shape[1]
         counted = _on("device", sizes.count_bottleneck(side), sent_bytes=sent_bytes(bottleneck * side**2, bits))
         name = f"device bottleneck {sizes.width}-{bottleneck} in {bits} bits"
-        return Block(name, (int(str(sizes.width)), side, side), partial(_plain, "bottleneck", sizes), counted)
+        return Block(name, (largest(sizes.width), side, side), partial(_plain, "bottleneck", sizes), counted)
 
     def _decoder_block(self, cut: str, bottleneck: int) -> Block | None:
         if cut not in self._cuts:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from search_spaces.blocks import ConvNormAct
-from search_spaces.elastic import ElasticBatchNorm2d, ElasticChoice, ElasticConv2d
+from search_spaces.elastic import ElasticBatchNorm2d, ElasticChoice, ElasticConv2d, with_shared_norms
 from search_spaces.elastic.bits import ElasticWire
 from search_spaces.elastic.ensemble_conv import EnsembleConv2d
 from search_spaces.elastic.tail import ElasticTail
@@ -164,13 +164,19 @@ def _wire(encoder: Encoder) -> Wire:
     return encoder.wire
 
 
-def split_network(encoders: Mapping[Any, nn.Module], decoders: Mapping[Any, nn.Module], tail: ElasticTail) -> nn.Module:
-    """Return the elastic network with these encoders and decoders by their cut."""
+def split_network(
+    encoders: Mapping[Any, nn.Module],
+    decoders: Mapping[Any, nn.Module],
+    pieces: Sequence[nn.Module],
+    starts: Mapping[Any, int],
+) -> SplitNetwork:
+    """Return the elastic network of all cuts.
+
+    Args:
+        encoders: What runs on the device, by cut.
+        decoders: What makes feature maps on the server, by cut.
+        pieces: The pieces of the whole network, with plain norms.
+        starts: Number of the first piece behind each cut.
+    """
+    tail = ElasticTail([with_shared_norms(piece) for piece in pieces], Size(CUT, dict(starts)))
     return SplitNetwork(ElasticChoice(CUT, encoders), ElasticChoice(CUT, decoders), tail)
-
-
-def elastic_tail(pieces: Sequence[nn.Module], starts: Mapping[Any, int]) -> ElasticTail:
-    """Return the pieces of a network; those from the number of each cut on run."""
-    from search_spaces.elastic.norm import with_shared_norms
-
-    return ElasticTail([with_shared_norms(piece) for piece in pieces], Size(CUT, dict(starts)))

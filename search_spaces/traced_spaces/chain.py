@@ -142,6 +142,9 @@ class _Search:
         Raises:
             FieldError: There is none.
         """
+        if not self._possible():
+            why = "has no feature maps that everything passes through and that are smaller than the image"
+            raise FieldError("model", f"{self.source.name} {why}: it cannot be cut")
         last = {cut.halvings: cut for cut in self._between_blocks()}
         found = [cut for halvings, cut in last.items() if halvings < max(last)]
         if not found:

@@ -221,6 +221,9 @@ def test_widths_are_switched_without_other_weights(space):
         supernet.activate(architecture)
         supernet(images())
     assert sum(p.numel() for p in supernet.parameters()) == count
+    encoder = supernet.network.encoder.operation("layer1")  # no more memory than the widest needs
+    widest = space.costs([member(space, width=1.0)])["device_params"][0]
+    assert sum(p.numel() for p in encoder.parameters()) == widest
     assert [p.data_ptr() for p in supernet.parameters()] == places
 
 
@@ -269,6 +272,12 @@ def test_halves_are_the_whole(space):
 def test_an_elastic_network_has_no_halves(space):
     with pytest.raises(TypeError, match="extract an architecture first"):
         Supernet(space).network.halves()
+
+
+def test_a_network_without_feature_maps_is_refused():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    with pytest.raises(FieldError, match=r"model tests:flat has no feature maps .*: it cannot be cut"):
+        split(model="tests:flat", call_own=lambda target, offered: flat, classes=4, channels=1, image_size=8)
 
 
 def test_a_network_of_timm_can_be_cut():
