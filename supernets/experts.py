@@ -132,10 +132,16 @@ class _Build:
     def __call__(self) -> nn.Module:
         """Return an elastic network with experts; the weights of the first are those that it has without others.
 
+        Where the space is made of spaces that have experts, the network has these.
+
         Raises:
             FieldError: It has no feed-forward layers.
         """
+        from search_spaces.elastic.experts import BlendedFeedForward
+
         network = self.space.build()
+        if any(isinstance(module, BlendedFeedForward) for module in network.modules()):
+            return network
         if not any(True for _ in _feed_forwards(network)):
             raise FieldError("mixture", f"must be null: networks of {self.space.name} have no feed-forward layers")
         sources = [network if self.config.start == "copies" else self.space.build() for _ in range(self._further)]

@@ -85,7 +85,7 @@ def test_recipes_keep_the_schema(recipe: str) -> None:
         ({"trian": {}}, "job.trian: unknown"),
         ({"train": {"epoch": 3}}, "job.train.epoch: unknown"),
         ({"train": {"epochs": "many"}}, "is no number"),
-        ({"train": {"optimizer": "adam"}}, "is not one of"),
+        ({"train": {"optimizer": "lion"}}, "is not one of"),
         ({"search": {"constraints": {"macs": [3]}}}, "is no"),
         ({"name": None}, "is no string"),
     ],

@@ -11,12 +11,13 @@ from nas.export import load_network
 from search_spaces.elastic.experts import BlendedFeedForward
 from service.errors import InvalidJob
 from service.export.export_members import ExportRequest, export
+from service.job.building import build_space
 from service.job.loading import load_job
 from service.job.preparation import check_same, prepare_folder, saved_job, supernet_differences
 from service.run.run import run
 from service.run.stages.outputs import SUPERNET
 from service.run.stages.plan import Plan
-from supernets import load_supernet
+from supernets import Supernet, load_supernet
 from tests.service.run.test_adapted_jobs import context
 
 OPTIONS = "{patch: 2, embeds: [8, 16], ratios: [1, 2], heads: [1, 2], depths: [1, 2], head_width: 4}"
@@ -103,8 +104,25 @@ def test_a_supernet_with_other_experts_is_another_one(finished):
             ("supernet.mixture={}", "train.split={others: relaxed}", "train.epochs=20"),
             "train.split.others: must be random with supernet.mixture",
         ),
+        (
+            ("supernet.mixture={}", "space.precision={}"),
+            "space.precision: must be null with supernet.mixture",
+        ),
     ],
 )
 def test_wrong_settings_are_named(sets, message):
     with pytest.raises(InvalidJob, match=message):
         load_job("quickstart", [*TINY, *sets])
+
+
+def test_networks_that_a_space_is_made_of_have_experts_of_their_own():
+    part = f"{{name: small_autoformer, options: {OPTIONS}}}"
+    job = load_job("quickstart", [f"space={{name: joined, options: {{parts: {{a: {part}}}}}}}", EXPERTS])
+    space = build_space(job)
+    supernet, inputs = Supernet(space).eval(), space.example(batch=2)
+    layers = [module for module in supernet.modules() if isinstance(module, BlendedFeedForward)]
+    assert {layer.features.shape for layer in layers} == {(6,)}
+    for architecture in (space.smallest(), space.largest()):
+        expected = supernet.extract(architecture)(*inputs)
+        found = supernet(*inputs)
+        assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(expected, found, strict=True))
