@@ -57,6 +57,8 @@ KINDS: dict[str, Mapping[str, Listed]] = {
 
 GIVEN_TO_SPACES = ("call_own", "graph", "make_space")
 """Arguments of spaces that a job gives by itself; they are no options."""
+GIVEN_TO_TASKS = ("make_task",)
+"""The same of tasks."""
 
 
 def check(kind: str, name: str) -> None:

@@ -228,6 +228,7 @@ TASKS = {
     "language": Entry("supernets.tasks.language:Language", "text from left to right, judged by perplexity"),
     "masked_language": Entry("supernets.tasks.language:MaskedLanguage", "text with gaps, judged by perplexity"),
     "nodes": Entry("supernets.tasks.nodes:Nodes", "a class for each node of a graph, judged by accuracy"),
+    "workload": Entry("supernets.tasks.workload:Workload", "several networks on the same data, judged by their mean"),
     "node_labels": Entry("supernets.tasks.nodes:NodeLabels", "several labels for each node, judged by micro-F1"),
 }
 DATA = {

@@ -37,6 +37,8 @@ class SearchConfig:
         alone: How each candidate is trained for itself before it is judged, for spaces where that takes seconds; `null`
             for candidates with the weights of the supernet. The supernet is trained only where candidates begin with
             its weights.
+        parts: Part of a joined space -> job folder whose trained supernet gives the weights of its networks, such as
+            ``{net: runs/my}``; nothing is then trained. Empty for a training of all parts together.
         hours: Hours after which the search ends, those of interrupted runs included.
     """
 
@@ -54,6 +56,7 @@ class SearchConfig:
     hours: float | None = None
     warm_start: str | None = None
     alone: AloneConfig | None = None
+    parts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_most(self, _MOST)

@@ -39,9 +39,9 @@ def search(
 ) -> list[Evaluation]:
     """Evaluate what the searcher asks for until the journal holds `evaluations` candidates, and return them all.
 
-    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count. A candidate
-    that is evaluated on a part of the data counts as that part of one. The search ends early where the searcher finds
-    nothing new any more, or `stopping` says so; the journal is then shorter.
+    Architectures that break a limit on an exact cost or a prediction are not evaluated and do not count; the observer
+    is told how many were refused. A candidate that is evaluated on a part of the data counts as that part of one. The
+    search ends early where the searcher finds nothing new any more, or `stopping` says so; the journal is then shorter.
 
     With `evaluators` of several slots, as many candidates are evaluated at the same time. The journal has them in the
     order in which they were finished, and what the searcher is asked and told follows from this order: the same journal
@@ -69,6 +69,7 @@ class _Search:
         self.done: dict[Candidate, Evaluation] = {}
         self.front: list[Evaluation] = []
         self.budget = self.spent = 0.0
+        self.refused: set[Architecture] = set()
         self.expected_gain: float | None = None
         self._records = deque(journal.evaluations)
         self._early: dict[Candidate, Evaluation] = {}
@@ -113,6 +114,7 @@ class _Search:
         if proposal.candidate in self.done:
             return self.done[proposal.candidate]
         if self.problem.violation(values, intervals) > 0:
+            self.refused.add(architecture)
             return Evaluation(
                 index=-1, architecture=architecture, status="infeasible", values=values, intervals=intervals
             )
@@ -176,7 +178,8 @@ class _Search:
         spent = round(self.spent, 2)
         done = int(spent) if spent.is_integer() else spent
         found = {"front": len(self.front), "best_quality": self._best_quality(), "expected_gain": self.expected_gain}
-        self.observer({"event": "search", "done": done, "total": self.budget, **found})
+        kept_from = {"refused": len(self.refused)} if self.refused else {}
+        self.observer({"event": "search", "done": done, "total": self.budget, **found, **kept_from})
 
     def _best_quality(self) -> dict[str, Any] | None:
         """Return the best value on the front of the first objective that is a quality."""

@@ -12,7 +12,7 @@ from search_spaces.accelerators.evaluation import CYCLES
 from search_spaces.counted_costs import with_counted_costs
 from search_spaces.errors import FieldError
 from service import catalogue
-from service.job.job import Job, SpaceConfig
+from service.job.job import Job, SpaceConfig, TaskConfig
 from service.job.tickets import supernet_file
 from supernets.experts import with_experts
 
@@ -84,7 +84,11 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
         ValueError: The task does not exist, or refuses its options.
     """
     data = look_at(job.data) if data is None else data
-    offered = {**data.facts, "label_smoothing": job.train.label_smoothing}
+    offered = {
+        **data.facts,
+        "label_smoothing": job.train.label_smoothing,
+        "make_task": partial(_task_of_each, job, data),
+    }
     name = job.task.name or data.task
     made = catalogue.make("task", name, offered=offered, options=job.task.options)
     from supernets.tasks.task import Metric, Task
@@ -98,6 +102,11 @@ def build_task(job: Job, data: LookedAt | None = None) -> "Task":
     if not isinstance(metric, Metric):
         raise ValueError(f"{name} is not a task: its metric is {metric!r}, not a supernets.tasks.Metric")
     return made
+
+
+def _task_of_each(job: Job, data: LookedAt, name: str | None, options: Mapping[str, Any]) -> "Task":
+    """Return a task that the task of a job is made of; None names that of the data."""
+    return build_task(replace(job, task=TaskConfig(name=name, options=dict(options))), data)
 
 
 def build_space(job: Job, facts: Mapping[str, Any] | None = None) -> Space:

@@ -9,7 +9,18 @@ from search_spaces import Space
 from search_spaces.errors import FieldError
 from service import catalogue, own_code
 from service.errors import InvalidJob
-from service.job import experts, latency_checks, objectives, relaxations, samplers, searchers, splits, teachers, tickets
+from service.job import (
+    experts,
+    latency_checks,
+    objectives,
+    parts,
+    relaxations,
+    samplers,
+    searchers,
+    splits,
+    teachers,
+    tickets,
+)
 from service.job import proxies as job_proxies
 from service.job.building import LookedAt, build_space, build_task
 from service.job.device import cuda_devices, device_type
@@ -82,6 +93,7 @@ def deep_mistakes(
         _warn_of_given_weights(job, space, warn)
     learns = job.train.tickets is not None or (job.train.relaxation is not None and job.train.relaxation.learns)
     yield from searchers.mistakes(job.search, space, learns=learns or not checked.sound("train"))
+    yield from parts.mistakes(job, space, trained=trained)
     yield from objectives.mistakes(job, task, space, warn)
     if checked.sound("latency") and checked.sound("device"):
         yield from latency_checks.mistakes(job, space, warn)
@@ -211,7 +223,7 @@ def _part_mistakes(kind: str, name: str, options: Mapping[str, Any]) -> Iterator
     yield from unknown
     if not unknown:
         try:
-            hidden = catalogue.GIVEN_TO_SPACES if kind == "space" else ()
+            hidden = catalogue.GIVEN_TO_SPACES if kind == "space" else catalogue.GIVEN_TO_TASKS
             yield from option_mistakes(kind, name, options, path=f"{kind}.options", hidden=hidden)
         except ValueError as error:
             yield f"{kind}.name: {name}: {error}"

@@ -20,7 +20,7 @@ from service.job.validation import check_fields, field_paths
 PLACEHOLDERS: dict[str, Any] = {"name": "job", "space": {"name": "small_mobilenet_v3"}}
 FREE_FORM = {
     *(("data", "options"), ("task", "options"), ("space", "options"), ("train", "sampler_options")),
-    *(("search", "constraints"), ("search", "searcher_options"), ("proxies", "options")),
+    *(("search", "constraints"), ("search", "searcher_options"), ("search", "parts"), ("proxies", "options")),
 }
 
 

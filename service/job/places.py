@@ -31,7 +31,7 @@ def placed(fields: Mapping[str, Any], base: Path, moved: Mapping[str, Any] | Non
         moved: Dotted field -> path from `base`, for files that are no longer at the whole path.
     """
     found = dict(fields)
-    for field in FIELDS:
+    for field in _fields(fields):
         written = _written(found, field)
         if written is None:
             continue
@@ -46,7 +46,7 @@ def placed(fields: Mapping[str, Any], base: Path, moved: Mapping[str, Any] | Non
 def beside(fields: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Return the paths of a job as they are seen from its folder, by dotted field."""
     found = {}
-    for field in FIELDS:
+    for field in _fields(fields):
         written = _written(fields, field)
         if written is not None and os.path.isabs(written):
             found[".".join(field)] = os.path.relpath(written, folder.resolve())
@@ -55,12 +55,20 @@ def beside(fields: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 def mistakes(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each path with a variable that is not set, or a user that does not exist."""
-    for field in FIELDS:
+    for field in _fields(fields):
         written = _written(fields, field)
         if written is None or os.path.exists(written):
             continue
         if variable := re.search(r"\$(\w+|\{[^}]*\})", written):
             yield f"{'.'.join(field)}: {written}: the environment variable {variable[1].strip('{}')} is not set"
+
+
+def _fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield where paths stand in a job: in fixed fields, and under names that the job has chosen."""
+    yield from FIELDS
+    section: Any = fields.get("search")
+    named = section.get("parts") if isinstance(section, Mapping) else None
+    yield from (("search", "parts", str(name)) for name in named or () if isinstance(named, Mapping))
 
 
 def _written(fields: Mapping[str, Any], field: Sequence[str]) -> str | None:

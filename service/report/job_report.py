@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Record = Mapping[str, Any]
+VOLUME = "search/hypervolume.json"
 _NARROW = 80  # columns of a terminal
 
 
@@ -45,7 +46,7 @@ def write_report(folder: Path) -> list[Path]:
     if picture is not None:
         written.append(write_whole(report / "front.html", front_html(picture)))
         written.append(write_whole(report / "front.png", front_png(picture)))
-    volume = read_json(folder / "search" / "hypervolume.json")
+    volume = read_json(folder / VOLUME)
     if volume and volume.get("curve"):
         written.append(write_whole(report / "hypervolume.png", hypervolume_png(job_name(folder), volume["curve"])))
     events = read_events(folder / "progress.jsonl")[0]
@@ -173,6 +174,7 @@ def summary_lines(folder: Path) -> list[str]:
     rows, members = candidates(folder), front.get("members", [])
     if rows:
         counts = {status: sum(row["status"] == status for row in rows) for status in ("infeasible", "failed")}
+        counts["refused by limits unevaluated"] = (read_json(folder / VOLUME) or {}).get("refused", 0)
         beside = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         seconds = finite((result or {}).get("seconds"))
         took = "" if seconds is None else f" in {_exact_duration(seconds)}"

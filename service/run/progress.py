@@ -154,6 +154,8 @@ def _note(event: Event) -> str:
         parts.append(f"front of {event['front']}")
     if event.get("best_quality") is not None:
         parts.append(f"best {_quality(event['best_quality']['value'], event['best_quality']['unit'])}")
+    if event.get("refused"):
+        parts.append(f"{event['refused']} refused by limits")
     if event.get("expected_gain") is not None and event["expected_gain"] < 1:
         parts.append(f"next one gains {100 * event['expected_gain']:.2g} %")
     if event.get("loss") is not None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def search_supernet(context: JobContext, volume_path: Path) -> None:
     Raises:
         InvalidJob: No architecture within the limits could be evaluated.
     """
-    evaluations = _Search(context).evaluations()
+    searching = _Search(context)
+    evaluations = searching.evaluations()
     problem = context.problem
     for warning in context.proxies.report(evaluations):
         context.events({"event": "warning", "time": time.time(), "message": warning})
@@ -51,7 +52,8 @@ def search_supernet(context: JobContext, volume_path: Path) -> None:
         raise InvalidJob([f"no candidate of {len(evaluations)} kept every limit and could be evaluated: {reason}"])
     for warning in _idle_limits(evaluations, problem):
         context.events({"event": "warning", "time": time.time(), "message": warning})
-    write_json(volume_path, hypervolume(evaluations, problem.directions).to_json())
+    refused = {"refused": searching.refused} if searching.refused else {}
+    write_json(volume_path, {**hypervolume(evaluations, problem.directions).to_json(), **refused})
 
 
 def _idle_limits(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[str]:
@@ -74,6 +76,7 @@ class _Search:
     """
 
     context: JobContext
+    refused: int = field(default=0, init=False)
 
     def evaluations(self) -> list[Evaluation]:
         config, events = self.context.job.search, self.context.events
@@ -91,13 +94,18 @@ class _Search:
                 journal,
                 space=self.context.space,
                 evaluations=config.evaluations,
-                observer=events,
+                observer=self._told,
                 evaluators=evaluators,
                 stopping=stopping,
             )
         if stopping.reason is not None:
             events({"event": "ended", "time": time.time(), "reason": stopping.reason})
         return found
+
+    def _told(self, event: dict[str, Any]) -> None:
+        """Pass an event on, and remember how many architectures limits have kept from an evaluation."""
+        self.refused = event.get("refused", self.refused)
+        self.context.events(event)
 
     def _header(self, slots: int, earlier: EarlierSearch | None, *, follows_evaluations: bool) -> dict[str, Any]:
         """Return what the search is; a journal of another one is refused."""

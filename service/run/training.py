@@ -1,7 +1,7 @@
 """Training of the supernet of a job."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -107,6 +107,21 @@ def _start(supernet: Supernet, start: str, folder: Path, *, fresh: bool, process
         take_ticket(supernet, supernet_file(start), fresh=fresh)
     except (ValueError, OSError) as error:
         raise InvalidJob([f"train.tickets.start: {error}"]) from error
+
+
+def take_parts(supernet: Supernet, folders: Mapping[str, str]) -> None:
+    """Put the weights of trained supernets into the parts of a supernet of a joined space.
+
+    Args:
+        supernet: Supernet of the joined space.
+        folders: Name of a part -> job folder of its supernet.
+
+    Raises:
+        InvalidFile: A supernet is of another space.
+    """
+    parts = supernet.network.get_submodule("parts")
+    for name, folder in folders.items():
+        Supernet(supernet.space.parts[name], parts.get_submodule(f"{name}.network")).load(supernet_file(folder))
 
 
 def adapted_supernet(supernet: Supernet, folder: Path) -> Supernet | None:

@@ -10,6 +10,7 @@ from service import catalogue
 from supernets import Classification, Task
 from supernets.tasks import Language, MaskedLanguage, Translation
 from supernets.tasks.nodes import NodeLabels, Nodes
+from supernets.tasks.workload import Workload
 from tests.plugin.regression import Regression as Progress
 from tests.supernets.regression import FEATURES, Regression
 from tests.supernets.tasks.writers import VOCABULARY, Recurrent, texts
@@ -41,7 +42,20 @@ def translated():
     return written()[1].flip(0), *written()
 
 
+class Pair(nn.Module):
+    """Two linear networks side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.networks = nn.ModuleList([nn.Linear(FEATURES, 3) for _ in range(2)])
+
+    def forward(self, x):
+        return torch.stack([network(x) for network in self.networks], dim=1)
+
+
 EXAMPLES = {
+    "workload": (Workload.of_each(Classification(3), [2, 1]), classified(), Pair()),
+    "smoothed workload": (Workload.of_each(Classification(3, label_smoothing=0.1)), classified(), Pair()),
     "classification": (Classification(3), classified(), 3),
     "smoothed classification": (Classification(3, label_smoothing=0.1), classified(), 3),
     "weighted classification": (
