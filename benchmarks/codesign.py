@@ -44,6 +44,7 @@ from nas.search.journal import Evaluation, Journal
 from nas.search.loop import search
 from nas.search.problem import Problem
 from nas.searchers import NSGA2, Random, Searcher
+from nas.searchers.controller import Controller
 from nas.student_interval import student_half
 from search_spaces import Architecture, Space
 from search_spaces.families.joined import joined
@@ -52,7 +53,7 @@ from search_spaces.joined_parts import Part
 from supernets import Supernet, TrainConfig
 from supernets.estimate import Estimate
 
-METHODS = ("joint", "random", "network_first", "hardware_first")
+METHODS = ("joint", "controller", "random", "network_first", "hardware_first")
 LIMITED = ("cycles", "energy_nj", "area_um2")
 _DESIGNS, _PAIRS = 1000, 100
 Qualities = Callable[[Architecture], float]
@@ -173,6 +174,8 @@ class Comparison:
         common: dict[str, Any] = {"objectives": 1, "population": self.arguments.population, "seed": seed}
         if method == "random":
             return Random(space, violation=violation, **common)
+        if method == "controller":
+            return Controller(space, objectives=1, seed=seed, violation=violation)
         return NSGA2(space, violation=violation, mutation="redrawn", **common)
 
     def _network_first(self, seed: int) -> dict[str, Any]:

@@ -106,6 +106,9 @@ SEARCHERS = {
     "conservative": Entry(
         "nas.searchers.conservative:Conservative", "Auto-GNN: changes one class of decisions of the best at a time"
     ),
+    "controller": Entry(
+        "nas.searchers.controller:Controller", "NASAIC: a recurrent policy that learns by REINFORCE; limits prune early"
+    ),
     "derived": Entry("nas.searchers.derived:Derived", "DARTS, TangleNAS: the most probable choices that were learned"),
     "optuna_tpe": Entry("nas.searchers.optuna_samplers:OptunaTPE", "Parzen estimators by Optuna"),
     "optuna_gp": Entry("nas.searchers.optuna_samplers:OptunaGP", "Gaussian process by Optuna"),
