@@ -125,7 +125,7 @@ class Comparison:
 
     @cached_property
     def hardware(self) -> np.ndarray:
-        """Every set of sub-accelerators there is, with the largest networks: encodings [N, D]."""
+        """Every set of sub-accelerators within the limit on area, with the largest networks: encodings [N, D]."""
         base = self.space.encode(self.space.largest())
         start = next(i for i, one in enumerate(self.space.decisions) if one.name.startswith("accelerator"))
         counts = self.space.choice_counts[start:]
@@ -135,7 +135,8 @@ class Comparison:
         encodings = np.array(rows)
         pes = np.array([0, *range(256, 4097, 256)])[encodings[:, [start, start + 3]]].sum(axis=1)
         rates = np.where(encodings[:, [start, start + 3]] > 0, encodings[:, [start + 2, start + 5]] + 1, 0).sum(axis=1)
-        return encodings[(pes > 0) & (pes <= 4096) & (rates <= 8)]
+        there = encodings[(pes > 0) & (pes <= 4096) & (rates <= 8)]
+        return there[joined(parts=self.parts).costs(there)["area_um2"] <= self.limits["area_um2"]]
 
     def problem(self, space: Space, *, limited: bool = True) -> Problem:
         """Return the problem of a search."""
@@ -198,13 +199,13 @@ class Comparison:
         generator = np.random.default_rng(seed)
         networks = [i for i, one in enumerate(self.space.decisions) if one.name.startswith("net")]
         pairs = self.space.sample_encodings(_PAIRS, generator)[:, networks]
-        area = self.problem(self.space)
+        problem = self.problem(self.space)
         few = self.hardware[generator.permutation(len(self.hardware))[: self.arguments.hardware]]
         scores = []
         for row in few:
             rows = np.repeat(row[None], len(pairs), axis=0)
             rows[:, networks] = pairs
-            outside = area.exact_violation(rows)
+            outside = problem.exact_violation(rows)
             scores.append((-(outside <= 0).sum(), outside.sum()))
         best = few[min(range(len(few)), key=scores.__getitem__)]
         return self.space.restrict(self._choices(self.space.decode(best)))
