@@ -129,7 +129,8 @@ class Workload(Task):
             for i, one in enumerate(known, 1)
             for name, column in {**one.columns, _SCORES: one.scores}.items()
         }
-        return Outcomes(sum(share * one.scores for share, one in zip(shares, known)), columns)
+        parts = [share * one.scores for share, one in zip(shares, known)]
+        return Outcomes(sum(parts[1:], parts[0]), columns)
 
     def breakdown(self, outcomes: Outcomes, names: Sequence[str] = ()) -> Breakdown:
         """Return the metric of each network by itself."""
@@ -189,7 +190,7 @@ def _answered(model: nn.Module, batches: Iterable[Batch]) -> list[Batch]:
     require_calibrated(model)
     model.eval()
     with torch.inference_mode():
-        given = [(model(*batch[:-1]), batch[-1]) for batch in batches]
+        given: list[Batch] = [(model(*batch[:-1]), batch[-1]) for batch in batches]
     if not given:
         raise ValueError("a workload is judged by at least one example, got none")
     return given
