@@ -49,7 +49,8 @@ def sections_html(found: Breakdown, unit: str) -> Iterator[str]:
 def _cell(value: str | float) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if len(value) <= _LONG else f"{value[:_LONG]}…"
+    cell = str(value)  # tables hold whole numbers, too
+    return cell if len(cell) <= _LONG else f"{cell[:_LONG]}…"
 
 
 def _groups(groups: Mapping[str, float], unit: str) -> Iterator[str]:
