@@ -91,7 +91,7 @@ def _sizes_of(space: "Space") -> Table:
     facts = _plain()
     facts.add_row("  architectures", f"{space.count():,}")
     facts.add_row("  decisions", str(len(space.decisions)))
-    facts.add_row("  input", ", ".join(" x ".join(map(str, one.shape)) for one in space.inputs))
+    facts.add_row("  input", ", ".join(" x ".join(map(str, one.shape)) or one.dtype for one in space.inputs))
     costs = space.costs([space.smallest(), space.largest()])
     for title, (low, high) in (("million MACs", costs["macs"] / 1e6), ("million weights", costs["params"] / 1e6)):
         facts.add_row(f"  {title}", f"{low:,.2f} to {high:,.2f}")

@@ -144,7 +144,7 @@ def _part(job: Job, facts: Mapping[str, Any] | None, name: str, options: Mapping
 
 def space_options(job: Job, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the options of a job's space, with those that follow from its data."""
-    taken = catalogue.parameters("space", job.space.name)
+    taken = catalogue.parameters("space", job.space.name, hidden=catalogue.GIVEN_TO_SPACES)
     return {**{name: value for name, value in _offered(job, facts).items() if name in taken}, **job.space.options}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from service.commands.compare import report
 from service.errors import InvalidJob
+from service.job.building import space_options
 from service.job.folder import read_json
 from service.job.loading import job_of
 from service.job.outcomes_file import read_breakdown
@@ -85,6 +86,12 @@ def test_candidates_that_are_trained_alone_are_the_same_after_an_interruption(pl
     with pytest.raises(InterruptedError):
         ran(tmp_path / "parts", fields(place), *alone, stop=2)
     assert members(ran(tmp_path / "parts", fields(place), *alone)) == members(whole)
+
+
+def test_the_graph_is_given_to_the_space_and_is_no_option_of_a_card(place):
+    options = space_options(job_of(fields(place), SETTINGS))
+    assert json.loads(json.dumps(options)) == options
+    assert (options["nodes"], options["classes"], options["heads"]) == (60, 3, [1, 2])
 
 
 def test_several_labels_are_judged_by_their_f1(tmp_path):
