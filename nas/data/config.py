@@ -44,12 +44,13 @@ class DataConfig:
         source: `digits` (scikit-learn's 8x8 digits, nothing to download), `npz` (JPEG files in one array), `folder`
             (one folder of images per class), `timm` (any random-access dataset of `timm.data.create_dataset`), `noise`
             (random colours with random labels of 10 classes: for costs, latency and trying things out), `parallel_text`
-            (sentences and their translations, in files of lines), `text` (lines of one language), or your own source
-            at `package.module:object`.
-        options: Keyword arguments of the source: those of `parallel_text`, of `text`, or of your own.
+            (sentences and their translations, in files of lines), `text` (lines of one language), `planetoid` (one
+            graph with labels at its nodes), or your own source at `package.module:object`.
+        options: Keyword arguments of the source: those of `parallel_text`, `text`, `planetoid`, or of your own.
         path: Place of the data: for `npz` the training file, or the folder that holds *train*.npz and *test*.npz; for
             `folder` the folder with train/CLASS/ (and val/, test/) or CLASS/ in it; for `timm` the root folder of the
-            dataset; for text a file of lines, or the folder that holds train.en, val.en and so on, compressed or not.
+            dataset; for text a file of lines, or the folder that holds train.en, val.en and so on, compressed or not;
+            for `planetoid` an npz file, or a table of nodes.
         test_path: Test file of `npz` or of text, or test folder of `folder`, where it is not beside the training data.
         dataset: Name for `timm.data.create_dataset`, e.g. `torch/cifar10` or `hfds/owner/name`.
         image_size: Side of the square images in pixels; `null` for the images' own size where all are alike, square
