@@ -42,6 +42,10 @@ class Retrain(OfMembers):
         from service.job import teachers
         from service.job.building import data_facts
 
+        if job.search.alone is not None and not job.search.alone.needs_supernet:
+            raise InvalidJob(
+                [f"{folder}: its candidates were trained alone, without a supernet to go on from: --scratch"]
+            )
         super().check(job, folder)
         if self.teacher is not None:
             try:

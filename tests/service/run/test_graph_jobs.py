@@ -15,6 +15,7 @@ from service.job.outcomes_file import read_breakdown
 from service.job.preparation import prepare_folder
 from service.run.run import run
 from service.run.stages.plan import Plan
+from service.run.stages.retrain import Retrain
 
 SETTINGS = [
     *("train.optimizer=adam", "train.lr=0.05", "train.epochs=12", "train.batch_size=64", "train.label_smoothing=0"),
@@ -92,6 +93,12 @@ def test_the_graph_is_given_to_the_space_and_is_no_option_of_a_card(place):
     options = space_options(job_of(fields(place), SETTINGS))
     assert json.loads(json.dumps(options)) == options
     assert (options["nodes"], options["classes"], options["heads"]) == (60, 3, [1, 2])
+
+
+def test_candidates_that_were_trained_alone_are_not_fine_tuned_from_a_supernet(place, tmp_path):
+    job = job_of(fields(place), [*SETTINGS, "search.alone.weights=fresh"])
+    with pytest.raises(InvalidJob, match="trained alone, without a supernet to go on from: --scratch"):
+        Retrain().check(job, tmp_path)
 
 
 def test_several_labels_are_judged_by_their_f1(tmp_path):
