@@ -253,6 +253,8 @@ def _small_classes(subject: Subject) -> Iterator[str]:
 
 def _batch_warnings(subject: Subject, batch_size: int) -> Iterator[str]:
     count = subject.sizes["train"]
+    if "graph" in subject.about:  # a step costs a pass over the whole graph, however few nodes it learns from
+        return
     if count < _FEW_BATCHES * batch_size:
         steps = max(1, count // batch_size)
         better = max(2, 2 ** int(math.log2(max(2, count / _GOOD_BATCHES))))

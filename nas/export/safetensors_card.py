@@ -65,7 +65,8 @@ def load_network(card: Path, *, space: Space | None = None) -> nn.Module:
             that of `search_spaces`.
 
     Raises:
-        ValueError: The space of the card is not in `search_spaces`, and no space was given.
+        ValueError: The space of the card is not in `search_spaces`, or was made with data such as a graph, and no space
+            was given.
         FileNotFoundError: There is no card, or there are no weights beside it.
     """
     facts = json.loads(Path(card).read_text(encoding="utf-8"))
@@ -77,12 +78,15 @@ def published_space(described: dict[str, Any]) -> Space:
     """Return the space that a card names.
 
     Raises:
-        ValueError: It is not in `search_spaces`.
+        ValueError: It is not in `search_spaces`, or was made with data.
     """
     module, _, function = str(described["function"]).partition(":")
     made = getattr(importlib.import_module(module), function, None) if module.startswith("search_spaces.") else None
     if not inspect.isfunction(made) or made.__module__ != module:
         raise ValueError(f"the space {described['function']!r} is none of search_spaces: give it as `space`")
+    if left_out := described.get("left_out"):
+        needed = f"{' and '.join(left_out)}, which the card does not hold"
+        raise ValueError(f"the space {described['name']!r} was made with {needed}: give it as `space`")
     space = made(**described["options"])
     if (precision := described.get("precision")) is None:
         return space

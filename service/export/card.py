@@ -30,6 +30,8 @@ from supernets.tasks import Task
 _FOLDERS = {"retrained": "retrain", "scratch": "scratch"}
 _VERSIONS = ("python", "espalier", "torch", "timm", "numpy")
 
+_GRAPH = "graph"  # argument of spaces that are made for the graph of the data
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -76,6 +78,7 @@ def card_of(subject: Subject) -> dict[str, Any]:
             "name": space.name,
             "function": _function(subject.job.space.name),
             "options": _placeless(subject.options),
+            **_left_out(subject.job.space.name),
             **_precision(subject.job),
         },
         **_inputs(subject),
@@ -98,6 +101,11 @@ def _precision(job: Job) -> dict[str, Any]:
     """Return how the bits of the space were decided; nothing where it has none."""
     config = job.space.precision
     return {} if config is None else {"precision": asdict(replace(config, start=None))}
+
+
+def _left_out(name: str) -> dict[str, Any]:
+    """Return what the space was made with and no card can hold, by name."""
+    return {"left_out": [_GRAPH]} if _GRAPH in catalogue.parameters("space", name) else {}
 
 
 def _placeless(options: Mapping[str, Any]) -> dict[str, Any]:

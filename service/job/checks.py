@@ -246,11 +246,22 @@ def _places(section: str, options: Mapping[str, Any], data: LookedAt) -> dict[st
     return given | decided | {option: f"{section}.options.{option}" for option in options}
 
 
+def _graph_mistakes(job: Job, data: LookedAt) -> Iterator[str]:
+    """Yield that a space or a task does not go together with a graph."""
+    graph, own_space, own_task = "graph" in data.facts, ":" in job.space.name, ":" in (job.task.name or "")
+    if not own_space and ("graph" in catalogue.parameters("space", job.space.name)) != graph:
+        needs, given = ("images or text", "a graph") if graph else ("a graph", "none")
+        yield f"space: {job.space.name} needs {needs}, the data gives {given}"
+    if graph and not own_task and job.task.name not in (None, data.task):
+        yield f"task.name: must be {data.task} for the labels of these data, got {job.task.name!r}"
+
+
 def _input_mistakes(job: Job, space: Space, data: LookedAt) -> Iterator[str]:
     """Yield that the networks of a space take images of another shape than the data has, where no option says it.
 
     On text, a task that is not that of the data may take other inputs than rows of tokens.
     """
+    yield from _graph_mistakes(job, data)
     facts, tokens = data.facts, sum(not one.dtype.startswith("float") for one in space.inputs)
     rows = sum(name.endswith("vocabulary") for name in facts)  # the data name one for each input
     of_data = job.task.name in (None, data.task) and rows > 0 and len(space.inputs) > 0

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping
         try:
             path, value = split_setting(setting)
             if path == ("space", "name") and isinstance(given := data.get("space"), Mapping):
-                data = with_setting(data, ("space",), given if given.get("name") == value else {})
+                data = with_setting(data, ("space",), _replaced(given, value))
             if path[:2] in FREE_FORM and len(path) > 3:  # a key that has dots of its own, such as package.module:object
                 last = path[-1:] if path[0] == "proxies" else ()  # the option of a proxy
                 path = (*path[:2], ".".join(path[2 : len(path) - len(last)]), *last)
@@ -107,6 +108,11 @@ def with_settings(data: Mapping[str, Any], sets: Sequence[str]) -> tuple[Mapping
         except ValueError as error:
             mistakes.append(str(error))
     return data, mistakes
+
+
+def _replaced(space: Mapping[str, Any], name: Any) -> dict[str, Any]:
+    """Return the section of a space whose place another one takes: options are those of a space, bits of any."""
+    return {field: value for field, value in space.items() if field != "options" or space.get("name") == name}
 
 
 def _place(line: str, order: Sequence[str]) -> int:
@@ -122,7 +128,9 @@ def _check_path(setting: str, path: tuple[str, ...]) -> None:
         return
     same_end = [".".join(known) for known in sorted(valid, key=len) if known[-1] == path[-1]]
     if same_end:
-        raise ValueError(f"--set {setting!r}: no field {'.'.join(path)!r}; did you mean {' or '.join(same_end)}?")
+        whole = ".".join(path)
+        meant = (get_close_matches(whole, same_end, n=1) if len(path) > 1 else []) or same_end
+        raise ValueError(f"--set {setting!r}: no field {whole!r}; did you mean {' or '.join(meant)}?")
     for depth in range(len(path) - 1, 0, -1):  # the innermost section that exists
         names = dict.fromkeys(known[depth] for known in valid if len(known) > depth and known[:depth] == path[:depth])
         if names:

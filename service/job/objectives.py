@@ -1,6 +1,7 @@
 """The objectives that a job can name, and what is known of them before anything is evaluated."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,12 +136,18 @@ def mistakes(
     own = [name for name in (job.space.name, job.task.name or job.data.source) if ":" in name]
     everything = (task is not None and space is not None) or not own
     for name in job.search.objectives:
-        if name not in known and (name not in catalogue.PROXIES or name in OBJECTIVES) and everything:
+        is_proxy = name in catalogue.PROXIES and name not in OBJECTIVES
+        if everything and not is_proxy and _is_unknown(name, known, space):
             yield f"search.objectives: unknown objective {name!r}{suggestion(name, known)}, or package.module:object"
     if job.proxies.filter == "auto" and task is not None and not {task.metric.name, QUALITY} & {*job.search.objectives}:
         quality = f"{task.metric.name}, the quality"
         yield f"proxies.filter: auto learns from {quality}, which must be among search.objectives"
     yield from _limit_mistakes(job, known, space, warn, everything=everything)
+
+
+def _is_unknown(name: str, known: Collection[str], space: Space | None) -> bool:
+    """Return whether no objective has this name; a space that has mistakes of its own may have further costs."""
+    return name not in known and (space is not None or bool(get_close_matches(name, known, n=1)))
 
 
 def _limit_mistakes(
@@ -151,7 +158,7 @@ def _limit_mistakes(
     names = dict.fromkeys([*known, *job.search.objectives])
     for name, text in job.search.constraints.items():
         path = f"search.constraints.{name}"
-        if name not in names and everything:
+        if everything and _is_unknown(name, names, space):
             yield f"{path}: unknown objective {name!r} (got {show(text)}){suggestion(name, names)}"
             continue
         try:

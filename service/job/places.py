@@ -12,7 +12,7 @@ from typing import Any
 
 FIELDS = (
     *(("data", "path"), ("data", "test_path"), ("latency", "table"), ("search", "warm_start")),
-    *(("data", "options", "target_path"), ("data", "options", "test_target_path")),
+    *(("data", "options", "target_path"), ("data", "options", "test_target_path"), ("data", "options", "edges")),
     *(("train", "teacher"), ("train", "teacher_checkpoint"), ("train", "tickets", "start")),
     *(("space", "options", "checkpoint"), ("space", "precision", "start"), ("latency", "published", "table")),
 )

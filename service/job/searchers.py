@@ -96,8 +96,7 @@ def mistakes(config: SearchConfig, space: Space | None, *, learns: bool = True) 
             yield f"search.warm_start: {error}"
         if config.per_leaf:
             yield "search.warm_start: must be left out with search.per_leaf"
-    if config.alone is not None and config.alone.weights == "shared" and space.alone.sharing is None:
-        yield f"search.alone.weights: must be fresh or supernet, space {space.name} does not say what layers can share"
+    yield from _alone_mistakes(config, space, made)
     if made.derives and not learns:
         needs = "train.relaxation with a method that learns, not one_hot, or train.tickets"
         yield f"search.searcher: {config.searcher} needs {needs}"
@@ -105,3 +104,15 @@ def mistakes(config: SearchConfig, space: Space | None, *, learns: bool = True) 
         yield f"search.per_leaf: must be false with {config.searcher}, which knows the whole space only"
     if config.stop_gain > 0 and not made.predicts_gain:
         yield f"search.stop_gain: must be 0, got {config.stop_gain}: {config.searcher} predicts no gain, surrogate does"
+
+
+def _alone_mistakes(config: SearchConfig, space: Space, made: Searcher) -> Iterator[str]:
+    """Yield why candidates cannot be trained one by one as the search says."""
+    if config.alone is None:
+        return
+    weights = config.alone.weights
+    if weights == "shared" and space.alone.sharing is None:
+        yield f"search.alone.weights: must be fresh or supernet, space {space.name} does not say what layers can share"
+    elif made.derives and not config.alone.needs_supernet:
+        reads = f"{config.searcher}, which reads the supernet"
+        yield f"search.alone.weights: must be supernet with {reads}, got {weights!r}"

@@ -103,8 +103,12 @@ def type_at(cls: type, path: Sequence[str]) -> Any:
         if (inside := section(hint)) is not None:
             hint = field_types(inside).get(name)
             continue
-        inner = [part for part in _alternatives(hint) if get_args(part)]
-        hint = get_args(inner[0])[-1] if inner else (Any if hint in (Any, dict, list) else None)
+        inner = [arguments for part in _alternatives(hint) if (arguments := get_args(part))]
+        hint = (
+            [one for one in inner[0] if one is not Ellipsis][-1]
+            if inner
+            else (Any if hint in (Any, dict, list) else None)
+        )
     return hint
 
 

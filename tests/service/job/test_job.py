@@ -13,7 +13,7 @@ from service.catalogue import KINDS, OBJECTIVES, recipes, resolve
 from service.errors import InvalidJob
 from service.job.building import build_space, build_task, data_facts
 from service.job.job import Job, to_dict
-from service.job.loading import job_of, load_job
+from service.job.loading import job_of, load_job, with_settings
 from service.job.preparation import check_supernet, differences, locked, prepare_folder, write_json
 
 MANY_MISTAKES = """
@@ -46,7 +46,7 @@ EXPECTED = {
     "search.evaluations": ("'ten'", "a whole number"),
     "search.objectives": ("'latency'", "did you mean latency_ms?", "params"),
     "search.constraints.macs": ("'<5'", "<= number"),
-    "search.constraints.acuracy": (">= 60", "did you mean accuracy?"),
+    "search.constraints.acuracy": (">= 60", "did you mean accuracy or mean_accuracy?"),
     "search.constraints.accuracy": (">= 160", "0 to 100"),
     "search.constraints.params": ("true", "text or a number"),
     "latency.threads": ("0", "at least 1"),
@@ -148,7 +148,7 @@ def test_set_values_are_yaml() -> None:
     [
         ("train.epoch=5", ["train.epoch=5", "did you mean epochs?", "batch_size"]),
         ("trian.epochs=5", ["did you mean train.epochs?"]),
-        ("epochs=5", ["did you mean train.epochs?"]),
+        ("epochs=5", ["did you mean train.epochs or search.alone.epochs?"]),
         ("sed=5", ["did you mean seed?", "latency"]),
         ("train.epochs", ["must be path=value", "train.epochs=5"]),
         ("=5", ["must be path=value"]),
@@ -174,6 +174,13 @@ def test_a_space_that_replaces_another_one_does_not_take_over_its_options() -> N
     assert same.space.options == load_job("quickstart").space.options
 
 
+def test_a_space_that_replaces_another_one_keeps_the_bits() -> None:
+    sets = ["space.precision={weights: [2, 4]}", "search.objectives=[accuracy, bytes]"]
+    fields, mistakes = with_settings({"space": {"name": "bert", "precision": {"per": "stage"}}}, ["space.name=hat"])
+    assert (fields["space"], mistakes) == ({"name": "hat", "precision": {"per": "stage"}}, [])
+    assert load_job("quickstart", [*sets, "space.name=small_mobilenet_v3"]).space.precision is not None
+
+
 # ---- what the types cannot say --------------------------------------------------------------------------------------
 
 
@@ -187,6 +194,7 @@ def test_a_space_that_replaces_another_one_does_not_take_over_its_options() -> N
         ("space.options.classes=100", ["space.options.classes", "100", "has 10"]),
         ("space.options.image_size=32", ["space.options.image_size", "32", "has 8"]),
         ("space.options.channels=3", ["space.options.channels", "3", "has 1"]),
+        ("space.precision={weights: [4.5]}", ["space.precision.weights.0: must be a whole number, got 4.5"]),
         ("space.options.kernels=[4]", ["space.options.kernels", "4", "odd"]),
         ("data.image_size=100", ["data.image_size", "100", "8 to 64"]),
         ("search.per_leaf=3", ["search.per_leaf: must be true or false or one of halving, got 3"]),

@@ -151,3 +151,13 @@ def test_a_limit_that_says_nothing_is_warned_of(setting: str, told: str) -> None
 def test_a_limit_in_another_unit_is_refused() -> None:
     with pytest.raises(InvalidJob, match="'GB' is not a unit of this objective; allowed: ns, us"):
         load_job("quickstart", ["search.constraints.latency_ms=3 GB"])
+
+
+def test_costs_of_a_space_with_mistakes_are_not_called_unknown():
+    bits = ["space.precision={weights: [8, 4]}", "search.objectives=[accuracy, bytes]"]
+    with pytest.raises(InvalidJob) as caught:
+        load_job("quickstart", [*bits, "search.constraints={weight_bits_by_layer: 4, latency: 3}"])
+    assert [line.split(":")[0] for line in caught.value.mistakes] == [
+        "space.precision.weights",
+        "search.constraints.latency",  # no cost of any space, but nearly the name of an objective
+    ]

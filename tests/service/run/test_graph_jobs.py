@@ -5,14 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from nas.data.load import open_source
+from nas.export import load_network
 from service.commands.compare import report
 from service.errors import InvalidJob
-from service.job.building import space_options
+from service.export.export_members import ExportRequest, export
+from service.job.building import build_space, build_task, space_options
 from service.job.folder import read_json
-from service.job.loading import job_of
+from service.job.loading import job_of, load_job
 from service.job.outcomes_file import read_breakdown
 from service.job.preparation import prepare_folder
+from service.run.data_check import report_on_data
 from service.run.run import run
 from service.run.stages.plan import Plan
 from service.run.stages.retrain import Retrain
@@ -69,6 +74,17 @@ def test_a_supernet_of_graph_networks_is_trained_searched_and_tested(place, tmp_
     page = (folder / "report" / "report.html").read_text()
     assert "60 nodes with 5 features" in page
     assert "aggregate" in page
+    job = load_job(str(folder))
+    request = ExportRequest(
+        folder=folder, job=job, members=[best["key"]], formats=("safetensors", "pt2"), weights="auto"
+    )
+    (made,) = export(request, lambda event: None)
+    assert made.made == ["safetensors", "pt2"]
+    with pytest.raises(ValueError, match="gnn' was made with graph, which the card does not hold: give it as `space`"):
+        load_network(made.place / "card.json")
+    kept = np.load(made.place / "example.npz")
+    network = load_network(made.place / "card.json", space=build_space(job))
+    assert np.allclose(network(torch.from_numpy(kept["input"])).detach(), kept["output"], atol=1e-5)
 
 
 def members(folder: Path) -> list[tuple]:
@@ -101,6 +117,18 @@ def test_candidates_that_were_trained_alone_are_not_fine_tuned_from_a_supernet(p
         Retrain().check(job, tmp_path)
 
 
+def test_files_of_a_graph_lie_beside_the_job_and_one_step_an_epoch_is_as_it_should_be(tmp_path):
+    (tmp_path / "people.csv").write_text("age,label\n" + "".join(f"{node},{node % 4}\n" for node in range(40)))
+    (tmp_path / "friends.txt").write_text("0 1\n1 2\n")
+    data = {"source": "planetoid", "path": "people.csv", "options": {"edges": "friends.txt"}}
+    (tmp_path / "job.yaml").write_text(json.dumps({"name": "graph", "data": data, "space": SPACE}))
+    job = load_job(tmp_path / "job.yaml", ["train.batch_size=4096"])
+    assert job.data.options["edges"] == str(tmp_path / "friends.txt")
+    data = open_source(job.data).load(torch.device("cpu"))
+    warnings = report_on_data(data, job, build_task(job)).warnings
+    assert not [line for line in warnings if "train.batch_size" in line]
+
+
 def test_several_labels_are_judged_by_their_f1(tmp_path):
     described = fields(graph(tmp_path / "several.npz", several=True))
     folder = ran(tmp_path / "job", described, "search.alone.weights=fresh", "train.epochs=40")
@@ -118,6 +146,17 @@ def test_several_labels_are_judged_by_their_f1(tmp_path):
         ({}, ("space.options.memory_gb=1e-6",), r"space\.options\.memory_gb: must be at least 0\.0, which training"),
         ({}, ("space.options.classes=4",), r"space\.options\.classes: .*3"),
         ({}, ("search.alone.weights=old",), r"search\.alone\.weights"),
+        (
+            {},
+            ("space.name=small_mobilenet_v3",),
+            "space: small_mobilenet_v3 needs images or text, the data gives a graph",
+        ),
+        ({}, ("task.name=node_labels",), "task.name: must be nodes for the labels of these data, got 'node_labels'"),
+        (
+            {},
+            ("search.alone.weights=fresh", "search.searcher=derived", "train.relaxation={}"),
+            "search.alone.weights: must be supernet with derived, which reads the supernet, got 'fresh'",
+        ),
         (
             {},
             (
