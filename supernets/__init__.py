@@ -6,7 +6,8 @@ from search_spaces.lazy import lazy
 
 if TYPE_CHECKING:
     from supernets.calibration import calibrate, require_calibrated
-    from supernets.experts import ExpertsConfig, with_experts
+    from supernets.experts import with_experts
+    from supernets.experts_config import ExpertsConfig
     from supernets.loading import load_supernet
     from supernets.mixture import Mixture
     from supernets.samplers import Fair, PathAdaptive, Sampler, Sandwich, Shift, Sorted, Uniform

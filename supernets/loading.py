@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from search_spaces import Space
-from supernets.experts import ExpertsConfig, experts_of, with_experts
+from supernets.experts import experts_of, with_experts
+from supernets.experts_config import ExpertsConfig
 from supernets.mixture import ENTRY, Mixture
 from supernets.supernet import EXPERTS, Supernet, read_metadata
 from supernets.transforms.split import Part, Partition

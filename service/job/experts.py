@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from search_spaces import Space
 from search_spaces.errors import FieldError
-from supernets.experts import ExpertsConfig
+from supernets.experts_config import ExpertsConfig
 from supernets.training.config import TrainConfig
 
 

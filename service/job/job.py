@@ -16,7 +16,7 @@ from search_spaces.errors import FieldError
 from search_spaces.precision.precision_config import PrecisionConfig
 from service.job.latency import LatencySection
 from service.job.tracking import TrackingConfig
-from supernets.experts import ExpertsConfig
+from supernets.experts_config import ExpertsConfig
 from supernets.training.config import TrainConfig
 
 

@@ -44,7 +44,10 @@ class Retrain(OfMembers):
 
         if job.search.alone is not None and not job.search.alone.needs_supernet:
             raise InvalidJob(
-                [f"{folder}: its candidates were trained alone, without a supernet to go on from: --scratch"]
+                [
+                    f"{folder}: its candidates were trained alone, without a supernet to go on from; "
+                    f"from fresh weights: nas retrain {folder} --scratch"
+                ]
             )
         super().check(job, folder)
         if self.teacher is not None:

@@ -163,7 +163,7 @@ def test_configuration_out_of_range_is_refused(changes: dict, message: str):
         (
             {"source": "web"},
             "source 'web' is unknown; "
-            "allowed: digits, folder, noise, npz, parallel_text, text, timm, or package.module:object",
+            "allowed: digits, folder, noise, npz, parallel_text, planetoid, text, timm, or package.module:object",
         ),
         ({"source": "digit"}, r"source 'digit' is unknown; did you mean digits\? allowed: digits,"),
         ({"source": "nowhere.to:find"}, "source 'nowhere.to:find' cannot be imported: No module named 'nowhere'"),

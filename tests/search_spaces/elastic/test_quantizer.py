@@ -65,7 +65,7 @@ def test_fitted_ranges_lose_little_at_8_bits_and_never_more_with_more_bits(per_c
         levels = Levels.of(bits, signed=True)
         scale, offset = fitted(x, levels, per_channel=per_channel, symmetric=symmetric)
         assert scale.shape == offset.shape == ((8,) if per_channel else ())
-        assert not symmetric or not offset.any()
+        assert bool(offset.any()) != symmetric
         errors.append(float((x - fake_quantized(x, scale, offset, levels)).abs().pow(2.4).sum()))
     assert errors == sorted(errors, reverse=True)
     rounded = fake_quantized(x, scale, offset, levels)
