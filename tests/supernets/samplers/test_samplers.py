@@ -218,7 +218,7 @@ def test_one_bin_is_plain_uniform_training_bit_for_bit():
         (lambda: shifted(pool=3), "pool must be at least the number of bins, got 3"),
         (
             lambda: phases(CELLS, TrainConfig(sampler="sandwhich")),
-            "sampler must be one of fair, path_adaptive, prior, sandwich, shift, sorted, uniform, or made by you",
+            "prior, progressive_guidance, sandwich, shift, sorted, uniform, or made by you",
         ),
     ],
 )
