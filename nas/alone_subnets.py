@@ -58,10 +58,12 @@ class AloneSubnets:
         return self._last[1]
 
     def _network(self, architecture: Architecture) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            network = self.space.subnet(architecture)
         parts = {} if self.sharing is None else self.sharing(architecture)
-        if not self.store.load(architecture.key, network):
+        if self.store.path(architecture.key).exists():
+            with torch.random.fork_rng(devices=[]):
+                network = self.space.subnet(architecture)
+            self.store.load(architecture.key, network)
+        else:
             network = self._trained(architecture, parts)
         self.store.keep(architecture.key, network, parts)
         return network.to(self.device).eval()

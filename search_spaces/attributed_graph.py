@@ -8,6 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from search_spaces.errors import FieldError
+
+MOST_OF_GRAPHS = {"nodes": 10**8, "features": 10**7, "links": 10**9}
 _ENTRIES = 18
 """Features of a node that are not 0, in a graph that is made up."""
 
@@ -87,6 +90,20 @@ def dense_graph(features: np.ndarray, edges: np.ndarray) -> AttributedGraph:
         features=features.shape[1],
         edges=np.asarray(edges).reshape(-1, 2),
     )
+
+
+def given_graph(graph: AttributedGraph | None, nodes: int, features: int, links: int) -> AttributedGraph:
+    """Return the graph of the data, or one of a size that is made up where there are none.
+
+    Raises:
+        FieldError: The size is out of reach.
+    """
+    if graph is not None:
+        return graph
+    for name, number, least in (("nodes", nodes, 2), ("features", features, 1), ("links", links, 0)):
+        if not least <= number <= MOST_OF_GRAPHS[name]:
+            raise FieldError(name, f"must be from {least} to {MOST_OF_GRAPHS[name]:,}, got {number:,}")
+    return made_up_graph(nodes, features, links)
 
 
 def made_up_graph(nodes: int, features: int, links: int) -> AttributedGraph:

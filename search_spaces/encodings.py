@@ -143,3 +143,11 @@ class Encodings:
                 allowed = np.array([choice in decision.active_when for choice in choices])
                 parents[column[decision.name]] = (column[decision.parent], allowed)
         return parents
+
+
+def indices_of(column: np.ndarray, choices: Sequence[Choice]) -> np.ndarray:
+    """Return the index [N] among choices of every value [N]; 0 for a value that is none of them."""
+    values, found = np.asarray(column), np.zeros(len(column), dtype=np.int64)
+    for index, choice in enumerate(np.array(choices)):
+        found[values == choice] = index
+    return found

@@ -180,6 +180,12 @@ def projected(x: Tensor, weight: Tensor, bias: Tensor | None = None, where: tupl
     return out if bias is None else out + bias
 
 
+def glorot_(weight: Tensor, fan_in: int, fan_out: int) -> None:
+    """Draw a weight as Glorot and Bengio do, as released networks for graphs."""
+    bound = (6 / (fan_in + fan_out)) ** 0.5
+    nn.init.uniform_(weight, -bound, bound)
+
+
 class Projection(nn.Linear):
     """A linear layer on the features of nodes: [N, I], or the parts of `Entries`, -> [N, O]."""
 

@@ -12,12 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-STEPS = {1: 1.5958, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
-"""Bits of a number -> distance between two levels, in standard deviations."""
-WHOLE_BITS = 32
-"""Bits of a number that is sent as it is."""
-BITS = (*STEPS, WHOLE_BITS)
-"""Bits that a number can be sent with."""
+from search_spaces.wire_bits import BITS, STEPS, WHOLE_BITS
 
 
 class _Passed(torch.autograd.Function):

@@ -50,7 +50,9 @@ class KeyedStore:
         Returns:
             Names of the parts that have got weights; others stay fresh.
         """
-        return [name for name, key in parts.items() if self._copy(network, name, self._last.get((name, key)))]
+        sources = {name: source for name, key in parts.items() if (source := self._last.get((name, key)))}
+        files = {source: load_file(self.path(source)) for source in {*sources.values()}}
+        return [name for name, source in sources.items() if _copied(network, name, files[source])]
 
     def keep(self, name: str, network: nn.Module, parts: Mapping[str, str]) -> None:
         """Write the weights of a trained network, and hand on its parts from now on; again for the same name: nothing.
@@ -80,22 +82,17 @@ class KeyedStore:
         self._kept.add(name)
         self._last |= dict.fromkeys(parts.items(), name)
 
-    @torch.no_grad()
-    def _copy(self, network: nn.Module, part: str, source: str | None) -> bool:
-        """Copy the weights of a part from those of another network, where all shapes are equal."""
-        if source is None:
-            return False
-        found = load_file(self.path(source))
-        own = handed_on(network.get_submodule(part))
-        theirs = {
-            name.removeprefix(f"{part}."): tensor for name, tensor in found.items() if name.startswith(f"{part}.")
-        }
-        theirs = {name: tensor for name, tensor in theirs.items() if name in own}
-        if {name: tensor.shape for name, tensor in own.items()} != {name: one.shape for name, one in theirs.items()}:
-            return False
-        for name, tensor in own.items():
-            tensor.copy_(theirs[name])
-        return bool(own)
+
+@torch.no_grad()
+def _copied(network: nn.Module, part: str, found: Mapping[str, Tensor]) -> bool:
+    """Copy the weights of a part from those of another network, where all shapes are equal; return whether it was."""
+    own = handed_on(network.get_submodule(part))
+    theirs = {name: found.get(f"{part}.{name}") for name in own}
+    if any(one is None or one.shape != own[name].shape for name, one in theirs.items()):
+        return False
+    for name, tensor in own.items():
+        tensor.copy_(found[f"{part}.{name}"])
+    return bool(own)
 
 
 def handed_on(part: nn.Module) -> dict[str, Tensor]:

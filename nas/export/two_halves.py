@@ -21,7 +21,8 @@ from nas.offload.link import SENT
 from nas.offload.message import Message
 from search_spaces import Architecture, Space
 from search_spaces.plain import ElasticOnMeta
-from search_spaces.wire import WHOLE_BITS, Wire
+from search_spaces.wire import Wire
+from search_spaces.wire_bits import WHOLE_BITS
 
 SIDES = ("device", "server")
 WEIGHTS, ONNX = "halves", "halves_onnx"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.wire import BITS, WHOLE_BITS
+from search_spaces.wire_bits import BITS, WHOLE_BITS, sent_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Message:
     @property
     def length(self) -> int:
         """Bytes of one input."""
-        return ceil(prod(self.shape) * self.bits / 8)
+        return sent_bytes(prod(self.shape), self.bits)
 
     def packed(self, codes: Tensor) -> bytes:
         """Return codes [B, ...] as bytes, one input after the other."""

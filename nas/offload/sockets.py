@@ -84,10 +84,10 @@ def _receive(connection: socket.socket) -> bytes | None:
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes | None:
-    content = b""
+    content = bytearray()
     while len(content) < length:
         part = connection.recv(length - len(content))
         if not part:
             return None
         content += part
-    return content
+    return bytes(content)

@@ -10,25 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from search_spaces.accelerators.layer_shapes import LayerShape, layers_of
-from search_spaces.accelerators.mapping import Assignment, assigned
+from search_spaces.accelerators.mapping import assigned
 from search_spaces.accelerators.schedule import Run, Work, timetable
 from search_spaces.accelerators.sub_accelerator import SubAccelerators, Table
 from search_spaces.architecture import Choice
 from search_spaces.decisions import values_within
+from search_spaces.encodings import indices_of
 from search_spaces.joined_parts import Part
 
 CYCLES, ENERGY, AREA = "cycles", "energy_nj", "area_um2"
 UNITS = {CYCLES: "cycles", ENERGY: "nJ", AREA: "um2"}
 _REMEMBERED = 1 << 17
 _Row = tuple[float, float]
-
-
-class _Layers(NamedTuple):
-    """The layers of the blocks of a part: their numbers in the table [M + 1, B], -1 where there is none; the last block
-    is none.
-    """
-
-    of_block: np.ndarray
 
 
 class Line(NamedTuple):
@@ -68,7 +61,7 @@ class Accelerated:
                 first.setdefault(key, place)
         if first:
             rows = np.array(list(first.values()))
-            found = self._assigned(layers[rows], kinds[rows])
+            found = assigned(self._work(layers[rows], kinds[rows]), self.deadline)
             if len(self._known) + len(first) > _REMEMBERED:
                 kept = {key: self._known[key] for key in keys if key in self._known}
                 self._known.clear()
@@ -82,10 +75,10 @@ class Accelerated:
         """Return which layer of one architecture runs when, and where, by the time at which it begins."""
         columns = {name: np.array([value]) for name, value in values.items()}
         layers, kinds = self._layers(columns), self._kinds(columns)
-        work, rows = self._work(layers, kinds)
+        work = self._work(layers, kinds)
         runs = timetable(work, assigned(work, self.deadline).maps[0])
         names = [name for part in self.networks for name in part.names]
-        return sorted((self._line(run, names, rows[0]) for run in runs), key=lambda line: (line.begin, line.network))
+        return sorted((self._line(run, names, layers[0]) for run in runs), key=lambda line: (line.begin, line.network))
 
     def _line(self, run: Run, names: Sequence[str], rows: np.ndarray) -> Line:
         shape = self._table[0][rows[run.network, run.layer]]
@@ -94,8 +87,11 @@ class Accelerated:
     # ---- from values to layers --------------------------------------------------------------------------------------
 
     @cached_property
-    def _table(self) -> tuple[list[LayerShape], Table, list[_Layers]]:
-        """Distinct layers of all parts, what they cost on every kind, and which of them each block has."""
+    def _table(self) -> tuple[list[LayerShape], Table, list[np.ndarray]]:
+        """Distinct layers of all parts, what they cost on every kind, and which of them each block of a part has.
+
+        The last are numbers of layers [M + 1, B], -1 where there is none; the last block is none.
+        """
         numbers: dict[LayerShape, int] = {}
         parts = []
         for part in self.networks:
@@ -103,13 +99,13 @@ class Accelerated:
             of_block = np.full((len(own) + 1, max(map(len, own), default=0)), -1, dtype=np.int64)
             for row, shapes in enumerate(own):
                 of_block[row, : len(shapes)] = [numbers.setdefault(shape, len(numbers)) for shape in shapes]
-            parts.append(_Layers(of_block))
+            parts.append(of_block)
         return list(numbers), self.accelerators.table(list(numbers)), parts
 
     def _layers(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the numbers of the layers [N, C, L] of all networks, -1 behind the last."""
         found = []
-        for part, (of_block,) in zip(self.networks, self._table[2]):
+        for part, of_block in zip(self.networks, self._table[2]):
             for name in part.names:
                 encodings = encoded(part, values_within(name, columns))
                 rows = part.space.blocks.rows_of(encodings)
@@ -125,21 +121,18 @@ class Accelerated:
         names = self.hardware.names
         return np.stack([self.accelerators.kinds_of(values_within(name, columns)) for name in names], axis=1)
 
-    def _work(self, layers: np.ndarray, kinds: np.ndarray) -> tuple[Work, np.ndarray]:
+    def _work(self, layers: np.ndarray, kinds: np.ndarray) -> Work:
         _, (cycles, energy), _ = self._table
         present = layers >= 0
         place = (layers[..., None], kinds[:, None, None, :])
         of = [np.where(present[..., None], values[place], 0.0) for values in (cycles, energy)]
-        return Work(of[0], of[1], present.sum(axis=2)), layers
-
-    def _assigned(self, layers: np.ndarray, kinds: np.ndarray) -> Assignment:
-        return assigned(self._work(layers, kinds)[0], self.deadline)
+        return Work(of[0], of[1], present.sum(axis=2))
 
 
 def encoded(part: Part, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return encodings [N, D] of columns of values; those of inactive decisions may be anything."""
     places = [
-        np.argmax(np.asarray(columns[one.name])[:, None] == np.array(one.choices)[None, :], axis=1)
+        indices_of(columns[one.name], one.choices)
         if one.name in columns
         else np.zeros(len(next(iter(columns.values()))), dtype=np.int64)
         for one in part.space.decisions

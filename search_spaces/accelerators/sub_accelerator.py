@@ -14,6 +14,7 @@ from search_spaces.accelerators.cost_model import DATAFLOWS, area_um2, layer_cos
 from search_spaces.accelerators.layer_shapes import LayerShape
 from search_spaces.accelerators.schedule import NEVER
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
+from search_spaces.encodings import indices_of
 from search_spaces.errors import FieldError
 from search_spaces.limits import check_fields, rise
 
@@ -111,7 +112,7 @@ class SubAccelerators:
         inactive decisions may lack.
         """
         flow, pes, bandwidth = (
-            _places(columns[name], choices) if name in columns else np.zeros(len(columns[PES]), dtype=np.int64)
+            indices_of(columns[name], choices) if name in columns else np.zeros(len(columns[PES]), dtype=np.int64)
             for name, choices in ((DATAFLOW, self.dataflows), (PES, (0, *self.pes)), (BANDWIDTH, self.bandwidths))
         )
         kind = (flow * len(self.pes) + pes - 1) * len(self.bandwidths) + bandwidth
@@ -160,11 +161,6 @@ class SubAccelerators:
             most.append({PES: sizes[-1], DATAFLOW: self.dataflows[-1], BANDWIDTH: rates[-1]})
             pes, bandwidth = pes - sizes[-1], bandwidth - rates[-1]
         return (least, *[unused] * (self.count - 1)), tuple(most)
-
-
-def _places(values: np.ndarray, choices: Sequence[Choice]) -> np.ndarray:
-    """Return the places [N] of values among choices."""
-    return np.argmax(np.asarray(values)[:, None] == np.asarray(choices)[None, :], axis=1)
 
 
 def checked_options(options: Mapping[str, object]) -> SubAccelerators:

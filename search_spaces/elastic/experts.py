@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 import numpy as np
@@ -103,8 +104,10 @@ class ExpertLinear(nn.Module):
         parts = [layer.active_weights(layer.active_in if inputs is None else inputs) for layer in self.layers]
         weights, biases = zip(*parts)
         columns = routing.unbind(1)
-        weight = _sum(part * column[:, None] for part, column in zip(weights, columns))
-        return weight, None if biases[0] is None else _sum(part * column for part, column in zip(biases, columns))
+        weight = reduce(torch.add, (part * column[:, None] for part, column in zip(weights, columns)))
+        if biases[0] is None:
+            return weight, None
+        return weight, reduce(torch.add, (part * column for part, column in zip(biases, columns)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,11 +212,3 @@ class BlendedFeedForward(FeedForward, Elastic):
             rows = cast(Iterable[nn.Linear], cast(Router, self.routers[0]).leave)
             carriers += [pair for layer in rows for pair in ((layer.weight, 0), (layer.bias, 0))]
         return [HiddenChannels(contract, carriers)]
-
-
-def _sum(parts: Iterable[Tensor]) -> Tensor:
-    total: Tensor | None = None
-    for part in parts:
-        total = part if total is None else total + part
-    assert total is not None
-    return total

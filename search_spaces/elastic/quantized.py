@@ -18,24 +18,22 @@ from search_spaces.elastic.product import CONVOLUTION, LINEAR, Product
 from search_spaces.elastic.quantizer import Quantizer
 
 
-class QuantizedConv1d(nn.Conv1d):
-    """A plain convolution of rounded inputs with rounded weights; its bias is not rounded."""
+class _Convolved:
+    """What rounded convolutions of any dimensions have in common."""
 
     quantizer: Quantizer
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self: Any, input: Tensor) -> Tensor:
         x, weight = self.quantizer(input, self.weight)
         return self._conv_forward(x, weight, self.bias)
 
 
-class QuantizedConv2d(nn.Conv2d):
+class QuantizedConv1d(_Convolved, nn.Conv1d):
     """A plain convolution of rounded inputs with rounded weights; its bias is not rounded."""
 
-    quantizer: Quantizer
 
-    def forward(self, input: Tensor) -> Tensor:
-        x, weight = self.quantizer(input, self.weight)
-        return self._conv_forward(x, weight, self.bias)
+class QuantizedConv2d(_Convolved, nn.Conv2d):
+    """A plain convolution of rounded inputs with rounded weights; its bias is not rounded."""
 
 
 class QuantizedLinear(nn.Linear):

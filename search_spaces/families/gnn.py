@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.alone import Alone
 from search_spaces.architecture import Choice, Decision, InvalidArchitecture
-from search_spaces.attributed_graph import AttributedGraph, made_up_graph
+from search_spaces.attributed_graph import AttributedGraph, given_graph
 from search_spaces.errors import FieldError
 from search_spaces.families import gnn_operations as known
 from search_spaces.families.gnn_costs import GraphSizes
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 KINDS = ("attention", "aggregate", "activation", "heads", "width")
 """Decisions of a layer, in the order of published tokens."""
-_MOST = {"layers": 64, "nodes": 10**8, "features": 10**7, "links": 10**9, "classes": 10**6, "memory_gb": 10**6}
-_MOST |= {"heads": 1024, "widths": 2**14}
+_MOST = {"layers": 64, "classes": 10**6, "memory_gb": 10**6, "heads": 1024, "widths": 2**14}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class GraphNetworks:
     memory_gb: float
 
     def __post_init__(self) -> None:
-        check_most(self, {name: most for name, most in _MOST.items() if hasattr(self, name)})
+        check_most(self, _MOST)
         limits = [
             ("classes", self.classes >= 2, "at least 2"),
             ("layers", self.layers >= 1, "at least 1"),
@@ -260,14 +259,8 @@ def gnn(
         overridden: Whether the last layer has a decision of its width, which does nothing, as published.
         memory_gb: Memory that a training may take.
     """
-    if graph is None:
-        least = {"nodes": (nodes, 2), "features": (features, 1), "links": (links, 0)}
-        for name, (number, few) in least.items():
-            if not few <= number <= _MOST[name]:
-                raise FieldError(name, f"must be from {few} to {_MOST[name]:,}, got {number:,}")
-        graph = made_up_graph(nodes, features, links)
     config = GraphNetworks(
-        graph=graph,
+        graph=given_graph(graph, nodes, features, links),
         classes=classes,
         layers=layers,
         attentions=_known("attentions", attentions, known.ATTENTIONS),
@@ -283,7 +276,7 @@ def gnn(
     return Space(
         name="gnn",
         decisions=config.decisions(),
-        inputs=(Input((), "int64", values=graph.nodes),),
+        inputs=(Input((), "int64", values=config.graph.nodes),),
         build=config.build,
         places=config.places,
         formats={("tokens",): config.parse},

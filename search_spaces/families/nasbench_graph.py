@@ -22,7 +22,7 @@ import numpy as np
 
 from search_spaces.alone import Alone
 from search_spaces.architecture import Architecture, Choice, Decision, InvalidArchitecture
-from search_spaces.attributed_graph import AttributedGraph, made_up_graph
+from search_spaces.attributed_graph import AttributedGraph, given_graph
 from search_spaces.errors import FieldError
 from search_spaces.graph import Graph
 from search_spaces.inputs import Input
@@ -214,7 +214,7 @@ def nasbench_graph(
             raise FieldError(name, f"must be from {least} to {2**14:,}, got {number:,}")
     if not 0 <= dropout < 1:
         raise FieldError("dropout", f"must be from 0 to below 1, got {dropout}")
-    graph = made_up_graph(nodes, features, links) if graph is None else graph
+    graph = given_graph(graph, nodes, features, links)
     return replace(
         nasbench_graph_tables(),
         inputs=(Input((), "int64", values=graph.nodes),),

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.architecture import Choice, Decision
 from search_spaces.errors import FieldError
-from search_spaces.families.split_encoder import EncoderSizes, count_decoder, sent_bytes, width_of
+from search_spaces.families.split_encoder import EncoderSizes, count_decoder, width_of
 from search_spaces.inputs import images
 from search_spaces.limits import MOST_CHANNELS, MOST_OF_IMAGES, check_fields, check_most
 from search_spaces.places import Block, Place
 from search_spaces.sizes import AnySize, Size, largest
 from search_spaces.space import Space
+from search_spaces.wire_bits import BITS, sent_bytes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 INPUT, NONE = "input", "none"
 """Choices of the cut at the ends: the image is sent, and nothing is."""
-_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 32)
 _IMAGE_BITS = 8
 _UNITS = {
     "sent_bytes": "bytes",
@@ -66,7 +66,7 @@ class Sizes:
         limits: list[tuple[str, bool, str]] = [
             ("widths", _distinct(self.widths) and min(self.widths) > 0 and max(self.widths) <= 1, "from above 0 to 1"),
             ("bottlenecks", _distinct(self.bottlenecks) and min(self.bottlenecks) >= 1, "different numbers from 1"),
-            ("bits", _distinct(self.bits) and set(self.bits) <= set(_BITS), "among 1 to 8 and 32"),
+            ("bits", _distinct(self.bits) and set(self.bits) <= set(BITS), "among 1 to 8 and 32"),
             ("encoder", self.encoder in ("slimmable", "ensemble"), "slimmable or ensemble"),
             ("members", self.members >= 1, "at least 1"),
             ("encoder_width", self.encoder_width >= 1, "at least 1"),
@@ -211,7 +211,7 @@ class SplitNetworks:
         where, chain = "device" if cut == NONE else "server", self.chain
         name = f"{where} {chain.source.name} {self._span(number)}"
         shape = chain.shapes[number]
-        return Block(name, shape, partial(_piece, chain, number), _on(where, chain.costs[number]))
+        return Block(name, shape, partial(chain.piece, number), _on(where, chain.costs[number]))
 
     def _span(self, number: int) -> str:
         """Return which piece of the network this is, in words."""
@@ -238,10 +238,6 @@ def _nothing() -> nn.Module:
     from torch import nn
 
     return nn.Identity()
-
-
-def _piece(chain: Chain, number: int) -> nn.Module:
-    return chain.pieces()[number]
 
 
 # ---- the space ------------------------------------------------------------------------------------------------------

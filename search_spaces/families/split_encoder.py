@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from math import ceil
 
 from search_spaces import costs
 from search_spaces.sizes import AnySize, Size, largest, strided
@@ -62,11 +61,6 @@ def count_decoder(bottleneck: int, out_width: int, side: int) -> Counter[str]:
     """Return the params and MACs of what makes feature maps of a bottleneck."""
     first = costs.conv_norm(bottleneck, out_width, 3, pixels=side**2)
     return first + costs.conv_norm(out_width, out_width, pixels=side**2)
-
-
-def sent_bytes(numbers: int, bits: int) -> int:
-    """Return the bytes of so many numbers of so many bits, packed without gaps."""
-    return ceil(numbers * bits / 8)
 
 
 def width_of(decision: str, fractions: tuple[float, ...], width: int) -> Size:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Choice, Setting
 from search_spaces.attributed_graph import AttributedGraph
 from search_spaces.elastic import Elastic, ElasticChoice
-from search_spaces.message_passing import Neighbours, NodeFeatures, Projection, projected
+from search_spaces.message_passing import Neighbours, NodeFeatures, Projection, glorot_, projected
 from search_spaces.networks.gnn_parts import Aggregate, Attention, Combine, ElasticPart, Gathered, Part, Sent, Weighted
 from search_spaces.sizes import AnySize, largest, resolve_number
 
@@ -42,8 +42,7 @@ class ElasticProjection(Elastic):
         self.active = [largest(size) for size in self.sizes]
         self.weight = nn.Parameter(torch.empty(self.active))
         fan_in, fan_out = prod(self.active[2:]), prod(self.active[:2])
-        bound = (6 / (fan_in + fan_out)) ** 0.5
-        nn.init.uniform_(self.weight, -bound, bound)
+        glorot_(self.weight, fan_in, fan_out)
 
     def activate(self, setting: Setting) -> None:
         found = [resolve_number(size, setting) for size in self.sizes]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Setting
 from search_spaces.elastic import Elastic
 from search_spaces.families.gnn_operations import ATTENTION_WIDTH, COMPARED, SOFTMAXED, TRANSFORMED
-from search_spaces.message_passing import Neighbours
+from search_spaces.message_passing import Neighbours, glorot_
 from search_spaces.sizes import AnySize, largest, resolve_number
 
 _SLOPE = 0.2
@@ -79,8 +79,7 @@ class Part(nn.Module):
                 nn.init.zeros_(weight)
                 continue
             outputs = weight.shape[1] if weight.dim() > 2 else 1
-            bound = (6 / (weight[0].numel() // outputs + outputs)) ** 0.5
-            nn.init.uniform_(weight, -bound, bound)
+            glorot_(weight, weight[0].numel() // outputs, outputs)
 
     def run(self, x: Any, vectors: Vectors) -> Tensor:
         """Return what the part makes of its input with these weights."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.attributed_graph import AttributedGraph
-from search_spaces.message_passing import Neighbours, NodeFeatures, Projection
+from search_spaces.message_passing import Neighbours, NodeFeatures, Projection, glorot_
 
 _SLOPE = 0.2
 
@@ -60,8 +60,7 @@ class _Attentive(Convolution):
         super().reset_parameters()
         for name in ("source", "target"):
             if hasattr(self, name):
-                bound = (6 / (1 + len(self.bias))) ** 0.5
-                nn.init.uniform_(getattr(self, name), -bound, bound)
+                glorot_(getattr(self, name), len(self.bias), 1)
 
     def forward(self, x: Tensor, to: Neighbours, *where: Tensor) -> Tensor:
         features = self.linear(x, *where)

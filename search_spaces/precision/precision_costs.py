@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces.architecture import Choice, Decision
+from search_spaces.encodings import indices_of
 from search_spaces.precision.precision_layers import LayerSizes
 from search_spaces.sizes import AnySize, Size
 from search_spaces.space import Space
@@ -62,7 +63,7 @@ class PrecisionCosts:
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = len(next(iter(columns.values()))) if columns else 1
-        indices = {d.name: _indices(columns[d.name], d.choices) for d in self.decisions}
+        indices = {d.name: indices_of(columns[d.name], d.choices) for d in self.decisions}
         own = np.stack([indices[d.name] for d in self.space.decisions], 1) if self.space.decisions else None
         encodings = np.zeros((rows, 0), dtype=np.int64) if own is None else own
         totals = {name: np.asarray(column) for name, column in self.space.costs(encodings).items()}
@@ -130,14 +131,6 @@ class _Values:
         for decision, allowed in sizes.runs.items():
             runs *= np.array([int(choice in allowed) for choice in self.choices[decision]])[self.indices[decision]]
         return runs
-
-
-def _indices(column: np.ndarray, choices: tuple[Choice, ...]) -> np.ndarray:
-    """Return the index [N] among choices of every value [N]."""
-    found = np.zeros(len(column), dtype=np.int64)
-    for index, choice in enumerate(np.array(choices)):
-        found[column == choice] = index
-    return found
 
 
 def _together(totals: Mapping[str, np.ndarray], sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -50,9 +50,10 @@ class StartWeights(FoundWeights):
         Raises:
             FieldError: There is no such file, or it is of another network.
         """
-        import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
+
+        from search_spaces.plain import ElasticOnMeta
 
         try:
             found = {name: tensor for name, tensor in load_file(self.file).items() if ":" not in name}
@@ -61,8 +62,8 @@ class StartWeights(FoundWeights):
             raise FieldError(_FIELD, f"must be {allowed}, there is no {self.file}") from error
         except SafetensorError as error:
             raise FieldError(_FIELD, f"{self.file} cannot be read as safetensors: {error}") from error
-        with torch.device("meta"):
-            shapes = {name: tensor.shape for name, tensor in self.build().state_dict().items()}
+        network = ElasticOnMeta(self.build).network
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
         if {name: tensor.shape for name, tensor in found.items()} != shapes:
             raise FieldError(_FIELD, f"{self.file} holds the weights of another network, or of one with bits")
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, takewhile
@@ -70,10 +70,17 @@ class Chain:
 
     def pieces(self) -> list[nn.Module]:
         """Return the pieces as plain modules with fresh weights, one more than cuts; weights have their own names."""
+        return self._made(self._pieces())
+
+    def piece(self, number: int) -> nn.Module:
+        """Return one of the pieces."""
+        return self._made(self._pieces()[number : number + 1])[0]
+
+    def _made(self, pieces: Sequence[Piece]) -> list[nn.Module]:
         from search_spaces.elastic.traced import ElasticGraph
 
         traced, network = _traced(self.source), self.source.module().train()
-        found = [ElasticGraph(part_of(traced, piece), module=network).extract() for piece in self._pieces()]
+        found = [ElasticGraph(part_of(traced, piece), module=network).extract() for piece in pieces]
         return [piece.to(torch.empty(0).device) for piece in found]
 
     @property

@@ -22,8 +22,10 @@ def mistakes(config: ExpertsConfig | None, space: Space | None, train: TrainConf
         yield f"supernet.mixture: must be null: {space.name} has no supernet"
         return
     if space is not None:
+        from search_spaces.plain import ElasticOnMeta
+
         try:
-            _build_without_storage(space)
+            ElasticOnMeta(space.build)
         except FieldError as error:
             yield f"supernet.{error.field}: {error.text}"
             return
@@ -32,15 +34,3 @@ def mistakes(config: ExpertsConfig | None, space: Space | None, train: TrainConf
         yield f"train.relaxation: must be null {why}, and a relaxation mixes several"
     if train.split is not None and train.split.others == "relaxed":
         yield f"train.split.others: must be random {why}, got 'relaxed'"
-
-
-def _build_without_storage(space: Space) -> None:
-    """Make the network of a space on the meta device.
-
-    Raises:
-        FieldError: It cannot have experts.
-    """
-    import torch
-
-    with torch.device("meta"):
-        space.build()

@@ -26,7 +26,9 @@ def mistakes(
     """
     if config is None:
         return
-    network = None if space is None or not space.is_elastic else _without_storage(space)
+    from search_spaces.plain import ElasticOnMeta
+
+    network = None if space is None or not space.is_elastic else ElasticOnMeta(space.build).network
     if space is not None and (network is None or not _can_shrink(network)):
         yield f"train.tickets: must be null: networks of {space.name} have no paths and masks, hr_multibranch has"
     if searcher != "derived":
@@ -52,14 +54,6 @@ def supernet_file(start: str) -> Path:
     """Return the file of the supernet that a start names."""
     path = Path(start)
     return path / _SUPERNET if path.is_dir() else path
-
-
-def _without_storage(space: Space) -> "nn.Module":
-    """Return the network of a space on the meta device."""
-    import torch
-
-    with torch.device("meta"):
-        return space.build()
 
 
 def _can_shrink(network: "nn.Module") -> bool:

@@ -22,7 +22,7 @@ def trained_candidates(
     task: Task,
     *,
     data: Callable[[], Data],
-    inherited: Callable[[Architecture], nn.Module],
+    inherited: Callable[[Architecture], nn.Module] | None,
     folder: Path,
     device: torch.device,
 ) -> AloneSubnets:
@@ -33,7 +33,7 @@ def trained_candidates(
         space: Space of the candidates.
         task: What they are trained for.
         data: Returns the data.
-        inherited: Returns a candidate with the weights of the supernet.
+        inherited: Returns a candidate with the weights of the supernet, where candidates begin with these; else None.
         folder: Folder of the job.
         device: Device that they are trained on.
     """
@@ -48,7 +48,7 @@ def trained_candidates(
         folder=folder / FOLDER,
         seed=job.seed,
         device=device,
-        begin=inherited if alone.needs_supernet else None,
+        begin=inherited,
         shares=alone.weights == "shared",
     )
 

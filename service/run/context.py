@@ -144,20 +144,18 @@ class JobContext:
     @cached_property
     def subnets(self) -> Callable[[Architecture], nn.Module]:
         """Gives the network of an architecture that is judged."""
-        if self.job.search.alone is None:
-            return self._inherited
+        alone = self.job.search.alone
+        if alone is None:
+            return self._calibrated
         return trained_candidates(
             self.job,
             self.space,
             self.task,
             data=lambda: self.data,
-            inherited=self._inherited,
+            inherited=self._calibrated if alone.needs_supernet else None,
             folder=self.folder,
             device=self.device,
         )
-
-    def _inherited(self, architecture: Architecture) -> nn.Module:
-        return self._calibrated(architecture)
 
     @cached_property
     def _calibrated(self) -> Subnets:

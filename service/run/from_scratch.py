@@ -15,10 +15,9 @@ from service.errors import InvalidJob
 from service.job.building import build_space
 from service.job.job import Job
 from service.run.candidates import alone_config
-from service.run.retraining import begin
+from service.run.retraining import begin, quality
 from service.run.weights import save_weights
-from supernets import Task, TrainConfig
-from supernets.device import judging
+from supernets import TrainConfig
 from supernets.whole_file import append_line
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class FromScratch:
         """
         context = self.context
         begin(place, self._settings)
-        task, tell, quick = context.task, context.events.tell, context.task.quick()
+        task, tell, quick, batches = context.task, context.events.tell, context.task.quick(), context.batches
         architecture = context.space.architecture(member["architecture"])
 
         def observe(event: dict[str, Any]) -> None:
@@ -88,14 +87,14 @@ class FromScratch:
         trained = train_from_scratch(
             context.space,
             architecture,
-            context.batches.load().train,
+            batches.load().train,
             self.config,
             device=context.device,
             task=task,
             seed=context.job.seed,
             folder=place,
             observer=observe,
-            validate=lambda network: {quick.metric.name: self._quality(network, "validation", quick)},
+            validate=lambda network: {quick.metric.name: quality(quick, network, batches.validation())},
         )
         save_weights(trained, place / "weights.safetensors")
         return self._record(member, architecture, trained)
@@ -112,21 +111,16 @@ class FromScratch:
 
     def _record(self, member: Mapping[str, Any], architecture: Architecture, network: nn.Module) -> dict[str, Any]:
         """Return what a member was worth with inherited weights, and what it is worth now."""
-        costs = self.context.space.costs([architecture])
+        costs, task, batches = self.context.space.costs([architecture]), self.context.task, self.context.batches
         return {
             "key": member["key"],
             "costs": {name: column[0].item() for name, column in costs.items()},
             **self._settings,
-            "inherited_quality": member["values"].get(self.context.task.metric.name),
-            "retrained_quality": self._quality(network, "validation", self.context.task),
+            "inherited_quality": member["values"].get(task.metric.name),
+            "retrained_quality": quality(task, network, batches.validation()),
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": self._quality(network, "test", self.context.task),
+            "retrained_test_quality": quality(task, network, batches.test()),
         }
-
-    def _quality(self, network: nn.Module, split: str, task: Task) -> float:
-        batches = self.context.batches.validation() if split == "validation" else self.context.batches.test()
-        with judging(network):
-            return task.evaluate(network, batches).value
 
 
 def larger(job: Job, network: Mapping[str, Any], cutout: int | None) -> tuple[Job, Space]:

@@ -1,6 +1,7 @@
 """A check of limits: those that cannot be kept are found before anything is trained."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,8 +33,7 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     if job.latency.is_remote and not (folder / FRONT).exists():
         _check_other_machine(job, space, device)
     _check_published(job, space)
-    text = job.search.constraints.get(Latency.name)
-    high = None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
+    text, high = _limit(job, Latency.name)
     if high is None or (folder / JOURNAL).exists():
         return
     if job.latency.table:
@@ -50,10 +50,15 @@ def check_limits(job: Job, folder: Path, space: Space, device: torch.device) -> 
     raise InvalidJob([f"search.constraints.{Latency.name}: {text} can't be met: {smallest_is} {why} {place}"])
 
 
+def _limit(job: Job, name: str) -> tuple[Any, float | None]:
+    """Return the limit on a latency as the job writes it, and the most that it allows in ms; None where it has none."""
+    text = job.search.constraints.get(name)
+    return text, None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
+
+
 def _check_published(job: Job, space: Space) -> None:
     """Refuse a limit on published latencies that no network keeps."""
-    text = job.search.constraints.get(PUBLISHED)
-    high = None if text is None else parse_bound(text, unit=Latency.unit, maximise=False).high
+    text, high = _limit(job, PUBLISHED)
     if high is None:
         return
     predicted = published_latency(job.latency.published, space)

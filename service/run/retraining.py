@@ -94,7 +94,7 @@ class Retraining:
             return calibrate(supernet.extract(architecture), self.batches.calibration(self.calibration))
 
         def validate(supernet: Supernet) -> dict[str, float]:
-            return {quick.metric.name: _quality(quick, calibrated(supernet), self.batches.validation())}
+            return {quick.metric.name: quality(quick, calibrated(supernet), self.batches.validation())}
 
         def observe(event: dict[str, Any]) -> None:
             if event["event"] == "validate":
@@ -132,9 +132,9 @@ class Retraining:
             "costs": self._costs(architecture),
             **self._settings,
             "inherited_quality": member["values"].get(self.task.metric.name),
-            "retrained_quality": _quality(self.task, subnet, self.batches.validation()),
+            "retrained_quality": quality(self.task, subnet, self.batches.validation()),
             "inherited_test_quality": member["test_quality"],
-            "retrained_test_quality": _quality(self.task, subnet, self.batches.test()),
+            "retrained_test_quality": quality(self.task, subnet, self.batches.test()),
         }
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
@@ -142,7 +142,8 @@ class Retraining:
         return {name: column[0].item() for name, column in self.supernet.space.costs([architecture]).items()}
 
 
-def _quality(task: Task, network: nn.Module, batches: Iterable[Batch]) -> float:
+def quality(task: Task, network: nn.Module, batches: Iterable[Batch]) -> float:
+    """Return what a task says of a network, in evaluation mode."""
     with judging(network):
         return task.evaluate(network, batches).value
 

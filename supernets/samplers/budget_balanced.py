@@ -19,7 +19,7 @@ from torch import nn
 
 from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
-from supernets.samplers.sampler import Sampler
+from supernets.samplers.sampler import Sampler, usual_cost
 from supernets.samplers.uniform import with_shared_choices
 
 _OTHERS = 64  # random architectures over which the amount of a choice is a mean
@@ -92,15 +92,14 @@ class BudgetBalanced(Sampler):
     @cached_property
     def _amounts(self) -> np.ndarray:
         """What each choice adds to the budget [D, most choices], see `tilted`; NaN where a decision has fewer."""
-        counts = self.space.choice_counts
+        counts, budget = self.space.choice_counts, self.budget or usual_cost(self.space)
         others = self.space.sample_encodings(_OTHERS, np.random.default_rng(0))
         amounts = np.full((len(counts), counts.max()), np.nan)
         for decision, count in enumerate(counts):
             rows = np.repeat(others[None], count, axis=0)  # [choices, others, D]
             rows[:, :, decision] = np.arange(count)[:, None]
-            costs = self.space.costs(self.space.canonical(rows.reshape(-1, len(counts))))
-            name = self.budget or ("macs" if "macs" in costs else list(costs)[-1])
-            amounts[decision, :count] = np.asarray(costs[name], dtype=float).reshape(count, -1).mean(axis=1)
+            costs = self.space.costs(self.space.canonical(rows.reshape(-1, len(counts))))[budget]
+            amounts[decision, :count] = np.asarray(costs, dtype=float).reshape(count, -1).mean(axis=1)
         return amounts
 
 

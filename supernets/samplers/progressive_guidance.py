@@ -9,33 +9,24 @@ published.
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from search_spaces import Architecture, Space
 from search_spaces.errors import FieldError
-from supernets.samplers.sampler import Sampler
+from supernets.samplers.sandwich import Sandwich
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgressiveGuidance(Sampler):
-    """Largest first, then random ones, the smallest last; each is taught by the one before it.
+class ProgressiveGuidance(Sandwich):
+    """The architectures of a sandwich; each is taught by the one before it.
 
     Args:
         space: Space to draw from.
         subnets: Architectures of one step, at least 3.
     """
 
-    space: Space
     subnets: int = 3
 
-    distillation = "progressive"
-    draws_from_parts = False
+    distillation = "progressive"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.subnets < 3:
             least = "the largest, a random one and the smallest"
             raise FieldError("subnets", f"must be at least 3, {least}, got {self.subnets}")
-
-    def draw(self, generator: np.random.Generator) -> list[Architecture]:
-        middle = [self.space.sample(generator) for _ in range(self.subnets - 2)]
-        return [self.space.largest(), *middle, self.space.smallest()]

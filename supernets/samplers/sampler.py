@@ -74,10 +74,14 @@ def exact_cost(space: Space) -> Callable[[Architecture], float]:
     """Return what gives the exact multiply-accumulates of architectures, or the last cost of a space without them."""
 
     def cost(architecture: Architecture) -> float:
-        found = space.costs([architecture])
-        return float(found["macs" if "macs" in found else list(found)[-1]][0])
+        return float(space.costs([architecture])[usual_cost(space)][0])
 
     return cost
+
+
+def usual_cost(space: Space) -> str:
+    """Return the name of the cost that architectures are told apart by: multiply-accumulates, or the last without."""
+    return "macs" if "macs" in space.cost_names else space.cost_names[-1]
 
 
 def offered(space: Space, subnets: int | None = None) -> dict[str, Any]:

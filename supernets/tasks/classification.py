@@ -9,13 +9,14 @@ example has the same weight in every batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import FieldError, WrongResult
 from supernets.estimate import Estimate
+from supernets.tasks.answers import answers
 from supernets.tasks.confusion import balanced_scores, classification_breakdown, resolution_of_accuracy
 from supernets.tasks.outcomes import Breakdown, Mistake, Outcomes
 from supernets.tasks.task import Batch, Metric, Resolution, Task
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+_NO_IMAGES = "an accuracy needs at least one image, got none"
 METRICS = {
     "accuracy": Metric("accuracy", "%", maximise=True, low=0.0, high=100.0),
     "balanced_accuracy": Metric("balanced_accuracy", "%", maximise=True, low=0.0, high=100.0),
@@ -245,7 +247,7 @@ def top1_percent(model: nn.Module, batches: Iterable[Batch]) -> float:
     """
     right: Tensor | float = 0.0
     seen = 0
-    for logits, labels in _answers(model, batches):
+    for logits, labels in answers(model, batches, _NO_IMAGES):
         right = right + (logits.argmax(dim=1) == labels).sum()
         seen += len(labels)
     return 100.0 * float(right) / seen
@@ -264,31 +266,9 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> dict[str, np.ndar
     import torch
 
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for logits, labels in _answers(model, batches):
+    for logits, labels in answers(model, batches, _NO_IMAGES):
         predicted = logits.argmax(dim=1)
         confidence = logits.float().softmax(dim=1).gather(1, predicted[:, None])[:, 0]
         parts.append((labels.long(), predicted, confidence))
     columns = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return dict(zip(("target", "predicted", "confidence"), columns, strict=True))
-
-
-def _answers(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the logits [B, classes] and the labels [B] of each batch; never waits for the device.
-
-    Raises:
-        ValueError: The model is not calibrated, or there are no images.
-    """
-    import torch
-
-    from supernets.calibration import require_calibrated
-
-    require_calibrated(model)
-    model.eval()
-    seen = 0
-    for *inputs, labels in batches:
-        with torch.inference_mode():
-            logits = model(*inputs)
-        seen += len(labels)
-        yield logits, labels
-    if not seen:
-        raise ValueError("an accuracy needs at least one image, got none")

@@ -7,12 +7,13 @@ Differs: nothing known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import FieldError
 from supernets.estimate import Estimate
+from supernets.tasks.answers import answers
 from supernets.tasks.classification import Classification
 from supernets.tasks.outcomes import Breakdown, Outcomes, Table
 from supernets.tasks.task import Batch, Metric, Task
@@ -104,24 +105,13 @@ class NodeLabels(Task):
         import numpy as np
         import torch
 
-        parts = [torch.stack(columns, dim=1) for columns in self._each(model, batches)]
-        if not parts:
-            raise ValueError("a micro-averaged F1 needs at least one node, got none")
+        none = "a micro-averaged F1 needs at least one node, got none"
+        parts = []
+        for output, labels in answers(model, batches, none):
+            told, there = output > 0, labels > 0
+            parts.append(torch.stack([(told & there).sum(1), told.sum(1), there.sum(1)], dim=1))
         right, told, there = torch.cat(parts).cpu().numpy().astype(np.int64).T
         return right, told, there
-
-    def _each(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        import torch
-
-        from supernets.calibration import require_calibrated
-
-        require_calibrated(model)
-        model.eval()
-        for batch in batches:
-            with torch.inference_mode():
-                told = model(*self.inputs(batch)) > 0
-            there = batch[-1] > 0
-            yield (told & there).sum(1), told.sum(1), there.sum(1)
 
 
 def _f1(right: int, predicted: int, present: int) -> float:

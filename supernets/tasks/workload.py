@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import FieldError, WrongResult
 from supernets.estimate import Estimate
+from supernets.tasks.answers import answers
 from supernets.tasks.outcomes import Breakdown, Outcomes
 from supernets.tasks.task import Batch, Metric, Resolution, Task
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MakeTask = Callable[[str | None, Mapping[str, Any]], Task]
 """Name of a task, None for that of the data, and its options -> the task."""
+
+
+_SCORES = "own_scores"
 
 
 class Workload(Task):
@@ -167,9 +171,6 @@ class Workload(Task):
         return [weight / sum(weights) for weight in weights]
 
 
-_SCORES = "own_scores"
-
-
 def _given() -> nn.Module:
     """Return the network that gives what it is called with: an answer that is known already."""
     from torch import nn
@@ -183,17 +184,7 @@ def _answered(model: nn.Module, batches: Iterable[Batch]) -> list[Batch]:
     Raises:
         ValueError: The model is not calibrated, or there are no batches.
     """
-    import torch
-
-    from supernets.calibration import require_calibrated
-
-    require_calibrated(model)
-    model.eval()
-    with torch.inference_mode():
-        given: list[Batch] = [(model(*batch[:-1]), batch[-1]) for batch in batches]
-    if not given:
-        raise ValueError("a workload is judged by at least one example, got none")
-    return given
+    return list(answers(model, batches, "a workload is judged by at least one example, got none"))
 
 
 def _of(given: Sequence[Batch], place: int) -> list[Batch]:

@@ -1,6 +1,8 @@
 """Supernets and training data for tests."""
 
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,3 +98,27 @@ class Rows:
     def subset(self, count, /, seed):
         rows = torch.randperm(len(self), generator=SUBSET.torch_generator(seed))[:count]
         return Rows(*(tensor[rows] for tensor in self.tensors))
+
+
+def resumed_after(trained: Callable[..., Supernet], folder: Path, events: Sequence[int]) -> Supernet:
+    """Return what a training gives that is stopped after so many events each time, and at least once.
+
+    Args:
+        trained: Trains with `folder` and `observer`.
+        folder: Folder of its checkpoints.
+        events: Events after which it is stopped; the last are more than it has.
+    """
+    interruptions = 0
+    for most in events:
+        left = iter(range(most))
+
+        def stop(_, left=left):
+            if next(left, None) is None:
+                raise InterruptedError
+
+        try:
+            resumed = trained(folder=folder, observer=stop)
+        except InterruptedError:
+            interruptions += 1
+    assert interruptions >= 1
+    return resumed

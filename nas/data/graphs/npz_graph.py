@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 from nas.data.config import DataConfig, InvalidData
 from nas.data.graphs.checked_graph import check_edges, check_labels, check_parts, class_names, labelled, remarks_on
 from nas.data.graphs.graph_source import GraphSource
+from nas.data.npz_arrays import read_arrays
 from search_spaces.attributed_graph import AttributedGraph, dense_graph
 
 ROWS = ("x_data", "x_indices", "x_indptr", "x_shape")
@@ -46,25 +45,13 @@ def read_npz_graph(config: DataConfig, path: Path) -> GraphSource:
 
 def _arrays(path: Path) -> Arrays:
     """Return what a file holds."""
-    wanted = f"expected an npz with x or {', '.join(ROWS)}, and edges and labels"
-    if not path.is_file():
-        raise InvalidData(f"{path}: no such file; {wanted}")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise InvalidData(f"{path}: {wanted}")
-            arrays = {name: stored[name] for name in stored.files}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, AttributeError) as error:
-        raise InvalidData(f"{path}: not a readable npz file, damaged or truncated: {error}") from error
-    except ValueError as error:
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"{path}: not a readable npz file: {error}") from error
+    expected = f"an npz with x or {', '.join(ROWS)}, and edges and labels"
+    arrays = read_arrays(path, expected)
     missing = [name for name in ("edges", "labels") if name not in arrays]
     if "x" not in arrays:
         missing = [name for name in ROWS if name not in arrays] + missing
     if missing:
-        raise InvalidData(f"{path}: missing arrays {', '.join(missing)}; {wanted}")
+        raise InvalidData(f"{path}: missing arrays {', '.join(missing)}; expected {expected}")
     return arrays
 
 

@@ -1,7 +1,5 @@
 """JPEG files in one array of an npz file."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from nas.data.config import DataConfig, InvalidData
 from nas.data.images.samples import PackedSamples
 from nas.data.images.source import ImageSource
 from nas.data.images.stored import StoredImages
+from nas.data.npz_arrays import read_arrays
 
 ARRAYS = ("jpeg", "offsets", "label", "number", "classes")
 
@@ -62,22 +61,10 @@ def _only_npz(folder: Path, word: str) -> Path | None:
 
 
 def _read_npz(path: Path) -> tuple[PackedSamples, tuple[str, ...]]:
-    if not path.is_file():
-        raise InvalidData(f"{path}: no such file; expected an npz with the arrays {', '.join(ARRAYS)}")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise InvalidData(f"{path}: expected an npz with the arrays {', '.join(ARRAYS)}")
-            missing = [name for name in ARRAYS if name not in stored]
-            if missing:
-                raise InvalidData(f"{path}: missing arrays {', '.join(missing)}; expected {', '.join(ARRAYS)}")
-            arrays = {name: stored[name] for name in ARRAYS}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, AttributeError) as error:
-        raise InvalidData(f"{path}: not a readable npz file, damaged or truncated: {error}") from error
-    except ValueError as error:
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"{path}: not a readable npz file: {error}") from error
+    arrays = read_arrays(path, f"an npz with the arrays {', '.join(ARRAYS)}", ARRAYS)
+    missing = [name for name in ARRAYS if name not in arrays]
+    if missing:
+        raise InvalidData(f"{path}: missing arrays {', '.join(missing)}; expected {', '.join(ARRAYS)}")
     _check_arrays(path, arrays)
     class_names = tuple(str(name) for name in arrays["classes"])
     labels = arrays["label"].astype(np.int64)

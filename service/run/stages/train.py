@@ -27,13 +27,10 @@ class Train(Stage):
         from service.job.folder import write_json
         from service.run.training import adapted_supernet, take_parts, train_supernet
 
-        if context.job.search.parts:  # they are trained already
-            take_parts(context.supernet, context.job.search.parts)
-            if context.processes.is_first:
-                context.supernet.save(context.folder / SUPERNET)
-            return
-        alone = context.job.search.alone
-        if alone is not None and not alone.needs_supernet:  # candidates are trained one by one, by the search
+        parts, alone = context.job.search.parts, context.job.search.alone
+        if parts:  # they are trained already
+            take_parts(context.supernet, parts)
+        if parts or (alone is not None and not alone.needs_supernet):  # else the search trains candidates one by one
             if context.processes.is_first:
                 context.supernet.save(context.folder / SUPERNET)
             return

@@ -10,9 +10,9 @@ from torch import nn
 from nas.objectives import costs_of
 from search_spaces.errors import FieldError
 from search_spaces.families.split import split
-from search_spaces.families.split_encoder import sent_bytes
 from search_spaces.networks.split_network import Encoder
 from search_spaces.wire import STEPS, Wire
+from search_spaces.wire_bits import sent_bytes
 from supernets import Supernet
 from tests.search_spaces.split_networks import Residual, residual, residual_space
 from tests.supernets.helpers import scrambled

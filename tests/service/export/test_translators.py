@@ -18,6 +18,7 @@ from service.run.run import run
 from supernets.tasks.beam import Beam
 from supernets.tasks.beam_search import beam_search
 from tests.nas.data.text import corpus
+from tests.service.run.translation_job import translation_fields
 
 pytest.importorskip("tokenizers", reason="needs the extra `text`")
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
@@ -38,20 +39,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def exported(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("translators")
     path = corpus.folder(place / "pairs", {"train": 120, "val": 12, "test": 12})
-    options = {"languages": ["en", "de"], "vocabulary": 320, "longest": 64}
-    job = job_of(
-        {
-            "name": "translators",
-            "device": "cpu",
-            "data": {"source": "parallel_text", "path": str(path), "options": options},
-            "space": {"name": "small_hat", "options": SMALL},
-            "task": {"options": {"metric": "perplexity", "beam": 1}},
-            "train": {"epochs": 4, "batch_size": 16, "optimizer": "adamw", "lr": 0.01},
-            "search": {"searcher": "random", "evaluations": 2, "population": 2, "objectives": ["quality", "macs"]},
-            "latency": {"repeats": 5, "warmup_s": 0, "min_time_ms": 0},
-            "tracking": {"enabled": False},
-        }
-    )
+    search = {"evaluations": 2, "population": 2, "objectives": ["quality", "macs"]}
+    job = job_of(translation_fields("translators", path, SMALL, train={"epochs": 4, "lr": 0.01}, search=search))
     folder = prepare_folder(job, place / "job")
     run(folder, job, lambda event: None)
     key = (read_json(folder / "front.json") or {})["members"][0]["key"]

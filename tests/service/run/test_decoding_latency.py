@@ -21,6 +21,7 @@ from service.run.profiling import measure_architectures
 from service.run.run import run
 from tests.nas.data.text import corpus
 from tests.nas.loopback import start_sshd
+from tests.service.run.translation_job import translation_fields
 
 pytest.importorskip("tokenizers", reason="needs the extra `text`")
 
@@ -32,18 +33,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory):
     path = corpus.folder(tmp_path_factory.mktemp("text") / "pairs")
-    options = {"languages": ["en", "de"], "vocabulary": 320, "longest": 64}
-    return {
-        "name": "quick_translators",
-        "device": "cpu",
-        "data": {"source": "parallel_text", "path": str(path), "options": options},
-        "space": {"name": "small_hat", "options": SMALL},
-        "task": {"options": {"metric": "perplexity", "beam": 1}},
-        "train": {"epochs": 1, "batch_size": 16, "optimizer": "adamw", "lr": 0.001},
-        "search": {"searcher": "random", "evaluations": 6, "population": 4, "objectives": ["quality", "latency_ms"]},
-        "latency": {"decode": 20, **QUICK},
-        "tracking": {"enabled": False},
-    }
+    return translation_fields(
+        "quick_translators",
+        path,
+        SMALL,
+        search={"objectives": ["quality", "latency_ms"]},
+        latency={"decode": 20, **QUICK},
+    )
 
 
 def ends(job):

@@ -14,6 +14,7 @@ from service.job.loading import job_of
 from service.job.preparation import prepare_folder
 from service.run.run import run
 from tests.nas.data.text import corpus
+from tests.service.run.translation_job import translation_fields
 
 pytest.importorskip("tokenizers", reason="needs the extra `text`")
 
@@ -29,18 +30,7 @@ def job(fields: dict, *, published: dict, **search: object):
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory):
     path = corpus.folder(tmp_path_factory.mktemp("text") / "pairs")
-    options = {"languages": ["en", "de"], "vocabulary": 320, "longest": 64}
-    return {
-        "name": "published",
-        "device": "cpu",
-        "data": {"source": "parallel_text", "path": str(path), "options": options},
-        "space": {"name": "small_hat", "options": SMALL},
-        "task": {"options": {"metric": "perplexity", "beam": 1}},
-        "train": {"epochs": 1, "batch_size": 16, "optimizer": "adamw", "lr": 0.001},
-        "search": {"searcher": "random", "evaluations": 6, "population": 4, "objectives": ["quality", "published_ms"]},
-        "latency": {"repeats": 5, "warmup_s": 0, "min_time_ms": 0},
-        "tracking": {"enabled": False},
-    }
+    return translation_fields("published", path, SMALL, search={"objectives": ["quality", "published_ms"]})
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The schedule for networks that come with weights: the whole network first, then its units ordered, then the rest."""
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from supernets import Supernet, TrainConfig, load_supernet, phases, require_cali
 from supernets.training.adapt_config import AdaptConfig
 from supernets.training.checkpoint import finished_training
 from tests.killing import kill_after_progress
-from tests.supernets.helpers import Images, tiny_mobilenet
+from tests.supernets.helpers import Images, resumed_after, tiny_mobilenet
 
 SPACE = tiny_mobilenet(expands=(1, 2, 3), dropout=0.1)
 BATCH = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -88,20 +89,7 @@ def test_units_are_ordered_without_a_change_of_the_largest():
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, settings):
     config = adapted_config(**settings)
     whole = adapted(config)
-    interruptions = 0
-    for events in (1, 2, 3, 100):
-        left = [events]
-
-        def stop(event, left=left):
-            left[0] -= 1
-            if left[0] < 0:
-                raise InterruptedError
-
-        try:
-            resumed = adapted(config, folder=tmp_path, observer=stop)
-        except InterruptedError:
-            interruptions += 1
-    assert interruptions >= 1
+    resumed = resumed_after(partial(adapted, config), tmp_path, (1, 2, 3, 100))
     assert_same_weights(whole, resumed)
     assert resumed.own_statistics == whole.own_statistics
 

@@ -18,7 +18,7 @@ from supernets.training.steps.step import Moment
 from supernets.training.steps.supernet import SupernetStep
 from supernets.training.ticket_config import TicketConfig
 from supernets.training.weight_shape import WeightShapeConfig, shape_loss, shaped_weights
-from tests.supernets.helpers import Images, tiny_mobilenet
+from tests.supernets.helpers import Images, resumed_after, tiny_mobilenet
 
 SPACE = with_precision(tiny_mobilenet(), PrecisionConfig(granularity="both", symmetry="both"))
 ONLY_KURTOSIS, ONLY_SKEWNESS = (
@@ -121,20 +121,8 @@ def trained(**run) -> Supernet:
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
-    whole, interruptions = trained(), 0
-    for events in (0, 1, 2, 100):
-        left = [events]
-
-        def stop(_, left=left):
-            left[0] -= 1
-            if left[0] < 0:
-                raise InterruptedError
-
-        try:
-            resumed = trained(folder=tmp_path, observer=stop)
-        except InterruptedError:
-            interruptions += 1
-    assert interruptions >= 1
+    whole = trained()
+    resumed = resumed_after(trained, tmp_path, (0, 1, 2, 100))
     for (name, left), right in zip(whole.network.state_dict().items(), resumed.network.state_dict().values()):
         assert torch.equal(left, right), name
 

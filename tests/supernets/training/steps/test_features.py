@@ -15,7 +15,7 @@ from supernets.training.phases import Phase
 from supernets.training.steps.features import FeatureStep
 from supernets.training.steps.step import Moment
 from tests.search_spaces.split_networks import residual_space
-from tests.supernets.helpers import Images, tiny_mobilenet
+from tests.supernets.helpers import Images, resumed_after, tiny_mobilenet
 
 
 def moment() -> Moment:
@@ -154,19 +154,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
         supernet = Supernet(space)
         return train(supernet, phases(space, config), Images(n=64, size=16), config, **how)
 
-    whole, interruptions = trained(), 0
-    for events in (1, 2, 3, 100):
-        left = [events]
-
-        def stop(event, left=left):
-            left[0] -= 1
-            if left[0] < 0:
-                raise InterruptedError
-
-        try:
-            resumed = trained(folder=tmp_path, observer=stop)
-        except InterruptedError:
-            interruptions += 1
-    assert interruptions >= 1
+    whole = trained()
+    resumed = resumed_after(trained, tmp_path, (1, 2, 3, 100))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
